@@ -1,0 +1,34 @@
+"""Hybrid multi-task learning: self-supervised heads beside supervised facial analysis.
+
+`hmtl_learner` and `Hybrid` add the method to any fastai training; `RunSpec`, `grid` and `run_all`
+make studies of it. Nothing heavy is imported until one of the names below is used.
+"""
+
+__version__ = "0.1.0"
+
+from importlib import import_module
+
+_HOMES = {
+    "Emotion": "hmtl.tasks",
+    "Hybrid": "hmtl.learner",
+    "Puzzling": "hmtl.pretext",
+    "RunSpec": "hmtl.runs",
+    "SecondView": "hmtl.pretext",
+    "hmtl_learner": "hmtl.learner",
+    "face_dataloaders": "hmtl.batches",
+    "grid": "hmtl.runs",
+    "load_pack": "hmtl.datasets",
+    "run_all": "hmtl.runs",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    """Import a public name from its module on first use (torch and fastai take seconds)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hmtl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,127 @@
+"""python -m hmtl: study, run, faces, reference. Nothing heavy is imported before it is needed."""
+
+__all__ = ["main"]
+
+import argparse
+import sys
+from typing import Any
+
+
+def _value(text: str) -> Any:
+    """A parameter as papermill's -p reads it: number, true/false or text."""
+    lowered = {"true": True, "false": False}
+    if text.lower() in lowered:
+        return lowered[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("hmtl", description="Hybrid multi-task learning on faces")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    study = commands.add_parser("study", help="execute the notebooks and write index.html")
+    study.add_argument("--preset", default="quick", help="smoke, quick, study (default: quick)")
+    study.add_argument("--data", help="mini, faces, ferplus (default: the preset's)")
+    study.add_argument("--root", help="folder of a real data set")
+    study.add_argument("--outputs", help="where to write (default: outputs/PRESET[-DATA])")
+    study.add_argument("--only", nargs="+", default=[], help="some, e.g. 20 or 11_puzzling")
+    study.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[],
+        metavar=("NAME", "VALUE"), help="another notebook parameter, e.g. -p seed 3",
+    )  # fmt: skip
+
+    run = commands.add_parser("run", help="train one run of a preset and print its scores")
+    run.add_argument("--preset", default="smoke")
+    run.add_argument("--data")
+    run.add_argument("--root")
+    run.add_argument("--store", help="run store (default: outputs/runs)")
+    run.add_argument(
+        "--set", dest="fields", nargs=2, action="append", default=[],
+        metavar=("FIELD", "VALUE"), help="a field of RunSpec, e.g. --set pretexts puzzling_2x2",
+    )  # fmt: skip
+
+    faces = commands.add_parser("faces", help="render faces into the cache")
+    faces.add_argument("--people", nargs=3, type=int, default=(300, 50, 125))
+    faces.add_argument("--size", type=int, default=48, help="pixels")
+    faces.add_argument("--seed", type=int, default=0)
+    faces.add_argument("--mini", action="store_true", help="render the set the package ships, anew")
+
+    reference = commands.add_parser("reference", help="collect finished studies for the record")
+    reference.add_argument("folders", nargs="+", help="output folders, e.g. outputs/study")
+    return parser
+
+
+def _study(args) -> int:
+    from hmtl.study import run_study
+
+    index, failed = run_study(
+        args.preset,
+        data=args.data,
+        root=args.root,
+        outputs=args.outputs,
+        only=args.only,
+        parameters={name: _value(value) for name, value in args.parameters},
+    )
+    print(f"report: {index}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(args) -> int:
+    from hmtl.runs import RunSpec, fit
+
+    changes = {name: _value(value) for name, value in args.fields}
+    if isinstance(changes.get("pretexts"), str):
+        changes["pretexts"] = tuple(changes["pretexts"].split("+"))
+    try:
+        spec = RunSpec.preset(args.preset, args.data, **changes)
+    except TypeError as error:
+        raise ValueError(f"{error}; --set takes a field of RunSpec") from error
+    result = fit(spec, root=args.root, store=args.store, progress=True)
+    print(result.path)
+    for name, value in result.scores.items():
+        print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
+    return 0
+
+
+def _faces(args) -> int:
+    import shutil
+
+    from hmtl.datasets import MINI_PATH, build_mini, face_pack
+    from hmtl.faces import FaceSet
+
+    if args.mini:
+        shutil.rmtree(MINI_PATH, ignore_errors=True)
+        pack = build_mini()
+    else:
+        pack = face_pack(FaceSet(people=tuple(args.people), size=args.size, seed=args.seed))
+    print(f"{len(pack)} faces: {pack.path}")
+    return 0
+
+
+def _reference(args) -> int:
+    from hmtl.study import write_reference
+
+    print(write_reference(args.folders))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. Bad input prints one line and gives 2."""
+    args = _parser().parse_args(arguments)
+    handlers = {"study": _study, "run": _run, "faces": _faces, "reference": _reference}
+    try:
+        return handlers[args.command](args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"hmtl: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

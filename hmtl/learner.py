@@ -1,0 +1,409 @@
+"""Hybrid training: `Hybrid`, a fastai callback for any Learner; `hmtl_learner` builds one.
+
+Pretext tasks are trained beside the supervised task from the first step (papers/hmtl/card.md). Two
+ways to show the network a pretext's picture:
+
+    views="shared"  the supervised head sees the transformed picture too (the first scripts)
+    views="paired"  the picture goes through untouched, its transformed version in a second pass;
+                    the supervised loss of all views is combined by the geometric mean (the later
+                    scripts)
+
+The model itself is never changed: the pretext heads live in the callback, read the representation
+through a forward hook, and share the optimizer only while a fit runs. So what is trained, saved and
+used afterwards is the plain supervised network (claim C8).
+"""
+
+__all__ = ["AUTHORS_SCALES", "Hybrid", "build_model", "find_body", "hmtl_learner"]
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from fastai.callback.core import (
+    Callback,
+    CancelEpochException,
+    CancelFitException,
+)
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import LRFinder
+from fastai.data.transforms import Normalize
+from fastai.learner import Learner
+from fastai.metrics import ValueMetric
+from fastai.torch_core import params
+from fastcore.foundation import L
+from torch import Tensor, nn
+
+from hmtl.encoder import Encoder
+from hmtl.pretext import Pretext
+from hmtl.tasks import Emotion
+
+VIEWS = ("shared", "paired")
+# The puzzled picture at three sizes, drawn once a batch: 113-128, 112 and 64-111 px of 112 [C].
+AUTHORS_SCALES = ((113 / 112, 128 / 112), 1.0, (64 / 112, 111 / 112))
+
+
+def find_body(model: nn.Module) -> nn.Module:
+    """The part of a model whose output is the representation.
+
+    `model.encoder` (ours), `model[0]` (fastai's body and head), or the pooling layer of a timm
+    model. Raises ValueError asking for `body=` if it is none of these.
+    """
+    for found in (
+        getattr(model, "encoder", None),
+        model[0] if isinstance(model, nn.Sequential) and len(model) else None,
+        getattr(model, "global_pool", None),
+    ):
+        if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
+            return found
+    raise ValueError(
+        "cannot tell which part of this model is its encoder; "
+        "pass it: Hybrid(..., body=learn.model.<the module whose output is the representation>)"
+    )
+
+
+def pool(features: Tensor) -> Tensor:
+    """Representation (B, F) of a feature map (B, F, h, w), of tokens (B, N, F) or of itself."""
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features
+
+
+def geometric_mean(losses: Sequence[Tensor]) -> Tensor:
+    """Geometric mean of scalar losses; one loss is returned as it is."""
+    if len(losses) == 1:
+        return losses[0]
+    return torch.stack([loss.clamp_min(1e-8).log() for loss in losses]).mean().exp()
+
+
+class Hybrid(Callback):
+    """Train pretext tasks beside the supervised task of the Learner this is added to.
+
+    `weight` multiplies the pretexts' losses: a number for all, or a dict by pretext name; by
+    default the authors' (1 for shared views, 0.3 for paired ones). `scales` are the relative sizes of the
+    transformed views in paired mode, numbers or (low, high) ranges drawn once a batch
+    (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss on the
+    untouched picture only. `body` is the module that yields the representation (`find_body`).
+
+    Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
+    and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was.
+    """
+
+    # inside the autocast of mixed precision: before it leaves, after it has entered
+    order = MixedPrecision.order - 1
+
+    def __init__(
+        self,
+        pretexts: Iterable[Pretext],
+        views: str = "paired",
+        *,
+        weight: float | dict[str, float] | None = None,
+        scales: Sequence = (1.0,),
+        label_views: bool = True,
+        body: nn.Module | None = None,
+        seed: int | None = None,
+    ):
+        self.pretexts = list(pretexts)
+        if views not in VIEWS:
+            raise ValueError(f"unknown views {views!r}; one of {', '.join(VIEWS)}")
+        if views == "shared" and len(self.pretexts) > 1:
+            raise ValueError(
+                f"{len(self.pretexts)} pretexts cannot share one view; use views='paired'"
+            )
+        for pretext in self.pretexts:
+            if views not in pretext.weight:
+                raise ValueError(f"{pretext.name} needs views={' or '.join(pretext.weight)!r}")
+        names = [pretext.name for pretext in self.pretexts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a pretext is given twice: {', '.join(names)}")
+        self.weights = {p.name: p.weight[views] for p in self.pretexts}
+        given = weight if isinstance(weight, dict) else dict.fromkeys(self.weights, weight)
+        if unknown := set(given) - set(self.weights):
+            raise ValueError(f"weight names {sorted(unknown)}, the pretexts are {names}")
+        self.weights |= {name: value for name, value in given.items() if value is not None}
+        self.views, self.scales, self.label_views = views, tuple(scales), label_views
+        self.body, self.seed = body, seed
+        self.heads: dict[str, nn.Module] = {}
+        self._head_state: dict = {}
+        self._attached = False
+        self._features: Tensor | None = None
+
+    # -- a fit begins and ends ---------------------------------------------------------------
+
+    def before_fit(self):
+        """Hook the encoder, hand the heads to the optimizer, add the metrics."""
+        if self._only_validating():
+            return
+        self._detach()
+        for pretext in self.pretexts:
+            pretext.attach(self.dls)
+        if self.seed is None:
+            self.seed = torch.initial_seed() % 2**63
+        if not self.heads:
+            self.generator = torch.Generator().manual_seed(self.seed)
+        body = find_body(self.model) if self.body is None else self.body
+        self._hook = body.register_forward_hook(self._keep_features)
+        self._old_metrics = self.learn.metrics
+        self.learn.metrics = L(self._old_metrics) + self._metrics()
+        # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
+        # epoch, in which all of those arise.
+        self._old_epoch = self.learn._do_epoch
+        self.learn._do_epoch = self._guarded_epoch
+        self._sums: dict = defaultdict(lambda: [0.0, 0])
+        self._searching = any(isinstance(cb, LRFinder) for cb in self.learn.cbs)
+        if self._searching:  # the finder restores the model afterwards; we restore the heads
+            self._found_heads = {
+                n: {k: v.clone() for k, v in h.state_dict().items()} for n, h in self.heads.items()
+            }
+        self._attached = True
+        self._hand_over(self.heads.values())
+
+    def after_fit(self):
+        """Leave the Learner as it was."""
+        if not self._only_validating():
+            self._detach()
+
+    def _only_validating(self) -> bool:
+        # validate() and get_preds() fire before_fit and after_fit too, under the Learner's lock;
+        # there the model is used as it will be at inference, and inside a fit nothing may end
+        return self.learn.lock.locked()
+
+    def _guarded_epoch(self):
+        try:
+            self._old_epoch()
+        except (CancelEpochException, CancelFitException):
+            raise  # fastai's own control flow: after_fit still comes
+        except BaseException:
+            self._detach()
+            raise
+
+    def _detach(self):
+        if not self._attached:
+            return
+        self._attached = False
+        self._hook.remove()
+        self.learn.metrics = self._old_metrics
+        del self.learn._do_epoch  # the instance's, which hid the method
+        self._take_back()
+        if self._searching:
+            self.heads = {n: self.heads[n] for n in self._found_heads}
+            for name, state in self._found_heads.items():
+                self.heads[name].load_state_dict(state)
+            self._head_state = {}
+        self._features = self._predictions = self._view_losses = None
+
+    def _hand_over(self, heads: Iterable[nn.Module]):
+        """Let the optimizer train the heads, in its last group, with what it knew of them."""
+        for head in heads:
+            for parameter in head.parameters():
+                self.learn.opt.param_lists[-1].append(parameter)
+                if parameter in self._head_state:
+                    self.learn.opt.state[parameter] = self._head_state[parameter]
+
+    def _take_back(self):
+        mine = {id(p): p for head in self.heads.values() for p in head.parameters()}
+        for group in self.learn.opt.param_lists:
+            for i in reversed(range(len(group))):
+                if id(group[i]) in mine:
+                    del group[i]
+        for parameter in mine.values():
+            parameter.grad = None
+            if parameter in self.learn.opt.state:
+                self._head_state[parameter] = self.learn.opt.state.pop(parameter)
+
+    # -- a batch -----------------------------------------------------------------------------
+
+    def before_train(self):
+        self._sums.clear()
+        self._draw = getattr(self, "generator", None)
+
+    def before_validate(self):
+        # the same puzzles after every epoch, so that scores compare
+        if self._attached:
+            self._draw = torch.Generator().manual_seed(self.seed)
+
+    def before_batch(self):
+        """Shared views: the supervised head sees the transformed picture."""
+        self._predictions, self._view_losses = {}, []
+        if self._attached and self.training and self.views == "shared":
+            self._target = self._transform_shared()
+
+    def _transform_shared(self):
+        if not self.pretexts:
+            return None
+        view, target = self.pretexts[0].transform(self._plain(self.x), self._draw)
+        self.learn.xb = (view, *self.xb[1:])
+        return target
+
+    def after_pred(self):
+        """Ask the pretext heads; paired views take their second pass here."""
+        if not self._attached:
+            return
+        if self.training and self.views == "shared":
+            for pretext in self.pretexts:
+                self._ask(pretext, self._features, self._target)
+            return
+        picture = self._plain(self.x)
+        for pretext in self.pretexts:
+            if self.training:
+                self._pass_views(pretext, picture)
+            elif self.heads.get(pretext.name) is not None:
+                view, target = pretext.transform(picture, self._draw)
+                self.model(view, *self.xb[1:])
+                self._ask(pretext, self._features, target)
+
+    def _pass_views(self, pretext: Pretext, picture: Tensor):
+        view, target = pretext.transform(picture, self._draw)
+        for scale in self.scales:
+            output = self.model(self._rescale(view, scale), *self.xb[1:])
+            self._ask(pretext, self._features, target)
+            if self.label_views:
+                self._view_losses.append(self.learn.loss_func(output, *self.yb))
+
+    def _rescale(self, view: Tensor, scale) -> Tensor:
+        if scale == 1:
+            return view
+        if not isinstance(scale, int | float):
+            low, high = scale
+            scale = low + (high - low) * float(torch.rand((), generator=self._draw))
+        size = [round(side * scale) for side in view.shape[-2:]]
+        return F.interpolate(view, size, mode="bilinear", align_corners=False)
+
+    def _ask(self, pretext: Pretext, features: Tensor, target):
+        if pretext.name not in self.heads:
+            self._make_head(pretext, features)
+        head = self.heads.get(pretext.name)
+        if head is None:
+            return
+        head.train(self.training)
+        prediction = head(features)
+        loss = pretext.loss(prediction.float(), target)
+        self._predictions.setdefault(pretext.name, []).append(loss)
+        prefix = "train_" if self.training else ""
+        self._add(f"{prefix}{pretext.name}_loss", loss.detach(), len(features))
+        if not self.training:
+            score = pretext.score(prediction.detach(), target)
+            self._add(f"{pretext.name}_score", score, len(features))
+
+    def _make_head(self, pretext: Pretext, features: Tensor):
+        """Heads are built when the first features show how wide they must be."""
+        devices = [features.device] if features.is_cuda else []
+        with torch.random.fork_rng(devices=devices):  # the model's own randomness stays as it was
+            torch.manual_seed(self.seed)
+            head = pretext.head(features.shape[1])
+        if head is not None:
+            self.heads[pretext.name] = head.to(features.device)
+            self._hand_over([self.heads[pretext.name]])
+
+    def after_loss(self):
+        """Add the pretexts' losses to what is differentiated; `learn.loss` stays supervised."""
+        if not (self._attached and self.training):
+            return
+        total = geometric_mean([self.learn.loss_grad, *self._view_losses])
+        for name, losses in self._predictions.items():
+            total = total + self.weights[name] * sum(losses) / len(losses)
+        self.learn.loss_grad = total
+
+    # -- small parts -------------------------------------------------------------------------
+
+    def _keep_features(self, module, inputs, output):
+        self._features = pool(self._plain(output))
+
+    @staticmethod
+    def _plain(tensor: Tensor) -> Tensor:
+        """Without fastai's tensor subclass, which costs a dispatch for every operation."""
+        return tensor.as_subclass(Tensor)
+
+    def _add(self, name: str, value: Tensor, count: int):
+        # kept on the device: reading a number would make a GPU wait
+        entry = self._sums[name]
+        entry[0] = entry[0] + value.detach().float() * count
+        entry[1] += count
+
+    def _mean(self, name: str) -> float:
+        total, count = self._sums[name]
+        return float(total) / count if count else float("nan")
+
+    def _metrics(self) -> list:
+        shown = [p.name for p in self.pretexts if type(p).loss is not Pretext.loss]
+        names = [m for n in shown for m in (f"train_{n}_loss", f"{n}_loss", f"{n}_score")]
+        return [ValueMetric(lambda name=name: self._mean(name), name) for name in names]
+
+    def show(self, count: int = 4):
+        """Draw what each pretext asks of the first `count` validation pictures; list of figures."""
+        batch = self.dls.valid.decode(self.dls.valid.one_batch())
+        images = self._plain(batch[0])[:count]
+        for pretext in self.pretexts:
+            pretext.attach(self.dls)
+        return [pretext.show(images) for pretext in self.pretexts]
+
+
+def build_model(
+    arch: str,
+    classes: int,
+    task: Emotion,
+    weights: str | Path = "scratch",
+    *,
+    normalize: bool = True,
+) -> nn.Module:
+    """The plain supervised network, `encoder` then `head`; input float (B, 3, H, W) in [0, 1]."""
+    encoder = Encoder(arch, weights, normalize=normalize)
+    head = task.head(encoder.num_features, classes)
+    return nn.Sequential(OrderedDict(encoder=encoder, head=head))
+
+
+def split_model(model: nn.Module) -> list:
+    """Parameter groups encoder and head, so that `learn.freeze()` trains the head alone."""
+    return [params(model.encoder), params(model.head)]
+
+
+def hmtl_learner(
+    dls,
+    arch: str = "tiny",
+    task: Emotion | None = None,
+    pretexts: Iterable[Pretext] = (),
+    *,
+    views: str = "paired",
+    weights: str | Path = "scratch",
+    pretext_weight: float | dict[str, float] | None = None,
+    scales: Sequence = (1.0,),
+    label_views: bool = True,
+    seed: int | None = None,
+    cbs: Iterable[Callback] = (),
+    **learner_options,
+) -> Learner:
+    """Build an ordinary fastai Learner whose training is hybrid if `pretexts` are given.
+
+    `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint. Pictures
+    are normalised inside the model, unless the DataLoaders already do it. `views`, `scales`,
+    `label_views`, `pretext_weight` and `seed` are those of `Hybrid`; other options go to `Learner`.
+    """
+    task = task or Emotion()
+    done = any(isinstance(step, Normalize) for step in dls.train.after_batch.fs)
+    model = build_model(arch, dls.c, task, weights, normalize=not done)
+    pretexts = list(pretexts)
+    hybrid = []
+    if pretexts:
+        hybrid = [
+            Hybrid(
+                pretexts,
+                views,
+                weight=pretext_weight,
+                scales=scales,
+                label_views=label_views,
+                body=model.encoder,
+                seed=seed,
+            )
+        ]
+    return Learner(
+        dls,
+        model,
+        **{
+            "loss_func": task.loss(dls),
+            "metrics": task.metrics(dls),
+            "splitter": split_model,
+            "cbs": [*hybrid, *cbs],
+            **learner_options,
+        },
+    )

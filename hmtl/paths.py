@@ -1,0 +1,29 @@
+"""Where things lie: the cache of rendered and packed data, and the outputs. Ours."""
+
+__all__ = ["cache_dir", "outputs_dir", "reference_dir"]
+
+import os
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).parents[1]
+
+
+def cache_dir() -> Path:
+    """Folder for what can be made again: `$HMTL_CACHE`, else `~/.cache/hmtl`."""
+    return Path(os.environ.get("HMTL_CACHE") or Path.home() / ".cache" / "hmtl")
+
+
+def outputs_dir() -> Path:
+    """Folder for results: `$HMTL_OUTPUTS`, else `outputs/` of the checkout, else of the cwd.
+
+    Not relative to the cwd inside a checkout, because notebooks run in folders of their own.
+    """
+    if given := os.environ.get("HMTL_OUTPUTS"):
+        return Path(given)
+    inside = (_CHECKOUT / "pyproject.toml").is_file()
+    return (_CHECKOUT if inside else Path.cwd()) / "outputs"
+
+
+def reference_dir() -> Path:
+    """The committed reference results of a checkout, `outputs/reference`."""
+    return _CHECKOUT / "outputs" / "reference"

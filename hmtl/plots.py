@@ -1,0 +1,126 @@
+"""One palette, one function a figure. Every function returns a matplotlib Figure."""
+
+__all__ = [
+    "METHOD_COLORS", "method_label", "plot_confusion", "plot_curves", "plot_scores", "set_style",
+    "show_faces",
+]  # fmt: skip
+
+from collections.abc import Iterable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from hmtl.labels import EMOTIONS
+
+# seaborn's colour-blind palette, one fixed colour a method, so figures can be read side by side
+_COLORS = sns.color_palette("colorblind", 10)
+METHOD_COLORS = {
+    "SL": _COLORS[7],
+    "second_view (paired)": _COLORS[1],
+    "puzzling_2x2 (paired)": _COLORS[0],
+    "puzzling_3x3 (paired)": _COLORS[9],
+    "puzzling_2x2 (shared)": _COLORS[2],
+    "puzzling_3x3 (shared)": _COLORS[4],
+}
+
+
+def set_style() -> None:
+    """The look of every figure: seaborn's white grid, small type, the colour-blind palette."""
+    sns.set_theme("notebook", "whitegrid", _COLORS, font_scale=0.85)
+    plt.rcParams["figure.dpi"] = 80  # keeps the executed notebooks small
+
+
+def method_label(method: str) -> str:
+    """A method's name for people: "puzzling_2x2 (paired)" -> "SL + puzzling 2×2, paired"."""
+    if method == "SL":
+        return "SL"
+    names, _, views = method.rstrip(")").partition(" (")
+    parts = [n.replace("_", " ") for n in names.split("+")]
+    words = " + ".join(p.replace("2x2", "2×2").replace("3x3", "3×3") for p in parts)
+    return f"SL + {words}, {views}"
+
+
+def show_faces(
+    images: np.ndarray, titles: Sequence[str] = (), columns: int = 8, *, shows_people: bool = False
+) -> Figure:
+    """A sheet of pictures (N, H, W, 1 or 3), uint8 or float in [0, 1].
+
+    Raises ValueError if `shows_people`: figures of this project show rendered faces only.
+    """
+    if shows_people:
+        raise ValueError("photographs of people are measured on, not shown: pass rendered faces")
+    rows = -(-len(images) // columns)
+    height = 1.2 if len(titles) else 1.0
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns, rows * height), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(np.asarray(image).squeeze(), cmap="gray")
+        if len(titles):
+            axis.set_title(titles[i], fontsize=8, pad=2)
+    return figure
+
+
+def plot_scores(
+    runs: pd.DataFrame, x: str = "method", hue: str | None = None, score: str = "accuracy"
+) -> Figure:
+    """Each run as a dot, the mean as a bar: `score` in % by the column `x`, split by `hue`."""
+    table = runs.assign(**{score: 100 * runs[score]})
+    palette = METHOD_COLORS if hue == "method" else None
+    if hue:
+        table[hue] = table[hue].astype(str)
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    options = {"data": table, "x": x, "y": score, "hue": hue, "ax": axis}
+    sns.barplot(**options, errorbar=None, alpha=0.45, palette=palette)
+    sns.stripplot(**options, dodge=bool(hue), jitter=False, size=5, palette=palette, legend=False)
+    axis.axhline(100 / len(EMOTIONS), color="0.3", ls=":", lw=1)
+    axis.annotate("chance", (0.995, 100 / len(EMOTIONS)), xycoords=("axes fraction", "data"),
+                  ha="right", va="bottom", fontsize=8, color="0.3")  # fmt: skip
+    axis.set_ylabel(f"test {score.replace('_', ' ')} (%)")
+    axis.set_xlabel(x if x != "method" else "")
+    if hue:
+        _legend_outside(axis, hue)
+    return figure
+
+
+def _legend_outside(axis, title: str) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    if title == "method":
+        labels = [method_label(label) for label in labels]
+    axis.legend(
+        handles, labels, title=title, loc="upper left", bbox_to_anchor=(1, 1), frameon=False
+    )
+
+
+def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = None) -> Figure:
+    """A column of each run's `metrics` by epoch: one line a method, its band over seeds."""
+    table = pd.concat(
+        [run.metrics.assign(method=run.spec.method, seed=run.spec.seed) for run in runs],
+        ignore_index=True,
+    )
+    table = table[table[column].notna()]
+    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+    sns.lineplot(
+        table, x="epoch", y=column, hue="method", palette=METHOD_COLORS, ax=axis,
+        errorbar=("pi", 100),
+    )  # fmt: skip
+    axis.set_ylabel(ylabel or column.replace("_", " "))
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    _legend_outside(axis, "method")
+    return figure
+
+
+def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:
+    """Rows are the true emotions, columns the predicted ones, in % of the row."""
+    table = pd.crosstab(predictions["target"], predictions["predicted"], normalize="index")
+    table = 100 * table.reindex(index=EMOTIONS, columns=EMOTIONS).fillna(0)
+    figure, axis = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
+    sns.heatmap(table, annot=True, fmt=".0f", cmap="crest", cbar=False, ax=axis, vmin=0, vmax=100)
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    axis.tick_params(axis="x", rotation=45)
+    return figure

@@ -1,0 +1,44 @@
+"""What every pretext task offers; the docstring of `hmtl.pretext` says what each name means."""
+
+__all__ = ["Pretext"]
+
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+
+class Pretext:
+    """Base of the pretext tasks: override all but `needs_dls` and `describe`."""
+
+    name = "pretext"
+    # The weight of the loss beside the supervised one, by how views are used. 1 and 0.3 are the
+    # authors' (first and later scripts).
+    weight = {"shared": 1.0, "paired": 0.3}
+
+    def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
+        """Return what the network sees and what it must say of it."""
+        raise NotImplementedError
+
+    def head(self, num_features: int) -> nn.Module | None:
+        """A head on the pooled representation (B, num_features), or None if there is no loss."""
+        raise NotImplementedError
+
+    def loss(self, prediction: Tensor, target: Any) -> Tensor:
+        """Scalar loss."""
+        raise NotImplementedError
+
+    def score(self, prediction: Tensor, target: Any) -> Tensor:
+        """Scalar in [0, 1], larger is better."""
+        raise NotImplementedError
+
+    def show(self, images: Tensor, seed: int = 0) -> Figure:
+        """Draw images (B, 3, H, W) in [0, 1] above what the network is asked about them."""
+        raise NotImplementedError
+
+    def attach(self, dls) -> None:
+        """Called with the learner's DataLoaders before a fit; most tasks need nothing of them."""
+
+    def __repr__(self) -> str:
+        return self.name

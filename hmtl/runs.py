@@ -1,0 +1,504 @@
+"""RunSpec -> fit -> Run, and the run store.
+
+A run is one training, named by a hash of everything that can change its numbers: the spec, the
+fingerprint of the data, the version of this package. A finished run is a folder, written whole or
+not at all, and is never trained again:
+
+    spec.json          the RunSpec, the data's fingerprint, the version
+    metrics.csv        one row an epoch
+    predictions.csv    one row a test face: key, target, probability of each emotion
+    model.safetensors  weights of the plain supervised network
+    machine.json       machine, library versions, commit, seconds
+
+On a CPU a run trains on one thread: its numbers then do not depend on how many cores there are, and
+several runs at once never oversubscribe them. Ours.
+"""
+
+__all__ = [
+    "PRESETS", "Preset", "Run", "RunSpec", "fit", "grid", "load_run", "run_all", "runs_table",
+]  # fmt: skip
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import platform
+import random
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from hmtl import __version__
+from hmtl.datasets import check_data, load_pack
+from hmtl.labels import EMOTIONS
+from hmtl.pack import Pack, whole_folder
+from hmtl.paths import outputs_dir
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training, completely: what is learned from what, how, and from which seed."""
+
+    data: str = "mini"  # hmtl.datasets.DATA
+    people: tuple[int, int, int] = (300, 50, 125)  # of "faces": train, valid, test; 8 faces each
+    size: int = 48  # pixels
+    labels: str = "majority"  # or "probability", where faces were voted on
+    fraction: float = 1.0  # of the training labels, stratified and nested
+    sampling: str = "natural"  # or "balanced"
+    weighted: bool = False  # class weights in the loss
+    arch: str = "tiny"  # or any timm backbone
+    init: str = "scratch"  # "imagenet" or a checkpoint
+    augment: str = "weak"  # none, weak, strong
+    pretexts: tuple[str, ...] = ()  # hmtl.pretext.make
+    views: str = "paired"  # or "shared"
+    pretext_weight: float | None = None  # None: the authors'
+    label_views: bool = True  # supervised loss on the transformed views too
+    multiscale: bool = False  # the authors' three sizes of paired views
+    epochs: int = 5
+    lr: float = 4e-3  # peak of the one-cycle schedule
+    wd: float = 0.01
+    bs: int = 64
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("people", "pretexts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.pretexts:  # nothing of a pretext may give a supervised run a second name
+            for name in ("views", "pretext_weight", "label_views", "multiscale"):
+                object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
+        if self.data != "faces":
+            object.__setattr__(self, "people", type(self).__dataclass_fields__["people"].default)
+        if self.epochs < 1 or self.bs < 2:
+            raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
+
+    @classmethod
+    def preset(cls, name: str, data: str | None = None, **changes) -> "RunSpec":
+        """The spec of a preset ("smoke", "quick", ...) on its own or another data set, changed.
+
+        Raises ValueError naming the presets, and TypeError naming an unknown field.
+        """
+        return get_preset(name).spec(data, **changes)
+
+    def to_json(self) -> str:
+        """Canonical JSON: what the identity is hashed from."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
+        """The inverse of `dataclasses.asdict`; raises ValueError naming unknown fields."""
+        unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown fields of a RunSpec: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+    @property
+    def method(self) -> str:
+        """Short name of the way of training, as tables show it."""
+        if not self.pretexts:
+            return "SL"
+        return f"{'+'.join(self.pretexts)} ({self.views})"
+
+    def load(self, root: str | Path | None = None, progress: bool = True) -> Pack:
+        """The pack this run learns from."""
+        return load_pack(
+            self.data,
+            root,
+            people=self.people,
+            size=self.size,
+            labels=self.labels,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A scale at which the whole study runs."""
+
+    name: str
+    data: str  # the data set it runs on unless told otherwise
+    base: dict  # RunSpec fields
+    seeds: int  # runs a cell
+    fractions: tuple[float, ...]  # of the training labels, for the tables by label count
+    imagenet: dict  # changes for the runs that need a network with ImageNet weights
+    on: dict = field(default_factory=dict)  # changes by data set
+    on_fraction: dict = field(default_factory=dict)  # changes by fraction of the labels
+    jobs: int | None = None  # runs at once; None: one a core
+
+    def spec(self, data: str | None = None, **changes) -> RunSpec:
+        """A RunSpec of this preset."""
+        data = data or self.data
+        check_data(data, root="known later")
+        fraction = changes.get("fraction", 1.0)
+        merged = {**self.base, "data": data, **self.on.get(data, {})}
+        merged |= self.on_fraction.get((data, fraction), {})
+        return RunSpec(**(merged | changes))
+
+
+_LITE0 = "tf_efficientnet_lite0"
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset(
+            "smoke",
+            data="mini",
+            base={"epochs": 4, "bs": 32},
+            seeds=1,
+            fractions=(1.0,),
+            imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
+            jobs=1,
+        ),
+        Preset(
+            "quick",
+            data="faces",
+            base={"epochs": 20, "people": (300, 50, 125)},
+            seeds=2,
+            fractions=(1.0,),
+            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3},
+        ),
+        Preset(
+            "study",
+            data="faces",
+            base={"epochs": 10, "people": (1500, 100, 250)},
+            seeds=3,
+            fractions=(0.2, 1.0),
+            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3},
+        ),
+    )
+}
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name; ValueError naming all of them otherwise."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def grid(base: RunSpec, **choices: Iterable) -> list[RunSpec]:
+    """Every combination of `choices` (field=values), the last one changing fastest.
+
+    A value may be a dict of several fields: `grid(spec, method=[{}, {"pretexts": (...)}])`.
+    """
+    specs = []
+    for values in itertools.product(*(list(v) for v in choices.values())):
+        changes: dict[str, Any] = {}
+        for name, value in zip(choices, values, strict=True):
+            changes |= value if isinstance(value, dict) else {name: value}
+        specs.append(dataclasses.replace(base, **changes))
+    return specs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run in the store; its files are read when asked for."""
+
+    path: Path
+    spec: RunSpec
+
+    @property
+    def id(self) -> str:
+        """Name of its folder."""
+        return self.path.name
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row an epoch: train_loss, valid_loss, accuracy, macro_f1, the pretexts' own."""
+        return pd.read_csv(self.path / "metrics.csv")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row a test face: key, target, predicted (names) and the eight probabilities."""
+        return pd.read_csv(self.path / "predictions.csv")
+
+    @cached_property
+    def machine(self) -> dict:
+        """Where it ran: machine, versions, commit, seconds."""
+        return json.loads((self.path / "machine.json").read_text())
+
+    @cached_property
+    def scores(self) -> dict:
+        """Test accuracy, macro F1 and mean recall of the last epoch, each in [0, 1]."""
+        return test_scores(self.predictions)
+
+
+def test_scores(predictions: pd.DataFrame) -> dict:
+    """accuracy, macro_f1 and mean_recall of a table of predictions; classes without a face left out
+    of the recall."""
+    from sklearn.metrics import recall_score
+
+    from hmtl.tasks import macro_f1
+
+    index = {name: i for i, name in enumerate(EMOTIONS)}
+    target = predictions["target"].map(index).to_numpy()
+    predicted = predictions["predicted"].map(index).to_numpy()
+    present = np.unique(target)
+    recall = recall_score(target, predicted, labels=present, average="macro", zero_division=0)
+    return {
+        "accuracy": float((target == predicted).mean()),
+        "macro_f1": macro_f1(predicted, target, len(EMOTIONS)),
+        "mean_recall": float(recall),
+        "test_faces": len(target),
+    }
+
+
+def run_id(spec: RunSpec, data_fingerprint: str) -> str:
+    """Readable name plus a hash of the spec, the data and the version of the package."""
+    text = f"{spec.to_json()}\n{data_fingerprint}\n{__version__}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
+    return f"{spec.data}-{spec.arch}-{method}-s{spec.seed}-{digest}"
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a finished run; FileNotFoundError or ValueError naming the file and field otherwise."""
+    path = Path(path)
+    if not (path / "spec.json").is_file():
+        raise FileNotFoundError(f"{path} holds no spec.json, so it is no finished run")
+    try:
+        return Run(path, RunSpec.from_dict(json.loads((path / "spec.json").read_text())["spec"]))
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path / 'spec.json'}: {error}") from error
+
+
+@contextmanager
+def _threads(count: int):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def default_store() -> Path:
+    """The run store, `outputs/runs`."""
+    return outputs_dir() / "runs"
+
+
+def fit(
+    spec: RunSpec,
+    *,
+    root: str | Path | None = None,
+    store: str | Path | None = None,
+    threads: int = 1,
+    progress: bool = False,
+) -> Run:
+    """Train one run, or read it if it is finished; returns it.
+
+    `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
+    """
+    pack = spec.load(root, progress)
+    path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
+    if path.exists():
+        return load_run(path)
+    with _threads(threads):
+        _train(spec, pack, path, progress)
+    return load_run(path)
+
+
+def build_learner(spec: RunSpec, pack: Pack, device=None):
+    """The fastai Learner a spec describes, before its training."""
+    import torch
+
+    from hmtl.batches import face_dataloaders
+    from hmtl.learner import AUTHORS_SCALES, hmtl_learner
+    from hmtl.pretext import make
+    from hmtl.tasks import Emotion
+
+    random.seed(spec.seed)
+    np.random.seed(spec.seed)
+    torch.manual_seed(spec.seed)
+    dls = face_dataloaders(
+        pack,
+        size=spec.size,
+        bs=spec.bs,
+        augment=spec.augment,
+        fraction=spec.fraction,
+        labels=spec.labels,
+        sampling=spec.sampling,
+        seed=spec.seed,
+        device=device,
+    )
+    return hmtl_learner(
+        dls,
+        spec.arch,
+        Emotion(weighted=spec.weighted),
+        [make(name) for name in spec.pretexts],
+        views=spec.views,
+        weights=spec.init,
+        pretext_weight=spec.pretext_weight,
+        scales=AUTHORS_SCALES if spec.multiscale else (1.0,),
+        label_views=spec.label_views,
+        seed=spec.seed,
+        wd=spec.wd,
+    )
+
+
+def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
+    import torch
+    from fastai.callback.fp16 import MixedPrecision
+    from fastai.callback.progress import ProgressCallback
+    from safetensors.torch import save_model
+
+    learn = build_learner(spec, pack)
+    if not progress:
+        learn.remove_cbs(ProgressCallback)
+    on_gpu = learn.dls.device.type == "cuda"
+    learn.model.to(learn.dls.device, memory_format=torch.channels_last)
+    started = time.perf_counter()
+    with learn.no_logging():
+        learn.fit_one_cycle(spec.epochs, spec.lr, cbs=[MixedPrecision()] if on_gpu else None)
+    seconds = time.perf_counter() - started
+    columns = learn.recorder.metric_names[1:-1]  # without the epoch and the time
+    metrics = pd.DataFrame(learn.recorder.values, columns=columns)
+    metrics.insert(0, "epoch", range(1, len(metrics) + 1))
+    with learn.no_bar():
+        probabilities, _ = learn.get_preds(dl=learn.dls[2])
+    probabilities = probabilities.float().cpu().numpy()
+    test = pack.labels.iloc[pack.rows("test")]
+    predictions = pd.DataFrame(
+        {
+            "key": test["key"].to_numpy(),
+            "target": test["emotion"].to_numpy(),
+            "predicted": np.array(EMOTIONS)[probabilities.argmax(1)],
+            **{f"p_{name}": probabilities[:, i] for i, name in enumerate(EMOTIONS)},
+        }
+    )
+    record = {
+        "spec": dataclasses.asdict(spec),
+        "data": pack.fingerprint,
+        "hmtl": __version__,
+    }
+    with whole_folder(path) as folder:
+        metrics.to_csv(folder / "metrics.csv", index=False)
+        predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
+        save_model(learn.model, str(folder / "model.safetensors"))
+        machine = {"seconds": round(seconds, 2), "train_faces": len(learn.dls.train_ds), **_here()}
+        (folder / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
+        (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _here() -> dict:
+    """The machine, the versions and the commit, for the record."""
+    import fastai
+    import timm
+    import torch
+
+    here = Path(__file__).parent
+    commit = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "commit": commit or None,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "fastai": fastai.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def show_progress() -> bool:
+    """Whether progress bars are wanted: yes, unless `$HMTL_PROGRESS` is 0 (headless runs)."""
+    return os.environ.get("HMTL_PROGRESS", "1") != "0"
+
+
+def run_all(
+    specs: Iterable[RunSpec],
+    *,
+    root: str | Path | None = None,
+    store: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool | None = None,
+) -> list[Run]:
+    """Make every run that is not finished yet and return all, in the order of `specs`.
+
+    `jobs` runs at once, each in a process of its own on one thread (default: one a core; 1 on a
+    GPU). A run that fails does not stop the others: RuntimeError at the end names every one.
+    """
+    import torch
+
+    specs = list(specs)
+    progress = show_progress() if progress is None else progress
+    done: dict[RunSpec, Run] = {}
+    todo: list[RunSpec] = []
+    for spec in dict.fromkeys(specs):  # each once, in order
+        pack = spec.load(root, progress)  # rendered here, once, before the processes start
+        path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
+        if path.exists():
+            done[spec] = load_run(path)
+        else:
+            todo.append(spec)
+    if jobs is None:
+        jobs = 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    failed: dict[RunSpec, Exception] = {}
+    options = {"root": root, "store": store}
+    bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)
+    with bar:
+        for spec, outcome in _outcomes(todo, min(jobs, len(todo)), options):
+            if isinstance(outcome, Run):
+                done[spec] = outcome
+            else:
+                failed[spec] = outcome
+            bar.update()
+    if failed:
+        listed = "\n".join(f"  {spec.method}, seed {spec.seed}: {e}" for spec, e in failed.items())
+        raise RuntimeError(
+            f"{len(failed)} of {len(specs)} runs failed, the others are stored:\n{listed}"
+        ) from next(iter(failed.values()))
+    return [done[spec] for spec in specs]
+
+
+def _outcomes(todo: list[RunSpec], jobs: int, options: dict):
+    """Yield (spec, Run or Exception) as runs end, `jobs` at once."""
+    if jobs <= 1:
+        for spec in todo:
+            try:
+                yield spec, fit(spec, **options)
+            except Exception as error:
+                yield spec, error
+        return
+    # spawn, not fork: a forked torch with threads may hang
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        pending = {pool.submit(fit, spec, **options): spec for spec in todo}
+        for future in as_completed(pending):
+            yield pending[future], future.exception() or future.result()
+
+
+def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a run: id, method, the fields of its spec, test scores, epoch scores, cost."""
+    rows = []
+    for run in runs:
+        last = run.metrics.iloc[-1]
+        own = {k: v for k, v in last.items() if k.endswith("_score")}
+        best = run.metrics["accuracy"].max()
+        spec = dataclasses.asdict(run.spec)
+        spec["pretexts"] = "+".join(run.spec.pretexts)
+        spec["people"] = "/".join(map(str, run.spec.people))
+        kept = ("train_faces", "seconds", "cores", "gpu", "commit")
+        cost = {k: run.machine[k] for k in kept}
+        rows.append(
+            {
+                "run": run.id, "method": run.spec.method, **spec, **run.scores,
+                "valid_accuracy": last["accuracy"], "best_valid_accuracy": best, **own, **cost,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,319 @@
+"""The study: what a notebook needs to open, and papermill over all notebooks.
+
+`open_notebook` turns the parameters every notebook has (preset, data, root, outputs, seed) into a
+`Setting`; `run_study` executes the notebooks in order and writes `index.html`, which shows every
+table and figure they made. Ours.
+"""
+
+__all__ = ["NOTEBOOKS", "Setting", "open_notebook", "run_study", "write_reference"]
+
+import base64
+import html
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from hmtl.datasets import check_data
+from hmtl.pack import Pack
+from hmtl.paths import outputs_dir, reference_dir
+from hmtl.runs import Preset, Run, RunSpec, get_preset, load_run, run_all, runs_table
+from hmtl.tables import correct_matrix, recorded_runs
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SMOKE = "smoke"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one notebook runs: its preset, data and places."""
+
+    notebook: str
+    preset: Preset
+    data: str
+    root: str | None
+    outputs: Path
+    seed: int
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of every cell of a table."""
+        return range(self.seed, self.seed + self.preset.seeds)
+
+    @property
+    def shows_reference(self) -> bool:
+        """Whether tables show the committed results: at notebook defaults they do."""
+        return self.preset.name == SMOKE and (reference_dir() / "runs.csv").is_file()
+
+    def spec(self, **changes) -> RunSpec:
+        """A RunSpec of this preset on this data."""
+        return self.preset.spec(self.data, **{"seed": self.seed, **changes})
+
+    def load(self) -> Pack:
+        """The pack of this data."""
+        return self.spec().load(self.root)
+
+    def train(self, specs: Iterable[RunSpec]) -> list[Run]:
+        """Make the runs that are not in the store yet; all of them, in order."""
+        return run_all(
+            specs, root=self.root, store=self.outputs.parent / "runs", jobs=self.preset.jobs
+        )
+
+    def results(self, runs: list[Run]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """(runs_table, run id -> bool (faces,)): of these runs, or the committed ones at defaults.
+
+        Either way the runs just made are recorded in `tables/<notebook>-runs.csv`.
+        """
+        table = runs_table(runs)
+        table.insert(0, "study", self.notebook)
+        self.save(table, "runs")
+        if self.shows_reference:
+            recorded, correct = recorded_runs()
+            return recorded[recorded["study"] == self.notebook].reset_index(drop=True), correct
+        correct = {run.id: correct_matrix([run.predictions])[0] for run in runs}
+        return table, correct
+
+    def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write a table to `tables/<notebook>-<name>.csv` and return it."""
+        folder = self.outputs / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_csv(folder / f"{self.notebook}-{name}.csv", index=False)
+        return table
+
+    def save_figure(self, figure, name: str) -> None:
+        """Write a figure to `figures/<notebook>-<name>.png`."""
+        folder = self.outputs / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{self.notebook}-{name}.png", dpi=120)
+
+
+def open_notebook(
+    notebook: str, preset: str, data: str, root: str, outputs: str, seed: int
+) -> Setting:
+    """Check the parameters of a notebook and set the look of its figures.
+
+    An empty preset means `$HMTL_PRESET`, else "smoke"; empty data the preset's own; empty outputs
+    `outputs/<preset>` of the checkout. Raises ValueError naming the valid presets and data sets.
+    """
+    from hmtl.plots import set_style
+
+    chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
+    data = data or chosen.data
+    check_data(data, root)
+    set_style()
+    if os.environ.get("HMTL_PROGRESS") == "0":
+        _quiet_fastai()
+    folder = Path(outputs).resolve() if outputs else outputs_dir() / chosen.name
+    return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def _quiet_fastai() -> None:
+    """No progress bars where nobody watches: fastai's leave HTML in the executed notebook."""
+    from fastai.callback.core import Callback
+    from fastai.callback.progress import ProgressCallback
+    from fastai.torch_core import defaults
+
+    class Quiet(Callback):
+        """Print no row an epoch."""
+
+        def before_fit(self):
+            self.learn.logger = lambda row: None
+
+    defaults.callbacks = [c for c in defaults.callbacks if c is not ProgressCallback] + [Quiet]
+
+
+def notebook_paths(only: Iterable[str] = ()) -> list[Path]:
+    """The notebooks in order; `only` names some by stem or number. ValueError for an unknown one."""
+    paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    if not paths:
+        raise FileNotFoundError(f"no notebooks in {NOTEBOOKS}; run the study from a checkout")
+    only = list(only)
+    chosen = [p for p in paths if p.stem in only or p.stem.split("_")[0] in only]
+    found = {p.stem for p in chosen} | {p.stem.split("_")[0] for p in chosen}
+    if unknown := set(only) - found:
+        known = ", ".join(p.stem for p in paths)
+        raise ValueError(f"unknown notebook {', '.join(sorted(unknown))}; one of {known}")
+    return chosen if only else paths
+
+
+def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError if a notebook has no such parameter (papermill itself would only warn)."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    if unknown := set(parameters) - set(known):
+        raise ValueError(
+            f"{path.name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(known)}"
+        )
+
+
+def run_study(
+    preset: str,
+    *,
+    data: str | None = None,
+    root: str | None = None,
+    outputs: str | Path | None = None,
+    only: Iterable[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+) -> tuple[Path, list[str]]:
+    """Execute the notebooks in order into `outputs`; returns (index.html, names of failed ones).
+
+    A notebook that fails does not stop the others. Raises ValueError before anything runs if the
+    preset, the data set, a notebook's name or a parameter is unknown.
+    """
+    chosen = get_preset(preset)
+    check_data(data or chosen.data, root)
+    suffix = f"-{data}" if data and data != chosen.data else ""
+    folder = Path(outputs) if outputs else outputs_dir() / f"{preset}{suffix}"
+    values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
+    values |= {k: v for k, v in (("data", data), ("root", root and _full(root))) if v}
+    paths = notebook_paths(only)
+    for path in paths:
+        check_parameters(path, values)
+    folder.mkdir(parents=True, exist_ok=True)
+    entries, failed = [], []
+    bar = tqdm(paths, desc="study", unit="notebook")
+    for path in bar:
+        bar.set_postfix_str(path.stem)
+        started = time.perf_counter()
+        error = _execute(path, folder / path.name, values)
+        seconds = time.perf_counter() - started
+        state = f"failed: {error}" if error else "done"
+        tqdm.write(f"{path.stem}: {state} ({seconds:.0f} s)")
+        entries.append((folder / path.name, seconds, error))
+        if error:
+            failed.append(path.stem)
+    title = f"hmtl study: preset {preset}, data {data or chosen.data}"
+    return write_index(folder, title, entries), failed
+
+
+def _full(root: str) -> str:
+    return str(Path(root).expanduser().resolve())
+
+
+def _execute(source: Path, target: Path, values: Mapping[str, Any]) -> str | None:
+    """Execute one notebook by papermill; the error in one line, or None."""
+    import papermill
+
+    before = {k: os.environ.get(k) for k in ("HMTL_PROGRESS", "IPYTHONDIR")}
+    # the kernel inherits both: no bars in the pages, no start-up chatter on the terminal
+    os.environ.update(HMTL_PROGRESS="0", IPYTHONDIR=str(_quiet_ipython(target.parent)))
+    try:
+        papermill.execute_notebook(
+            str(source), str(target), dict(values), kernel_name="python3", progress_bar=False
+        )
+    except papermill.exceptions.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}".splitlines()[0]
+    except Exception as error:  # a dead kernel, a time-out: the study goes on
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        if target.is_file():
+            _write_page(target)
+    return None
+
+
+def _quiet_ipython(folder: Path) -> Path:
+    """An IPython folder whose kernels keep their warnings and colours to themselves."""
+    profile = folder / ".ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text(
+        "c = get_config()\nc.IPKernelApp.log_level = 40\n"
+        'c.InteractiveShell.colors = "nocolor"\nc.InteractiveShell.xmode = "Plain"\n'
+    )
+    return profile.parent
+
+
+def _write_page(notebook: Path) -> None:
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter().from_filename(str(notebook))
+    notebook.with_suffix(".html").write_text(body)
+
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222 }
+h2 { border-top: 1px solid #ccc; padding-top: 1rem } .failed { color: #b00 } img { max-width: 100% }
+table { border-collapse: collapse; font-size: 13px; margin: .8rem 0 }
+td, th { border: 1px solid #ddd; padding: .25rem .5rem; text-align: right }
+div.wide { overflow-x: auto } .note { color: #666 }
+"""
+
+
+def write_index(
+    folder: Path, title: str, entries: Iterable[tuple[Path, float, str | None]]
+) -> Path:
+    """Write `index.html`: for each executed notebook its state, tables and figures."""
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style>",
+        f"<h1>{html.escape(title)}</h1>",
+    ]
+    for notebook, seconds, error in entries:
+        name = notebook.stem
+        parts.append(f"<h2><a href='{name}.html'>{name}</a></h2>")
+        state = f"<b class='failed'>failed: {html.escape(error)}</b>" if error else "done"
+        parts.append(f"<p class='note'>{state}, {seconds:.0f} s</p>")
+        if notebook.is_file():
+            parts += _shown(json.loads(notebook.read_text()))
+    path = folder / "index.html"
+    path.write_text("\n".join(parts) + "\n")
+    return path
+
+
+def _shown(notebook: dict) -> list[str]:
+    """The tables and figures of an executed notebook, each under its nearest heading."""
+    parts, heading = [], None
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            titles = [line for line in source.splitlines() if line.startswith("#")]
+            heading = titles[-1].lstrip("# ") if titles else heading
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            table = "".join(data.get("text/html", ""))
+            if not ("image/png" in data or "<table" in table):
+                continue
+            if heading:
+                parts.append(f"<h3>{html.escape(heading)}</h3>")
+                heading = None
+            if "image/png" in data:
+                image = base64.b64encode(base64.b64decode("".join(data["image/png"]))).decode()
+                parts.append(f"<p><img alt='' src='data:image/png;base64,{image}'></p>")
+            else:
+                parts.append(f"<div class='wide'>{table}</div>")
+    return parts
+
+
+def write_reference(folders: Iterable[str | Path], target: Path | None = None) -> Path:
+    """Collect the runs of finished studies into `runs.csv` and `correct.npz`, the committed record.
+
+    `folders` are output folders of `run_study`, their runs still in the store beside them. For each
+    run: one row, and for each of its test faces one bit, right or wrong.
+    """
+    tables, packed = [], {}
+    for folder in map(Path, folders):
+        files = sorted((folder / "tables").glob("*-runs.csv"))
+        if not files:
+            raise FileNotFoundError(f"{folder / 'tables'} holds no *-runs.csv; run the study first")
+        for file in files:
+            table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+            tables.append(table)
+            for name in table["run"]:
+                run = load_run(folder.parent / "runs" / name)
+                packed[name] = np.packbits(correct_matrix([run.predictions])[0])
+    target = target or reference_dir()
+    target.mkdir(parents=True, exist_ok=True)
+    runs = pd.concat(tables, ignore_index=True)
+    runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
+    np.savez_compressed(target / "correct.npz", **packed)
+    return target

@@ -1,0 +1,160 @@
+"""Runs -> tables: means with intervals over seeds, paired contrasts, the paper's numbers beside.
+
+Two questions are kept apart. *Would another seed say the same?* The interval and `p (seeds)` are
+Student's t over the seeds' means. *Would other faces say the same?* `p (faces)` is a sign-flip test
+over the test faces, on the same faces for both methods. Standard statistics, scipy's; the choice of
+them is ours.
+"""
+
+__all__ = [
+    "contrast", "contrasts", "correct_matrix", "interval", "recorded_runs", "reported", "summary",
+]  # fmt: skip
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hmtl.paths import reference_dir
+
+RESAMPLES = 9999
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Mean and half-width of its Student t interval; the half-width of one value is nan."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(half)
+
+
+def _percent(values: Sequence[float]) -> str:
+    mean, half = interval(values)
+    return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
+
+
+def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a combination of the columns `by` of `runs_table`, in the order they first appear.
+
+    Columns: accuracy, macro F1 and mean recall in % as mean ± half-width of the 95 % interval over
+    seeds, means of the columns `extra`, seeds, and seconds a run.
+    """
+    rows = []
+    for key, group in runs.groupby(list(by), sort=False):
+        row = dict(zip(by, key, strict=True))
+        for name, title in (
+            ("accuracy", "accuracy %"),
+            ("macro_f1", "macro F1 %"),
+            ("mean_recall", "mean recall %"),
+        ):
+            row[title] = _percent(group[name])
+        row |= {name: _round(group[name].mean()) for name in extra if name in group}
+        row |= {"seeds": group["seed"].nunique(), "s/run": round(group["seconds"].mean())}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _round(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.2f}"
+
+
+def correct_matrix(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
+    """Whether each run (row) names each test face (column) rightly, bool (runs, faces).
+
+    Raises ValueError if the runs were tested on different faces.
+    """
+    keys = predictions[0]["key"].to_numpy()
+    for table in predictions:
+        if not np.array_equal(table["key"].to_numpy(), keys):
+            raise ValueError("runs tested on different faces cannot be paired")
+    return np.stack([(t["predicted"] == t["target"]).to_numpy() for t in predictions])
+
+
+def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
+    """Paired comparison of two methods, bool (seeds, faces) each, seed by seed and face by face.
+
+    Returns `difference` (mean, accuracy), `half` (half-width of its 95 % t interval over seeds),
+    `p_seeds` (paired t-test over seeds; both nan with one seed) and `p_faces` (sign-flip
+    permutation over faces, two-sided).
+    """
+    if treated.shape != base.shape:
+        raise ValueError(f"methods differ in seeds or faces: {treated.shape} and {base.shape}")
+    by_seed = treated.mean(1) - base.mean(1)
+    mean, half = interval(by_seed)
+    p_seeds = float("nan")
+    if len(by_seed) > 1 and np.ptp(by_seed) > 0:
+        p_seeds = float(stats.ttest_rel(treated.mean(1), base.mean(1)).pvalue)
+    by_face = treated.mean(0) - base.mean(0)
+    return {
+        "difference": mean,
+        "half": half,
+        "p_seeds": p_seeds,
+        "p_faces": _sign_flip(by_face, np.random.default_rng(seed)),
+    }
+
+
+def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
+    """Two-sided p of a mean of zero: how often random signs give as large a sum."""
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
+        return 1.0
+    test = stats.permutation_test(
+        (nonzero,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng,
+        vectorized=True, batch=500,
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+def contrasts(
+    runs: pd.DataFrame, correct: dict[str, np.ndarray], base: str, by: Sequence[str] = ("fraction",)
+) -> pd.DataFrame:
+    """Every method against the method `base`, one row a method and combination of `by`.
+
+    `runs` is a `runs_table`; `correct` maps a run's id to bool (faces,). Only seeds that both
+    methods have are paired. Differences are in percentage points.
+    """
+    rows = []
+    for key, group in runs.groupby(list(by), sort=False):
+        reference = group[group["method"] == base].set_index("seed")["run"]
+        for method, own in group[group["method"] != base].groupby("method", sort=False):
+            own = own.set_index("seed")["run"]
+            seeds = [s for s in own.index if s in reference.index]
+            if not seeds:
+                continue
+            result = contrast(
+                np.stack([correct[own[s]] for s in seeds]),
+                np.stack([correct[reference[s]] for s in seeds]),
+            )
+            half = "" if np.isnan(result["half"]) else f" ± {100 * result['half']:.1f}"
+            rows.append(
+                {
+                    **dict(zip(by, key, strict=True)),
+                    "contrast": f"{method} − {base}",
+                    "points": f"{100 * result['difference']:+.1f}{half}",
+                    "p (seeds)": _round(result["p_seeds"]),
+                    "p (faces)": _round(result["p_faces"]),
+                    "seeds": len(seeds),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
+    """The numbers a paper reports, from `papers/<paper>/reported.csv`; empty cells are unknown."""
+    folder = folder or Path(__file__).parents[1] / "papers"
+    return pd.read_csv(folder / paper / "reported.csv", dtype={"value": float})
+
+
+def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The committed runs: (runs.csv as a table, run id -> bool (faces,) from correct.npz)."""
+    folder = folder or reference_dir()
+    runs = pd.read_csv(folder / "runs.csv", keep_default_na=True)
+    with np.load(folder / "correct.npz", allow_pickle=False) as packed:
+        correct = {
+            run: np.unpackbits(packed[run], count=int(faces)).astype(bool)
+            for run, faces in zip(runs["run"], runs["test_faces"], strict=True)
+        }
+    return runs, correct
