@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, IntToFloatTensor
-from fastai.torch_core import TensorCategory, TensorMultiCategory
+from fastai.torch_core import TensorCategory, TensorMultiCategory, default_device
 from fastai.vision.core import TensorImage
 from fastcore.basics import chunked
 
@@ -162,4 +162,4 @@ def face_dataloaders(
         )
         loader.rng = random.Random(seed)  # not the global one: see the docstring
         loaders.append(loader)
-    return DataLoaders(*loaders, device=device)
+    return DataLoaders(*loaders, device=default_device() if device is None else device)

@@ -81,8 +81,8 @@ class Hybrid(Callback):
     """Train pretext tasks beside the supervised task of the Learner this is added to.
 
     `weight` multiplies the pretexts' losses: a number for all, or a dict by pretext name; by
-    default the authors' (1 for shared views, 0.3 for paired ones). `scales` are the relative sizes of the
-    transformed views in paired mode, numbers or (low, high) ranges drawn once a batch
+    default the authors' (1 for shared views, 0.3 for paired ones). `scales` are the relative sizes
+    of the transformed views in paired mode, numbers or (low, high) ranges drawn once a batch
     (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss on the
     untouched picture only. `body` is the module that yields the representation (`find_body`).
 

@@ -130,7 +130,7 @@ def _quiet_fastai() -> None:
 
 
 def notebook_paths(only: Iterable[str] = ()) -> list[Path]:
-    """The notebooks in order; `only` names some by stem or number. ValueError for an unknown one."""
+    """The notebooks in order; `only` names some by stem or number; ValueError if unknown."""
     paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     if not paths:
         raise FileNotFoundError(f"no notebooks in {NOTEBOOKS}; run the study from a checkout")

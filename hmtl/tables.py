@@ -40,7 +40,7 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
     """One row a combination of the columns `by` of `runs_table`, in the order they first appear.
 
     Columns: accuracy, macro F1 and mean recall in % as mean ± half-width of the 95 % interval over
-    seeds, means of the columns `extra`, seeds, and seconds a run.
+    seeds, means of the columns `extra`, seeds, and CPU seconds a run.
     """
     rows = []
     for key, group in runs.groupby(list(by), sort=False):
@@ -52,7 +52,7 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
         ):
             row[title] = _percent(group[name])
         row |= {name: _round(group[name].mean()) for name in extra if name in group}
-        row |= {"seeds": group["seed"].nunique(), "s/run": round(group["seconds"].mean())}
+        row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
         rows.append(row)
     return pd.DataFrame(rows)
 

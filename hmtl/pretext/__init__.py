@@ -3,7 +3,8 @@
     transform(images, generator) -> (views, target)   images float (B, 3, H, W)
     head(num_features) -> nn.Module or None            pooled representation (B, F) -> prediction
     loss(prediction, target) -> scalar
-    score(prediction, target) -> scalar                what the progress table shows, larger is better
+    score(prediction, target) -> scalar                what the progress table shows, larger is
+                                                       better
     show(images) -> figure                             what the network is asked to do
 
 and a `name`, under which its losses are logged. `make` reads the short names a RunSpec stores.
