@@ -19,6 +19,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import (
@@ -141,7 +142,7 @@ class Hybrid(Callback):
         if self.seed is None:
             self.seed = torch.initial_seed() % 2**63
         if not self.heads:
-            self.generator = torch.Generator().manual_seed(self.seed)
+            self.generator = self._generator(0)
         body = find_body(self.model) if self.body is None else self.body
         self._hook = body.register_forward_hook(self._keep_features)
         self._old_metrics = self.learn.metrics
@@ -156,8 +157,7 @@ class Hybrid(Callback):
             self._found_heads = {
                 n: {k: v.clone() for k, v in h.state_dict().items()} for n, h in self.heads.items()
             }
-        self._attached = True
-        self._hand_over(self.heads.values())
+        self._attached, self._handed_over = True, False
 
     def after_fit(self):
         """Leave the Learner as it was."""
@@ -215,13 +215,17 @@ class Hybrid(Callback):
     # -- a batch -----------------------------------------------------------------------------
 
     def before_train(self):
+        if not self._handed_over:
+            # not in before_fit: what the learning-rate finder saves there is restored after we left
+            self._hand_over(self.heads.values())
+            self._handed_over = True
         self._sums.clear()
-        self._draw = getattr(self, "generator", None)
+        self._draw = self.generator
 
     def before_validate(self):
         # the same puzzles after every epoch, so that scores compare
         if self._attached:
-            self._draw = torch.Generator().manual_seed(self.seed)
+            self._draw = self._generator(1)
 
     def before_batch(self):
         """Shared views: the supervised head sees the transformed picture."""
@@ -309,6 +313,12 @@ class Hybrid(Callback):
 
     def _keep_features(self, module, inputs, output):
         self._features = pool(self._plain(output))
+
+    def _generator(self, stream: int) -> torch.Generator:
+        # Not manual_seed(seed): the augmentation starts there, and a second view would repeat the
+        # first one, number by number.
+        mixed = np.random.SeedSequence([self.seed, 2105, stream]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(mixed[0] >> 1))
 
     @staticmethod
     def _plain(tensor: Tensor) -> Tensor:

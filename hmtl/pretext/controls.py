@@ -47,6 +47,6 @@ class SecondView(Pretext):
         """The images, one beside the other: there is no task to show."""
         figure, axes = plt.subplots(1, len(images), figsize=(1.6 * len(images), 1.8), squeeze=False)
         for axis, image in zip(axes.flat, images, strict=True):
-            axis.imshow(image.permute(1, 2, 0).clamp(0, 1).cpu())
+            axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
             axis.set_axis_off()
         return figure

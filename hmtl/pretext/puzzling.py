@@ -113,8 +113,8 @@ class Puzzling(Pretext):
             2, len(images), figsize=(1.6 * len(images), 3.6), squeeze=False, layout="constrained"
         )
         for column, (image, view, order) in enumerate(zip(images, views, target, strict=True)):
-            axes[0, column].imshow(image.permute(1, 2, 0).clamp(0, 1).cpu())
-            axes[1, column].imshow(view.permute(1, 2, 0).clamp(0, 1).cpu())
+            axes[0, column].imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
+            axes[1, column].imshow(view.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
             axes[1, column].set_title(" ".join(map(str, order.tolist())), fontsize=8)
         for axis in axes.flat:
             axis.set_axis_off()

@@ -1,0 +1,59 @@
+# make study | make test | make lab: each builds .venv from requirements.lock if need be.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: study test lab notebooks reference lock lint clean
+
+# Trainings run one to a core, each on one thread: never more threads than cores.
+export OMP_NUM_THREADS ?= 1
+
+study: $(READY)  ## every notebook at preset quick, then where the report is
+	$(BIN)/python -m hmtl study --preset quick
+
+test: export HMTL_PROGRESS = 0
+test: $(READY)  ## the tests, then every notebook against its stored outputs
+	$(BIN)/ruff check .
+	$(BIN)/pytest
+	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
+
+lab: $(READY)  ## JupyterLab; notebooks and their .py twins are paired (pyproject.toml)
+	$(BIN)/jupyter lab --notebook-dir=.
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+notebooks: export HMTL_PROGRESS = 0
+notebooks: $(READY)  ## carry the .py twins over and execute all notebooks at their defaults
+	$(BIN)/jupytext --update --to ipynb notebooks/*.py
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+# HMTL_FERPLUS=DIR adds the real faces. Resumable: finished runs are read, not repeated.
+reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
+	$(BIN)/python -m hmtl study --preset study --only 10 20
+ifdef HMTL_FERPLUS
+	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 20
+endif
+	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus)
+
+lock:  ## requirements.lock anew, from the bounds in pyproject.toml
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/python -m pip install --quiet --upgrade setuptools
+	.lock-venv/bin/python -m pip install --quiet ".[notebooks,test]"
+	{ echo "# Every version pinned; made by 'make lock' from pyproject.toml."; \
+		.lock-venv/bin/python -m pip freeze --all --exclude hmtl --exclude pip \
+		| sed -E '/^(nvidia-|triton|cuda-)/s/$$/ ; platform_system == "Linux"/'; } > requirements.lock
+	rm -rf .lock-venv
+
+lint: $(READY)
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:  ## everything that can be made again, the trained runs included
+	rm -rf $(VENV) outputs/smoke outputs/quick* outputs/study* outputs/runs

@@ -1,0 +1,58 @@
+"""Small things every test file shares."""
+
+import os
+
+# before torch is imported: one thread a process, so that parallel runs never oversubscribe
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from hmtl.labels import EMOTIONS
+from hmtl.pack import write_pack
+
+matplotlib.use("agg")
+
+
+def make_toy_pack(path, count=160, size=32, channels=3, votes=False):
+    """A pack whose emotion is the place of a bright bar: learnable in seconds, no rendering."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(count) % len(EMOTIONS)
+    images = rng.integers(0, 60, (count, size, size, channels)).astype(np.uint8)
+    for image, value in zip(images, classes, strict=True):
+        image[8:24, 3 + 3 * value : 6 + 3 * value] += 150
+    split = np.where(np.arange(count) < count // 2, "train", "valid")
+    split[3 * count // 4 :] = "test"
+    labels = pd.DataFrame(
+        {
+            "key": [f"toy-{i:04d}" for i in range(count)],
+            "split": split,
+            "emotion": np.array(EMOTIONS)[classes],
+        }
+    )
+    if votes:
+        for i, name in enumerate(EMOTIONS):
+            labels[f"p_{name}"] = np.where(classes == i, 0.75, 0.25 / 7)
+    return write_pack(path, images, labels, source="toy")
+
+
+@pytest.fixture(scope="session")
+def toy_pack(tmp_path_factory):
+    """A small colour pack with vote shares."""
+    return make_toy_pack(tmp_path_factory.mktemp("packs") / "toy", votes=True)
+
+
+@pytest.fixture
+def quiet():
+    """A context manager without bars and rows: `with quiet(learn): learn.fit(1)`."""
+    from contextlib import ExitStack
+
+    def hush(learn):
+        stack = ExitStack()
+        stack.enter_context(learn.no_bar())
+        stack.enter_context(learn.no_logging())
+        return stack
+
+    return hush

@@ -1,0 +1,130 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_toy_pack
+from PIL import Image
+
+from hmtl.pack import BadImages, open_pack, pack_files, whole_folder, write_pack
+
+
+def test_pack_returns_what_was_written_memory_mapped(tmp_path):
+    pack = make_toy_pack(tmp_path / "p")
+    again = open_pack(tmp_path / "p")
+    assert isinstance(again.images, np.memmap)
+    assert not again.images.flags.writeable
+    np.testing.assert_array_equal(pack.images, again.images)
+    pd.testing.assert_frame_equal(pack.labels, again.labels)
+
+
+def test_fingerprint_follows_pixels_and_labels(tmp_path):
+    pack = make_toy_pack(tmp_path / "a")
+    same = write_pack(tmp_path / "b", np.array(pack.images), pack.labels, source="elsewhere")
+    assert same.fingerprint == pack.fingerprint
+    pixels = np.array(pack.images)
+    pixels[0, 0, 0, 0] ^= 1
+    assert write_pack(tmp_path / "c", pixels, pack.labels).fingerprint != pack.fingerprint
+    labels = pack.labels.assign(emotion=pack.labels["emotion"].iloc[::-1].to_numpy())
+    changed = write_pack(tmp_path / "d", np.array(pack.images), labels)
+    assert changed.fingerprint != pack.fingerprint
+
+
+def test_splits_partition_the_rows(toy_pack):
+    rows = np.concatenate([toy_pack.rows(s) for s in ("train", "valid", "test")])
+    assert sorted(rows) == list(range(len(toy_pack)))
+    with pytest.raises(ValueError, match="train, valid, test"):
+        toy_pack.rows("dev")
+
+
+@pytest.mark.parametrize("break_it", ["missing", "short", "format"])
+def test_broken_pack_is_named(tmp_path, break_it):
+    pack = make_toy_pack(tmp_path / "p")
+    labels, meta = tmp_path / "p" / "labels.csv", tmp_path / "p" / "pack.json"
+    if break_it == "missing":
+        labels.unlink()
+    elif break_it == "short":
+        pack.labels.iloc[:-1].to_csv(labels, index=False)
+    else:
+        meta.write_text(meta.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises((ValueError, FileNotFoundError), match=str(tmp_path / "p")):
+        open_pack(tmp_path / "p")
+
+
+def test_a_second_image_with_the_same_key_is_refused(tmp_path):
+    labels = pd.DataFrame({"key": ["a", "a"], "split": ["train", "test"]})
+    with pytest.raises(ValueError, match="'a'"):
+        write_pack(tmp_path / "p", np.zeros((2, 4, 4, 3), np.uint8), labels)
+    assert not (tmp_path / "p").exists()
+
+
+def _files(folder, modes=("RGB", "L", "RGBA", "P", "CMYK")):
+    rows = []
+    for i, mode in enumerate(modes):
+        picture = Image.new("RGB", (20, 30), (200, 40 * i, 10)).convert(mode)
+        path = folder / f"{i}.{'tif' if mode == 'CMYK' else 'png'}"
+        picture.save(path)
+        rows.append({"key": path.name, "path": str(path), "split": "train", "emotion": "sad"})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_files_of_every_mode_become_one_array(tmp_path, channels):
+    table = _files(tmp_path)
+    pack = pack_files(tmp_path / "p", table, 16, channels=channels, progress=False)
+    assert pack.images.shape == (5, 16, 16, channels)
+    with Image.open(table["path"][0]) as picture:  # one flat colour: resizing cannot change it
+        expected = np.asarray(picture.convert("L" if channels == 1 else "RGB"))[0, 0]
+    np.testing.assert_array_equal(pack.images[0, 8, 8], np.atleast_1d(expected))
+    assert "path" not in pack.labels  # no path of a machine travels with a pack
+
+
+def test_every_bad_image_is_named_and_nothing_is_left(tmp_path):
+    table = _files(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:40])
+    with pytest.raises(BadImages, match=r"2 of 5(?s:.*)1\.png(?s:.*)3\.png"):
+        pack_files(tmp_path / "p", table, 16, progress=False)
+    assert not (tmp_path / "p").exists()
+    pack = pack_files(tmp_path / "p", table, 16, progress=False, allow_bad=2)
+    assert list(pack.labels["key"]) == ["0.png", "2.png", "4.tif"]
+    assert set(pack.meta["bad"]) == {"1.png", "3.png"}
+    assert len(pack.images) == 3
+
+
+def test_killed_while_writing_leaves_no_folder(tmp_path):
+    """A real process is killed between its files; the next one starts from nothing."""
+    target = tmp_path / "run"
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        from hmtl.pack import whole_folder
+        with whole_folder(Path({str(target)!r})) as folder:
+            (folder / "first").write_text("1")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=os.environ)
+    assert done.returncode == -9
+    assert not target.exists()
+    with whole_folder(target) as folder:
+        (folder / "first").write_text("2")
+    assert (target / "first").read_text() == "2"
+
+
+def test_an_error_while_writing_leaves_nothing_at_all(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "run") as folder:
+        (folder / "first").write_text("1")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_of_two_writers_stands(tmp_path):
+    with whole_folder(tmp_path / "run") as late:
+        with whole_folder(tmp_path / "run") as early:
+            (early / "who").write_text("early")
+        (late / "who").write_text("late")
+    assert (tmp_path / "run" / "who").read_text() == "early"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
