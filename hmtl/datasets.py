@@ -63,7 +63,7 @@ def _render(face_set: FaceSet, path: Path, progress: bool) -> Pack:
     return write_pack(
         path,
         images,
-        table[LABEL_COLUMNS],
+        table[list(LABEL_COLUMNS)],
         source="rendered faces",
         faces=fingerprint(face_set),
         renderer=RENDERER_VERSION,

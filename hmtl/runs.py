@@ -241,10 +241,10 @@ class Run:
     @cached_property
     def scores(self) -> dict:
         """Test accuracy, macro F1 and mean recall of the last epoch, each in [0, 1]."""
-        return test_scores(self.predictions)
+        return score_predictions(self.predictions)
 
 
-def test_scores(predictions: pd.DataFrame) -> dict:
+def score_predictions(predictions: pd.DataFrame) -> dict:
     """accuracy, macro_f1 and mean_recall of a table of predictions; classes without a face left out
     of the recall."""
     from sklearn.metrics import recall_score
@@ -402,12 +402,12 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
         predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
         save_model(learn.model, str(folder / "model.safetensors"))
         cost = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
-        machine = {**cost, "train_faces": len(learn.dls.train_ds), **_here()}
+        machine = {**cost, "train_faces": len(learn.dls.train_ds), **here_and_now()}
         (folder / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
         (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _here() -> dict:
+def here_and_now() -> dict:
     """The machine, the versions and the commit, for the record."""
     import fastai
     import timm

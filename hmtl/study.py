@@ -5,7 +5,10 @@
 table and figure they made. Ours.
 """
 
-__all__ = ["NOTEBOOKS", "Setting", "open_notebook", "run_study", "write_reference"]
+__all__ = [
+    "NOTEBOOKS", "Setting", "collect_runs", "history", "open_notebook", "run_study", "versions",
+    "write_reference",
+]  # fmt: skip
 
 import base64
 import html
@@ -24,7 +27,16 @@ from tqdm.auto import tqdm
 from hmtl.datasets import check_data
 from hmtl.pack import Pack
 from hmtl.paths import outputs_dir, reference_dir
-from hmtl.runs import Preset, Run, RunSpec, get_preset, load_run, run_all, runs_table
+from hmtl.runs import (
+    Preset,
+    Run,
+    RunSpec,
+    get_preset,
+    here_and_now,
+    load_run,
+    run_all,
+    runs_table,
+)
 from hmtl.tables import correct_matrix, recorded_runs
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -80,6 +92,15 @@ class Setting:
         correct = {run.id: correct_matrix([run.predictions])[0] for run in runs}
         return table, correct
 
+    def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """The same for all notebooks: the committed record at defaults, else what was just made.
+
+        Raises FileNotFoundError if no notebook before this one has recorded runs.
+        """
+        if self.shows_reference:
+            return recorded_runs()
+        return collect_runs([self.outputs])
+
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a table to `tables/<notebook>-<name>.csv` and return it."""
         folder = self.outputs / "tables"
@@ -112,6 +133,29 @@ def open_notebook(
         _quiet_fastai()
     folder = Path(outputs).resolve() if outputs else outputs_dir() / chosen.name
     return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def versions(setting: Setting) -> pd.DataFrame:
+    """What this notebook runs with: preset, data, seeds, device and library versions."""
+    import torch
+
+    names = ("python", "torch", "fastai", "timm")
+    rows = {
+        "preset": setting.preset.name,
+        "data": setting.data,
+        "seeds": ", ".join(map(str, setting.seeds)),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        **{name: value for name, value in here_and_now().items() if name in names},
+    }
+    return pd.DataFrame({"": rows})
+
+
+def history(learn) -> pd.DataFrame:
+    """The epochs of a Learner's last fit as a table: each loss and metric by its own name."""
+    names = [n for n in learn.recorder.metric_names if n not in ("epoch", "time")]
+    table = pd.DataFrame(list(map(list, learn.recorder.values)), columns=names)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="epoch")
+    return table.round(3)
 
 
 def _quiet_fastai() -> None:
@@ -294,26 +338,35 @@ def _shown(notebook: dict) -> list[str]:
     return parts
 
 
-def write_reference(folders: Iterable[str | Path], target: Path | None = None) -> Path:
-    """Collect the runs of finished studies into `runs.csv` and `correct.npz`, the committed record.
+def collect_runs(
+    folders: Iterable[str | Path],
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The runs recorded in output folders of `run_study`, whose store lies beside them.
 
-    `folders` are output folders of `run_study`, their runs still in the store beside them. For each
-    run: one row, and for each of its test faces one bit, right or wrong.
+    Returns (a row a run and study, run id -> bool (faces,): whether each test face was named
+    rightly). Raises FileNotFoundError for a folder without recorded runs.
     """
-    tables, packed = [], {}
+    tables, correct = [], {}
     for folder in map(Path, folders):
         files = sorted((folder / "tables").glob("*-runs.csv"))
         if not files:
-            raise FileNotFoundError(f"{folder / 'tables'} holds no *-runs.csv; run the study first")
+            raise FileNotFoundError(
+                f"{folder / 'tables'} holds no *-runs.csv: run the notebooks that train first "
+                "(python -m hmtl study)"
+            )
         for file in files:
-            table = pd.read_csv(file, keep_default_na=False, na_values=[""])
-            tables.append(table)
-            for name in table["run"]:
+            tables.append(pd.read_csv(file))
+            for name in tables[-1]["run"]:
                 run = load_run(folder.parent / "runs" / name)
-                packed[name] = np.packbits(correct_matrix([run.predictions])[0])
+                correct[name] = correct_matrix([run.predictions])[0]
+    return pd.concat(tables, ignore_index=True), correct
+
+
+def write_reference(folders: Iterable[str | Path], target: Path | None = None) -> Path:
+    """Write `collect_runs(folders)` as `runs.csv` and `correct.npz`, the committed record."""
+    runs, correct = collect_runs(folders)
     target = target or reference_dir()
     target.mkdir(parents=True, exist_ok=True)
-    runs = pd.concat(tables, ignore_index=True)
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
-    np.savez_compressed(target / "correct.npz", **packed)
+    np.savez_compressed(target / "correct.npz", **{k: np.packbits(v) for k, v in correct.items()})
     return target

@@ -7,7 +7,8 @@ them is ours.
 """
 
 __all__ = [
-    "contrast", "contrasts", "correct_matrix", "interval", "recorded_runs", "reported", "summary",
+    "claims", "contrast", "contrasts", "correct_matrix", "interval", "recorded_runs", "reported",
+    "summary",
 ]  # fmt: skip
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from scipy import stats
 from hmtl.paths import reference_dir
 
 RESAMPLES = 9999
+PAPERS = Path(__file__).parents[1] / "papers"
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -144,8 +146,12 @@ def contrasts(
 
 def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
     """The numbers a paper reports, from `papers/<paper>/reported.csv`; empty cells are unknown."""
-    folder = folder or Path(__file__).parents[1] / "papers"
-    return pd.read_csv(folder / paper / "reported.csv", dtype={"value": float})
+    return pd.read_csv((folder or PAPERS) / paper / "reported.csv", dtype={"value": float})
+
+
+def claims(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
+    """The claims of a paper and the notebook that tests each, from `papers/<paper>/claims.csv`."""
+    return pd.read_csv((folder or PAPERS) / paper / "claims.csv")
 
 
 def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:

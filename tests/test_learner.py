@@ -51,7 +51,7 @@ def state(learn):
     return hooks, groups, names, "_do_epoch" in vars(learn), sorted(learn.model.state_dict())
 
 
-# -- the supervised network is what is left ------------------------------------------------------
+# -- the supervised network is what is left ---
 
 
 @pytest.mark.parametrize("views", ["shared", "paired"])
@@ -101,7 +101,7 @@ def test_it_does_train_the_encoder(dls, quiet):
     assert (learn.model[0][0].weight - before).abs().max() > 1e-4
 
 
-# -- everything swapped is put back ----------------------------------------------------------------
+# -- everything swapped is put back ---
 
 
 class Stop(Callback):
@@ -182,7 +182,7 @@ def test_heads_keep_training_over_two_fits(dls, quiet):
     assert learn.hybrid._head_state[head.linear.weight]["step"] == 2 * steps
 
 
-# -- it works with the rest of fastai ----------------------------------------------------------------
+# -- it works with the rest of fastai ---
 
 
 def test_each_loss_is_logged_by_its_own_name(dls, quiet):
@@ -250,7 +250,7 @@ def test_body_is_found_or_asked_for():
         find_body(nn.Linear(2, 2))
 
 
-# -- views and their losses --------------------------------------------------------------------------
+# -- views and their losses ---
 
 
 def test_geometric_mean_of_losses():
@@ -330,7 +330,7 @@ def test_second_view_is_another_augmentation_and_leaves_the_first_alone(toy_pack
     assert "second_view_loss" not in learn.recorder.metric_names
 
 
-# -- wrong use ---------------------------------------------------------------------------------------
+# -- wrong use ---
 
 
 def test_wrong_use_says_what_to_do(dls, quiet):

@@ -115,7 +115,7 @@ def test_killed_while_writing_leaves_no_folder(tmp_path):
 
 
 def test_an_error_while_writing_leaves_nothing_at_all(tmp_path):
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "run") as folder:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "run") as folder:  # noqa: PT012  the block is the point
         (folder / "first").write_text("1")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []

