@@ -6,7 +6,11 @@ make studies of it. Nothing heavy is imported until one of the names below is us
 
 __version__ = "0.1.0"
 
+import warnings
 from importlib import import_module
+
+# fastai scripts one small function at import; the notice would open every notebook and worker
+warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
 
 _HOMES = {
     "Emotion": "hmtl.tasks",

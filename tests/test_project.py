@@ -1,0 +1,215 @@
+"""The project holds together: environments, notebook pairs, imports, what is shipped."""
+
+import ast
+import difflib
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+from jupytext.config import load_jupytext_config
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import hmtl
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked():
+    """name -> pinned version, of requirements.lock."""
+    pins = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            (pin,) = requirement.specifier
+            assert pin.operator == "==", line
+            assert requirement.url is None, line
+            pins[_name(requirement.name)] = Version(pin.version)
+    return pins
+
+
+def _name(text):
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
+def wanted():
+    """Every requirement of pyproject.toml, extras included."""
+    extras = sum(PROJECT["optional-dependencies"].values(), [])
+    return [Requirement(r) for r in PROJECT["dependencies"] + extras]
+
+
+def test_the_lock_pins_what_the_project_asks_for():
+    pins = locked()
+    for requirement in wanted():
+        assert _name(requirement.name) in pins, requirement
+        assert requirement.specifier.contains(pins[_name(requirement.name)]), requirement
+
+
+def test_the_tests_run_on_the_locked_versions():
+    pins = locked()
+    for requirement in wanted():
+        assert Version(version(requirement.name)) == pins[_name(requirement.name)], requirement
+
+
+def test_conda_reads_the_same_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    *plain, pip = environment["dependencies"]
+    assert pip == {"pip": ["-r requirements.lock", "-e ."]}
+    (python,) = (d.split("=")[1] for d in plain if d.startswith("python="))
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+
+
+def test_one_version():
+    assert PROJECT["version"] == hmtl.__version__ == version("hmtl")
+
+
+def test_readme_commands_exist():
+    """Targets of make, subcommands and presets named in README."""
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", readme, re.M)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    for command in set(re.findall(r"python -m hmtl (\w+)", readme)):
+        subprocess.run(
+            [sys.executable, "-m", "hmtl", command, "--help"], check=True, capture_output=True
+        )
+    for path in re.findall(r"\]\(([^)h][^)]*)\)", readme):
+        assert (ROOT / path).exists(), path
+
+
+def test_ci_calls_make_test():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+# -- imports ---
+
+
+def imports_of(path):
+    """The modules of hmtl a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("hmtl"):
+            parts = node.module.split(".")
+            names = [parts[1]] if len(parts) > 1 else [a.name for a in node.names]
+            found |= set(names)
+    return found
+
+
+def documented():
+    """module -> modules it may import, in order, from ARCHITECTURE.md's table."""
+    rows = re.findall(
+        r"^\| `([\w/*]+)` \|[^|]*\| ([^|]*)\|$", (ROOT / "ARCHITECTURE.md").read_text(), re.M
+    )
+    return {name.removesuffix("/*"): text.strip() for name, text in rows}
+
+
+def test_imports_follow_the_architecture():
+    table = documented()
+    order = list(table)
+    files = [p for p in (ROOT / "hmtl").rglob("*.py") if p.name != "__init__.py"]
+    rooms = {p: p.relative_to(ROOT / "hmtl").parts[0].removesuffix(".py") for p in files}
+    assert set(rooms.values()) == set(order), "every module has a line in the table and vice versa"
+    for path, room in rooms.items():
+        # __version__ is hmtl's own, a pretext may import its siblings
+        used = imports_of(path) - {room, "__version__"}
+        for other in used:
+            assert order.index(other) < order.index(room), f"{path.name} imports {other}: backwards"
+        if table[room] != "everything above":
+            allowed = {name.strip() for name in table[room].split(",")}
+            assert used <= allowed, f"{path.name} imports {used - allowed}, not in the table"
+
+
+def test_importing_the_package_and_help_load_nothing_heavy():
+    code = (
+        "import sys, hmtl, hmtl.__main__ as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'fastai', 'timm', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_found():
+    for name in hmtl.__all__:
+        assert getattr(hmtl, name) is not None
+
+
+# -- notebooks ---
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_and_twin_agree(notebook):
+    twin = notebook.with_suffix(".py")
+    assert twin.exists(), f"no twin: jupytext --to py:percent {notebook.name}"
+    wanted = jupytext.writes(
+        jupytext.read(notebook), fmt="py:percent", config=load_jupytext_config(str(notebook))
+    )
+    diff = difflib.unified_diff(
+        twin.read_text().splitlines(), wanted.splitlines(), twin.name, notebook.name, lineterm=""
+    )
+    text = "\n".join(diff)
+    assert not text, f"out of step; edit the .py and run `make notebooks`\n{text}"
+
+
+def test_every_twin_has_a_notebook():
+    twins = sorted((ROOT / "notebooks").glob("*.py"))
+    assert [t.stem for t in twins] == [n.stem for n in NOTEBOOKS]
+    assert len(twins) >= 6
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_executed_and_clean(notebook):
+    assert notebook.stat().st_size < 300_000
+    cells = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
+    counts = [c.execution_count for c in cells]
+    assert counts == list(range(1, len(cells) + 1)), "not run from top to bottom"
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+            text = str(output)
+            for debris in ("/home/", "/root/", "/work/", "/tmp/", "Warning", "<progress"):
+                assert debris not in text, f"{debris} in an output of {notebook.stem}"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_has_the_common_parameters(notebook):
+    papermill = pytest.importorskip("papermill")
+    known = papermill.inspect_notebook(str(notebook))
+    assert list(known) == ["preset", "data", "root", "outputs", "seed"]
+    assert all(p["help"] for p in known.values())
+    assert known["preset"]["default"] == '""'  # empty: nbval cannot inject, $HMTL_PRESET can
+
+
+def test_cells_are_short():
+    for notebook in NOTEBOOKS:
+        for cell in nbformat.read(notebook, 4).cells:
+            if cell.cell_type == "code":
+                lines = [line for line in cell.source.splitlines() if line.strip()]
+                assert len(lines) <= 25, f"{notebook.stem}: {lines[0]}"
+
+
+# -- what is shipped ---
+
+
+def test_no_photograph_of_a_person_is_committed():
+    """Images in the repository are the project's own: rendered, drawn or plotted."""
+    allowed = ("outputs/reference/figures/", "tests/fixtures/")
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in listed:
+        if Path(name).suffix.lower() in {".png", ".jpg", ".jpeg", ".zip", ".gif", ".bmp"}:
+            assert name.startswith(allowed), name

@@ -1,0 +1,156 @@
+"""The study runner and the command line."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from hmtl import study
+from hmtl.__main__ import main
+from hmtl.runs import RunSpec, fit
+from hmtl.study import notebook_paths, open_notebook, run_study, write_reference
+from hmtl.tables import recorded_runs
+
+FERPLUS = Path(__file__).parent / "fixtures" / "ferplus"
+PARAMETERS = """\
+preset: str = ""  # preset
+data: str = ""  # data
+root: str = ""  # root
+outputs: str = ""  # outputs
+seed: int = 0  # seed
+"""
+
+
+def write_notebook(path, *cells):
+    """A notebook with the common parameters and these code cells."""
+    first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    rest = [nbformat.v4.new_code_cell(c) for c in cells]
+    notebook = nbformat.v4.new_notebook(cells=[first, *rest])
+    notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": ""}
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture
+def three_notebooks(tmp_path, monkeypatch):
+    """A study of three notebooks, the second of which fails."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    table = "import pandas as pd\npd.DataFrame({'preset': [preset], 'seed': [seed]})"
+    write_notebook(folder / "00_first.ipynb", table)
+    write_notebook(folder / "10_second.ipynb", "1 / 0")
+    write_notebook(folder / "20_third.ipynb", table)
+    monkeypatch.setattr(study, "NOTEBOOKS", folder)
+    return folder
+
+
+def test_a_failed_notebook_is_named_and_the_others_run(three_notebooks, tmp_path, capsys):
+    out = tmp_path / "out"
+    code = main(["study", "--preset", "smoke", "--outputs", str(out), "-p", "seed", "7"])
+    assert code == 1
+    assert "failed: 10_second" in capsys.readouterr().err
+    page = (out / "index.html").read_text()
+    assert page.count("<td>7</td>") == 2  # the tables of the first and the third
+    assert "ZeroDivisionError" in page
+    for name in ("00_first", "10_second", "20_third"):
+        assert (out / f"{name}.ipynb").exists()
+        assert (out / f"{name}.html").exists()
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(three_notebooks, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["study", "--preset", "smoke", "--outputs", str(out), "-p", "sed", "7"]) == 2
+    assert "no parameter sed" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preset", "fast"], "smoke, quick, study"),
+        (["--preset", "smoke", "--data", "affectnot"], "mini, faces, ferplus"),
+        (["--preset", "smoke", "--data", "ferplus"], "root"),
+        (["--preset", "smoke", "--only", "99"], "99"),
+    ],
+)
+def test_wrong_arguments_name_the_right_ones(arguments, said, capsys):
+    assert main(["study", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_notebooks_are_chosen_by_number_or_name():
+    assert [p.stem for p in notebook_paths(["11", "00_start_here"])] == [
+        "00_start_here", "11_puzzling",
+    ]  # fmt: skip
+    assert len(notebook_paths()) >= 6
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "said"), [("fast", "", "smoke, quick"), ("", "affectnot", "mini, faces")]
+)
+def test_a_notebook_refuses_an_unknown_preset_or_data(preset, data, said):
+    with pytest.raises(ValueError, match=said):
+        open_notebook("00_start_here", preset, data, "", "", 0)
+
+
+def test_the_environment_names_the_preset_only_where_the_notebook_does_not(monkeypatch):
+    monkeypatch.setenv("HMTL_PRESET", "quick")
+    assert open_notebook("x", "", "", "", "", 0).preset.name == "quick"
+    assert open_notebook("x", "study", "", "", "", 0).preset.name == "study"
+    monkeypatch.delenv("HMTL_PRESET")
+    here = open_notebook("x", "", "", "", "", 3)
+    assert (here.preset.name, here.data, list(here.seeds)) == ("smoke", "mini", [3])
+
+
+def test_run_command_prints_scores_and_refuses_unknown_fields(tmp_path, capsys):
+    arguments = ["run", "--store", str(tmp_path), "--set", "epochs", "1"]
+    assert main(arguments) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main([*arguments, "--set", "epoch", "1"]) == 2
+    assert "epoch" in capsys.readouterr().err
+
+
+def test_the_record_holds_what_the_runs_said(tmp_path):
+    """runs.csv and correct.npz give back each run's accuracy, bit by bit."""
+    here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "smoke"), 0)
+    specs = [RunSpec(epochs=1), RunSpec(epochs=1, pretexts=("puzzling_2x2",))]
+    runs = [fit(spec, store=tmp_path / "runs") for spec in specs]
+    here.results(runs)
+    write_reference([tmp_path / "smoke"], tmp_path / "reference")
+    table, correct = recorded_runs(tmp_path / "reference")
+    assert table["method"].tolist() == ["SL", "puzzling_2x2 (paired)"]
+    for run, row in zip(runs, table.itertuples(), strict=True):
+        right = run.predictions["predicted"] == run.predictions["target"]
+        np.testing.assert_array_equal(correct[row.run], right)
+        assert row.accuracy == pytest.approx(right.mean(), abs=1e-5)
+    with pytest.raises(FileNotFoundError, match="run the notebooks"):
+        write_reference([tmp_path / "elsewhere"], tmp_path / "reference")
+
+
+def test_the_committed_record_agrees_with_itself():
+    table, correct = recorded_runs()
+    for row in table.itertuples():
+        assert row.accuracy == pytest.approx(correct[row.run].mean(), abs=1e-5)
+    assert not table.duplicated(["study", "run"]).any()
+    arms = table[table["study"] == "20_hmtl_emotion"]
+    seeds = arms.groupby(["data", "fraction", "method"])["seed"].nunique()
+    assert set(arms["data"]) == {"faces", "ferplus"}
+    assert set(arms["fraction"]) == {0.2, 1.0}
+    assert seeds.min() >= 2
+
+
+@pytest.mark.slow
+def test_the_notebooks_run_on_real_faces_of_the_ferplus_format(tmp_path):
+    """On the fixture: by parameters alone, and no photograph is drawn."""
+    index, failed = run_study(
+        "smoke", data="ferplus", root=str(FERPLUS), outputs=tmp_path / "out", only=["01", "20"]
+    )
+    assert failed == []
+    runs = pd.read_csv(tmp_path / "out" / "tables" / "20_hmtl_emotion-runs.csv")
+    assert set(runs["data"]) == {"ferplus"}
+    made = json.loads((tmp_path / "out" / "20_hmtl_emotion.ipynb").read_text())
+    injected = [c for c in made["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
+    assert "ferplus" in "".join(injected[0]["source"])
+    assert "<table" in index.read_text()
