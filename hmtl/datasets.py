@@ -17,7 +17,7 @@ import numpy as np
 
 from hmtl.faces import LABEL_COLUMNS, FaceSet, draw_faces, fingerprint
 from hmtl.pack import FORMAT, Pack, open_pack, pack_files, write_pack
-from hmtl.paths import cache_dir
+from hmtl.paths import cache_dir, show_progress
 from hmtl.readers.ferplus import read_ferplus
 from hmtl.render import RENDERER_VERSION, render_faces
 
@@ -42,14 +42,16 @@ def load_pack(
     size: int = 48,
     labels: str = "majority",
     face_seed: int = 0,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Pack:
     """The pack of a data set by name, made and cached if need be.
 
     `people`, `size` and `face_seed` say which rendered faces ("faces"); `root` and `labels` which
-    rows of FER+. Raises ValueError for an unknown name or a missing root.
+    rows of FER+. `progress` shows a bar on long renders (None: `hmtl.paths.show_progress`). Raises
+    ValueError for an unknown name or a missing root.
     """
     check_data(data, root)
+    progress = show_progress() if progress is None else progress
     if data == "mini":
         return open_pack(MINI_PATH)
     if data == "faces":

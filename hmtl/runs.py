@@ -44,7 +44,7 @@ from hmtl import __version__
 from hmtl.datasets import check_data, load_pack
 from hmtl.labels import EMOTIONS
 from hmtl.pack import Pack, whole_folder
-from hmtl.paths import outputs_dir
+from hmtl.paths import outputs_dir, show_progress
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RunSpec:
             return "SL"
         return f"{'+'.join(self.pretexts)} ({self.views})"
 
-    def load(self, root: str | Path | None = None, progress: bool = True) -> Pack:
+    def load(self, root: str | Path | None = None, progress: bool | None = None) -> Pack:
         """The pack this run learns from."""
         return load_pack(
             self.data,
@@ -178,10 +178,10 @@ PRESETS = {
             base={"epochs": 10, "people": (1000, 100, 250)},
             seeds=2,
             fractions=(0.2, 1.0),
-            imagenet={"arch": _LITE0, "epochs": 6, "lr": 2e-3, "people": (300, 50, 125)},
+            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "people": (300, 50, 125)},
             epochs={
-                ("faces", 0.2): 40,
-                ("faces", 1.0): 10,
+                ("faces", 0.2): 30,
+                ("faces", 1.0): 8,
                 ("ferplus", 0.2): 24,
                 ("ferplus", 1.0): 6,
             },
@@ -429,11 +429,6 @@ def here_and_now() -> dict:
         "fastai": fastai.__version__,
         "timm": timm.__version__,
     }
-
-
-def show_progress() -> bool:
-    """Whether progress bars are wanted: yes, unless `$HMTL_PROGRESS` is 0 (headless runs)."""
-    return os.environ.get("HMTL_PROGRESS", "1") != "0"
 
 
 def run_all(

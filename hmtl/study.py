@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from hmtl.datasets import check_data
+from hmtl.datasets import check_data, load_pack
 from hmtl.pack import Pack
 from hmtl.paths import outputs_dir, reference_dir
 from hmtl.runs import (
@@ -37,7 +37,7 @@ from hmtl.runs import (
     run_all,
     runs_table,
 )
-from hmtl.tables import correct_matrix, recorded_runs
+from hmtl.tables import correct_matrix, recorded_runs, study_tables
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
@@ -363,10 +363,32 @@ def collect_runs(
 
 
 def write_reference(folders: Iterable[str | Path], target: Path | None = None) -> Path:
-    """Write `collect_runs(folders)` as `runs.csv` and `correct.npz`, the committed record."""
+    """Write `collect_runs(folders)` as the committed record, with its tables and README's figure.
+
+    `runs.csv` holds a row a run, `correct.npz` a bit a test face: all else follows from them.
+    """
     runs, correct = collect_runs(folders)
     target = target or reference_dir()
     target.mkdir(parents=True, exist_ok=True)
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     np.savez_compressed(target / "correct.npz", **{k: np.packbits(v) for k, v in correct.items()})
+    for name in ("tables", "figures"):
+        (target / name).mkdir(exist_ok=True)
+    for name, table in study_tables(runs, correct).items():
+        table.to_csv(target / "tables" / f"{name}.csv", index=False)
+    _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     return target
+
+
+def _draw_front_page(path: Path) -> None:
+    """One person's eight expressions above the puzzles made of them, from the shipped faces."""
+    import torch
+
+    from hmtl.plots import set_style
+    from hmtl.pretext import Puzzling
+
+    set_style()
+    pack = load_pack("mini")
+    person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
+    faces = torch.tensor(pack.images[person.index]).permute(0, 3, 1, 2) / 255
+    Puzzling(2).show(faces).savefig(path, dpi=100)

@@ -7,8 +7,8 @@ them is ours.
 """
 
 __all__ = [
-    "claims", "contrast", "contrasts", "correct_matrix", "interval", "recorded_runs", "reported",
-    "summary",
+    "CONTROL", "claims", "contrast", "contrasts", "correct_matrix", "interval", "recorded_runs",
+    "reported", "study_tables", "summary",
 ]  # fmt: skip
 
 from collections.abc import Sequence
@@ -142,6 +142,28 @@ def contrasts(
                 }
             )
     return pd.DataFrame(rows)
+
+
+CONTROL = "second_view (paired)"
+
+
+def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
+    """Every table of the study by name, from all its runs; without runs a table is empty.
+
+    `c1` and `c1-contrasts` (ImageNet or scratch), `c2`, `c2-contrasts-sl` (against supervised
+    training) and `c2-contrasts-control` (against a second plain view at the same compute).
+    """
+    c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
+    c2 = runs[runs["study"] == "20_hmtl_emotion"]
+    starts, arms = c1.assign(method=c1["init"]), ["data", "fraction"]
+    scores = [c for c in c2 if c.endswith("_score") and c2[c].notna().any()]
+    return {
+        "c1": summary(c1, ["data", "init", "augment"]),
+        "c1-contrasts": contrasts(starts, correct, "imagenet", ["data", "augment"]),
+        "c2": summary(c2, [*arms, "method"], scores),
+        "c2-contrasts-sl": contrasts(c2, correct, "SL", arms),
+        "c2-contrasts-control": contrasts(c2, correct, CONTROL, arms),
+    }
 
 
 def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:

@@ -82,10 +82,11 @@ runs_table(runs)[["init", "augment", "seed", "accuracy", "macro_f1", "cpu_second
 # Mean and 95 % interval over seeds, on test faces of people never seen in training.
 
 # %%
-from hmtl.tables import summary
+from hmtl.tables import study_tables
 
 recorded, correct = here.results(runs)
-here.save(summary(recorded, ["data", "init", "augment"]), "accuracy")
+tables = study_tables(recorded, correct)
+here.save(tables["c1"], "accuracy")
 
 # %%
 from hmtl.plots import plot_scores
@@ -101,10 +102,7 @@ plt.show()
 # whether other seeds would say the same, `p (faces)` whether other faces would.
 
 # %%
-from hmtl.tables import contrasts
-
-paired = recorded.assign(method=recorded["init"])
-here.save(contrasts(paired, correct, "imagenet", by=("data", "augment")), "contrasts")
+here.save(tables["c1-contrasts"], "contrasts")
 
 # %%
 means = recorded.groupby("init")["accuracy"].mean()

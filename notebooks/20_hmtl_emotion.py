@@ -89,11 +89,11 @@ runs_table(runs)[columns].round(3)
 # `fraction` is the share of the training labels, `CPU s/run` what one run cost on one core.
 
 # %%
-from hmtl.tables import summary
+from hmtl.tables import study_tables
 
 recorded, correct = here.results(runs)
-extra = [c for c in recorded if c.endswith("_score")]
-here.save(summary(recorded, ["data", "fraction", "method"], extra), "accuracy")
+tables = study_tables(recorded, correct)
+here.save(tables["c2"], "accuracy")
 
 # %%
 import matplotlib.pyplot as plt
@@ -115,17 +115,14 @@ for name, group in recorded.groupby("data", sort=False):
 # Against supervised training, as the paper compares:
 
 # %%
-from hmtl.tables import contrasts
-
-here.save(contrasts(recorded, correct, "SL", by=("data", "fraction")), "contrasts-sl")
+here.save(tables["c2-contrasts-sl"], "contrasts-sl")
 
 # %% [markdown]
 # Against a second plain view at the same compute (the `SL` rows are what the view itself gains,
 # with the sign turned):
 
 # %%
-control = "second_view (paired)"
-here.save(contrasts(recorded, correct, control, by=("data", "fraction")), "contrasts-control")
+here.save(tables["c2-contrasts-control"], "contrasts-control")
 
 # %% [markdown]
 # ## Beside the paper
@@ -134,7 +131,7 @@ here.save(contrasts(recorded, correct, control, by=("data", "fraction")), "contr
 # size: only the *differences* between rows may be set beside ours. Empty cells are not known to us.
 
 # %%
-from hmtl.tables import reported
+from hmtl.tables import CONTROL, reported
 
 reported().pivot_table(
     index="row", columns=["backbone", "labels"], values="value", sort=False, dropna=False
@@ -149,7 +146,7 @@ reported().pivot_table(
 means = recorded.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100
 for (name, fraction), row in means.iterrows():
     to_sl = row["puzzling_2x2 (paired)"] - row["SL"]
-    to_view = row["puzzling_2x2 (paired)"] - row[control]
+    to_view = row["puzzling_2x2 (paired)"] - row[CONTROL]
     print(
         f"{name}, {fraction:.0%} of the labels: puzzling {to_sl:+.1f} points to SL, "
         f"{to_view:+.1f} to a second plain view"

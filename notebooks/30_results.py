@@ -52,14 +52,13 @@ inventory
 # conclude: little more than that a large network needs a long training from scratch.
 
 # %%
-from hmtl.tables import contrasts, summary
+from hmtl.tables import study_tables
 
-c1 = recorded[recorded["study"] == "10_imagenet_versus_scratch"]
-here.save(summary(c1, ["data", "init", "augment"]), "c1")
+tables = study_tables(recorded, correct)
+here.save(tables["c1"], "c1")
 
 # %%
-paired = c1.assign(method=c1["init"])
-here.save(contrasts(paired, correct, "imagenet", by=("data", "augment")), "c1-contrasts")
+here.save(tables["c1-contrasts"], "c1-contrasts")
 
 # %% [markdown]
 # ## C2: puzzling beside supervised training
@@ -68,32 +67,19 @@ here.save(contrasts(paired, correct, "imagenet", by=("data", "augment")), "c1-co
 # control at equal compute.
 
 # %%
-c2 = recorded[recorded["study"] == "20_hmtl_emotion"]
-here.save(summary(c2, ["data", "fraction", "method"]), "c2")
+here.save(tables["c2"], "c2")
 
 # %%
-here.save(contrasts(c2, correct, "SL", by=("data", "fraction")), "c2-contrasts-sl")
+here.save(tables["c2-contrasts-sl"], "c2-contrasts-sl")
 
 # %%
-here.save(
-    contrasts(c2, correct, "second_view (paired)", by=("data", "fraction")),
-    "c2-contrasts-control",
-)
+here.save(tables["c2-contrasts-control"], "c2-contrasts-control")
 
 # %% [markdown]
 # The first contrast table is the comparison the paper makes, the second the one that says whether
-# the *task* did it. Read both before believing either.
+# the *task* did it. Read both before believing either. The last columns of the first table are the
+# share of tiles placed rightly on unseen people, where a guess gets 0.25.
 #
-# ## The puzzle itself
-#
-# Share of tiles placed rightly on faces of unseen people; a guess gets 0.25 at 2 × 2.
-
-# %%
-scores = [c for c in recorded if c.startswith("puzzling") and c.endswith("_score")]
-solved = c2.dropna(subset=scores, how="all").groupby(["data", "fraction", "method"], sort=False)
-solved[scores].mean().round(3).reset_index()
-
-# %% [markdown]
 # ## In one figure
 #
 # Every run a dot; bars are means. The dotted line is chance for eight balanced classes.
@@ -103,6 +89,7 @@ import matplotlib.pyplot as plt
 
 from hmtl.plots import plot_scores
 
+c2 = recorded[recorded["study"] == "20_hmtl_emotion"]
 for name, group in c2.groupby("data", sort=False):
     figure = plot_scores(group, x="fraction", hue="method")
     figure.suptitle(name)
