@@ -130,6 +130,9 @@ class Hybrid(Callback):
         self._attached = False
         self._features: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return f"Hybrid({self.pretexts}, views={self.views!r})"
+
     # -- a fit begins and ends ---------------------------------------------------------------
 
     def before_fit(self):

@@ -860,7 +860,7 @@ def render_faces(
     Raises ImportError without anny, KeyError naming a column that is missing, and ValueError for a
     size below 8 or fewer than one process.
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, got {size!r}")

@@ -94,7 +94,7 @@ from fastai.vision.all import CrossEntropyLossFlat, Learner, accuracy, set_seed
 from hmtl import face_dataloaders
 
 set_seed(seed)
-dls = face_dataloaders(pack, bs=32, augment="weak", seed=seed, device="cpu")
+dls = face_dataloaders(pack, bs=16, augment="weak", seed=seed, device="cpu")
 model = timm.create_model("test_resnet", num_classes=dls.c)
 learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
 
@@ -112,8 +112,7 @@ learn.hybrid
 # %% tags=["nbval-ignore-output"]
 from hmtl.study import history
 
-epochs = {"smoke": 8, "quick": 20}.get(here.preset.name, 20)
-learn.fit_one_cycle(epochs, 4e-3)
+learn.fit_one_cycle(20, 4e-3)
 history(learn)
 
 # %% [markdown]
