@@ -9,8 +9,10 @@ __version__ = "0.1.0"
 import warnings
 from importlib import import_module
 
-# fastai scripts one small function at import; the notice would open every notebook and worker
+# Two notices of libraries, at import, that would open every notebook and worker: fastai scripts a
+# small function, and tqdm misses a widget library that nothing here needs.
 warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 _HOMES = {
     "Emotion": "hmtl.tasks",

@@ -101,7 +101,7 @@ def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
 def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
     """Two-sided p of a mean of zero: how often random signs give as large a sum."""
     nonzero = differences[differences != 0]
-    if not len(nonzero):
+    if len(nonzero) < 2:  # one flip either way proves nothing
         return 1.0
     test = stats.permutation_test(
         (nonzero,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng,

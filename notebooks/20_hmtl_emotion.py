@@ -151,7 +151,8 @@ for (name, fraction), row in means.iterrows():
         f"{name}, {fraction:.0%} of the labels: puzzling {to_sl:+.1f} points to SL, "
         f"{to_view:+.1f} to a second plain view"
     )
-assert (means > 100 / 8).all(axis=None), "a method is below chance"
+if recorded["test_faces"].min() >= 500:  # fewer faces are only a smoke test
+    assert (means > 100 / 8).all(axis=None), "a method is below chance"
 
 # %% [markdown]
 # ## Which emotions are confused

@@ -118,5 +118,5 @@ claims().fillna("").set_index("id")
 # over seeds, `p (faces)` flips signs over test faces.
 
 # %%
-made = recorded[["cores", "gpu", "commit"]].fillna("none").drop_duplicates()
-made.reset_index(drop=True)
+made = recorded[["data", "cores", "gpu", "commit"]].astype("string").fillna("none")
+made.drop_duplicates().reset_index(drop=True)

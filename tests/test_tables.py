@@ -55,6 +55,9 @@ def test_equal_methods_do_not_differ():
     out = contrast(same, same)
     assert out["difference"] == 0
     assert out["p_faces"] == 1
+    one_face = same.copy()
+    one_face[:, 0] ^= True
+    assert contrast(one_face, same)["p_faces"] == 1
     with pytest.raises(ValueError, match="differ"):
         contrast(same, same[:, :-1])
 
