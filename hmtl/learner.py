@@ -130,6 +130,10 @@ class Hybrid(Callback):
         self._attached = False
         self._features: Tensor | None = None
 
+    def __getstate__(self) -> dict:
+        # an exported Learner carries the plain network: heads are made anew if it trains again
+        return {**self.__dict__, "heads": {}, "_head_state": {}}
+
     def __repr__(self) -> str:
         return f"Hybrid({self.pretexts}, views={self.views!r})"
 

@@ -230,7 +230,11 @@ def test_show_results_and_export(dls, quiet, tmp_path):
         learn.fit(1)
         learn.show_results(max_n=4)
         learn.export("learner.pkl")
-    assert (tmp_path / "learner.pkl").exists()
+    exported = torch.load(tmp_path / "learner.pkl", weights_only=False)  # our own file
+    assert learn.hybrid.heads
+    assert not exported.hybrid.heads  # nothing of the puzzle travels along
+    for name, value in exported.model.state_dict().items():
+        assert torch.equal(value, learn.model.state_dict()[name])
 
 
 def test_one_line_turns_a_timm_learner_into_a_hybrid_one(dls, quiet):
