@@ -37,10 +37,11 @@ from hmtl.runs import (
     run_all,
     runs_table,
 )
-from hmtl.tables import correct_matrix, recorded_runs, study_tables
+from hmtl.tables import correct_matrix, readme_table, recorded_runs, study_tables
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
+README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 
 
 @dataclass(frozen=True)
@@ -372,12 +373,23 @@ def write_reference(folders: Iterable[str | Path], target: Path | None = None) -
     target.mkdir(parents=True, exist_ok=True)
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     np.savez_compressed(target / "correct.npz", **{k: np.packbits(v) for k, v in correct.items()})
+    runs, correct = recorded_runs(target)  # as a reader will find them, rounding included
     for name in ("tables", "figures"):
         (target / name).mkdir(exist_ok=True)
     for name, table in study_tables(runs, correct).items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False)
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
+    if target == reference_dir():
+        _write_readme_table(runs)
     return target
+
+
+def _write_readme_table(runs: pd.DataFrame) -> None:
+    """Put the record's table between README's two marks, so that no number there is typed."""
+    readme = NOTEBOOKS.parent / "README.md"
+    before, start, rest = readme.read_text().partition(README_MARKS[0])
+    _, end, after = rest.partition(README_MARKS[1])
+    readme.write_text(f"{before}{start}\n{readme_table(runs)}\n{end}{after}")
 
 
 def _draw_front_page(path: Path) -> None:

@@ -7,8 +7,8 @@ them is ours.
 """
 
 __all__ = [
-    "CONTROL", "claims", "contrast", "contrasts", "correct_matrix", "interval", "recorded_runs",
-    "reported", "study_tables", "summary",
+    "CONTROL", "claims", "contrast", "contrasts", "correct_matrix", "interval", "readme_table",
+    "recorded_runs", "reported", "study_tables", "summary",
 ]  # fmt: skip
 
 from collections.abc import Sequence
@@ -164,6 +164,21 @@ def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str
         "c2-contrasts-sl": contrasts(c2, correct, "SL", arms),
         "c2-contrasts-control": contrasts(c2, correct, CONTROL, arms),
     }
+
+
+def readme_table(runs: pd.DataFrame) -> str:
+    """README's table in Markdown: test accuracy in %, data and label share by method."""
+    c2 = runs[runs["study"] == "20_hmtl_emotion"]
+    methods = list(dict.fromkeys(c2["method"]))
+    lines = [
+        f"| faces | labels | {' | '.join(methods)} | seeds |",
+        f"|---|---|{'---|' * len(methods)}---|",
+    ]
+    for (data, fraction), group in c2.groupby(["data", "fraction"]):
+        cells = [_percent(group.loc[group["method"] == m, "accuracy"]) for m in methods]
+        seeds = group.groupby("method")["seed"].nunique().min()
+        lines.append(f"| {data} | {fraction:.0%} | {' | '.join(cells)} | {seeds} |")
+    return "\n".join(lines)
 
 
 def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:

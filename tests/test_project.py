@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import hmtl
+from hmtl.study import README_MARKS
+from hmtl.tables import readme_table, recorded_runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -85,6 +87,12 @@ def test_readme_commands_exist():
         )
     for path in re.findall(r"\]\(([^)h][^)]*)\)", readme):
         assert (ROOT / path).exists(), path
+
+
+def test_readme_table_is_the_record():
+    """Every number on the front page follows from outputs/reference/runs.csv."""
+    block = (ROOT / "README.md").read_text().split(README_MARKS[0])[1].split(README_MARKS[1])[0]
+    assert block.strip() == readme_table(recorded_runs()[0])
 
 
 def test_ci_calls_make_test():
