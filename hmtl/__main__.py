@@ -73,10 +73,19 @@ def _study(args) -> int:
     return 1 if failed else 0
 
 
+def _three_counts(text: str) -> tuple[int, ...]:
+    counts = text.replace(",", " ").split()
+    if len(counts) != 3 or not all(count.isdigit() for count in counts):
+        raise ValueError(f"people {text!r}: three counts are needed, e.g. --set people 300,50,125")
+    return tuple(map(int, counts))
+
+
 def _run(args) -> int:
     from hmtl.runs import RunSpec, fit
 
     changes = {name: _value(value) for name, value in args.fields}
+    if "people" in changes:
+        changes["people"] = _three_counts(dict(args.fields)["people"])
     if isinstance(changes.get("pretexts"), str):
         changes["pretexts"] = tuple(changes["pretexts"].split("+"))
     try:

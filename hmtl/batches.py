@@ -8,6 +8,7 @@ and `dls[2]`, the test images. Images are `TensorImage`, labels `TensorCategory`
 __all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "nested_fraction"]
 
 import random
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -97,8 +98,14 @@ class FaceDataset:
         return image, Category(self.vocab[index])
 
     def new_empty(self) -> "FaceDataset":
-        """The same without rows, which `learn.export()` keeps."""
-        return FaceDataset(self.pack, self.rows[:0], self.labels, self.split_idx)
+        """The same without rows: `learn.export()` pickles it, and no picture may go with it."""
+        none = Pack(
+            Path(),
+            np.empty((0, *self.pack.images.shape[1:]), np.uint8),
+            self.pack.labels.iloc[:0],
+            self.pack.meta,
+        )
+        return FaceDataset(none, self.rows[:0], self.labels, self.split_idx)
 
 
 class FaceDL(TfmdDL):

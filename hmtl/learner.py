@@ -48,12 +48,12 @@ AUTHORS_SCALES = ((113 / 112, 128 / 112), 1.0, (64 / 112, 111 / 112))
 def find_body(model: nn.Module) -> nn.Module:
     """The part of a model whose output is the representation.
 
-    `model.encoder` (ours), `model[0]` (fastai's body and head), or the pooling layer of a timm
-    model. Raises ValueError asking for `body=` if it is none of these.
+    `model.encoder` (ours), the first of two (fastai's body and head), or the pooling layer of a
+    timm model. Raises ValueError asking for `body=` if it is none of these.
     """
     for found in (
         getattr(model, "encoder", None),
-        model[0] if isinstance(model, nn.Sequential) and len(model) else None,
+        model[0] if isinstance(model, nn.Sequential) and len(model) == 2 else None,
         getattr(model, "global_pool", None),
     ):
         if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
@@ -127,8 +127,9 @@ class Hybrid(Callback):
         self.body, self.seed = body, seed
         self.heads: dict[str, nn.Module] = {}
         self._head_state: dict = {}
-        self._attached = False
+        self._attached = self._running = False
         self._features: Tensor | None = None
+        self.generator: torch.Generator | None = None
 
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
@@ -142,13 +143,15 @@ class Hybrid(Callback):
     def before_fit(self):
         """Hook the encoder, hand the heads to the optimizer, add the metrics."""
         if self._only_validating():
+            if not self._running:  # a fit that failed before its first epoch left us attached
+                self._detach()
             return
         self._detach()
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         if self.seed is None:
             self.seed = torch.initial_seed() % 2**63
-        if not self.heads:
+        if self.generator is None:
             self.generator = self._generator(0)
         body = find_body(self.model) if self.body is None else self.body
         self._hook = body.register_forward_hook(self._keep_features)
@@ -177,6 +180,7 @@ class Hybrid(Callback):
         return self.learn.lock.locked()
 
     def _guarded_epoch(self):
+        self._running = True
         try:
             self._old_epoch()
         except (CancelEpochException, CancelFitException):
@@ -184,6 +188,8 @@ class Hybrid(Callback):
         except BaseException:
             self._detach()
             raise
+        finally:
+            self._running = False
 
     def _detach(self):
         if not self._attached:
@@ -205,8 +211,15 @@ class Hybrid(Callback):
         for head in heads:
             for parameter in head.parameters():
                 self.learn.opt.param_lists[-1].append(parameter)
-                if parameter in self._head_state:
-                    self.learn.opt.state[parameter] = self._head_state[parameter]
+                kept = self._head_state.get(parameter, [{}, {}])
+                for state, own in zip(self._states(), kept, strict=False):
+                    # set even if empty: a loaded optimizer's state is no defaultdict any more
+                    state[parameter] = own
+
+    def _states(self) -> list[dict]:
+        """The optimizer's state by parameter, and that of the torch optimizer it may wrap."""
+        opt = self.learn.opt
+        return [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
 
     def _take_back(self):
         mine = {id(p): p for head in self.heads.values() for p in head.parameters()}
@@ -216,8 +229,7 @@ class Hybrid(Callback):
                     del group[i]
         for parameter in mine.values():
             parameter.grad = None
-            if parameter in self.learn.opt.state:
-                self._head_state[parameter] = self.learn.opt.state.pop(parameter)
+            self._head_state[parameter] = [s.pop(parameter, {}) for s in self._states()]
 
     # -- a batch -----------------------------------------------------------------------------
 
@@ -311,10 +323,13 @@ class Hybrid(Callback):
         """Add the pretexts' losses to what is differentiated; `learn.loss` stays supervised."""
         if not (self._attached and self.training):
             return
-        total = geometric_mean([self.learn.loss_grad, *self._view_losses])
+        loss = self.learn.loss
+        # what another callback did to the loss before us, gradient accumulation say, is kept
+        share = torch.where(loss == 0, 1.0, self.learn.loss_grad / loss).detach()
+        total = geometric_mean([loss, *self._view_losses])
         for name, losses in self._predictions.items():
             total = total + self.weights[name] * sum(losses) / len(losses)
-        self.learn.loss_grad = total
+        self.learn.loss_grad = share * total
 
     # -- small parts -------------------------------------------------------------------------
 

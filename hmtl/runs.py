@@ -78,10 +78,30 @@ class RunSpec:
         if not self.pretexts:  # nothing of a pretext may give a supervised run a second name
             for name in ("views", "pretext_weight", "label_views", "multiscale"):
                 object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
+        if self.views == "shared":  # what only paired views have
+            for name in ("label_views", "multiscale"):
+                object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         if self.data != "faces":
             object.__setattr__(self, "people", type(self).__dataclass_fields__["people"].default)
         if self.epochs < 1 or self.bs < 2:
             raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        from hmtl.augment import LEVELS
+        from hmtl.batches import LABELS, SAMPLING
+        from hmtl.learner import VIEWS
+        from hmtl.pretext import make
+
+        for name, valid in (
+            ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING), ("views", VIEWS),
+        ):  # fmt: skip
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; one of {', '.join(valid)}"
+                )
+        for pretext in self.pretexts:
+            make(pretext)
 
     @classmethod
     def preset(cls, name: str, data: str | None = None, **changes) -> "RunSpec":
@@ -108,7 +128,14 @@ class RunSpec:
         """Short name of the way of training, as tables show it."""
         if not self.pretexts:
             return "SL"
-        return f"{'+'.join(self.pretexts)} ({self.views})"
+        options = [self.views]
+        if not self.label_views:
+            options.append("unlabelled views")
+        if self.multiscale:
+            options.append("three sizes")
+        if self.pretext_weight is not None:
+            options.append(f"weight {self.pretext_weight:g}")
+        return f"{'+'.join(self.pretexts)} ({', '.join(options)})"
 
     def load(self, root: str | Path | None = None, progress: bool | None = None) -> Pack:
         """The pack this run learns from."""
@@ -265,8 +292,22 @@ def score_predictions(predictions: pd.DataFrame) -> dict:
 
 
 def run_id(spec: RunSpec, data_fingerprint: str) -> str:
-    """Readable name plus a hash of the spec, the data and the version of the package."""
+    """Readable name plus a hash of the spec, the data and the version of the package.
+
+    Hashed too, where there is one: the checkpoint's bytes, and that it runs on a GPU, whose mixed
+    precision gives other numbers.
+    """
+    import torch
+
     text = f"{spec.to_json()}\n{data_fingerprint}\n{__version__}"
+    if torch.cuda.is_available():
+        text += "\ncuda"
+    if spec.init not in ("scratch", "imagenet"):
+        start = Path(spec.init)
+        file = start / "model.safetensors" if start.is_dir() else start
+        if not file.is_file():
+            raise FileNotFoundError(f"init={spec.init!r}: no checkpoint there")
+        text += "\n" + hashlib.sha256(file.read_bytes()).hexdigest()
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
     return f"{spec.data}-{spec.arch}-{method}-s{spec.seed}-{digest}"
@@ -431,6 +472,13 @@ def here_and_now() -> dict:
     }
 
 
+def usable_cores() -> int:
+    """Cores this process may use: a container or a scheduler can make them fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_all(
     specs: Iterable[RunSpec],
     *,
@@ -458,7 +506,7 @@ def run_all(
         else:
             todo.append(spec)
     if jobs is None:
-        jobs = 1 if torch.cuda.is_available() else os.cpu_count() or 1
+        jobs = 1 if torch.cuda.is_available() else usable_cores()
     failed: dict[RunSpec, Exception] = {}
     options = {"root": root, "store": store}
     bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)

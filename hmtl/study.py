@@ -132,8 +132,14 @@ def open_notebook(
     set_style()
     if os.environ.get("HMTL_PROGRESS") == "0":
         _quiet_fastai()
-    folder = Path(outputs).resolve() if outputs else outputs_dir() / chosen.name
+    folder = Path(outputs).resolve() if outputs else study_folder(chosen, data)
     return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def study_folder(preset: Preset, data: str | None) -> Path:
+    """Where a study goes unless told otherwise: `outputs/<preset>`, another data set beside it."""
+    suffix = f"-{data}" if data and data != preset.data else ""
+    return outputs_dir() / f"{preset.name}{suffix}"
 
 
 def versions(setting: Setting) -> pd.DataFrame:
@@ -215,15 +221,14 @@ def run_study(
     """
     chosen = get_preset(preset)
     check_data(data or chosen.data, root)
-    suffix = f"-{data}" if data and data != chosen.data else ""
-    folder = Path(outputs) if outputs else outputs_dir() / f"{preset}{suffix}"
+    folder = Path(outputs) if outputs else study_folder(chosen, data)
     values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
     values |= {k: v for k, v in (("data", data), ("root", root and _full(root))) if v}
     paths = notebook_paths(only)
     for path in paths:
         check_parameters(path, values)
     folder.mkdir(parents=True, exist_ok=True)
-    entries, failed = [], []
+    entries, failed = {}, []
     bar = tqdm(paths, desc="study", unit="notebook")
     for path in bar:
         bar.set_postfix_str(path.stem)
@@ -232,11 +237,14 @@ def run_study(
         seconds = time.perf_counter() - started
         state = f"failed: {error}" if error else "done"
         tqdm.write(f"{path.stem}: {state} ({seconds:.0f} s)")
-        entries.append((folder / path.name, seconds, error))
+        entries[path.stem] = (folder / path.name, f"{state}, {seconds:.0f} s", error)
         if error:
             failed.append(path.stem)
+    for path in notebook_paths():  # what an earlier call left there stays in the report
+        if path.stem not in entries and (folder / path.name).is_file():
+            entries[path.stem] = (folder / path.name, "done earlier", None)
     title = f"hmtl study: preset {preset}, data {data or chosen.data}"
-    return write_index(folder, title, entries), failed
+    return write_index(folder, title, [entries[name] for name in sorted(entries)]), failed
 
 
 def _full(root: str) -> str:
@@ -294,20 +302,18 @@ div.wide { overflow-x: auto } .note { color: #666 }
 """
 
 
-def write_index(
-    folder: Path, title: str, entries: Iterable[tuple[Path, float, str | None]]
-) -> Path:
-    """Write `index.html`: for each executed notebook its state, tables and figures."""
+def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str | None]]) -> Path:
+    """Write `index.html`: for each (notebook, state, error) its state, tables and figures."""
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
         f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>",
     ]
-    for notebook, seconds, error in entries:
+    for notebook, state, error in entries:
         name = notebook.stem
         parts.append(f"<h2><a href='{name}.html'>{name}</a></h2>")
-        state = f"<b class='failed'>failed: {html.escape(error)}</b>" if error else "done"
-        parts.append(f"<p class='note'>{state}, {seconds:.0f} s</p>")
+        kind = "failed" if error else "note"
+        parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
         if notebook.is_file():
             parts += _shown(json.loads(notebook.read_text()))
     path = folder / "index.html"

@@ -2,8 +2,8 @@
 
 Two questions are kept apart. *Would another seed say the same?* The interval and `p (seeds)` are
 Student's t over the seeds' means. *Would other faces say the same?* `p (faces)` is a sign-flip test
-over the test faces, on the same faces for both methods. Standard statistics, scipy's; the choice of
-them is ours.
+over the test faces, on the same faces for both methods; it takes a person's faces as independent.
+Standard statistics, scipy's; the choice of them is ours.
 """
 
 __all__ = [
@@ -57,6 +57,12 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
         row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _round(value: float) -> str:
@@ -123,6 +129,8 @@ def contrasts(
         reference = group[group["method"] == base].set_index("seed")["run"]
         for method, own in group[group["method"] != base].groupby("method", sort=False):
             own = own.set_index("seed")["run"]
+            if own.index.has_duplicates or reference.index.has_duplicates:
+                raise ValueError(f"{method} or {base}: several runs of one seed under one name")
             seeds = [s for s in own.index if s in reference.index]
             if not seeds:
                 continue
@@ -136,8 +144,8 @@ def contrasts(
                     **dict(zip(by, key, strict=True)),
                     "contrast": f"{method} − {base}",
                     "points": f"{100 * result['difference']:+.1f}{half}",
-                    "p (seeds)": _round(result["p_seeds"]),
-                    "p (faces)": _round(result["p_faces"]),
+                    "p (seeds)": _p(result["p_seeds"]),
+                    "p (faces)": _p(result["p_faces"]),
                     "seeds": len(seeds),
                 }
             )

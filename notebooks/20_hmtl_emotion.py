@@ -178,8 +178,8 @@ plt.show()
 # size; weights 0.3 (paired) and 1 (shared) are the authors'.
 #
 # ### Exercises
-# 1. `python -m hmtl study --preset quick --only 20 -p seed 10` adds seeds of your own. Do the signs
-#    stay?
+# 1. `python -m hmtl study --preset quick --only 20 -p seed 10 --outputs outputs/seed10` makes the
+#    tables with seeds of your own. Do the signs stay?
 # 2. Take the labels off the puzzles (`label_views=False`). Is it the puzzle or the second emotion
 #    loss that works?
 #

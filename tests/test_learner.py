@@ -13,6 +13,7 @@ from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
+from fastai.optimizer import OptimWrapper
 from torch import nn
 
 from hmtl.batches import face_dataloaders
@@ -175,11 +176,11 @@ def test_heads_keep_training_over_two_fits(dls, quiet):
         learn.fit(1)
         head = learn.hybrid.heads["puzzling_2x2"]
         weight = head.linear.weight.clone()
-        steps = learn.hybrid._head_state[head.linear.weight]["step"]
+        steps = learn.hybrid._head_state[head.linear.weight][0]["step"]
         learn.fit(1)
     assert learn.hybrid.heads["puzzling_2x2"] is head
     assert not torch.equal(head.linear.weight, weight)
-    assert learn.hybrid._head_state[head.linear.weight]["step"] == 2 * steps
+    assert learn.hybrid._head_state[head.linear.weight][0]["step"] == 2 * steps
 
 
 # -- it works with the rest of fastai ---
@@ -214,6 +215,69 @@ def test_learning_rate_finder_leaves_model_and_heads_alone(dls, quiet, tmp_path)
     assert state(learn)[0] == 0
 
 
+def test_a_fit_after_the_finder_or_a_load_trains(dls, quiet, tmp_path):
+    """Both replace the optimizer's state before the heads exist."""
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0))
+    learn.path = tmp_path
+    with quiet(learn):
+        learn.lr_find(show_plot=False, num_it=8)
+        learn.fit_one_cycle(1, 1e-3)
+        learn.save("trained")
+    other = learner(dls, Hybrid([Puzzling(2)], seed=0))
+    other.path = tmp_path
+    with quiet(other):
+        other.load("trained")
+        other.fit_one_cycle(1, 1e-3)
+    assert other.hybrid.heads
+
+
+def test_a_wrapped_torch_optimizer_keeps_nothing_of_the_heads(dls, quiet, tmp_path):
+    def adamw(parameters, lr):
+        return OptimWrapper(parameters, torch.optim.AdamW, lr=lr)
+
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0))
+    learn.opt_func, learn.path = adamw, tmp_path
+    with quiet(learn):
+        learn.fit(2, 1e-3)
+        learn.save("with optimizer")
+        learn.fit(1, 1e-3)
+    own = {id(p) for p in learn.model.parameters()}
+    assert {id(p) for p in learn.opt.opt.state} <= own
+
+
+def test_gradient_accumulation_scales_the_whole_loss(dls, quiet):
+    totals = []
+
+    class Watch(Callback):
+        order = Hybrid.order + 1
+
+        def after_loss(self):
+            if self.training and self.iter == 0:
+                totals.append(self.learn.loss_grad.item())
+
+    for extra in ([], [GradientAccumulation(64)]):
+        loaders = face_dataloaders(dls.train.dataset.pack, bs=16, device="cpu", seed=0)
+        learn = learner(loaders, Hybrid([Puzzling(2)], seed=0), Watch(), *extra)
+        with quiet(learn):
+            learn.fit(1)
+    assert totals[1] == pytest.approx(totals[0] / 4, rel=1e-5)
+
+
+def test_a_fit_that_fails_before_its_first_epoch_leaves_no_trace(dls, quiet):
+    class Broken(Callback):
+        order = 95
+
+        def before_fit(self):
+            raise LookupError("no such metric")
+
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0))
+    with quiet(learn):
+        learn.fit(1)
+        with pytest.raises(LookupError):
+            learn.fit(1, cbs=[Broken()])
+        assert len(learn.validate()) == 2
+
+
 @pytest.mark.parametrize("extra", [GradientAccumulation(32), MixedPrecision()])
 @pytest.mark.filterwarnings("ignore:.*(CUDA|autocast|GradScaler)")
 def test_other_callbacks_keep_working(dls, quiet, extra):
@@ -233,6 +297,7 @@ def test_show_results_and_export(dls, quiet, tmp_path):
     exported = torch.load(tmp_path / "learner.pkl", weights_only=False)  # our own file
     assert learn.hybrid.heads
     assert not exported.hybrid.heads  # nothing of the puzzle travels along
+    assert all(len(d.dataset.pack.images) == 0 for d in exported.dls.loaders)  # and no picture
     for name, value in exported.model.state_dict().items():
         assert torch.equal(value, learn.model.state_dict()[name])
 
@@ -250,8 +315,9 @@ def test_body_is_found_or_asked_for():
     assert find_body(model) is model[0]
     network = timm.create_model("test_resnet", num_classes=8)
     assert find_body(network) is network.global_pool
-    with pytest.raises(ValueError, match="body="):
-        find_body(nn.Linear(2, 2))
+    for unclear in (nn.Linear(2, 2), nn.Sequential(*model[0], *model[1])):
+        with pytest.raises(ValueError, match="body="):
+            find_body(unclear)
 
 
 # -- views and their losses ---

@@ -96,6 +96,44 @@ def test_identity_follows_all_that_can_change_the_numbers(run):
     assert R.run_id(dataclasses.replace(plain, views="shared"), data) == R.run_id(plain, data)
 
 
+def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):
+    spec = dataclasses.replace(SPEC, init=str(run.path))
+    first = R.run_id(spec, "abc")
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((run.path / "model.safetensors").read_bytes())
+    moved = dataclasses.replace(SPEC, init=str(copy))
+    before = R.run_id(moved, "abc")
+    with copy.open("ab") as handle:
+        handle.write(b" ")
+    assert R.run_id(moved, "abc") != before
+    assert R.run_id(spec, "abc") == first
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        R.run_id(dataclasses.replace(SPEC, init="nowhere"), "abc")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("augment", "weka", "none, weak, strong"),
+        ("views", "sharde", "shared, paired"),
+        ("labels", "prob", "majority, probability"),
+        ("sampling", "even", "natural, balanced"),
+        ("pretexts", ("puzzling",), "puzzling_NxN"),
+    ],
+)
+def test_a_wrong_choice_is_refused_when_the_spec_is_made(field, value, said):
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(SPEC, **{field: value})
+
+
+def test_methods_that_differ_have_names_that_differ():
+    changes = [{}, {"label_views": False}, {"multiscale": True}, {"pretext_weight": 1.0}]
+    specs = [dataclasses.replace(SPEC, **c) for c in changes]
+    assert len({s.method for s in specs}) == len(changes)
+    shared = dataclasses.replace(SPEC, views="shared")
+    assert dataclasses.replace(shared, multiscale=True, label_views=False) == shared
+
+
 def test_a_killed_run_leaves_the_store_whole(tmp_path):
     """A real process, killed while it trains or writes: the store holds whole runs or none."""
     code = f"from hmtl.runs import *\nfit(RunSpec(epochs=40), store={str(tmp_path)!r})"

@@ -110,6 +110,16 @@ def test_run_command_prints_scores_and_refuses_unknown_fields(tmp_path, capsys):
     assert "accuracy" in capsys.readouterr().out
     assert main([*arguments, "--set", "epoch", "1"]) == 2
     assert "epoch" in capsys.readouterr().err
+    assert main([*arguments, "--set", "people", "300"]) == 2
+    assert "three counts" in capsys.readouterr().err
+
+
+def test_a_second_call_keeps_the_first_one_in_the_report(three_notebooks, tmp_path):
+    for number in ("00", "20"):
+        run_study("smoke", outputs=tmp_path / "out", only=[number])
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.index("00_first") < page.index("20_third")
+    assert "done earlier" in page
 
 
 def test_the_record_holds_what_the_runs_said(tmp_path):
