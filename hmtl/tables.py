@@ -165,13 +165,30 @@ def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str
     c2 = runs[runs["study"] == "20_hmtl_emotion"]
     starts, arms = c1.assign(method=c1["init"]), ["data", "fraction"]
     scores = [c for c in c2 if c.endswith("_score") and c2[c].notna().any()]
+    emotion = summary(c2, [*arms, "method"], scores)
+    if len(emotion):
+        emotion["paper: AffectNet %"] = [
+            _reported_accuracy(row.method, row.fraction) for row in emotion.itertuples()
+        ]
     return {
         "c1": summary(c1, ["data", "init", "augment"]),
         "c1-contrasts": contrasts(starts, correct, "imagenet", ["data", "augment"]),
-        "c2": summary(c2, [*arms, "method"], scores),
+        "c2": emotion,
         "c2-contrasts-sl": contrasts(c2, correct, "SL", arms),
         "c2-contrasts-control": contrasts(c2, correct, CONTROL, arms),
     }
+
+
+def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientNet-B0") -> str:
+    """What the paper reports for a method and a share of the labels; empty if unknown.
+
+    Its rows do not say which puzzle or which views, so every puzzle of ours has the same one.
+    """
+    row = "SL" if method == "SL" else "SL + puzzling" if method.startswith("puzzling") else None
+    table = reported()
+    same = (table["row"] == row) & (table["backbone"] == backbone) & (table["labels"] == fraction)
+    found = table.loc[same, "value"]
+    return f"{found.iloc[0]:.2f}" if found.notna().any() else ""
 
 
 def readme_table(runs: pd.DataFrame) -> str:

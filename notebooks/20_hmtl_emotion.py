@@ -84,9 +84,11 @@ runs_table(runs)[columns].round(3)
 # %% [markdown]
 # ## Accuracy on unseen people
 #
-# Last epoch, mean and 95 % interval over seeds. Rendered test faces are balanced, so there accuracy
-# and mean recall agree; FER+ is not, so macro F1 and mean recall say what accuracy hides.
-# `fraction` is the share of the training labels, `CPU s/run` what one run cost on one core.
+# Last epoch, mean and 95 % interval over seeds. Rendered test faces are balanced, so there
+# accuracy and mean recall agree; FER+ is not, so macro F1 and mean recall say what accuracy
+# hides. `fraction` is the share of the training labels, `CPU s/run` what one run cost on one
+# core. The last column is the paper's number for EfficientNet-B0 on AffectNet: other data, so
+# compare differences, not levels; empty where it is not known to us.
 
 # %%
 from hmtl.tables import study_tables

@@ -82,7 +82,8 @@ here.save(tables["c2-contrasts-control"], "c2-contrasts-control")
 #
 # ## In one figure
 #
-# Every run a dot; bars are means. The dotted line is chance for eight balanced classes.
+# Every run a dot; bars are means. The dotted line is chance, where the test
+# faces are balanced.
 
 # %%
 import matplotlib.pyplot as plt

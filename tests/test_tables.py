@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hmtl.tables import contrast, contrasts, correct_matrix, interval, reported, summary
+from hmtl.tables import (
+    contrast,
+    contrasts,
+    correct_matrix,
+    interval,
+    reported,
+    study_tables,
+    summary,
+)
 
 
 def test_interval_by_hand():
@@ -94,3 +102,14 @@ def test_reported_values_have_sources_and_unknown_cells_stay_empty():
     assert values["value"].notna().any()
     assert values["value"].isna().any()
     assert (values["source"].notna() == values["value"].notna()).all()
+
+
+def test_the_papers_column_is_filled_only_where_it_is_known():
+    runs = table(
+        study="20_hmtl_emotion", data="faces", init="scratch", augment="weak", accuracy=0.5,
+        method=["SL", "puzzling_2x2 (paired)", "second_view (paired)"] * 2, seed=0,
+        fraction=[0.2] * 3 + [1.0] * 3, run=list("abcdef"),
+    )  # fmt: skip
+    correct = {name: np.ones(4, bool) for name in "abcdef"}
+    column = study_tables(runs, correct)["c2"]["paper: AffectNet %"]
+    assert column.tolist() == ["52.46", "", "", "60.34", "61.09", ""]
