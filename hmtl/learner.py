@@ -179,8 +179,12 @@ class Hybrid(Callback):
         # there the model is used as it will be at inference, and inside a fit nothing may end
         return self.learn.lock.locked()
 
+    def before_epoch(self):
+        """From here on the fit runs: every callback's before_fit has succeeded."""
+        if self._attached and not self._only_validating():
+            self._running = True
+
     def _guarded_epoch(self):
-        self._running = True
         try:
             self._old_epoch()
         except (CancelEpochException, CancelFitException):
@@ -188,13 +192,11 @@ class Hybrid(Callback):
         except BaseException:
             self._detach()
             raise
-        finally:
-            self._running = False
 
     def _detach(self):
         if not self._attached:
             return
-        self._attached = False
+        self._attached = self._running = False
         self._hook.remove()
         self.learn.metrics = self._old_metrics
         del self.learn._do_epoch  # the instance's, which hid the method

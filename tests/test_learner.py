@@ -160,14 +160,19 @@ def test_validating_and_predicting_never_involve_the_pretext(dls, quiet):
 
 def test_validating_inside_a_fit_does_not_end_it(dls, quiet):
     class Peek(Callback):
+        order, looked, attached = 95, False, []
+
         def after_epoch(self):
-            if self.epoch == 0:
-                self.learn.hybrid_attached = self.learn.hybrid._attached
+            if not self.looked:
+                self.looked = True  # validating fires after_epoch too
+                self.learn.validate()
+            self.attached.append(self.learn.hybrid._attached)
 
     learn = learner(dls, Hybrid([Puzzling(2)], seed=0))
     with quiet(learn):
         learn.fit(2, cbs=[Peek()])
-    assert learn.hybrid_attached
+    assert len(Peek.attached) == 3
+    assert all(Peek.attached)
 
 
 def test_heads_keep_training_over_two_fits(dls, quiet):
