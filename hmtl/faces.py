@@ -482,8 +482,11 @@ def _draw_face(face_set: FaceSet, split: int, index: int, person: dict) -> dict:
     return head | scene | units | look
 
 
-def draw_faces(face_set: FaceSet) -> pd.DataFrame:
+def draw_faces(face_set: FaceSet, start: int = 0, stop: int | None = None) -> pd.DataFrame:
     """Draw the table of a face set: one row a face, `face_set.n` rows, train, valid, test in order.
+
+    `start` and `stop` draw only those rows, as they are in the whole table: a set need never lie in
+    memory at once.
 
     Every person and every face has a random generator of its own, seeded by (seed, stream, split,
     number within the split): more people, or other splits, change no face that was there before.
@@ -495,14 +498,16 @@ def draw_faces(face_set: FaceSet) -> pd.DataFrame:
     `shape_*` (-1..1), the look of the person, the camera and the background; colours are sRGB in
     0..1 as `<name>_r`, `_g`, `_b`. `person` is unique over splits. Ours.
     """
-    rows = []
-    for split, people in enumerate(face_set.people):
-        for number in range(people):
-            person = _draw_person(face_set, split, number)
-            first = number * face_set.per_person
-            rows += [
-                _draw_face(face_set, split, first + k, person) for k in range(face_set.per_person)
-            ]
+    stop = face_set.n if stop is None else min(stop, face_set.n)
+    rows, person = [], None
+    ends = np.cumsum([0, *(people * face_set.per_person for people in face_set.people)])
+    for row in range(start, stop):
+        split = int(np.searchsorted(ends, row, side="right")) - 1
+        index = row - int(ends[split])
+        who = (split, index // face_set.per_person)
+        if person is None or person[0] != who:
+            person = (who, _draw_person(face_set, *who))
+        rows.append(_draw_face(face_set, split, index, person[1]))
     return pd.DataFrame(rows, columns=None if rows else list(LABEL_COLUMNS))
 
 

@@ -53,6 +53,8 @@ class RunSpec:
 
     data: str = "mini"  # hmtl.datasets.DATA
     people: tuple[int, int, int] = (300, 50, 125)  # of "faces": train, valid, test; 8 faces each
+    proportions: str = "equal"  # of the emotions in "faces"' train split, or "affectnet"
+    label_noise: float = 0.0  # share of "faces"' train labels confused as annotators confuse them
     size: int = 48  # pixels
     labels: str = "majority"  # or "probability", where faces were voted on
     fraction: float = 1.0  # of the training labels, stratified and nested
@@ -82,7 +84,8 @@ class RunSpec:
             for name in ("label_views", "multiscale"):
                 object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         if self.data != "faces":
-            object.__setattr__(self, "people", type(self).__dataclass_fields__["people"].default)
+            for name in ("people", "proportions", "label_noise"):
+                object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         if self.epochs < 1 or self.bs < 2:
             raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
         self._check_choices()
@@ -112,8 +115,13 @@ class RunSpec:
         return get_preset(name).spec(data, **changes)
 
     def to_json(self) -> str:
-        """Canonical JSON: what the identity is hashed from."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Canonical JSON of the fields that are not at their defaults: what the identity rests on.
+
+        So a new field renames no finished run; a changed default needs a new version instead.
+        """
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        values = dataclasses.asdict(self)
+        return json.dumps({k: v for k, v in values.items() if v != defaults[k]}, sort_keys=True)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
