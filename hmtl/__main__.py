@@ -45,10 +45,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("FIELD", "VALUE"), help="a field of RunSpec, e.g. --set pretexts puzzling_2x2",
     )  # fmt: skip
 
-    faces = commands.add_parser("faces", help="render faces into the cache")
-    faces.add_argument("--people", nargs=3, type=int, default=(300, 50, 125))
-    faces.add_argument("--size", type=int, default=48, help="pixels")
+    faces = commands.add_parser("faces", help="render faces into a pack; resumable")
+    faces.add_argument("--count", type=int, help="faces in all, rounded up to whole people")
+    faces.add_argument("--people", nargs=3, type=int, help="people in train, valid and test")
+    faces.add_argument("--size", type=int, default=48, help="pixels (default: 48)")
     faces.add_argument("--seed", type=int, default=0)
+    faces.add_argument("--out", help="folder of the pack (default: in the cache)")
+    faces.add_argument("--workers", type=int, help="processes (default: one a core)")
+    faces.add_argument("--device", default="cpu", help="cpu or cuda")
+    faces.add_argument(
+        "--without", nargs="+", default=[], metavar="NUISANCE",
+        help="switch nuisances off, 'all' for all; an unknown one lists them",
+    )  # fmt: skip
+    faces.add_argument(
+        "--set", dest="fields", nargs="+", action="append", default=[],
+        metavar="VALUE", help="a field of FaceSet and its values, e.g. --set yaw 10 45",
+    )  # fmt: skip
     faces.add_argument("--mini", action="store_true", help="render the set the package ships, anew")
 
     reference = commands.add_parser("reference", help="collect finished studies for the record")
@@ -99,17 +111,50 @@ def _run(args) -> int:
     return 0
 
 
+def _people(count: int, per_person: int) -> tuple[int, int, int]:
+    """Three quarters of the people to train, a tenth to valid, the rest to test."""
+    people = -(-count // per_person)
+    valid, test = round(0.1 * people), round(0.15 * people)
+    return people - valid - test, valid, test
+
+
+def _face_fields(fields: list[list[str]]) -> dict:
+    """--set NAME VALUE...: one value as it is, several as a tuple."""
+    changes = {}
+    for name, *values in fields:
+        values = tuple(map(_value, values))
+        changes[name] = values[0] if len(values) == 1 else values
+    return changes
+
+
 def _faces(args) -> int:
     import shutil
+    from pathlib import Path
 
-    from hmtl.datasets import MINI_PATH, build_mini, face_pack
-    from hmtl.faces import FaceSet
+    from hmtl.datasets import MINI_PATH, build_mini, face_pack, write_faces
+    from hmtl.faceset import FaceSet
 
     if args.mini:
         shutil.rmtree(MINI_PATH, ignore_errors=True)
         pack = build_mini()
     else:
-        pack = face_pack(FaceSet(people=tuple(args.people), size=args.size, seed=args.seed))
+        changes = _face_fields(args.fields)
+        if args.count is not None and args.people:
+            raise ValueError("give --count or --people, not both")
+        per_person = changes.get("per_person", FaceSet((0, 0, 0)).per_person)
+        people = args.people or (300, 50, 125)
+        if args.count is not None:
+            people = _people(args.count, per_person)
+        try:
+            faces = FaceSet(tuple(people), size=args.size, seed=args.seed, **changes)
+        except TypeError as error:
+            raise ValueError(f"{error}; --set takes a field of FaceSet") from error
+        faces = faces.without(*args.without)
+        if args.out or args.device != "cpu":
+            out = Path(args.out or f"faces-{faces.n}-{faces.size}px")
+            pack = write_faces(faces, out, processes=args.workers, device=args.device)
+        else:
+            pack = face_pack(faces)
     print(f"{len(pack)} faces: {pack.path}")
     return 0
 

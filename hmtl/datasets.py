@@ -7,19 +7,24 @@
 A new data set is one reader, one function here and one line in `DATA`.
 """
 
-__all__ = ["DATA", "MINI", "build_mini", "check_data", "face_pack", "ferplus_pack", "load_pack"]
+__all__ = [
+    "DATA", "MINI", "build_mini", "check_data", "face_pack", "ferplus_pack", "load_pack",
+    "write_faces",
+]  # fmt: skip
 
 import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from hmtl.faces import LABEL_COLUMNS, FaceSet, draw_faces, fingerprint
-from hmtl.pack import FORMAT, Pack, open_pack, pack_files, write_pack
+from hmtl.faces import LABEL_COLUMNS, draw_faces, fingerprint
+from hmtl.faceset import FaceSet
+from hmtl.pack import FORMAT, GrowingPack, Pack, open_pack, pack_files
 from hmtl.paths import cache_dir, show_progress
 from hmtl.readers.ferplus import read_ferplus
-from hmtl.render import RENDERER_VERSION, render_faces
+from hmtl.render import CHUNK, RENDERER_VERSION, cores, render_chunks
 
 DATA = ("mini", "faces", "ferplus")
 MINI = FaceSet(people=(52, 12, 16), per_person=8, size=48, seed=2021)
@@ -42,45 +47,91 @@ def load_pack(
     size: int = 48,
     labels: str = "majority",
     face_seed: int = 0,
+    proportions: str = "equal",
+    label_noise: float = 0.0,
     progress: bool | None = None,
 ) -> Pack:
     """The pack of a data set by name, made and cached if need be.
 
-    `people`, `size` and `face_seed` say which rendered faces ("faces"); `root` and `labels` which
-    rows of FER+. `progress` shows a bar on long renders (None: `hmtl.paths.show_progress`). Raises
-    ValueError for an unknown name or a missing root.
+    `people`, `size`, `face_seed`, `proportions` and `label_noise` say which rendered faces
+    ("faces", see `hmtl.faceset`); `root` and `labels` which rows of FER+. `progress` shows a bar on
+    long renders (None: `hmtl.paths.show_progress`). Raises ValueError for an unknown name or a
+    missing root.
     """
     check_data(data, root)
     progress = show_progress() if progress is None else progress
     if data == "mini":
         return open_pack(MINI_PATH)
     if data == "faces":
-        return face_pack(FaceSet(people=people, size=size, seed=face_seed), progress=progress)
+        face_set = FaceSet(
+            people, size=size, seed=face_seed, proportions=proportions, label_noise=label_noise
+        )
+        return face_pack(face_set, progress=progress)
     return ferplus_pack(root, labels=labels, size=size, progress=progress)
 
 
-def _render(face_set: FaceSet, path: Path, progress: bool) -> Pack:
-    table = draw_faces(face_set)
-    images = render_faces(table, face_set.size, progress=progress)
-    return write_pack(
-        path,
-        images,
-        table[list(LABEL_COLUMNS)],
-        source="rendered faces",
-        faces=fingerprint(face_set),
-        renderer=RENDERER_VERSION,
-    )
+def write_faces(
+    face_set: FaceSet,
+    path: Path,
+    *,
+    processes: int | None = None,
+    device: str = "cpu",
+    progress: bool | None = None,
+) -> Pack:
+    """Draw and render a face set into a pack at `path`; a killed call is taken up where it was.
+
+    Memory holds a few hundred faces, however many there are. The pack is the same to the bit for
+    any number of `processes` (None: one a core, fewer for few faces); another `device` may round
+    differently. Raises ValueError if another set lies or grows there.
+    """
+    progress = show_progress() if progress is None else progress
+    identity = f"faces {fingerprint(face_set)} renderer {RENDERER_VERSION} {device.split(':')[0]}"
+    count, size = face_set.n, face_set.size
+    measured = ("occlusion",)
+    with GrowingPack(
+        path, count, size, identity=identity, step=CHUNK, measured=measured
+    ) as growing:
+        if not growing.finished:
+            _render_into(growing, face_set, processes, device, progress)
+            tables = (
+                draw_faces(face_set, start, start + 1024)[list(LABEL_COLUMNS)]
+                for start in range(0, count, 1024)
+            )
+            growing.finish(tables, source="rendered faces", identity=identity)
+    pack = open_pack(path)
+    if pack.meta.get("identity") != identity:
+        raise ValueError(
+            f"{path} holds other data: {pack.meta.get('identity') or pack.meta.get('source')}; "
+            "choose another folder"
+        )
+    return pack
 
 
-def face_pack(face_set: FaceSet, *, progress: bool = True) -> Pack:
+def _render_into(
+    growing: GrowingPack, face_set: FaceSet, processes: int | None, device: str, progress: bool
+) -> None:
+    parts = growing.missing()
+    left = sum(stop - start for start, stop in parts)
+    if processes is None:  # a worker costs about as long to start as this many faces take
+        processes = min(cores(), max(1, left * face_set.size**2 // (512 * 48 * 48)))
+    drawn = (draw_faces(face_set, start, stop) for start, stop in parts)
+    rendered = render_chunks(drawn, face_set.size, processes=processes, device=device)
+    options = {"unit": "face", "desc": "rendering", "delay": 2, "disable": not progress}
+    with tqdm(total=face_set.n, initial=face_set.n - left, **options) as bar:
+        for (start, stop), part in zip(parts, rendered, strict=True):
+            growing.put(start, part.pictures, occlusion=part.occlusion)
+            bar.update(stop - start)
+
+
+def face_pack(face_set: FaceSet, *, progress: bool | None = None) -> Pack:
     """The rendered faces of `face_set`: rendered once, then read from the cache."""
     path = cache_dir() / "packs" / f"faces-{fingerprint(face_set)}-r{RENDERER_VERSION}-p{FORMAT}"
-    return open_pack(path) if path.exists() else _render(face_set, path, progress)
+    return open_pack(path) if path.exists() else write_faces(face_set, path, progress=progress)
 
 
 def build_mini(path: Path = MINI_PATH) -> Pack:
     """Render the mini set that ships with the package (`python -m hmtl faces --mini`)."""
-    return _render(MINI, path, progress=True)
+    return write_faces(MINI, path)
 
 
 def ferplus_pack(

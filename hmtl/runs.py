@@ -153,6 +153,8 @@ class RunSpec:
             people=self.people,
             size=self.size,
             labels=self.labels,
+            proportions=self.proportions,
+            label_noise=self.label_noise,
             progress=progress,
         )
 
