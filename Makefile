@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lab notebooks reference lock lint clean
+.PHONY: study test lab notebooks reference check-faces bench-faces lock lint clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -35,13 +35,20 @@ notebooks: $(READY)  ## carry the .py twins over and execute all notebooks at th
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
-# HMTL_FERPLUS=DIR adds the real faces. Resumable: finished runs are read, not repeated.
+# HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
+# finished runs are read, not repeated.
 reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
 	$(BIN)/python -m hmtl study --preset study --only 10 11 20
 ifdef HMTL_FERPLUS
 	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 20
 endif
-	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus)
+	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus,--keep)
+
+check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; into the record
+	$(BIN)/python -m hmtl check-faces --preset study
+
+bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory; into the record
+	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_faces.py
 
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv

@@ -4,7 +4,7 @@
 make studies of it. Nothing heavy is imported until one of the names below is used.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 import warnings
 from importlib import import_module

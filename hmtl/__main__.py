@@ -1,4 +1,4 @@
-"""python -m hmtl: study, run, faces, reference. Nothing heavy is imported before it is needed."""
+"""python -m hmtl: study, run, faces, check-faces, reference. Nothing heavy is imported at once."""
 
 __all__ = ["main"]
 
@@ -63,8 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     faces.add_argument("--mini", action="store_true", help="render the set the package ships, anew")
 
+    checks = commands.add_parser("check-faces", help="look for shortcuts in the rendered faces")
+    checks.add_argument("--preset", default="study", help="whose faces and training (study)")
+    checks.add_argument("--out", help="CSV file (default: outputs/reference/faces-shortcuts.csv)")
+
     reference = commands.add_parser("reference", help="collect finished studies for the record")
     reference.add_argument("folders", nargs="+", help="output folders, e.g. outputs/study")
+    reference.add_argument(
+        "--keep", action="store_true", help="keep recorded runs of data sets not in the folders"
+    )
     return parser
 
 
@@ -159,17 +166,36 @@ def _faces(args) -> int:
     return 0
 
 
+def _check_faces(args) -> int:
+    from pathlib import Path
+
+    from hmtl.face_checks import shortcut_table
+    from hmtl.paths import reference_dir
+    from hmtl.runs import RunSpec
+
+    table = shortcut_table(RunSpec.preset(args.preset, "faces"))
+    out = Path(args.out) if args.out else reference_dir() / "faces-shortcuts.csv"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out, index=False)
+    print(table.to_string(index=False))
+    print(out)
+    return 0
+
+
 def _reference(args) -> int:
     from hmtl.study import write_reference
 
-    print(write_reference(args.folders))
+    print(write_reference(args.folders, keep=args.keep))
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input prints one line and gives 2."""
     args = _parser().parse_args(arguments)
-    handlers = {"study": _study, "run": _run, "faces": _faces, "reference": _reference}
+    handlers = {
+        "study": _study, "run": _run, "faces": _faces, "check-faces": _check_faces,
+        "reference": _reference,
+    }  # fmt: skip
     try:
         return handlers[args.command](args)
     except (ValueError, FileNotFoundError) as error:

@@ -138,7 +138,7 @@ def scenes_of(params: pd.DataFrame, rest: np.ndarray, size: int) -> dict[str, np
         return np.einsum("nij,nj->ni", turn, direction)
 
     gain = (2.0 ** column["exposure"])[:, None]
-    key = _white_balanced(column, "light") * column["light_power"][:, None] * 1.15 * gain
+    key = _white_balanced(column, "light") * column["light_power"][:, None] * 1.05 * gain
     fill = _white_balanced(column, "fill") * column["fill_power"][:, None] * gain
     motion = np.radians(column["motion_angle"])
     length = column["motion"] * size / 100

@@ -39,13 +39,13 @@ class FaceSet:
     compound: float = 0.0  # chance that a second emotion shows beside the label's
 
     # -- expression ---
-    intensity: tuple[float, float] = (0.4, 1.0)  # of an expression; a neutral face has 0
+    intensity: tuple[float, float] = (0.45, 1.0)  # of an expression; a neutral face has 0
     expressivity: tuple[float, float] = (0.8, 1.15)  # a person's factor on all units
     style: float = 0.12  # relative sd of a person's factor on each unit
     unit_noise: float = 0.12  # relative sd of each unit of the emotion, face by face
     asymmetry: float = 0.08  # relative sd between the left and the right side of a unit
-    coactivation: tuple[float, float] = (0.12, 0.25)  # chance, ceiling of a unit of no emotion
-    resting: float = 0.1  # ceiling of what a person's face shows at rest
+    coactivation: tuple[float, float] = (0.1, 0.22)  # chance, ceiling of a unit of no emotion
+    resting: float = 0.08  # ceiling of what a person's face shows at rest
     blink: float = 0.03  # chance of eyes caught half or fully closed
     gaze: float = 0.35  # ceiling of the eyes' turn away from the head's direction
 
@@ -66,7 +66,7 @@ class FaceSet:
     hands: float = 0.08  # chance of a hand before the face
 
     # -- head pose ---
-    yaw: tuple[float, float] = (20.0, 70.0)  # (sd, limit)
+    yaw: tuple[float, float] = (18.0, 65.0)  # (sd, limit)
     pitch: tuple[float, float] = (9.0, 30.0)  # (sd, limit)
     roll: tuple[float, float] = (8.0, 30.0)  # (sd, limit)
 
@@ -77,7 +77,7 @@ class FaceSet:
     light_size: tuple[float, float] = (1.0, 9.0)  # radius: how soft shadows are
     light_kelvin: tuple[float, float] = (2800.0, 9000.0)  # colour temperature
     fill_power: tuple[float, float] = (0.0, 0.5)  # a second light, from anywhere in front
-    ambient: tuple[float, float] = (0.2, 0.5)
+    ambient: tuple[float, float] = (0.25, 0.55)
     white_balance: float = 0.75  # how far the camera corrects the light's colour, 1 fully
 
     # -- background ---
@@ -90,7 +90,7 @@ class FaceSet:
     exposure: float = 0.2  # sd, stops
     blur: tuple[float, float] = (0.2, 1.0)  # focus, sd in % of the picture's side
     motion: float = 0.15  # chance of a shake
-    noise: tuple[float, float] = (0.0, 0.025)  # sd at mid-grey, share of white
+    noise: tuple[float, float] = (0.0, 0.02)  # sd at mid-grey, share of white
     jpeg: tuple[float, float] = (35.0, 95.0)  # quality, on a picture of 112 pixels or more
 
     def __post_init__(self):
@@ -145,8 +145,8 @@ class FaceSet:
             raise ValueError(f"light_kelvin must lie in 1500..20000 K, got {self.light_kelvin!r}")
         if not 1 <= self.jpeg[0] <= self.jpeg[1] <= 100:
             raise ValueError(f"jpeg must be qualities in 1..100, got {self.jpeg!r}")
-        if self.light_power[0] < 0 or not 0 <= self.light_size[0] <= self.light_size[1] <= 30:
-            raise ValueError("light_power must not be negative, light_size lie in 0..30 degrees")
+        if self.light_power[0] < 0 or not 0 <= self.light_size[0] <= self.light_size[1] <= 15:
+            raise ValueError("light_power must not be negative, light_size lie in 0..15 degrees")
         focal = tuple(float(mm) for mm in self.focal)
         if not focal or not all(15 <= mm <= 400 for mm in focal):
             raise ValueError(f"focal must name lengths of 15 to 400 mm, got {self.focal!r}")
@@ -198,7 +198,7 @@ NUISANCES: dict[str, dict] = {
     "hats": {"hats": 0.0},
     "masks": {"masks": 0.0},
     "hands": {"hands": 0.0},
-    "pose": {"yaw": (0.0, 70.0), "pitch": (0.0, 30.0), "roll": (0.0, 30.0)},
+    "pose": {"yaw": (0.0, 65.0), "pitch": (0.0, 30.0), "roll": (0.0, 30.0)},
     "light direction": {"light_azimuth": (-25.0, -25.0), "light_elevation": (35.0, 35.0)},
     "light power": {
         "light_power": (0.8, 0.8), "fill_power": (0.2, 0.2), "ambient": (0.35, 0.35),

@@ -225,7 +225,7 @@ class GrowingPack:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
         count = self.shape[0]
-        self.images = self._array(IMAGES, np.uint8, self.shape, fresh)
+        self._array(IMAGES, np.uint8, self.shape, fresh)
         self.values = self._array("measured.npy", np.float32, (count, len(self.measured)), fresh)
         self.done = self._array("done.npy", bool, (-(-count // self.step),), fresh)
         if fresh:
@@ -233,9 +233,8 @@ class GrowingPack:
 
     def _array(self, name: str, dtype, shape: tuple, fresh: bool) -> np.ndarray:
         if 0 in shape:  # nothing to map
-            array = np.zeros(shape, dtype)
-            np.save(self.folder / name, array)
-            return array
+            np.save(self.folder / name, np.zeros(shape, dtype))
+            return np.zeros(shape, dtype).view(np.memmap)
         if fresh:
             return np.lib.format.open_memmap(
                 self.folder / name, mode="w+", dtype=dtype, shape=shape
@@ -250,12 +249,14 @@ class GrowingPack:
     def put(self, start: int, images: np.ndarray, **measured: np.ndarray) -> None:
         """Write the part that begins at row `start`."""
         stop = start + len(images)
-        self.images[start:stop] = images
+        # mapped for this part only: pages once touched would count as memory for good
+        whole = np.load(self.folder / IMAGES, mmap_mode="r+", allow_pickle=False)
+        whole[start:stop] = images
+        whole.flush()
+        del whole
         for i, name in enumerate(self.measured):
             self.values[start:stop, i] = measured[name]
-        for array in (self.images, self.values):
-            if isinstance(array, np.memmap):
-                array.flush()
+        self.values.flush()
         self.done[start // self.step] = True  # last: what it says is on the disk
 
     def finish(self, labels: Iterable[pd.DataFrame], **meta) -> None:
@@ -265,7 +266,7 @@ class GrowingPack:
         """
         if missing := self.missing():
             raise ValueError(f"{self.folder}: {len(missing)} parts are not written yet")
-        del self.images, self.done
+        del self.done
         _finish(self.folder, self._with_measured(labels), *self.shape[:2], self.shape[3], meta)
         for name in ("measured.npy", "done.npy", "identity.txt"):
             (self.folder / name).unlink()

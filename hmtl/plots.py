@@ -45,26 +45,36 @@ def method_label(method: str) -> str:
 
 
 def show_faces(
-    images: np.ndarray, titles: Sequence[str] = (), columns: int = 8, *, shows_people: bool = False
+    images: np.ndarray,
+    titles: Sequence[str] = (),
+    columns: int = 8,
+    *,
+    rows: Sequence[str] = (),
+    side: float = 1.2,
+    shows_people: bool = False,
 ) -> Figure:
     """A sheet of pictures (N, H, W, 1 or 3), uint8 or float in [0, 1].
 
+    `titles` stand above the pictures, `rows` beside the rows; `side` is a picture's, in inches.
     Raises ValueError if `shows_people`: figures of this project show rendered faces only.
     """
     if shows_people:
         raise ValueError("photographs of people are measured on, not shown: pass rendered faces")
-    rows = -(-len(images) // columns)
-    side = 1.2  # inches a picture
-    height = side * 1.2 if len(titles) else side
+    count = -(-len(images) // columns)
+    height = side * 1.2 if len(titles) > columns else side
+    margin = 1.1 if len(rows) else 0.0
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * side, rows * height), squeeze=False, layout="constrained"
-    )
+        count, columns, figsize=(columns * side + margin, count * height + (0.2 if titles else 0)),
+        squeeze=False, layout="constrained", gridspec_kw={"wspace": 0.02, "hspace": 0.02},
+    )  # fmt: skip
     for axis in axes.flat:
         axis.set_axis_off()
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         axis.imshow(np.asarray(image).squeeze(), cmap="gray")
         if len(titles):
-            axis.set_title(titles[i], fontsize=8, pad=2)
+            axis.set_title(titles[i] if i < len(titles) else "", fontsize=8, pad=2)
+    for axis, text in zip(axes[:, 0], rows, strict=False):
+        axis.text(-0.08, 0.5, text, fontsize=9, ha="right", va="center", transform=axis.transAxes)
     return figure
 
 

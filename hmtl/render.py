@@ -83,6 +83,9 @@ class _Renderer:
     def _launch(self, kernel, dim, *args):
         self.wp.launch(kernel, dim=dim, inputs=list(args), device=self.device)
 
+    def _on_device(self, scenes: np.ndarray):
+        return self.wp.array(scenes, dtype=self.kernels.Scene, device=self.device)
+
     def _pose(self, weights: np.ndarray, scenes) -> None:
         """Put the faces of weights (n <= slots, K) into the slots."""
         wp = self.wp
@@ -108,9 +111,22 @@ class _Renderer:
         for i in range(0, len(params), self.slots):
             some = slice(i, i + self.slots)
             scenes = self.scenes(params[some], weights[some], 8)
-            self._pose(weights[some], self.wp.array(scenes, self.kernels.Scene, self.device))
+            self._pose(weights[some], self._on_device(scenes))
             parts.append(self.points.numpy()[: len(scenes), : len(self.arrays["base_index"])])
         return np.concatenate(parts).copy()
+
+    def places_in_picture(self, params: pd.DataFrame, size: int) -> np.ndarray:
+        """Where the head's vertices lie in the pictures, (N, V, 2): x to the right, y down."""
+        weights = coefficients(params, self.arrays)
+        scenes = self.scenes(params, weights, size)
+        rays = self.vertices(params) - scenes["origin"][:, None]
+        places = []
+        depth = np.einsum("nvc,nc->nv", rays, scenes["forward"])
+        for axis, sign in (("right", 1), ("up", -1)):
+            along = np.einsum("nvc,nc->nv", rays, scenes[axis])
+            scale = np.einsum("nc,nc->n", scenes[axis], scenes[axis])[:, None]
+            places.append((1 + sign * along / (scale * depth)) * size / 2 - 0.5)
+        return np.stack(places, -1)
 
     def _nearest(self, project, scenes, n: int, side: int):
         """Nearest triangle and its depth, (n, head or worn, side, side), in a view of the faces."""
@@ -125,7 +141,7 @@ class _Renderer:
     def _draw(self, weights: np.ndarray, scenes: np.ndarray, size: int) -> tuple:
         """Pictures of n <= slots faces before their JPEG, and their counts of face and hidden."""
         wp, k, n = self.wp, self.kernels, len(scenes)
-        scenes = wp.array(scenes, dtype=k.Scene, device=self.device)
+        scenes = self._on_device(scenes)
         self._pose(weights, scenes)
         dim, side = (n, self.count), size * _SAMPLES
         self._launch(k.shade_normals, dim, *self.corners, self.head.faces, self.points,

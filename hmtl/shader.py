@@ -462,7 +462,12 @@ def kernels() -> SimpleNamespace:
 
     @wp.func
     def arriving(
-        s: Scene, face: int, p: wp.vec3, turn: float, shadows: wp.array4d(dtype=wp.uint64)
+        s: Scene,
+        face: int,
+        p: wp.vec3,
+        n: wp.vec3,
+        turn: float,
+        shadows: wp.array4d(dtype=wp.uint64),
     ):
         # share of the light that reaches p: places around it, wider for a larger light, each
         # held against what the light sees there
@@ -470,13 +475,22 @@ def kernels() -> SimpleNamespace:
         at = light_place(s, p, side)
         # a shadow is cast from some 35 mm away
         reach = 0.5 + s.light_radius * 0.035 * 0.5 * float(side) / LIT
+        # the surface itself rises and falls around p and must not shade itself
+        aside = wp.normalize(wp.cross(s.light, wp.vec3(0.31, 0.17, 0.93)))
+        facing = wp.max(wp.dot(n, s.light), 0.25)
+        metres = 2.0 * LIT / float(side)
+        rise_x = wp.dot(n, aside) / facing * metres
+        rise_y = -wp.dot(n, wp.cross(s.light, aside)) / facing * metres
         lit = wp.float32(0.0)
-        limit = wp.uint64(int((at[2] - 0.003) * 1.0e6)) << wp.uint64(32)
         for tap in range(4):
             angle = turn + 1.5707963 * float(tap)
             far = reach * (0.45 + 0.55 * float(tap % 2))
-            x = int(wp.floor(at[0] + far * wp.cos(angle) + 0.5))
-            y = int(wp.floor(at[1] + far * wp.sin(angle) + 0.5))
+            dx = far * wp.cos(angle)
+            dy = far * wp.sin(angle)
+            x = int(wp.floor(at[0] + dx + 0.5))
+            y = int(wp.floor(at[1] + dy + 0.5))
+            depth = at[2] + dx * rise_x + dy * rise_y - 0.003
+            limit = wp.uint64(int(depth * 1.0e6)) << wp.uint64(32)
             free = wp.float32(1.0)
             if x >= 0 and y >= 0 and x < side and y < side:  # noqa: SIM102, kernels do not skip
                 if wp.min(shadows[face, 0, y, x], shadows[face, 1, y, x]) < limit:
@@ -526,7 +540,7 @@ def kernels() -> SimpleNamespace:
         facing = wp.dot(n, s.light)
         seen = wp.float32(0.0)
         if facing > -0.2:
-            seen = arriving(s, face, p + n * 0.002, turn, shadows)
+            seen = arriving(s, face, p + n * 0.002, n, turn, shadows)
         # light wraps a little round the skin and comes out redder there
         wrap = wp.max((facing + 0.2) / 1.2, 0.0)
         lit = wp.max(facing, 0.0)

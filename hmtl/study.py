@@ -25,6 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from hmtl.datasets import check_data, load_pack
+from hmtl.face_checks import slice_tables
 from hmtl.pack import Pack
 from hmtl.paths import outputs_dir, reference_dir
 from hmtl.runs import (
@@ -369,20 +370,29 @@ def collect_runs(
     return pd.concat(tables, ignore_index=True), correct
 
 
-def write_reference(folders: Iterable[str | Path], target: Path | None = None) -> Path:
+def write_reference(
+    folders: Iterable[str | Path], target: Path | None = None, *, keep: bool = False
+) -> Path:
     """Write `collect_runs(folders)` as the committed record, with its tables and README's figure.
 
-    `runs.csv` holds a row a run, `correct.npz` a bit a test face: all else follows from them.
+    `runs.csv` holds a row a run, `correct.npz` a bit a test face: all else follows from them. With
+    `keep` the recorded runs of studies and data sets that the folders do not hold stay.
     """
     runs, correct = collect_runs(folders)
     target = target or reference_dir()
     target.mkdir(parents=True, exist_ok=True)
+    if keep and (target / "runs.csv").is_file():
+        old, old_correct = recorded_runs(target)
+        arms = set(zip(runs["study"], runs["data"], strict=True))
+        stays = [arm not in arms for arm in zip(old["study"], old["data"], strict=True)]
+        runs = pd.concat([runs, old[stays]], ignore_index=True)
+        correct |= {run: old_correct[run] for run in old.loc[stays, "run"]}
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     np.savez_compressed(target / "correct.npz", **{k: np.packbits(v) for k, v in correct.items()})
     runs, correct = recorded_runs(target)  # as a reader will find them, rounding included
     for name in ("tables", "figures"):
         (target / name).mkdir(exist_ok=True)
-    for name, table in study_tables(runs, correct).items():
+    for name, table in (study_tables(runs, correct) | slice_tables(runs, correct)).items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False)
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     if target == reference_dir():

@@ -9,7 +9,7 @@ import pytest
 from conftest import make_toy_pack
 from PIL import Image
 
-from hmtl.pack import BadImages, open_pack, pack_files, whole_folder, write_pack
+from hmtl.pack import BadImages, GrowingPack, open_pack, pack_files, whole_folder, write_pack
 
 
 def test_pack_returns_what_was_written_memory_mapped(tmp_path):
@@ -128,3 +128,68 @@ def test_the_first_of_two_writers_stands(tmp_path):
         (late / "who").write_text("late")
     assert (tmp_path / "run" / "who").read_text() == "early"
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+# -- packs that grow ---
+
+
+def _labels(count):
+    return pd.DataFrame({"key": [f"k{i:03d}" for i in range(count)], "split": "train"})
+
+
+def _grow(path, count=10, identity="a", **options):
+    options = {"step": 4, "measured": ("depth",)} | options
+    return GrowingPack(path, count, 4, 1, identity=identity, **options)
+
+
+def _pictures(start, stop):
+    return np.arange(start, stop, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones(
+        (1, 4, 4, 1), np.uint8
+    )
+
+
+def test_a_pack_grows_part_by_part_and_is_taken_up_after_a_kill(tmp_path):
+    with _grow(tmp_path / "p") as growing:
+        assert growing.missing() == [(0, 4), (4, 8), (8, 10)]
+        growing.put(4, _pictures(4, 8), depth=np.arange(4, 8))
+    assert not (tmp_path / "p").exists()  # killed here: nothing that looks finished
+    with _grow(tmp_path / "p") as growing:
+        assert growing.missing() == [(0, 4), (8, 10)]
+        for start, stop in growing.missing():
+            growing.put(start, _pictures(start, stop), depth=np.arange(start, stop))
+        growing.finish([_labels(10)[:7], _labels(10)[7:]])
+    pack = open_pack(tmp_path / "p")
+    np.testing.assert_array_equal(pack.images, _pictures(0, 10))
+    np.testing.assert_array_equal(pack.labels["depth"], np.arange(10))
+    assert {file.name for file in tmp_path.iterdir()} == {"p"}
+    assert len(list((tmp_path / "p").iterdir())) == 3
+    again = write_pack(
+        tmp_path / "whole", _pictures(0, 10), pack.labels.assign(depth=pack.labels["depth"])
+    )
+    assert again.fingerprint == pack.fingerprint
+
+
+def test_an_unfinished_pack_of_other_data_is_not_continued(tmp_path):
+    with _grow(tmp_path / "p") as growing:
+        growing.put(0, _pictures(0, 4), depth=np.zeros(4))
+    with pytest.raises(ValueError, match="delete the folder"), _grow(tmp_path / "p", identity="b"):
+        pass
+
+
+def test_a_pack_with_missing_parts_or_labels_is_not_finished(tmp_path):
+    with _grow(tmp_path / "p") as growing:
+        with pytest.raises(ValueError, match="3 parts"):
+            growing.finish([_labels(10)])
+        for start, stop in growing.missing():
+            growing.put(start, _pictures(start, stop), depth=np.zeros(stop - start))
+        with pytest.raises(ValueError, match="one row for each of 10 images, got 9"):
+            growing.finish([_labels(9)])
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_second_of_two_writers_finds_it_finished(tmp_path):
+    with _grow(tmp_path / "p", count=0) as growing:
+        growing.finish([_labels(0)])
+    with _grow(tmp_path / "p", count=0) as growing:
+        assert growing.finished
+    assert len(open_pack(tmp_path / "p")) == 0
