@@ -1,11 +1,11 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "method_label", "plot_confusion", "plot_curves", "plot_scores", "set_style",
-    "show_faces",
+    "METHOD_COLORS", "method_label", "plot_confusion", "plot_curves", "plot_scores", "plot_slices",
+    "set_style", "show_faces",
 ]  # fmt: skip
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -137,4 +137,25 @@ def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:
     sns.heatmap(table, annot=True, fmt=".0f", cmap="crest", cbar=False, ax=axis, vmin=0, vmax=100)
     axis.set(xlabel="predicted", ylabel="true", title=title)
     axis.tick_params(axis="x", rotation=45)
+    return figure
+
+
+def plot_slices(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy by slices of the test faces, a panel a column: tables of `slice_tables`."""
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=(4.2 * len(tables), 3), sharey=True, layout="constrained"
+    )
+    for axis, (column, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
+        networks = list(dict.fromkeys(table["network"]))
+        width = 0.8 / len(networks)
+        for i, network in enumerate(networks):
+            own = table[table["network"] == network]
+            place = np.arange(len(own)) + (i - (len(networks) - 1) / 2) * width
+            axis.bar(place, own["accuracy %"], width, yerr=own["± %"], label=network, alpha=0.7,
+                     error_kw={"lw": 1})  # fmt: skip
+        axis.set_xticks(np.arange(len(own)), own[column])
+        axis.set_xlabel(column)
+        axis.axhline(100 / len(EMOTIONS), color="0.3", ls=":", lw=1)
+    figure.axes[0].set_ylabel("test accuracy (%)")
+    figure.axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
