@@ -79,9 +79,9 @@ def test_readme_commands_exist():
     """Targets of make, subcommands and presets named in README."""
     readme = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", readme, re.M)):
+    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.M)):
         assert re.search(rf"^{target}:", makefile, re.M), target
-    for command in set(re.findall(r"python -m hmtl (\w+)", readme)):
+    for command in set(re.findall(r"python -m hmtl ([\w-]+)", readme)):
         subprocess.run(
             [sys.executable, "-m", "hmtl", command, "--help"], check=True, capture_output=True
         )

@@ -139,6 +139,20 @@ def test_the_record_holds_what_the_runs_said(tmp_path):
         write_reference([tmp_path / "elsewhere"], tmp_path / "reference")
 
 
+def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
+    run = fit(RunSpec(epochs=1), store=tmp_path / "runs")
+    for name in ("20_hmtl_emotion", "10_imagenet_versus_scratch"):
+        open_notebook(name, "", "", "", str(tmp_path / name), 0).results([run])
+    target = tmp_path / "reference"
+    write_reference([tmp_path / "20_hmtl_emotion"], target)
+    write_reference([tmp_path / "10_imagenet_versus_scratch"], target, keep=True)
+    table, correct = recorded_runs(target)
+    assert sorted(table["study"]) == ["10_imagenet_versus_scratch", "20_hmtl_emotion"]
+    np.testing.assert_array_equal(correct[run.id].mean(), run.scores["accuracy"])
+    write_reference([tmp_path / "10_imagenet_versus_scratch"], target)
+    assert len(recorded_runs(target)[0]) == 1
+
+
 def test_the_committed_record_agrees_with_itself():
     table, correct = recorded_runs()
     for row in table.itertuples():
