@@ -113,6 +113,7 @@ class FaceDL(TfmdDL):
 
     def create_batches(self, samps):
         for positions in chunked(samps, self.bs, self.drop_last):
+            self.positions = positions  # whose pictures this batch holds, for who needs to know
             images, targets = self.dataset.gather(positions)
             label = TensorMultiCategory if targets.ndim == 2 else TensorCategory
             yield TensorImage(images), label(targets)

@@ -15,6 +15,7 @@ used afterwards is the plain supervised network (claim C8).
 
 __all__ = ["AUTHORS_SCALES", "Hybrid", "build_model", "find_body", "hmtl_learner"]
 
+import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,8 +37,10 @@ from fastai.torch_core import params
 from fastcore.foundation import L
 from torch import Tensor, nn
 
+from hmtl.balance import Balance, geometric_mean, make_balance
 from hmtl.encoder import Encoder
 from hmtl.pretext import Pretext
+from hmtl.pretext.composite import check_shared
 from hmtl.tasks import Emotion
 
 VIEWS = ("shared", "paired")
@@ -71,21 +74,28 @@ def pool(features: Tensor) -> Tensor:
     return features.mean(1) if features.ndim == 3 else features
 
 
-def geometric_mean(losses: Sequence[Tensor]) -> Tensor:
-    """Geometric mean of scalar losses; one loss is returned as it is."""
-    if len(losses) == 1:
-        return losses[0]
-    return torch.stack([loss.clamp_min(1e-8).log() for loss in losses]).mean().exp()
+def as_map(features: Tensor) -> Tensor | None:
+    """The feature map (B, C, h, w) of a map, or of tokens (B, N, C) on a square grid; else None.
+
+    Tokens before the grid, a class token say, are left out.
+    """
+    if features.ndim == 3:
+        side = math.isqrt(features.shape[1])
+        return features[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+    return features if features.ndim == 4 else None
 
 
 class Hybrid(Callback):
     """Train pretext tasks beside the supervised task of the Learner this is added to.
 
     `weight` multiplies the pretexts' losses: a number for all, or a dict by pretext name; by
-    default the authors' (1 for shared views, 0.3 for paired ones). `scales` are the relative sizes
-    of the transformed views in paired mode, numbers or (low, high) ranges drawn once a batch
-    (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss on the
-    untouched picture only. `body` is the module that yields the representation (`find_body`).
+    default the authors' (1 for shared views, 0.3 for paired ones). `balance` says how the losses
+    become one (`hmtl.balance`): a name or a `Balance`. Several pretexts on a shared view are asked
+    of one picture, transformed by each in turn; on paired views each has its own. `scales` are the
+    relative sizes of the transformed views in paired mode, numbers or (low, high) ranges drawn once
+    a batch (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss
+    on the untouched picture only. `body` is the module that yields the representation
+    (`find_body`).
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
     and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was.
@@ -104,14 +114,14 @@ class Hybrid(Callback):
         label_views: bool = True,
         body: nn.Module | None = None,
         seed: int | None = None,
+        balance: str | Balance = "sum",
     ):
         self.pretexts = list(pretexts)
         if views not in VIEWS:
             raise ValueError(f"unknown views {views!r}; one of {', '.join(VIEWS)}")
-        if views == "shared" and len(self.pretexts) > 1:
-            raise ValueError(
-                f"{len(self.pretexts)} pretexts cannot share one view; use views='paired'"
-            )
+        if views == "shared":
+            check_shared(self.pretexts)
+        self.balance = make_balance(balance) if isinstance(balance, str) else balance
         for pretext in self.pretexts:
             if views not in pretext.weight:
                 raise ValueError(f"{pretext.name} needs views={' or '.join(pretext.weight)!r}")
@@ -126,9 +136,11 @@ class Hybrid(Callback):
         self.views, self.scales, self.label_views = views, tuple(scales), label_views
         self.body, self.seed = body, seed
         self.heads: dict[str, nn.Module] = {}
+        self._map: Tensor | None = None
+        self._balanced_count = 0
         self._head_state: dict = {}
         self._attached = self._running = False
-        self._features: Tensor | None = None
+        self._features: dict[str, Tensor] = {}
         self.generator: torch.Generator | None = None
 
     def __getstate__(self) -> dict:
@@ -154,7 +166,10 @@ class Hybrid(Callback):
         if self.generator is None:
             self.generator = self._generator(0)
         body = find_body(self.model) if self.body is None else self.body
-        self._hook = body.register_forward_hook(self._keep_features)
+        self._hooks = [body.register_forward_hook(self._keep_features)]
+        pooling = getattr(getattr(body, "body", body), "global_pool", None)
+        if isinstance(pooling, nn.Module):  # what enters the pooling is the map
+            self._hooks.append(pooling.register_forward_pre_hook(self._keep_map))
         self._old_metrics = self.learn.metrics
         self.learn.metrics = L(self._old_metrics) + self._metrics()
         # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
@@ -168,6 +183,7 @@ class Hybrid(Callback):
                 n: {k: v.clone() for k, v in h.state_dict().items()} for n, h in self.heads.items()
             }
         self._attached, self._handed_over = True, False
+        self._balanced_count = 0
 
     def after_fit(self):
         """Leave the Learner as it was."""
@@ -197,7 +213,8 @@ class Hybrid(Callback):
         if not self._attached:
             return
         self._attached = self._running = False
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         self.learn.metrics = self._old_metrics
         del self.learn._do_epoch  # the instance's, which hid the method
         self._take_back()
@@ -206,7 +223,12 @@ class Hybrid(Callback):
             for name, state in self._found_heads.items():
                 self.heads[name].load_state_dict(state)
             self._head_state = {}
-        self._features = self._predictions = self._view_losses = None
+        self._features, self._predictions, self._view_losses = {}, None, None
+
+    def _trained(self) -> list[nn.Module]:
+        """Everything the optimizer trains beside the model."""
+        learned = self.balance.module
+        return [*self.heads.values(), *([] if learned is None else [learned])]
 
     def _hand_over(self, heads: Iterable[nn.Module]):
         """Let the optimizer train the heads, in its last group, with what it knew of them."""
@@ -224,7 +246,7 @@ class Hybrid(Callback):
         return [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
 
     def _take_back(self):
-        mine = {id(p): p for head in self.heads.values() for p in head.parameters()}
+        mine = {id(p): p for head in self._trained() for p in head.parameters()}
         for group in self.learn.opt.param_lists:
             for i in reversed(range(len(group))):
                 if id(group[i]) in mine:
@@ -238,7 +260,7 @@ class Hybrid(Callback):
     def before_train(self):
         if not self._handed_over:
             # not in before_fit: what the learning-rate finder saves there is restored after we left
-            self._hand_over(self.heads.values())
+            self._hand_over(self._trained())
             self._handed_over = True
         self._sums.clear()
         self._draw = self.generator
@@ -254,35 +276,48 @@ class Hybrid(Callback):
         if self._attached and self.training and self.views == "shared":
             self._target = self._transform_shared()
 
-    def _transform_shared(self):
-        if not self.pretexts:
-            return None
-        view, target = self.pretexts[0].transform(self._plain(self.x), self._draw)
+    def _transform_shared(self) -> dict:
+        view, targets = self._chain(self._plain(self.x))
         self.learn.xb = (view, *self.xb[1:])
-        return target
+        return targets
+
+    def _chain(self, picture: Tensor) -> tuple[Tensor, dict]:
+        """One picture transformed by every pretext in turn, and their targets by name."""
+        targets = {}
+        for pretext in self.pretexts:
+            picture, targets[pretext.name] = pretext.transform(picture, self._draw)
+        return picture, targets
 
     def after_pred(self):
         """Ask the pretext heads; paired views take their second pass here."""
         if not self._attached:
             return
-        if self.training and self.views == "shared":
+        shared = self.views == "shared"
+        if self.training and shared:
             for pretext in self.pretexts:
-                self._ask(pretext, self._features, self._target)
+                self._ask(pretext, self._target[pretext.name])
             return
-        picture = self._plain(self.x)
-        for pretext in self.pretexts:
-            if self.training:
-                self._pass_views(pretext, picture)
-            elif self.heads.get(pretext.name) is not None:
-                view, target = pretext.transform(picture, self._draw)
-                self.model(view, *self.xb[1:])
-                self._ask(pretext, self._features, target)
+        picture, main = self._plain(self.x), self._features
+        if self.training:
+            for pretext in self.pretexts:
+                self._pass_views(pretext, picture, main)
+        elif shared and any(self.heads.get(p.name) is not None for p in self.pretexts):
+            view, targets = self._chain(picture)
+            self.model(view, *self.xb[1:])
+            for pretext in self.pretexts:
+                self._ask(pretext, targets[pretext.name])
+        elif not shared:
+            for pretext in self.pretexts:
+                if self.heads.get(pretext.name) is not None:
+                    view, target = pretext.transform(picture, self._draw)
+                    self.model(view, *self.xb[1:])
+                    self._ask(pretext, target, main)
 
-    def _pass_views(self, pretext: Pretext, picture: Tensor):
+    def _pass_views(self, pretext: Pretext, picture: Tensor, main: dict):
         view, target = pretext.transform(picture, self._draw)
         for scale in self.scales:
             output = self.model(self._rescale(view, scale), *self.xb[1:])
-            self._ask(pretext, self._features, target)
+            self._ask(pretext, target, main)
             if self.label_views:
                 self._view_losses.append(self.learn.loss_func(output, *self.yb))
 
@@ -295,7 +330,20 @@ class Hybrid(Callback):
         size = [round(side * scale) for side in view.shape[-2:]]
         return F.interpolate(view, size, mode="bilinear", align_corners=False)
 
-    def _ask(self, pretext: Pretext, features: Tensor, target):
+    def _read(self, pretext: Pretext, features: dict) -> Tensor:
+        """What a pretext's head hangs on."""
+        if pretext.reads not in features:
+            raise ValueError(
+                f"{pretext.name} needs the encoder's feature map, and none was found; use a task "
+                "on the pooled representation, or pass body= whose output is a map"
+            )
+        found = features[pretext.reads]
+        return found.detach() if pretext.cut_off else found
+
+    def _ask(self, pretext: Pretext, target, main: dict | None = None):
+        """Ask a pretext's head about the view just seen; `main` are the untouched picture's
+        features, which a siamese task holds its own against."""
+        features = self._read(pretext, self._features)
         if pretext.name not in self.heads:
             self._make_head(pretext, features)
         head = self.heads.get(pretext.name)
@@ -303,12 +351,17 @@ class Hybrid(Callback):
             return
         head.train(self.training)
         prediction = head(features)
-        loss = pretext.loss(prediction.float(), target)
+        if pretext.siamese:
+            target = head(self._read(pretext, main)).float()
+        if isinstance(prediction, Tensor):  # half precision ends here
+            prediction = prediction.float()
+        loss = pretext.loss(prediction, target)
         self._predictions.setdefault(pretext.name, []).append(loss)
         prefix = "train_" if self.training else ""
         self._add(f"{prefix}{pretext.name}_loss", loss.detach(), len(features))
         if not self.training:
-            score = pretext.score(prediction.detach(), target)
+            with torch.no_grad():
+                score = pretext.score(prediction, target)
             self._add(f"{pretext.name}_score", score, len(features))
 
     def _make_head(self, pretext: Pretext, features: Tensor):
@@ -328,15 +381,51 @@ class Hybrid(Callback):
         loss = self.learn.loss
         # what another callback did to the loss before us, gradient accumulation say, is kept
         share = torch.where(loss == 0, 1.0, self.learn.loss_grad / loss).detach()
-        total = geometric_mean([loss, *self._view_losses])
+        parts = [geometric_mean([loss, *self._view_losses])]
         for name, losses in self._predictions.items():
-            total = total + self.weights[name] * sum(losses) / len(losses)
+            if self.weights[name]:
+                parts.append(self.weights[name] * sum(losses) / len(losses))
+        total = self._balanced(parts)
         self.learn.loss_grad = share * total
+
+    def _balanced(self, parts: list[Tensor]) -> Tensor:
+        """The supervised loss and the pretexts' weighted ones as one."""
+        if len(parts) == 1:
+            return parts[0]
+        losses = torch.stack([part.as_subclass(Tensor) for part in parts])
+        if self._balanced_count != len(parts):
+            known = self.balance.module
+            self.balance.start(len(parts), losses.device)
+            if self.balance.module is not None and self.balance.module is not known:
+                self._hand_over([self.balance.module])
+            self._balanced_count = len(parts)
+        return self.balance.combine(losses, self._shared_parameters)
+
+    def _shared_parameters(self) -> list[Tensor]:
+        """The encoder's trainable parameters, in order."""
+        body = find_body(self.model) if self.body is None else self.body
+        # a timm model's pooling has none: all but the classifier then
+        found = [p for p in body.parameters() if p.requires_grad]
+        return found or [p for p in self.model.parameters() if p.requires_grad][:-2]
+
+    def after_train(self):
+        """Let the balance see that an epoch ended."""
+        if self._attached and self._balanced_count:
+            self.balance.after_epoch()
 
     # -- small parts -------------------------------------------------------------------------
 
+    def _keep_map(self, module, inputs):
+        self._map = self._plain(inputs[0])
+
     def _keep_features(self, module, inputs, output):
-        self._features = pool(self._plain(output))
+        output = self._plain(output)
+        self._features = {"pooled": pool(output)}
+        found = as_map(output)
+        found = as_map(self._map) if found is None and self._map is not None else found
+        if found is not None:
+            self._features["map"] = found
+        self._map = None
 
     def _generator(self, stream: int) -> torch.Generator:
         # Not manual_seed(seed): the augmentation starts there, and a second view would repeat the
@@ -403,6 +492,7 @@ def hmtl_learner(
     pretext_weight: float | dict[str, float] | None = None,
     scales: Sequence = (1.0,),
     label_views: bool = True,
+    balance: str | Balance = "sum",
     seed: int | None = None,
     cbs: Iterable[Callback] = (),
     **learner_options,
@@ -411,7 +501,8 @@ def hmtl_learner(
 
     `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint. Pictures
     are normalised inside the model, unless the DataLoaders already do it. `views`, `scales`,
-    `label_views`, `pretext_weight` and `seed` are those of `Hybrid`; other options go to `Learner`.
+    `label_views`, `pretext_weight`, `balance` and `seed` are those of `Hybrid`; other options go to
+    `Learner`.
     """
     task = task or Emotion()
     done = any(isinstance(step, Normalize) for step in dls.train.after_batch.fs)
@@ -428,6 +519,7 @@ def hmtl_learner(
                 label_views=label_views,
                 body=model.encoder,
                 seed=seed,
+                balance=balance,
             )
         ]
     return Learner(

@@ -68,6 +68,7 @@ class RunSpec:
     pretext_weight: float | None = None  # None: the authors'
     label_views: bool = True  # supervised loss on the transformed views too
     multiscale: bool = False  # the authors' three sizes of paired views
+    balance: str = "sum"  # of the losses: hmtl.balance.BALANCES
     epochs: int = 5
     lr: float = 4e-3  # peak of the one-cycle schedule
     wd: float = 0.01
@@ -78,7 +79,7 @@ class RunSpec:
         for name in ("people", "pretexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.pretexts:  # nothing of a pretext may give a supervised run a second name
-            for name in ("views", "pretext_weight", "label_views", "multiscale"):
+            for name in ("views", "pretext_weight", "label_views", "multiscale", "balance"):
                 object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         if self.views == "shared":  # what only paired views have
             for name in ("label_views", "multiscale"):
@@ -92,12 +93,14 @@ class RunSpec:
 
     def _check_choices(self) -> None:
         from hmtl.augment import LEVELS
+        from hmtl.balance import BALANCES
         from hmtl.batches import LABELS, SAMPLING
         from hmtl.learner import VIEWS
         from hmtl.pretext import make
 
         for name, valid in (
             ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING), ("views", VIEWS),
+            ("balance", BALANCES),
         ):  # fmt: skip
             if getattr(self, name) not in valid:
                 raise ValueError(
@@ -143,6 +146,8 @@ class RunSpec:
             options.append("three sizes")
         if self.pretext_weight is not None:
             options.append(f"weight {self.pretext_weight:g}")
+        if self.balance != "sum":
+            options.append(self.balance)
         return f"{'+'.join(self.pretexts)} ({', '.join(options)})"
 
     def load(self, root: str | Path | None = None, progress: bool | None = None) -> Pack:
@@ -407,6 +412,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         pretext_weight=spec.pretext_weight,
         scales=AUTHORS_SCALES if spec.multiscale else (1.0,),
         label_views=spec.label_views,
+        balance=spec.balance,
         seed=spec.seed,
         wd=spec.wd,
     )

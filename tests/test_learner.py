@@ -364,7 +364,8 @@ def test_shared_view_is_what_the_supervised_head_sees(dls, quiet):
 
         def before_batch(self):
             if self.training:
-                shown.append((self.learn.hybrid.learn.xb[0], self.learn.hybrid._target))
+                target = self.learn.hybrid._target["puzzling_2x2"]
+                shown.append((self.learn.hybrid.learn.xb[0], target))
 
     learn = learner(dls, Hybrid([Puzzling(2)], "shared", seed=0), Watch())
     passes = []

@@ -13,6 +13,7 @@ from hmtl.head import coefficients, head_arrays
 from hmtl.pack import open_pack
 from hmtl.people import LOCAL_SHAPES
 from hmtl.render import head_vertices, render_faces, renderer
+from hmtl.shader import kernels, started_warp
 
 # Places of some vertices of `_golden_face`, numbered as in the base mesh, metres
 GOLDEN_INDEX = [0, 648, 3695, 5589, 7222, 7927, 12084, 14737]
@@ -313,6 +314,17 @@ def test_wrong_arguments_raise(table, wrong):
 def test_missing_columns_are_named(table):
     with pytest.raises(KeyError, match="AU12_left"):
         render_faces(table.drop(columns="AU12_left"), 16, processes=1)
+
+
+def test_the_kernels_compile_for_a_gpu(tmp_path):
+    """No GPU is needed to compile for one: what only the CPU's compiler takes would fail here."""
+    wp = started_warp()
+    if not hasattr(wp, "compile_aot_module"):
+        pytest.skip("this warp cannot compile ahead of time")
+    wp.compile_aot_module(
+        kernels().shade.module, device=None, arch=90, module_dir=tmp_path, use_ptx=True
+    )
+    assert list(tmp_path.glob("*.ptx"))
 
 
 # -- the mini set that ships ---

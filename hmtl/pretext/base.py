@@ -16,13 +16,20 @@ class Pretext:
     # The weight of the loss beside the supervised one, by how views are used. 1 and 0.3 are the
     # authors' (first and later scripts).
     weight = {"shared": 1.0, "paired": 0.3}
+    # What the head hangs on: "pooled", the representation (B, F), or "map", the feature map
+    # (B, C, h, w).
+    reads = "pooled"
+    # Whether the head's gradient stops before the encoder, and whether the task compares the view
+    # with the untouched picture: its target is then the head's answer to that.
+    cut_off = False
+    siamese = False
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
         """Return what the network sees and what it must say of it."""
         raise NotImplementedError
 
     def head(self, num_features: int) -> nn.Module | None:
-        """A head on the pooled representation (B, num_features), or None if there is no loss."""
+        """A head on what it `reads`, of `num_features` channels, or None if there is no loss."""
         raise NotImplementedError
 
     def loss(self, prediction: Tensor, target: Any) -> Tensor:
@@ -36,6 +43,15 @@ class Pretext:
     def show(self, images: Tensor, seed: int = 0) -> Figure:
         """Draw images (B, 3, H, W) in [0, 1] above what the network is asked about them."""
         raise NotImplementedError
+
+    def shares_view_with(self, other: "Pretext") -> bool:
+        """Whether both can be asked of one and the same transformed picture."""
+        return False
+
+    @staticmethod
+    def seeded(seed: int) -> torch.Generator:
+        """A generator that starts at `seed`."""
+        return torch.Generator().manual_seed(seed)
 
     def attach(self, dls) -> None:
         """Called with the learner's DataLoaders before a fit; most tasks need nothing of them."""
