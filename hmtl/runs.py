@@ -176,6 +176,7 @@ class Preset:
     imagenet: dict  # changes for the runs that need a network with ImageNet weights
     share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
     epochs: dict = field(default_factory=dict)  # by (data set, fraction of the labels)
+    tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
     jobs: int | None = None  # runs at once; None: one a core
 
     def spec(self, data: str | None = None, **changes) -> RunSpec:
@@ -203,6 +204,7 @@ PRESETS = {
             fractions=(1.0,),
             imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
             share={"ferplus": 0.02},
+            tasks=("tile_rotation_2x2",),
             jobs=1,
         ),
         Preset(
@@ -213,6 +215,7 @@ PRESETS = {
             fractions=(1.0,),
             imagenet={"arch": _LITE0, "epochs": 3, "lr": 2e-3},
             share={"ferplus": 0.1},
+            tasks=("tile_rotation_2x2", "inpainting_grid", "random_target"),
         ),
         Preset(
             "study",
@@ -221,6 +224,16 @@ PRESETS = {
             seeds=3,
             fractions=(0.2, 1.0),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3},
+            tasks=(
+                "tile_rotation_2x2",
+                "puzzling_rotation_2x2",
+                "image_rotation",
+                "jigsaw_2x2",
+                "inpainting_grid",
+                "barlow_twins",
+                "random_target",
+                "only_puzzling_2x2",
+            ),
             epochs={
                 ("faces", 0.2): 40,
                 ("faces", 1.0): 12,

@@ -159,7 +159,8 @@ def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str
     """Every table of the study by name, from all its runs; without runs a table is empty.
 
     `c1` and `c1-contrasts` (ImageNet or scratch), `c2`, `c2-contrasts-sl` (against supervised
-    training) and `c2-contrasts-control` (against a second plain view at the same compute).
+    training) and `c2-contrasts-control` (against a second plain view at the same compute); `tasks`
+    and `tasks-contrasts`, other pretexts and controls against that view, with the fewest labels.
     """
     c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
     c2 = runs[runs["study"] == "20_hmtl_emotion"]
@@ -170,7 +171,13 @@ def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str
         emotion["paper: AffectNet %"] = [
             _reported_accuracy(row.method, row.fraction) for row in emotion.itertuples()
         ]
+    tasks = runs[runs["study"] == "11_puzzling"]
+    tasks = tasks[tasks["fraction"] == tasks["fraction"].min()]
+    if CONTROL not in set(tasks["method"]):  # nothing to compare with
+        tasks = tasks.iloc[:0]
     return {
+        "tasks": summary(tasks, [*arms, "method"]),
+        "tasks-contrasts": contrasts(tasks, correct, CONTROL, arms),
         "c1": summary(c1, ["data", "init", "augment"]),
         "c1-contrasts": contrasts(starts, correct, "imagenet", ["data", "augment"]),
         "c2": emotion,
