@@ -53,7 +53,7 @@ bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory;
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet --upgrade setuptools
-	.lock-venv/bin/python -m pip install --quiet ".[notebooks,test]"
+	.lock-venv/bin/python -m pip install --quiet ".[notebooks,ssl,test]"
 	{ echo "# Every version pinned; made by 'make lock' from pyproject.toml."; \
 		.lock-venv/bin/python -m pip freeze --all --exclude hmtl --exclude pip \
 		| sed -E '/^(nvidia-|triton|cuda-)/s/$$/ ; platform_system == "Linux"/'; } > requirements.lock

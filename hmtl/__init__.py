@@ -15,14 +15,21 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureW
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 _HOMES = {
+    "BarlowTwins": "hmtl.pretext",
     "Emotion": "hmtl.tasks",
     "Hybrid": "hmtl.learner",
+    "ImageRotation": "hmtl.pretext",
+    "Inpainting": "hmtl.pretext",
+    "Jigsaw": "hmtl.pretext",
+    "OneView": "hmtl.pretext",
     "Puzzling": "hmtl.pretext",
+    "PuzzlingRotation": "hmtl.pretext",
     "RunSpec": "hmtl.runs",
     "SecondView": "hmtl.pretext",
-    "hmtl_learner": "hmtl.learner",
+    "TileRotation": "hmtl.pretext",
     "face_dataloaders": "hmtl.batches",
     "grid": "hmtl.runs",
+    "hmtl_learner": "hmtl.learner",
     "load_pack": "hmtl.datasets",
     "run_all": "hmtl.runs",
 }

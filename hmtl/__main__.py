@@ -3,6 +3,7 @@
 __all__ = ["main"]
 
 import argparse
+import dataclasses
 import sys
 from typing import Any
 
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     faces.add_argument("--device", default="cpu", help="cpu or cuda")
     faces.add_argument(
         "--without", nargs="+", default=[], metavar="NUISANCE",
-        help="switch nuisances off, 'all' for all; an unknown one lists them",
+        help="switch nuisances off, e.g. hands light-direction; all; an unknown one lists them",
     )  # fmt: skip
     faces.add_argument(
         "--set", dest="fields", nargs="+", action="append", default=[],
@@ -120,48 +121,55 @@ def _run(args) -> int:
 
 def _people(count: int, per_person: int) -> tuple[int, int, int]:
     """Three quarters of the people to train, a tenth to valid, the rest to test."""
+    if count < 1:
+        raise ValueError(f"--count must be at least 1, got {count}")
     people = -(-count // per_person)
     valid, test = round(0.1 * people), round(0.15 * people)
     return people - valid - test, valid, test
 
 
-def _face_fields(fields: list[list[str]]) -> dict:
-    """--set NAME VALUE...: one value as it is, several as a tuple."""
+def _face_set(args):
+    """The FaceSet that the options of `faces` describe."""
+    from hmtl.faceset import FaceSet
+
+    own = {"size": "--size", "seed": "--seed", "people": "--people or --count"}
     changes = {}
-    for name, *values in fields:
+    for name, *values in args.fields:
+        if name in own:
+            raise ValueError(f"{name} has an option of its own: {own[name]}")
+        if not values:
+            raise ValueError(f"--set {name} needs a value")
         values = tuple(map(_value, values))
         changes[name] = values[0] if len(values) == 1 else values
-    return changes
+    if args.count is not None and args.people:
+        raise ValueError("give --count or --people, not both")
+    try:
+        faces = FaceSet((0, 0, 0), size=args.size, seed=args.seed, **changes)
+    except TypeError as error:
+        raise ValueError(f"{error}; --set takes a field of FaceSet") from error
+    people = tuple(args.people or (300, 50, 125))
+    if args.count is not None:
+        people = _people(args.count, faces.per_person)
+    return dataclasses.replace(faces, people=people).without(*args.without)
 
 
 def _faces(args) -> int:
-    import shutil
     from pathlib import Path
 
-    from hmtl.datasets import MINI_PATH, build_mini, face_pack, write_faces
-    from hmtl.faceset import FaceSet
+    from hmtl.datasets import build_mini, face_pack, write_faces
 
     if args.mini:
-        shutil.rmtree(MINI_PATH, ignore_errors=True)
+        given = (args.count, args.people, args.out, args.without or None, args.fields or None)
+        if any(option is not None for option in given):
+            raise ValueError("--mini is one fixed set; it goes with no other option")
         pack = build_mini()
     else:
-        changes = _face_fields(args.fields)
-        if args.count is not None and args.people:
-            raise ValueError("give --count or --people, not both")
-        per_person = changes.get("per_person", FaceSet((0, 0, 0)).per_person)
-        people = args.people or (300, 50, 125)
-        if args.count is not None:
-            people = _people(args.count, per_person)
-        try:
-            faces = FaceSet(tuple(people), size=args.size, seed=args.seed, **changes)
-        except TypeError as error:
-            raise ValueError(f"{error}; --set takes a field of FaceSet") from error
-        faces = faces.without(*args.without)
-        if args.out or args.device != "cpu":
-            out = Path(args.out or f"faces-{faces.n}-{faces.size}px")
-            pack = write_faces(faces, out, processes=args.workers, device=args.device)
+        faces = _face_set(args)
+        options = {"processes": args.workers, "device": args.device}
+        if args.out:
+            pack = write_faces(faces, Path(args.out), **options)
         else:
-            pack = face_pack(faces)
+            pack = face_pack(faces, **options)
     print(f"{len(pack)} faces: {pack.path}")
     return 0
 
@@ -198,8 +206,8 @@ def main(arguments: list[str] | None = None) -> int:
     }  # fmt: skip
     try:
         return handlers[args.command](args)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"hmtl: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        print(f"hmtl: {error or type(error).__name__}", file=sys.stderr)
         return 2
 
 

@@ -1,7 +1,7 @@
 """Parameters of a face -> what the shader must know of its scene: camera, lights, colours.
 
-The camera and the lights move instead of the head: the mesh stays where it is, so its search tree
-fits every face. Metres, axes as in `hmtl.head`. All of it is ours unless a line says otherwise.
+The camera and the lights move instead of the head, so that the mesh stays in its own axes, in which
+its paint lies. Metres, axes as in `hmtl.head`. All of it is ours unless a line says otherwise.
 """
 
 __all__ = ["COLOURS", "SCALARS", "kelvin_colour", "linear", "scenes_of"]

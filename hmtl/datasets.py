@@ -14,9 +14,13 @@ __all__ = [
 
 import hashlib
 import os
+import shutil
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from hmtl.faces import LABEL_COLUMNS, draw_faces, fingerprint
@@ -24,10 +28,18 @@ from hmtl.faceset import FaceSet
 from hmtl.pack import FORMAT, GrowingPack, Pack, open_pack, pack_files
 from hmtl.paths import cache_dir, show_progress
 from hmtl.readers.ferplus import read_ferplus
-from hmtl.render import CHUNK, RENDERER_VERSION, cores, render_chunks
+from hmtl.render import (
+    CHUNK,
+    RENDERER_VERSION,
+    check_device,
+    cores,
+    head_arrays,
+    render_chunks,
+)
 
 DATA = ("mini", "faces", "ferplus")
 MINI = FaceSet(people=(52, 12, 16), per_person=8, size=48, seed=2021)
+_FACE_COLUMNS = (*LABEL_COLUMNS, "occlusion")
 MINI_PATH = Path(__file__).parent / "data" / "mini"
 
 
@@ -80,24 +92,22 @@ def write_faces(
 ) -> Pack:
     """Draw and render a face set into a pack at `path`; a killed call is taken up where it was.
 
-    Memory holds a few hundred faces, however many there are. The pack is the same to the bit for
-    any number of `processes` (None: one a core, fewer for few faces); another `device` may round
-    differently. Raises ValueError if another set lies or grows there.
+    While it renders, memory holds a few hundred faces, however many there are. The pack is the same
+    to the bit for any number of `processes` (None: one a core, fewer for few faces); another
+    `device` may round differently. Raises ValueError if another set lies or grows there.
     """
     progress = show_progress() if progress is None else progress
+    check_device(device)
+    if processes is not None and processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes!r}")
+    head_arrays()  # fails early without the head's assets
     identity = f"faces {fingerprint(face_set)} renderer {RENDERER_VERSION} {device.split(':')[0]}"
-    count, size = face_set.n, face_set.size
-    measured = ("occlusion",)
     with GrowingPack(
-        path, count, size, identity=identity, step=CHUNK, measured=measured
+        path, face_set.n, face_set.size, identity=identity, step=CHUNK[device.split(":")[0]]
     ) as growing:
         if not growing.finished:
             _render_into(growing, face_set, processes, device, progress)
-            tables = (
-                draw_faces(face_set, start, start + 1024)[list(LABEL_COLUMNS)]
-                for start in range(0, count, 1024)
-            )
-            growing.finish(tables, source="rendered faces", identity=identity)
+            growing.finish(_FACE_COLUMNS, source="rendered faces", identity=identity)
     pack = open_pack(path)
     if pack.meta.get("identity") != identity:
         raise ValueError(
@@ -114,24 +124,42 @@ def _render_into(
     left = sum(stop - start for start, stop in parts)
     if processes is None:  # a worker costs about as long to start as this many faces take
         processes = min(cores(), max(1, left * face_set.size**2 // (512 * 48 * 48)))
-    drawn = (draw_faces(face_set, start, stop) for start, stop in parts)
-    rendered = render_chunks(drawn, face_set.size, processes=processes, device=device)
+    drawn: deque = deque()  # the labels of what is being rendered
+
+    def tables() -> Iterator[pd.DataFrame]:
+        for start, stop in parts:
+            table = draw_faces(face_set, start, stop)
+            drawn.append(table[list(LABEL_COLUMNS)])
+            yield table
+
+    rendered = render_chunks(tables(), face_set.size, processes=processes, device=device)
     options = {"unit": "face", "desc": "rendering", "delay": 2, "disable": not progress}
     with tqdm(total=face_set.n, initial=face_set.n - left, **options) as bar:
         for (start, stop), part in zip(parts, rendered, strict=True):
-            growing.put(start, part.pictures, occlusion=part.occlusion)
+            labels = drawn.popleft().assign(occlusion=part.occlusion)
+            growing.put(start, part.pictures, labels)
             bar.update(stop - start)
 
 
-def face_pack(face_set: FaceSet, *, progress: bool | None = None) -> Pack:
-    """The rendered faces of `face_set`: rendered once, then read from the cache."""
-    path = cache_dir() / "packs" / f"faces-{fingerprint(face_set)}-r{RENDERER_VERSION}-p{FORMAT}"
-    return open_pack(path) if path.exists() else write_faces(face_set, path, progress=progress)
+def face_pack(face_set: FaceSet, **options) -> Pack:
+    """The rendered faces of `face_set`: rendered once, then read from the cache.
+
+    `options` are those of `write_faces`.
+    """
+    kind = options.get("device", "cpu").split(":")[0]
+    name = f"faces-{fingerprint(face_set)}-r{RENDERER_VERSION}-p{FORMAT}"
+    path = cache_dir() / "packs" / (name if kind == "cpu" else f"{name}-{kind}")
+    return open_pack(path) if path.exists() else write_faces(face_set, path, **options)
 
 
 def build_mini(path: Path = MINI_PATH) -> Pack:
-    """Render the mini set that ships with the package (`python -m hmtl faces --mini`)."""
-    return write_faces(MINI, path)
+    """Render the mini set that ships with the package (`python -m hmtl faces --mini`), anew."""
+    fresh = path.with_name(f".{path.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    write_faces(MINI, fresh)
+    shutil.rmtree(path, ignore_errors=True)  # only now: a failed render leaves the old one
+    fresh.rename(path)
+    return open_pack(path)
 
 
 def ferplus_pack(

@@ -101,10 +101,12 @@ EMOTION_UNITS: dict[str, dict[str, float]] = {
 }
 """Emotion -> activation (0..1) of its action units at full intensity.
 
-The units are those of EMFACS (Friesen & Ekman, *EMFACS-7: Emotional Facial Action Coding System*,
-1983; tables in the FACS Investigator's Guide, 2002): happy 6+12, sad 1+4+15, surprise 1+2+5+26,
-fear 1+2+4+5+20+26, disgust 9+15+17 with 10, anger 4+5+7+23 with 24, contempt 12+14 on **one** side
-(here the side is drawn at random). The weights are ours.
+The core units are those of EMFACS (Friesen & Ekman, *EMFACS-7: Emotional Facial Action Coding
+System*, 1983; tables in the FACS Investigator's Guide, 2002): happy 6+12, sad 1+4+15, surprise
+1+2+5+26, fear 1+2+4+5+20+26, disgust 9+15+17 with 10, anger 4+5+7+23 with 24, contempt 12+14 on
+**one** side (here the side is drawn at random). Ours are the weights, and what goes beside the
+core: open lips in happy and fear (25, 26), the raised chin in sad and anger (17), lowered brows in
+disgust (4).
 """
 
 COMPOUNDS: tuple[tuple[str, str], ...] = (
@@ -180,7 +182,7 @@ def valence_arousal(params: pd.DataFrame) -> np.ndarray:
     """Valence and arousal (N, 2), each in -1..1, of the action units of each row.
 
     Linear in the activations: an emotion at half its intensity is half as far from neutral, a
-    compound lies between its two, and what belongs to no emotion moves them as it moves the face.
+    compound lies between its two. Units that no emotion uses, a blink say, change neither.
     Targets: Russell & Mehrabian (see `CIRCUMPLEX`); the linear map is ours.
     """
     units = params[list(ACTION_UNIT_COLUMNS)].to_numpy(np.float64)

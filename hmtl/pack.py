@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from tqdm import tqdm
 from hmtl.labels import SPLITS
 
 FORMAT = 1
+_FLOATS = "%.6g"  # of labels on the disk
 IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
 
 
@@ -149,7 +150,7 @@ def _finish(
                 if key in keys:
                     raise ValueError(f"two images share the key {key!r}")
                 keys.add(key)
-            table.to_csv(file, index=False, header=rows == 0, float_format="%.6g")
+            table.to_csv(file, index=False, header=rows == 0, float_format=_FLOATS)
             rows += len(table)
         if rows != count:
             raise ValueError(f"labels need one row for each of {count} images, got {rows}")
@@ -165,13 +166,14 @@ class GrowingPack:
     as a context manager it holds a lock, so that two processes never write one pack: the second
     waits and finds it finished.
 
-        with GrowingPack(path, count, size, identity="...", measured=("occlusion",)) as growing:
+        with GrowingPack(path, count, size, identity="...") as growing:
             for start, stop in growing.missing():
-                growing.put(start, images, occlusion=values)
-            growing.finish(tables)
+                growing.put(start, images, labels)
+            growing.finish()
         pack = open_pack(path)
 
-    `identity` says what is being written; ValueError if unfinished parts there are of another one.
+    `identity` says what is being written; ValueError if unfinished parts there are of another one,
+    or if something else lies at `path`.
     """
 
     def __init__(
@@ -183,102 +185,107 @@ class GrowingPack:
         *,
         identity: str,
         step: int = 64,
-        measured: tuple[str, ...] = (),
     ):
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self.shape = (count, size, size, channels)
-        self.identity, self.step, self.measured = identity, step, measured
+        self.identity, self.step = identity, step
         self.folder = self.path.with_name(f".{self.path.name}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     def __enter__(self) -> "GrowingPack":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
             if not self.finished:
                 self._open()
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
         return self
 
     def __exit__(self, *error) -> None:
+        if self.folder.exists() and not self.finished and not self.done.any():
+            shutil.rmtree(self.folder, ignore_errors=True)  # nothing in it to take up again
+        self._release()
+
+    def _release(self) -> None:
+        Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is still ours
         self._lock.release()
-        if self.finished:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:
         """Whether the pack is there, by us or by another process meanwhile."""
-        return self.path.exists()
+        if (self.path / META).is_file():
+            return True
+        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            raise ValueError(f"{self.path} is there already and is no pack; choose another folder")
+        return False
 
     def _open(self) -> None:
-        identity = self.folder / "identity.txt"
-        text = f"{self.identity} {self.shape} {self.step} {self.measured}"
-        if self.folder.exists() and identity.is_file() and identity.read_text() != text:
+        identity, done = self.folder / "identity.txt", self.folder / "done.npy"
+        text = f"{self.identity} {self.shape} {self.step}"
+        fresh = not (identity.is_file() and np.load(done, allow_pickle=False).any())
+        if not fresh and identity.read_text() != text:
             raise ValueError(
                 f"{self.folder} holds unfinished parts of another pack; finish that one, or delete "
                 "the folder"
             )
-        fresh = not identity.is_file()
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
-        count = self.shape[0]
-        self._array(IMAGES, np.uint8, self.shape, fresh)
-        self.values = self._array("measured.npy", np.float32, (count, len(self.measured)), fresh)
-        self.done = self._array("done.npy", bool, (-(-count // self.step),), fresh)
-        if fresh:
+            np.save(done, np.zeros(-(-self.shape[0] // self.step), bool))
+            self._make_images()
             identity.write_text(text)
+        self.done = np.load(done, allow_pickle=False)
 
-    def _array(self, name: str, dtype, shape: tuple, fresh: bool) -> np.ndarray:
-        if 0 in shape:  # nothing to map
-            np.save(self.folder / name, np.zeros(shape, dtype))
-            return np.zeros(shape, dtype).view(np.memmap)
-        if fresh:
-            return np.lib.format.open_memmap(
-                self.folder / name, mode="w+", dtype=dtype, shape=shape
-            )
-        return np.load(self.folder / name, mmap_mode="r+", allow_pickle=False)
+    def _make_images(self) -> None:
+        if 0 in self.shape:  # nothing to map
+            np.save(self.folder / IMAGES, np.zeros(self.shape, np.uint8))
+            return
+        np.lib.format.open_memmap(
+            self.folder / IMAGES, mode="w+", dtype=np.uint8, shape=self.shape
+        ).flush()
 
     def missing(self) -> list[tuple[int, int]]:
         """(start, stop) of the parts that are not written yet."""
         starts = self.step * np.flatnonzero(~self.done)
         return [(int(s), min(int(s) + self.step, self.shape[0])) for s in starts]
 
-    def put(self, start: int, images: np.ndarray, **measured: np.ndarray) -> None:
-        """Write the part that begins at row `start`."""
-        stop = start + len(images)
+    def put(self, start: int, images: np.ndarray, labels: pd.DataFrame) -> None:
+        """Write the part that begins at row `start`: its images and their labels."""
         # mapped for this part only: pages once touched would count as memory for good
         whole = np.load(self.folder / IMAGES, mmap_mode="r+", allow_pickle=False)
-        whole[start:stop] = images
+        whole[start : start + len(images)] = images
         whole.flush()
         del whole
-        for i, name in enumerate(self.measured):
-            self.values[start:stop, i] = measured[name]
-        self.values.flush()
+        labels.to_csv(self._part(start), index=False, float_format=_FLOATS)
         self.done[start // self.step] = True  # last: what it says is on the disk
+        beside = self.folder / "done.new.npy"
+        np.save(beside, self.done)
+        os.replace(beside, self.folder / "done.npy")
 
-    def finish(self, labels: Iterable[pd.DataFrame], **meta) -> None:
-        """Make the parts a pack: `labels` are the tables of all rows, in order.
+    def _part(self, start: int) -> Path:
+        return self.folder / f"labels-{start:09d}.csv"
 
-        The measured columns are added to them. Raises ValueError if parts are missing.
+    def finish(self, columns: Sequence[str] = ("key", "split"), **meta) -> None:
+        """Make the parts a pack. `columns` are written if there is no row at all.
+
+        Raises ValueError if parts are missing.
         """
         if missing := self.missing():
             raise ValueError(f"{self.folder}: {len(missing)} parts are not written yet")
-        del self.done
-        _finish(self.folder, self._with_measured(labels), *self.shape[:2], self.shape[3], meta)
-        for name in ("measured.npy", "done.npy", "identity.txt"):
-            (self.folder / name).unlink()
+        parts = [self._part(start) for start in range(0, self.shape[0], self.step)]
+        text = {"dtype": str, "keep_default_na": False}  # as they were written
+        tables = (pd.read_csv(part, **text) for part in parts)
+        empty = [pd.DataFrame(columns=list(columns))]
+        _finish(self.folder, tables if parts else empty, *self.shape[:2], self.shape[3], meta)
         _sync(self.folder)
+        if self.path.is_dir():  # an empty one, which the user made
+            self.path.rmdir()
         self.folder.rename(self.path)
-
-    def _with_measured(self, labels: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        at = 0
-        for table in labels:
-            values = self.values[at : at + len(table)]
-            at += len(table)
-            yield table.assign(**{name: values[:, i] for i, name in enumerate(self.measured)})
+        # only now: whatever ends this call earlier, the parts are there to take up
+        for name in (*(part.name for part in parts), "done.npy", "identity.txt"):
+            (self.path / name).unlink()
 
 
 def open_pack(path: Path) -> Pack:

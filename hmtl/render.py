@@ -5,14 +5,24 @@ its own row only. The kernels are those of `hmtl.shader`, the scene that of `hmt
 step, a camera's JPEG, is Pillow's. All of it is ours.
 """
 
-__all__ = ["RENDERER_VERSION", "Rendered", "head_vertices", "render_chunks", "render_faces"]
+__all__ = [
+    "RENDERER_VERSION",
+    "Rendered",
+    "head_vertices",
+    "photograph",
+    "render_chunks",
+    "render_faces",
+]
 
 import functools
 import io
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -21,8 +31,9 @@ from hmtl.camera import scenes_of
 from hmtl.head import RENDERER_VERSION, coefficients, head_arrays, resting_points
 from hmtl.shader import kernels, started_warp
 
-CHUNK = 64  # faces handed to a worker at once: small enough to share out, large enough to amortise
-_SLOTS = {"cpu": 8, "cuda": 64}  # heads that lie in memory together
+# faces handed over at once: small enough to share out, large enough to amortise
+CHUNK = {"cpu": 64, "cuda": 1024}
+_SLOTS = {"cpu": 8, "cuda": 128}  # heads that lie in memory together
 _SHADOW_SIDE = 160  # samples across what a light sees of a head: 2.4 mm each
 _SAMPLES = 2  # samples along each side of a pixel, as `shader.shade` has them
 
@@ -35,8 +46,8 @@ class Rendered:
     occlusion: np.ndarray
 
 
-def _photograph(picture: np.ndarray, quality: float) -> np.ndarray:
-    """A picture after JPEG; at full quality as it is."""
+def photograph(picture: np.ndarray, quality: float) -> np.ndarray:
+    """A picture uint8 (S, S, 3) after JPEG of a quality 1..100; at 100 as it is."""
     from PIL import Image
 
     size = picture.shape[0]
@@ -112,8 +123,11 @@ class _Renderer:
             some = slice(i, i + self.slots)
             scenes = self.scenes(params[some], weights[some], 8)
             self._pose(weights[some], self._on_device(scenes))
-            parts.append(self.points.numpy()[: len(scenes), : len(self.arrays["base_index"])])
-        return np.concatenate(parts).copy()
+            # a copy: on a CPU it is the renderer's own memory, which the next faces overwrite
+            parts.append(
+                self.points.numpy()[: len(scenes), : len(self.arrays["base_index"])].copy()
+            )
+        return np.concatenate(parts)
 
     def places_in_picture(self, params: pd.DataFrame, size: int) -> np.ndarray:
         """Where the head's vertices lie in the pictures, (N, V, 2): x to the right, y down."""
@@ -162,12 +176,12 @@ class _Renderer:
         weights = coefficients(params, self.arrays)
         scenes = self.scenes(params, weights, size)
         pictures = np.empty((len(params), size, size, 3), np.uint8)
-        occlusion = np.empty(len(params))
+        occlusion = np.empty(len(params), np.float32)
         for i in range(0, len(params), self.slots):
             some = slice(i, i + self.slots)
             raw, counts = self._draw(weights[some], scenes[some], size)
             quality = params["jpeg"].to_numpy()[some]
-            pictures[some] = list(self.threads.map(_photograph, raw, quality))
+            pictures[some] = list(self.threads.map(photograph, raw, quality))
             occlusion[some] = counts[:, 1] / np.maximum(counts[:, 0], 1)
         return Rendered(pictures, occlusion)
 
@@ -208,17 +222,24 @@ def render_chunks(
     if processes == 1 or "cuda" in device:
         yield from (renderer(device).render(*task) for task in tasks)
         return
-    import multiprocessing
-    from collections import deque
-    from itertools import islice
-
     renderer("cpu")  # compiles the kernels once, into warp's own cache
-    # spawned, not forked: a forked worker would inherit a started warp
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pending = deque(pool.apply_async(_render_chunk, (t,)) for t in islice(tasks, 3 * processes))
+    # spawned, not forked: a forked worker would inherit a started warp; a worker that dies ends the
+    # call with an error, where multiprocessing's own pool would wait for it for ever
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        pending = deque(pool.submit(_render_chunk, task) for task in islice(tasks, 3 * processes))
         while pending:
-            yield pending.popleft().get()
-            pending.extend(pool.apply_async(_render_chunk, (t,)) for t in islice(tasks, 1))
+            yield pending.popleft().result()
+            pending.extend(pool.submit(_render_chunk, task) for task in islice(tasks, 1))
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError unless `device` is "cpu" or a GPU that is there."""
+    if device == "cpu":
+        return
+    wp = started_warp()
+    known = ["cpu", *(d.alias for d in wp.get_cuda_devices())]
+    if device not in (*known, *(["cuda"] if len(known) > 1 else [])):
+        raise ValueError(f"device {device!r} is not there; one of {', '.join(known)}")
 
 
 def render_faces(
@@ -249,9 +270,11 @@ def render_faces(
     if processes is None:  # a worker costs about as long to start as this many faces take
         processes = min(cores(), max(1, len(params) * size * size // (512 * 48 * 48)))
     pictures = np.empty((len(params), size, size, 3), np.uint8)
-    starts = range(0, len(params), CHUNK)
+    check_device(device)
+    step = CHUNK[device.split(":")[0]]
+    starts = range(0, len(params), step)
     parts = render_chunks(
-        (params.iloc[i : i + CHUNK] for i in starts), size, processes=processes, device=device
+        (params.iloc[i : i + step] for i in starts), size, processes=processes, device=device
     )
     with tqdm(total=len(params), unit="face", delay=2, disable=not progress) as bar:
         for start, part in zip(starts, parts, strict=True):

@@ -294,6 +294,11 @@ class Run:
         return json.loads((self.path / "machine.json").read_text())
 
     @cached_property
+    def pack(self) -> str:
+        """Fingerprint of the pixels and labels it learned from."""
+        return json.loads((self.path / "spec.json").read_text())["data"]
+
+    @cached_property
     def scores(self) -> dict:
         """Test accuracy, macro F1 and mean recall of the last epoch, each in [0, 1]."""
         return score_predictions(self.predictions)
@@ -586,7 +591,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         cost = {k: run.machine[k] for k in kept}
         rows.append(
             {
-                "run": run.id, "method": run.spec.method, **spec, **run.scores,
+                "run": run.id, "method": run.spec.method, **spec, "pack": run.pack, **run.scores,
                 "valid_accuracy": last["accuracy"], "best_valid_accuracy": best, **own, **cost,
             }
         )  # fmt: skip

@@ -36,8 +36,8 @@ def _draw_light(rng: np.random.Generator, face_set: FaceSet) -> dict:
         "light_size": float(rng.uniform(*face_set.light_size)),
         # even steps in mired look evenly spaced
         "light_kelvin": float(1e6 / rng.uniform(cold, warm)),
-        "fill_azimuth": float(rng.uniform(-90, 90)),
-        "fill_elevation": float(rng.uniform(-20, 60)),
+        "fill_azimuth": float(rng.uniform(*face_set.fill_azimuth)),
+        "fill_elevation": float(rng.uniform(*face_set.fill_elevation)),
         "fill_power": float(rng.uniform(*face_set.fill_power)),
         "fill_kelvin": float(1e6 / rng.uniform(cold, warm)),
         "ambient": float(rng.uniform(*face_set.ambient)),
@@ -47,7 +47,7 @@ def _draw_light(rng: np.random.Generator, face_set: FaceSet) -> dict:
 def _draw_camera(rng: np.random.Generator, face_set: FaceSet) -> dict:
     """`distance` follows from the focal length: a head, 0.24 m, fills a share of a 24 mm frame."""
     focal = face_set.focal[int(rng.random() * len(face_set.focal))]
-    filled = rng.uniform(0.3, 0.6)
+    filled = rng.uniform(*face_set.head_share)
     shake, angle, length = rng.random(3)
     shake = (shake < face_set.motion) * (0.5 + 3.5 * length)
     return {
@@ -68,10 +68,13 @@ def _draw_camera(rng: np.random.Generator, face_set: FaceSet) -> dict:
 
 def _draw_background(rng: np.random.Generator, face_set: FaceSet) -> dict:
     place, angle, scale = rng.random(3)
-    # with fewer kinds allowed a face keeps its own where it can
-    kind = BACKGROUNDS[int(place * len(BACKGROUNDS))]
+    # with fewer kinds allowed a face keeps its own where it can; what is left of the draw within
+    # its kind is even, and picks among the allowed ones
+    number, rest = divmod(place * len(BACKGROUNDS), 1)
+    kind = BACKGROUNDS[int(number)]
     if kind not in face_set.backgrounds:
-        kind = face_set.backgrounds[int(place * len(face_set.backgrounds))]
+        allowed = [b for b in BACKGROUNDS if b in face_set.backgrounds]
+        kind = allowed[int(rest * len(allowed))]
     return {
         "background": kind,
         "background_angle": float(180 * angle),

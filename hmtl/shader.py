@@ -662,14 +662,16 @@ def kernels() -> SimpleNamespace:
         face, y, x = wp.tid()
         s = scenes[face]
         # covariance: focus in every direction, a shake of length m as a spread of m / sqrt(12)
-        xx = s.blur * s.blur + s.motion_x * s.motion_x / 12.0
-        yy = s.blur * s.blur + s.motion_y * s.motion_y / 12.0
+        # (a shake without any blur would be a line without width, which misses most pixels)
+        focus = wp.max(s.blur * s.blur, 0.002)
+        xx = focus + s.motion_x * s.motion_x / 12.0
+        yy = focus + s.motion_y * s.motion_y / 12.0
         xy = s.motion_x * s.motion_y / 12.0
         total = picture[face, y, x]
         reach_x = int(wp.ceil(2.0 * wp.sqrt(xx) - 0.5))
         reach_y = int(wp.ceil(2.0 * wp.sqrt(yy) - 0.5))
         det = xx * yy - xy * xy
-        if (reach_x > 0 or reach_y > 0) and det > 1.0e-9:
+        if reach_x > 0 or reach_y > 0:
             total = wp.vec3(0.0, 0.0, 0.0)
             weight = wp.float32(0.0)
             for b in range(-reach_y, reach_y + 1):

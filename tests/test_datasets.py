@@ -1,9 +1,12 @@
 """Rendered packs: whole, resumable, and the same however they are made."""
 
+import os
+from concurrent.futures.process import BrokenProcessPool
+
 import numpy as np
 import pytest
 
-from hmtl import datasets
+from hmtl import datasets, render
 from hmtl.__main__ import main
 from hmtl.datasets import load_pack, write_faces
 from hmtl.faces import LABEL_COLUMNS, draw_faces
@@ -80,14 +83,67 @@ def test_the_command_renders_what_it_is_asked_for(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["--without", "spectacles"], "sunglasses"),
+        (["--without", "all", "spectacles"], "sunglasses"),
         (["--set", "moustache", "1"], "FaceSet"),
-        (["--set", "yaw", "5", "95"], "yaw"),
+        (["--set", "yaw", "5", "95"], "yaw must lie in 0..89"),
+        (["--set", "yaw", "10"], "yaw must be two numbers"),
+        (["--set", "jpeg", "high", "low"], "jpeg must be a number"),
+        (["--set", "glasses", "many"], "glasses must be a number"),
+        (["--set", "hats", "true"], "hats must be a number"),
+        (["--set", "per_person", "0"], "per_person must be at least 1"),
+        (["--set", "per_person", "2.5"], "per_person must be an integer"),
+        (["--set", "backgrounds", "beach"], "plain"),
+        (["--set", "size", "32"], "--size"),
+        (["--set", "yaw"], "needs a value"),
+        (["--count", "0"], "--count must be at least 1"),
         (["--count", "8", "--people", "1", "1", "1"], "not both"),
+        (["--mini", "--count", "8"], "--mini"),
+        (["--count", "8", "--workers", "0", "--size", "8"], "processes must be at least 1"),
+        (["--count", "8", "--device", "abacus"], "device 'abacus' is not there; one of cpu"),
     ],
 )
-def test_wrong_arguments_say_what_is_right(arguments, said, capsys):
-    assert main(["faces", *arguments]) == 2
-    assert said in capsys.readouterr().err
+def test_wrong_arguments_say_what_is_right(arguments, said, capsys, tmp_path):
+    out = [] if "--mini" in arguments else ["--out", str(tmp_path / "p")]
+    assert main(["faces", *arguments, *out]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []  # nothing is left lying about
+
+
+def test_one_word_or_number_is_enough_where_several_may_stand(tmp_path):
+    command = ["faces", "--count", "8", "--size", "8", "--out", str(tmp_path / "p")]
+    more = ["--set", "backgrounds", "plain", "--set", "focal", "50", "--without", "light-direction"]
+    assert main([*command, *more]) == 0
+    labels = open_pack(tmp_path / "p").labels
+    assert set(labels["background"]) == {"plain"}
+    assert labels["light_azimuth"].nunique() == 1
+
+
+def _die(task):
+    os._exit(9)  # as the kernel ends a process that takes too much memory
+
+
+def test_a_worker_that_dies_ends_the_render_with_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "_render_chunk", _die)
+    with pytest.raises(BrokenProcessPool):
+        write_faces(SMALL, tmp_path / "p", processes=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mini_set_is_replaced_only_by_a_finished_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "MINI", FaceSet((1, 0, 0), size=8))
+    path = tmp_path / "mini"
+    datasets.build_mini(path)
+
+    def fails(*args, **options):
+        raise ImportError("no head")
+
+    monkeypatch.setattr(datasets, "render_chunks", fails)
+    with pytest.raises(ImportError):
+        datasets.build_mini(path)
+    assert len(open_pack(path)) == 8
+    assert [file.name for file in tmp_path.iterdir()] == ["mini"]
 
 
 def test_the_options_of_rendered_faces_reach_the_set(tmp_path, monkeypatch):

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 
 from hmtl.expressions import ACTION_UNIT_COLUMNS
-from hmtl.face_checks import _chance_row, face_region, parameter_check, slice_tables
+from hmtl.face_checks import (
+    _chance_row,
+    face_region,
+    hide_faces,
+    parameter_check,
+    slice_tables,
+)
 from hmtl.faces import draw_faces
 from hmtl.faceset import FaceSet
 from hmtl.labels import EMOTIONS
@@ -14,24 +20,33 @@ from hmtl.render import render_faces
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return draw_faces(FaceSet((2, 0, 0), seed=4).without("noise", "jpeg"))
+    """Three times as many faces as lie in the renderer's memory at once."""
+    return draw_faces(FaceSet((3, 0, 0), seed=4).without("noise", "jpeg"))
 
 
-def test_the_face_region_does_not_know_the_expression(table):
-    other = table.assign(**dict.fromkeys(ACTION_UNIT_COLUMNS, 0.3))
-    np.testing.assert_array_equal(face_region(table, 32), face_region(other, 32))
-
-
-def test_outside_the_region_expressions_leave_next_to_no_trace(table):
-    """The whole face moves, with all units on; outside, only a cast shadow may move a little."""
+@pytest.mark.parametrize(("jpeg", "share"), [(100.0, 0.002), (40.0, 0.005)])
+def test_where_the_face_is_hidden_nothing_of_the_expression_is_left(table, jpeg, share):
+    """Faces at rest and with every unit on: hidden, the pictures agree but for a cast shadow,
+    which JPEG spreads a little."""
+    rows = table.assign(jpeg=jpeg)
     units = {c: 0.7 for c in ACTION_UNIT_COLUMNS if c not in ("AU61", "AU62", "AU63", "AU64")}
-    still = render_faces(table.assign(**dict.fromkeys(units, 0.0)), 48).astype(int)
-    moved = render_faces(table.assign(**units), 48).astype(int)
-    change = abs(moved - still).max(3)
-    region = face_region(table, 48)
+    still, moved = rows.assign(**dict.fromkeys(units, 0.0)), rows.assign(**units)
+    change = abs(hide_faces(moved, 48).astype(int) - hide_faces(still, 48)).max(3)
+    assert (change > 4).mean() < share
+    seen = render_faces(moved, 48).astype(int) - render_faces(still, 48)
+    region = face_region(rows, 48)
+    assert (abs(seen).max(3)[region] > 12).mean() > 0.1
     assert 0.3 < region.mean() < 0.85
-    assert (change[~region] > 12).mean() < 0.01
-    assert (change[region] > 12).mean() > 0.1
+
+
+def test_a_region_in_the_wrong_place_would_be_noticed(table):
+    units = {c: 0.7 for c in ACTION_UNIT_COLUMNS if c not in ("AU61", "AU62", "AU63", "AU64")}
+    change = abs(
+        render_faces(table.assign(**units), 48).astype(int)
+        - render_faces(table.assign(**dict.fromkeys(units, 0.0)), 48)
+    ).max(3)
+    others = np.roll(face_region(table, 48), 1, axis=0)  # each face with its neighbour's
+    assert (change > 12)[~others].mean() > 0.005
 
 
 def test_only_the_action_units_tell_the_emotion():
@@ -57,8 +72,12 @@ def test_slices_follow_the_faces():
     test = faces[faces["split"] == "test"].sort_values("key")
     right = ((test["intensity"] > 0.75) | (test["emotion"] == EMOTIONS[0])).to_numpy()
     run = {"run": "r", "data": "faces", "method": "SL", "augment": "weak", "arch": "tiny",
-           "init": "scratch", "train_faces": 16, "people": "2/1/40", "size": size}  # fmt: skip
-    tables = slice_tables(pd.DataFrame([run]), {"r": right})
+           "init": "scratch", "train_faces": 16, "people": "2/1/40", "size": size,
+           "pack": "x"}  # fmt: skip
+    # real faces in the same record, many more of them, change nothing
+    real = {**run, "run": "f", "data": "ferplus", "train_faces": 25000, "people": "1/1/1"}
+    correct = {"r": right, "f": np.zeros(3, bool)}
+    tables = slice_tables(pd.DataFrame([run, real]), correct)
     assert tables["faces-by-intensity"]["accuracy %"].tolist() == [0, 0, 100, 100]
     lively = test[test["emotion"] != EMOTIONS[0]]
     assert tables["faces-by-intensity"]["test faces"].sum() == len(lively)
@@ -66,3 +85,7 @@ def test_slices_follow_the_faces():
     trends = tables["faces-trends"].set_index("column")
     assert trends.loc["intensity", "tau"] > 0.5
     assert abs(trends.loc["yaw", "tau"]) < 0.2
+    with pytest.raises(ValueError, match="different faces"):
+        slice_tables(
+            pd.DataFrame([run, {**run, "run": "r2", "pack": "y"}]), {"r": right, "r2": right}
+        )

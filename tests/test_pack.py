@@ -133,13 +133,19 @@ def test_the_first_of_two_writers_stands(tmp_path):
 # -- packs that grow ---
 
 
-def _labels(count):
-    return pd.DataFrame({"key": [f"k{i:03d}" for i in range(count)], "split": "train"})
+def _labels(start, stop):
+    return pd.DataFrame(
+        {
+            "key": [f"k{i:03d}" for i in range(start, stop)],
+            "split": "train",
+            "depth": np.arange(start, stop) / 7,
+            "note": ["", "a, b", "NA", 'say "x"'][: stop - start],
+        }
+    )
 
 
-def _grow(path, count=10, identity="a", **options):
-    options = {"step": 4, "measured": ("depth",)} | options
-    return GrowingPack(path, count, 4, 1, identity=identity, **options)
+def _grow(path, count=10, identity="a"):
+    return GrowingPack(path, count, 4, 1, identity=identity, step=4)
 
 
 def _pictures(start, stop):
@@ -148,48 +154,82 @@ def _pictures(start, stop):
     )
 
 
+def _fill(growing):
+    for start, stop in growing.missing():
+        growing.put(start, _pictures(start, stop), _labels(start, stop))
+
+
 def test_a_pack_grows_part_by_part_and_is_taken_up_after_a_kill(tmp_path):
     with _grow(tmp_path / "p") as growing:
         assert growing.missing() == [(0, 4), (4, 8), (8, 10)]
-        growing.put(4, _pictures(4, 8), depth=np.arange(4, 8))
+        growing.put(4, _pictures(4, 8), _labels(4, 8))
     assert not (tmp_path / "p").exists()  # killed here: nothing that looks finished
     with _grow(tmp_path / "p") as growing:
         assert growing.missing() == [(0, 4), (8, 10)]
-        for start, stop in growing.missing():
-            growing.put(start, _pictures(start, stop), depth=np.arange(start, stop))
-        growing.finish([_labels(10)[:7], _labels(10)[7:]])
+        _fill(growing)
+        growing.finish()
     pack = open_pack(tmp_path / "p")
     np.testing.assert_array_equal(pack.images, _pictures(0, 10))
-    np.testing.assert_array_equal(pack.labels["depth"], np.arange(10))
     assert {file.name for file in tmp_path.iterdir()} == {"p"}
     assert len(list((tmp_path / "p").iterdir())) == 3
-    again = write_pack(
-        tmp_path / "whole", _pictures(0, 10), pack.labels.assign(depth=pack.labels["depth"])
-    )
+    whole = pd.concat([_labels(0, 4), _labels(4, 8), _labels(8, 10)])
+    again = write_pack(tmp_path / "whole", _pictures(0, 10), whole)
     assert again.fingerprint == pack.fingerprint
+
+
+@pytest.mark.parametrize("moment", ["_finish", "_sync"])
+def test_a_kill_while_finishing_loses_nothing(tmp_path, monkeypatch, moment):
+    import hmtl.pack
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    with _grow(tmp_path / "p") as growing:
+        _fill(growing)
+        with monkeypatch.context() as patched:
+            patched.setattr(hmtl.pack, moment, dies)
+            with pytest.raises(KeyboardInterrupt):
+                growing.finish()
+    with _grow(tmp_path / "p") as growing:
+        assert growing.missing() == []
+        growing.finish()
+    assert len(open_pack(tmp_path / "p")) == 10
 
 
 def test_an_unfinished_pack_of_other_data_is_not_continued(tmp_path):
     with _grow(tmp_path / "p") as growing:
-        growing.put(0, _pictures(0, 4), depth=np.zeros(4))
+        growing.put(0, _pictures(0, 4), _labels(0, 4))
     with pytest.raises(ValueError, match="delete the folder"), _grow(tmp_path / "p", identity="b"):
         pass
 
 
-def test_a_pack_with_missing_parts_or_labels_is_not_finished(tmp_path):
-    with _grow(tmp_path / "p") as growing:
-        with pytest.raises(ValueError, match="3 parts"):
-            growing.finish([_labels(10)])
-        for start, stop in growing.missing():
-            growing.put(start, _pictures(start, stop), depth=np.zeros(stop - start))
-        with pytest.raises(ValueError, match="one row for each of 10 images, got 9"):
-            growing.finish([_labels(9)])
+def test_a_start_that_came_to_nothing_blocks_nobody(tmp_path):
+    with pytest.raises(RuntimeError), _grow(tmp_path / "p"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with _grow(tmp_path / "p", identity="b") as growing:
+        assert len(growing.missing()) == 3
+
+
+def test_a_pack_with_missing_parts_is_not_finished(tmp_path):
+    with _grow(tmp_path / "p") as growing, pytest.raises(ValueError, match="3 parts"):
+        growing.finish()
     assert not (tmp_path / "p").exists()
+
+
+def test_what_else_lies_there_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(ValueError, match="choose another folder"), _grow(tmp_path / "mine"):
+        pass
+    (tmp_path / "empty").mkdir()
+    with _grow(tmp_path / "empty", count=0) as growing:
+        growing.finish()
+    assert len(open_pack(tmp_path / "empty")) == 0
 
 
 def test_the_second_of_two_writers_finds_it_finished(tmp_path):
     with _grow(tmp_path / "p", count=0) as growing:
-        growing.finish([_labels(0)])
+        growing.finish()
     with _grow(tmp_path / "p", count=0) as growing:
         assert growing.finished
-    assert len(open_pack(tmp_path / "p")) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from hmtl.camera import kelvin_colour
 from hmtl.datasets import MINI, MINI_PATH
-from hmtl.expressions import ACTION_UNIT_COLUMNS, blendshape_weights
+from hmtl.expressions import ACTION_UNIT_COLUMNS, ACTION_UNITS, blendshape_weights
 from hmtl.faces import LABEL_COLUMNS, draw_faces, mirror
 from hmtl.faceset import FaceSet
 from hmtl.head import coefficients, head_arrays
@@ -113,6 +113,27 @@ def test_vertices_are_those_of_annys_forward(table):
     np.testing.assert_allclose(vertices[:, at], expected, atol=1e-4)
 
 
+def test_vertices_of_many_are_those_of_each(table):
+    """More faces than lie in memory at once, of different people."""
+    together, _ = head_vertices(table)
+    for row in (0, 7, 8, 15, 23):
+        alone, _ = head_vertices(table[row : row + 1])
+        np.testing.assert_array_equal(together[row], alone[0])
+    assert abs(together[0] - together[23]).max() > 0.005
+
+
+def test_every_blendshape_of_an_action_unit_is_in_the_head_and_moves_it():
+    used = {name for weights in ACTION_UNITS.values() for name in weights}
+    assert used <= set(head_arrays()["shape_names"])
+    rest = _plain(draw_faces(FaceSet((1, 0, 0)).without("all")))
+    rows = pd.concat([rest] * (1 + len(ACTION_UNIT_COLUMNS)), ignore_index=True)
+    for row, column in enumerate(ACTION_UNIT_COLUMNS, 1):
+        rows.loc[row, column] = 1.0
+    vertices, _ = head_vertices(rows)
+    moved = np.linalg.norm(vertices[1:] - vertices[0], axis=2).max(1)
+    assert (moved > 0.001).all(), dict(zip(ACTION_UNIT_COLUMNS, moved, strict=True))
+
+
 def test_same_bits_alone_and_in_a_batch(table):
     together = render_faces(table, 24, processes=1)
     for row in (0, 9, 23):
@@ -206,12 +227,13 @@ def test_the_face_fills_the_picture(bare):
     assert not wall[8:44, 14:34].any()
 
 
-def test_a_mirrored_face_is_the_flipped_picture(table):
+@pytest.mark.parametrize("background", ["plain", "gradient", "stripes"])
+def test_a_mirrored_face_is_the_flipped_picture(table, background):
     """Labels and picture flip together: every sided parameter, pose and light included.
 
     Mottling, strands and grain are not mirrored, so the pictures agree but for them.
     """
-    rows = table.assign(noise=0.0, texture=0.0, background="plain", freckles=0.0, spots=0.0)
+    rows = table.assign(noise=0.0, texture=0.0, background=background, freckles=0.0, spots=0.0)
     rows = rows.assign(jpeg=100.0, hair_volume=0.0, hairline=0.1, long_hair=0)
     pictures = render_faces(rows, 48, processes=1).astype(float)
     mirrored = render_faces(mirror(rows), 48, processes=1).astype(float)
@@ -223,17 +245,18 @@ def test_a_mirrored_face_is_the_flipped_picture(table):
 
 @pytest.mark.parametrize(
     ("column", "value", "low"),
-    [("mask", 1, 0.35), ("hand", 1, 0.02), ("sunglasses", 1, 0.08), ("hat", "cap", 0.0)],
+    [("mask", 1, 0.35), ("hand", 1, 0.02), ("sunglasses", 1, 0.08), ("hat", "brimmed", 0.01)],
 )
 def test_occlusion_is_the_hidden_share_of_the_face(bare, column, value, low):
-    """Nothing worn hides nothing; a mask hides about half, sunglasses a part, a hat a little."""
+    """Nothing worn hides nothing; a mask hides about half, sunglasses a part, a hat a little (seen
+    from above)."""
     rows = pd.concat([_plain(bare), _plain(bare).assign(**{column: value})], ignore_index=True)
     # the hand's finger tips on the mouth, whatever was drawn
     rows = rows.assign(hand_x=0.0, hand_y=-0.03, hand_tilt=0.0)
+    rows["pitch"] = -30.0 if column == "hat" else 0.0
     nothing, something = renderer("cpu").render(rows, 48).occlusion
     assert nothing == 0
     assert low <= something < 0.75
-    assert something > 0 or column == "hat"
 
 
 def test_what_is_not_worn_leaves_no_trace(bare):
@@ -281,6 +304,53 @@ def test_kelvin_colours_have_the_published_chromaticities():
     )
 
 
+@pytest.mark.parametrize("kelvin", [2000.0, 20000.0])
+def test_extreme_lights_give_finite_pictures(bare, kelvin):
+    lit = _plain(bare, white_balance=[0.0, 0.75, 1.0]).assign(light_kelvin=kelvin)
+    scenes = renderer("cpu").scenes(lit, coefficients(lit, head_arrays()), 16)
+    for name in ("light_colour", "fill_colour", "room_colour"):
+        assert np.isfinite(scenes[name]).all()
+        assert (scenes[name] >= 0).all()
+
+
+def test_the_light_stays_where_it_is_when_the_head_turns(bare):
+    """Lit from the picture's right, the wall's side stays dark whatever the yaw."""
+    lit = _plain(bare, yaw=[-40.0, 0.0, 40.0]).assign(
+        light_azimuth=70.0, light_elevation=10.0, ambient=0.15, fill_power=0.0
+    )
+    for name in ("skin", "lips", "hair", "brow"):
+        lit[[f"{name}_{c}" for c in "rgb"]] = 0.6
+    pictures = render_faces(_wall(lit, (0, 0, 1)), 48).astype(float)
+    for picture in pictures:
+        face = (picture[..., 2] < 1.3 * picture[..., 0])[12:40]
+        columns = np.flatnonzero(face.mean(0) > 0.9)
+        left, right = columns[: len(columns) // 3], columns[-(len(columns) // 3) :]
+        red = picture[12:40, :, 0]
+        assert red[:, right].mean() > 1.5 * red[:, left].mean()
+
+
+def test_the_second_light_the_exposure_and_the_gaze_show(bare):
+    """Each alone changes the picture where and how it says."""
+    lit = _plain(bare, fill_power=[0.0, 1.0]).assign(fill_azimuth=-60.0)
+    dark, bright = render_faces(lit, 48).astype(float).mean(3)
+    gain = bright - dark
+    assert gain[20:36, 10:20].mean() > gain[20:36, 28:38].mean() > -0.5
+    under, over = render_faces(_plain(bare, exposure=[-1.0, 1.0]), 48).astype(float)
+    assert over.mean() > 1.5 * under.mean()
+    looks = render_faces(_plain(bare, AU61=[0.0, 1.0]), 112).astype(float).mean(3)
+    change = abs(looks[1] - looks[0])
+    assert change[30:60].sum() > 5 * change[60:].sum()  # the eyes' rows, not the mouth's
+
+
+def test_a_near_camera_widens_the_nose(bare):
+    """Perspective: from near, the nose is larger against the ears' distance."""
+    at = _vertices_by_place(bare)
+    near_far = _plain(bare, distance=[0.4, 2.4])
+    left, right = (_project(near_far, at[n]) for n in ("left_ear", "right_ear"))
+    width = left[:, 0] - right[:, 0]
+    assert width[1] > 1.05 * width[0]
+
+
 def test_white_balance_takes_the_lights_colour_away(bare):
     lit = _plain(bare, white_balance=[0.0, 1.0]).assign(light_kelvin=3000.0, fill_power=0.0)
     raw, balanced = render_faces(_wall(lit, (0.5, 0.5, 0.5)), 32).astype(float)
@@ -291,15 +361,17 @@ def test_white_balance_takes_the_lights_colour_away(bare):
 
 def test_blur_noise_and_jpeg_do_what_they_say(bare):
     """Blur lowers the sharpness, noise adds its own spread on a plain wall, JPEG changes little."""
-    columns = {"blur": [0.2, 2.0, 0.2, 0.2], "noise": [0.0, 0.0, 0.02, 0.0],
-               "jpeg": [100.0, 100.0, 100.0, 30.0]}  # fmt: skip
+    columns = {"blur": [0.2, 2.0, 0.2, 0.2, 0.0], "noise": [0.0, 0.0, 0.02, 0.0, 0.0],
+               "jpeg": [100.0, 100.0, 100.0, 30.0, 100.0],
+               "motion": [0.0, 0.0, 0.0, 0.0, 4.0], "motion_angle": [0.0] * 5}  # fmt: skip
     shots = render_faces(_wall(_plain(bare, **columns), (0.5, 0.5, 0.5)), 112).astype(float)
-    clean, blurred, noisy, packed = shots
+    clean, blurred, noisy, packed, shaken = shots
 
     def sharpness(picture):
         return abs(np.diff(picture.mean(2), axis=0)).mean()
 
     assert sharpness(blurred) < 0.7 * sharpness(clean)
+    assert abs(shaken - clean).mean() > 0.5  # without any focus blur too
     assert clean[:8, :8].std((0, 1)).max() < 1
     assert 0.5 * 255 * 0.02 < noisy[:8, :8].std((0, 1)).mean() < 2 * 255 * 0.02
     assert 0.3 < abs(packed - clean).mean() < 6
