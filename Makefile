@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lab notebooks reference check-faces bench-faces lock lint clean
+.PHONY: study test lab notebooks reference check-faces bench-faces bench-tasks lock lint clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -49,6 +49,9 @@ check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; in
 
 bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory; into the record
 	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_faces.py
+
+bench-tasks: $(READY)  ## what each pretext task costs beside supervised training; into the record
+	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_tasks.py --out outputs/reference/task-costs.csv
 
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv

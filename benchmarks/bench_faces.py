@@ -1,7 +1,8 @@
 """How fast faces are drawn and rendered, and how much memory that takes: `make bench-faces`.
 
-Prints a table and writes it to outputs/reference/faces-speed.csv. Rates are medians of five rounds,
-after one that compiles; the memory is the peak of a process that renders a pack, without workers.
+Prints a table and writes it to outputs/reference/faces-speed.csv. Rates are medians of three rounds
+of what `python -m hmtl faces` does; the memory is the peak of a process that renders a pack,
+without workers.
 """
 
 import argparse
@@ -15,13 +16,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from hmtl.datasets import write_faces
 from hmtl.faces import draw_faces
 from hmtl.faceset import FaceSet
 from hmtl.paths import reference_dir
-from hmtl.render import cores, render_chunks
+from hmtl.render import cores
 from hmtl.shader import started_warp
 
-ROUNDS = 5
+ROUNDS = 3
 PEAK = """
 import resource, sys
 from hmtl.__main__ import main
@@ -30,18 +32,24 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def rate(count: int, size: int, processes: int, device: str) -> float:
-    """Faces a second, pictures and JPEG included, start-up of the workers left out."""
-    table = draw_faces(FaceSet((count // 8, 0, 0)))
-    step = 512 if device == "cuda" else 32
-    chunks = [table[i : i + step] for i in range(0, len(table), step)]
-    # all rounds in one go, so that workers start once; the first result of each round is a tick
-    done = render_chunks(chunks * (ROUNDS + 1), size, processes=processes, device=device)
-    ticks = []
-    for number, _ in enumerate(done):
-        if number % len(chunks) == len(chunks) - 1:
-            ticks.append(time.perf_counter())
-    return len(table) / statistics.median(b - a for a, b in zip(ticks, ticks[1:], strict=False))
+def rate(few: int, many: int, size: int, processes: int, device: str) -> float:
+    """Faces a second of `write_faces`: drawing, rendering, JPEG and writing.
+
+    From the difference of a long and a short call, so that start-up counts for neither.
+    """
+    seconds = []
+    for _ in range(ROUNDS):
+        took = []
+        for number, count in enumerate((few, many)):
+            with tempfile.TemporaryDirectory() as folder:
+                faces = FaceSet((count // 8, 0, 0), size=size, seed=number)
+                started = time.perf_counter()
+                write_faces(
+                    faces, Path(folder) / "p", processes=processes, device=device, progress=False
+                )
+                took.append(time.perf_counter() - started)
+        seconds.append(took[1] - took[0])
+    return (many - few) / statistics.median(seconds)
 
 
 def peak_memory(count: int, size: int) -> float:
@@ -65,12 +73,12 @@ def main() -> None:
     rows = [("draw the table", "1 process", f"{drawn:.0f}", "faces/s")]
     for size in (48, 112):
         for processes in sorted({1, cores()}):
-            value = rate(256, size, processes, "cpu")
+            value = rate(256, 256 + 512 * processes, size, processes, "cpu")
             what = f"{processes} process{'es' * (processes > 1)}"
-            rows.append((f"render, {size} px", what, f"{value:.0f}", "faces/s"))
+            rows.append((f"a pack, {size} px", what, f"{value:.0f}", "faces/s"))
         if started_warp().get_cuda_device_count():
-            value = rate(4096, size, 1, "cuda")
-            rows.append((f"render, {size} px", "GPU", f"{value:.0f}", "faces/s"))
+            value = rate(4096, 20480, size, 1, "cuda")
+            rows.append((f"a pack, {size} px", "GPU", f"{value:.0f}", "faces/s"))
     for count in (512, 8192):
         rows.append(
             (f"a pack of {count} faces, 48 px", "peak", f"{peak_memory(count, 48):.0f}", "MB")
