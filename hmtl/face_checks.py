@@ -45,7 +45,7 @@ _PARAMETER_TEST_PEOPLE = 1500
 
 SLICES: dict[str, tuple[float, ...]] = {
     "intensity": (0.45, 0.6, 0.75, 0.9, 1.0),
-    "yaw": (0, 10, 20, 30, 65),
+    "yaw": (0, 15, 30, 65),
 }
 """Column -> edges of its slices; angles by their absolute value."""
 

@@ -364,9 +364,9 @@ def collect_runs(
             )
         for file in files:
             tables.append(pd.read_csv(file))
-            for name in tables[-1]["run"]:
-                run = load_run(folder.parent / "runs" / name)
-                correct[name] = correct_matrix([run.predictions])[0]
+            runs = [load_run(folder.parent / "runs" / name) for name in tables[-1]["run"]]
+            tables[-1]["pack"] = [run.pack for run in runs]
+            correct |= {run.id: correct_matrix([run.predictions])[0] for run in runs}
     return pd.concat(tables, ignore_index=True), correct
 
 

@@ -91,7 +91,7 @@ order = rows["emotion"].map(EMOTIONS.index)
 rows = (
     rows.assign(order=order).sort_values(["person", "order"]).drop_duplicates(["person", "order"])
 )
-sheet = rows.groupby("person").filter(lambda group: len(group) == 8).head(40)
+sheet = rows.groupby("person").filter(lambda group: len(group) == 8).head(32)
 figure = show_faces(shown.images[sheet.index], list(EMOTIONS))
 here.save_figure(figure, "people")
 plt.show()
