@@ -45,26 +45,28 @@ def _plain(value) -> str:
     return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def emotion_sheet(pack: Pack, emotion: str, count: int = 16) -> Figure:
-    """Faces of one emotion in a pack's test split, from the faintest to the strongest."""
-    labels = pack.labels[(pack.labels["split"] == "test") & (pack.labels["emotion"] == emotion)]
-    ordered = labels.sort_values(["intensity", "key"])
-    rows = ordered.iloc[np.linspace(0, len(ordered) - 1, min(count, len(ordered))).astype(int)]
-    return show_faces(pack.images[rows.index], columns=16, rows=[emotion], side=0.7)
+def emotion_sheet(pack: Pack, count: int = 12) -> Figure:
+    """A row an emotion: faces of a pack's test split, from the faintest to the strongest."""
+    test = pack.labels[pack.labels["split"] == "test"]
+    chosen = []
+    for emotion in EMOTIONS:
+        ordered = test[test["shown"] == emotion].sort_values(["intensity", "key"]).index
+        chosen += [*ordered[np.linspace(0, len(ordered) - 1, count).astype(int)]]
+    return show_faces(pack.images[chosen], columns=count, rows=EMOTIONS, side=0.66)
 
 
-def nuisance_sheet(names: Iterable[str], size: int = 56) -> Figure:
+def nuisance_sheet(names: Iterable[str], size: int = 64) -> Figure:
     """The same faces, a row a nuisance: all others off, this one on in every face it may be on."""
     names = list(names)
-    wide = FaceSet((2, 0, 0), seed=12, intensity=(0.8, 0.8), **dict.fromkeys(_CHANCES, 1.0))
+    wide = FaceSet((2, 0, 0), seed=357, intensity=(0.8, 0.8), **dict.fromkeys(_CHANCES, 1.0))
     bare = wide.without("all")
-    picked = [0, 1, 2, 12, 13, 14, 15]  # two people, some of the expressions of each
+    picked = [0, 1, 3, 8, 10, 14]  # two people, some of the expressions of each
     tables = []
     for name in names:
         one = replace(bare, **{field: getattr(wide, field) for field in NUISANCES[name]})
         tables.append(draw_faces(one).iloc[picked])
     pictures = render_faces(pd.concat(tables, ignore_index=True), size, progress=False)
-    return show_faces(pictures, columns=len(picked), rows=names, side=0.78)
+    return show_faces(pictures, columns=len(picked), rows=names, side=0.9)
 
 
 def pose_sheet(size: int = 96) -> Figure:

@@ -83,8 +83,9 @@ balance
 import matplotlib.pyplot as plt
 
 from hmtl import load_pack
-from hmtl.plots import show_faces
+from hmtl.plots import show_as_jpeg, show_faces
 
+show_as_jpeg()  # many pictures in a small notebook
 shown = load_pack("mini") if pack.shows_people else pack  # photographs of people are never shown
 rows = shown.labels[shown.labels["split"] == "test"]
 order = rows["emotion"].map(EMOTIONS.index)
@@ -144,10 +145,9 @@ units.map(lambda weight: "" if pd.isna(weight) or weight == 0 else f"{weight:g}"
 # %%
 from hmtl.face_sheets import emotion_sheet
 
-for emotion in EMOTIONS:
-    figure = emotion_sheet(shown, emotion)
-    here.save_figure(figure, f"emotion-{emotion}")
-    plt.show()
+figure = emotion_sheet(shown)
+here.save_figure(figure, "emotions")
+plt.show()
 
 # %% [markdown]
 # The faint third on the left is hard for people too. That is meant: a set on which everything is
@@ -174,8 +174,8 @@ plt.show()
 # ## Head pose, as 300W-LP and AFLW2000 have it
 #
 # Degrees. Positive yaw turns the nose to the left of the picture, positive pitch lifts it, positive
-# roll turns the picture clockwise. The rotation is $R = R_x(\text{pitch})\,R_y(\text{yaw})\,
-# R_z(\text{roll})$; a horizontal flip changes the signs of yaw and roll.
+# roll turns the picture clockwise. The rotation is
+# $R = R_x(\text{pitch})\,R_y(\text{yaw})\,R_z(\text{roll})$; a horizontal flip changes the signs of yaw and roll.
 
 # %%
 from hmtl.face_sheets import pose_sheet
@@ -187,16 +187,17 @@ plt.show()
 # %% [markdown]
 # ## Every nuisance
 #
-# Two people, with everything off but one nuisance a row, and that one as strong as its range
-# allows. Look for what a row adds to its neighbours.
+# Two people, three expressions each, with everything off but one nuisance a row. What a set shows
+# now and then (a mask, a blink) is in every picture here. Look for what a row adds to its
+# neighbours; what is a person's own, a beard say, one of the two may not have.
 
 # %%
 from hmtl.face_sheets import nuisance_sheet
 from hmtl.faceset import NUISANCES
 
 names = list(NUISANCES)
-for part, first in enumerate(range(0, len(names), 9)):
-    figure = nuisance_sheet(names[first : first + 9])
+for part, first in enumerate(range(0, len(names), 7)):
+    figure = nuisance_sheet(names[first : first + 7])
     here.save_figure(figure, f"nuisances-{part + 1}")
     plt.show()
 

@@ -56,7 +56,7 @@ def test_gradnorm_by_hand():
     balance = GradNorm()
     balance.start(2, torch.device("cpu"))
     total = balance.combine(torch.stack([3 * shared[0], shared[0]]), lambda: [shared])
-    assert float(total) == 4  # this step's weights are still 1
+    assert total.item() == 4  # this step's weights are still 1
     torch.testing.assert_close(balance.weights, torch.tensor([0.975, 1.025]))
     total.backward()  # the graph is still there
     assert float(shared.grad) == 4
