@@ -34,7 +34,7 @@ def set_style() -> None:
     plt.rcParams.update({"figure.dpi": 72, "image.interpolation": "nearest"})
 
 
-def show_as_jpeg(quality: int = 70) -> None:
+def show_as_jpeg(quality: int = 62) -> None:
     """From here on a notebook keeps its figures as JPEG: sheets of pictures are a fifth as large.
 
     Saved figures stay what they are.
@@ -153,7 +153,7 @@ def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:
 def plot_slices(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Accuracy by slices of the test faces, a panel a column: tables of `slice_tables`."""
     figure, axes = plt.subplots(
-        1, len(tables), figsize=(4.2 * len(tables), 3), sharey=True, layout="constrained"
+        1, len(tables), figsize=(4.6 * len(tables), 3), sharey=True, layout="constrained"
     )
     for axis, (column, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         networks = list(dict.fromkeys(table["network"]))
@@ -163,7 +163,7 @@ def plot_slices(tables: Mapping[str, pd.DataFrame]) -> Figure:
             place = np.arange(len(own)) + (i - (len(networks) - 1) / 2) * width
             axis.bar(place, own["accuracy %"], width, yerr=own["± %"], label=network, alpha=0.7,
                      error_kw={"lw": 1})  # fmt: skip
-        axis.set_xticks(np.arange(len(own)), own[column])
+        axis.set_xticks(np.arange(len(own)), own[column].str.replace(" to ", "–"))
         axis.set_xlabel(column)
         axis.axhline(100 / len(EMOTIONS), color="0.3", ls=":", lw=1)
     figure.axes[0].set_ylabel("test accuracy (%)")

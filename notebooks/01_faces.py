@@ -175,7 +175,8 @@ plt.show()
 #
 # Degrees. Positive yaw turns the nose to the left of the picture, positive pitch lifts it, positive
 # roll turns the picture clockwise. The rotation is
-# $R = R_x(\text{pitch})\,R_y(\text{yaw})\,R_z(\text{roll})$; a horizontal flip changes the signs of yaw and roll.
+# $R = R_x(\text{pitch})\,R_y(\text{yaw})\,R_z(\text{roll})$; a horizontal flip changes the signs of
+# yaw and roll.
 
 # %%
 from hmtl.face_sheets import pose_sheet
