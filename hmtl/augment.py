@@ -182,6 +182,9 @@ class Augment(DisplayedTransform):
         self.generator = torch.Generator().manual_seed(seed)
         self.training, self._raw = False, None
 
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_raw": None}  # an exported Learner carries nobody's picture
+
     def __call__(self, b, split_idx: int | None = None, **kwargs):
         self.training = split_idx == 0
         return super().__call__(b, split_idx=split_idx, **kwargs)

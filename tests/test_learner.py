@@ -18,7 +18,7 @@ from torch import nn
 
 from hmtl.batches import face_dataloaders
 from hmtl.learner import AUTHORS_SCALES, Hybrid, find_body, geometric_mean, hmtl_learner
-from hmtl.pretext import Puzzling, SecondView
+from hmtl.pretext import Puzzling, SecondView, make
 
 
 @pytest.fixture
@@ -305,6 +305,23 @@ def test_show_results_and_export(dls, quiet, tmp_path):
     assert all(len(d.dataset.pack.images) == 0 for d in exported.dls.loaders)  # and no picture
     for name, value in exported.model.state_dict().items():
         assert torch.equal(value, learn.model.state_dict()[name])
+
+
+@pytest.mark.parametrize("name", ["second_view", "random_target", "inpainting_grid"])
+def test_no_picture_travels_in_an_export(toy_pack, quiet, tmp_path, name):
+    """The last training batch, which augmentation and controls hold, is not in the file."""
+    dls = face_dataloaders(toy_pack, bs=16, seed=0, device="cpu")
+    learn = hmtl_learner(dls, "tiny", pretexts=[make(name)], seed=0)
+    learn.path = tmp_path
+    with quiet(learn):
+        learn.fit(1)
+        learn.export("learner.pkl")
+    held = dls.train.after_batch.fs
+    (batch,) = (step._raw for step in held if getattr(step, "_raw", None) is not None)
+    content = (tmp_path / "learner.pkl").read_bytes()
+    assert batch.contiguous().numpy().tobytes()[:4096] not in content
+    plain = sum(p.numel() * 4 for p in learn.model.state_dict().values())
+    assert len(content) < plain + 150_000
 
 
 def test_one_line_turns_a_timm_learner_into_a_hybrid_one(dls, quiet):
