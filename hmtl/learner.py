@@ -165,11 +165,7 @@ class Hybrid(Callback):
             self.seed = torch.initial_seed() % 2**63
         if self.generator is None:
             self.generator = self._generator(0)
-        body = find_body(self.model) if self.body is None else self.body
-        self._hooks = [body.register_forward_hook(self._keep_features)]
-        pooling = getattr(getattr(body, "body", body), "global_pool", None)
-        if isinstance(pooling, nn.Module):  # what enters the pooling is the map
-            self._hooks.append(pooling.register_forward_pre_hook(self._keep_map))
+        self._hooks = self._watch_body()
         self._old_metrics = self.learn.metrics
         self.learn.metrics = L(self._old_metrics) + self._metrics()
         # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
@@ -184,6 +180,15 @@ class Hybrid(Callback):
             }
         self._attached, self._handed_over = True, False
         self._balanced_count = 0
+
+    def _watch_body(self) -> list:
+        """Hooks that keep the representation and the feature map of every forward pass."""
+        body = find_body(self.model) if self.body is None else self.body
+        hooks = [body.register_forward_hook(self._keep_features)]
+        pooling = getattr(getattr(body, "body", body), "global_pool", None)
+        if isinstance(pooling, nn.Module):  # what enters the pooling is the map
+            hooks.append(pooling.register_forward_pre_hook(self._keep_map))
+        return hooks
 
     def after_fit(self):
         """Leave the Learner as it was."""
@@ -452,6 +457,28 @@ class Hybrid(Callback):
         shown = [p.name for p in self.pretexts if type(p).loss is not Pretext.loss]
         names = [m for n in shown for m in (f"train_{n}_loss", f"{n}_loss", f"{n}_score")]
         return [ValueMetric(lambda name=name: self._mean(name), name) for name in names]
+
+    @torch.no_grad()
+    def ask(self, images: Tensor, name: str | None = None, seed: int = 0) -> tuple:
+        """What a trained pretext answers about pictures float (B, 3, H, W) in [0, 1].
+
+        Returns (views, target, prediction) of the pretext `name`, the first one by default.
+        ValueError if it was not trained yet or has no head.
+        """
+        pretext = next((p for p in self.pretexts if p.name == name), self.pretexts[0])
+        if pretext.name not in self.heads:
+            raise ValueError(f"{name or pretext.name} has no trained head; call learn.fit first")
+        head, training = self.heads[pretext.name], self.model.training
+        view, target = pretext.transform(images.to(self.dls.device), Pretext.seeded(seed))
+        hooks = self._watch_body()
+        try:
+            self.model.eval()(view)
+            return view, target, head.eval()(self._read(pretext, self._features))
+        finally:
+            self.model.train(training)
+            self._features = {}
+            for hook in hooks:
+                hook.remove()
 
     def show(self, count: int = 4):
         """Draw what each pretext asks of the first `count` validation pictures; list of figures."""

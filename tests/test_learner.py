@@ -191,6 +191,24 @@ def test_heads_keep_training_over_two_fits(dls, quiet):
 # -- it works with the rest of fastai ---
 
 
+def test_a_trained_pretext_can_be_asked_and_leaves_no_trace(dls, quiet):
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0))
+    images = torch.rand(5, 3, 32, 32)
+    with pytest.raises(ValueError, match=r"learn\.fit"):
+        learn.hybrid.ask(images)
+    with quiet(learn):
+        learn.fit(1)
+    training = learn.model.training
+    views, target, prediction = learn.hybrid.ask(images, seed=3)
+    again = learn.hybrid.ask(images, seed=3)[2]
+    assert views.shape == images.shape
+    assert target.shape == (5, 4)
+    assert prediction.shape == (5, 4, 4)
+    assert torch.equal(prediction, again)
+    assert learn.model.training == training
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in learn.model.modules())
+
+
 def test_each_loss_is_logged_by_its_own_name(dls, quiet):
     learn = learner(dls, Hybrid([Puzzling(2), Puzzling(3)], seed=0))
     with quiet(learn):

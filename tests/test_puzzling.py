@@ -108,3 +108,15 @@ def test_short_names():
     for wrong in ("puzzling", "puzzling_2x3", "jigsaw_2x3", "second_view_2x2", "only_jigsaw", ""):
         with pytest.raises(ValueError, match="puzzling_NxN; .*second_view"):
             make(wrong)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_right_answers_solve_the_puzzle_and_every_tile_is_used_once(n):
+    task, images = Puzzling(n), torch.rand(5, 3, 12, 12)
+    views, target = task.transform(images, generator())
+    right = torch.nn.functional.one_hot(target, n * n).transpose(1, 2).float() * 9
+    assert torch.equal(task.solve(views, right), images)
+    # two places claim one tile: the surer one gets it, no tile is lost
+    unsure = torch.randn(5, n * n, n * n, generator=generator(1))
+    solved = task.solve(views, unsure)
+    assert torch.equal(solved.flatten(1).sort(1).values, images.flatten(1).sort(1).values)

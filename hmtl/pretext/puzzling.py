@@ -8,7 +8,9 @@ linear layer of n^4 outputs.
 
 __all__ = ["Puzzling", "shuffle_tiles", "unshuffle_tiles"]
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hmtl.pretext.tiles import TileTask, cut_tiles, join_tiles
@@ -49,3 +51,14 @@ class Puzzling(TileTask):
         order = torch.rand(len(images), self.places, generator=generator).argsort(1)
         order = order.to(images.device)
         return shuffle_tiles(self.fit_size(images), order, self.n), order
+
+    def solve(self, views: Tensor, prediction: Tensor) -> Tensor:
+        """Puzzles (B, 3, n h, n w) put together as the logits (B, n^2, n^2) say.
+
+        Every tile is used once: the most probable assignment of tiles to places.
+        """
+        orders = [
+            linear_sum_assignment(-logits.numpy(force=True).T)[1]
+            for logits in prediction.log_softmax(1)
+        ]
+        return unshuffle_tiles(views, torch.from_numpy(np.stack(orders)), self.n)
