@@ -38,7 +38,10 @@ def focused_geometric_mean(losses: Tensor, focus: int = 1) -> Tensor:
 
 
 class Balance:
-    """Base: the plain sum. `module` holds what is learned by the optimizer, if anything."""
+    """The plain sum, and base of the others.
+
+    `module` holds what is learned by the optimizer, if anything.
+    """
 
     name = "sum"
     module: nn.Module | None = None
@@ -65,7 +68,7 @@ class Geometric(Balance):
 
 
 class Focused(Balance):
-    """`focused_geometric_mean`, focused on the supervised loss."""
+    """Geometric mean times the supervised loss (`focused_geometric_mean`)."""
 
     name = "focused"
 
@@ -75,9 +78,9 @@ class Focused(Balance):
 
 
 class Uncertainty(Balance):
-    """Homoscedastic uncertainty: sum of L_i / (2 s_i) + log(s_i) / 2 over learned variances s_i.
+    """Homoscedastic uncertainty: each loss over a learned variance.
 
-    Kendall, Gal & Cipolla, *Multi-task learning using uncertainty to weigh losses* (CVPR 2018);
+    Sum of L_i / (2 s_i) + log(s_i) / 2 over variances s_i. Kendall, Gal & Cipolla, *Multi-task learning using uncertainty to weigh losses* (CVPR 2018);
     torchjd's `UW`.
     """
 

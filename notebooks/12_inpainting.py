@@ -87,9 +87,9 @@ print(f"guessing the mean colour costs {by_hand:.3f} and scores {score:.2f}")
 #
 # ## What the network rebuilds while it learns
 #
-# Hybrid training on the shipped faces. The same pictures of people it never saw, after a few epochs
-# and after more: the hidden parts take the colour of their surroundings, then, softly, the light and
-# dark of a face.
+# Hybrid training on the shipped faces. The same pictures of people it never saw, after a few
+# epochs and after more: the hidden parts take the colour of their surroundings, then, softly, the
+# light and dark of a face.
 
 # %% tags=["nbval-ignore-output"]
 from fastai.vision.all import set_seed
@@ -178,4 +178,4 @@ assert not any(p.requires_grad for p in frozen._encoder.parameters())
 # 2. Use a finished run as the frozen network: `FrozenFeatures("outputs/runs/...")`. Which damage
 #    does it mind most?
 #
-# Next: [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
+# Next: [`13_balance`](13_balance.ipynb), how the losses become one.
