@@ -80,8 +80,8 @@ class Focused(Balance):
 class Uncertainty(Balance):
     """Homoscedastic uncertainty: each loss over a learned variance.
 
-    Sum of L_i / (2 s_i) + log(s_i) / 2 over variances s_i. Kendall, Gal & Cipolla, *Multi-task learning using uncertainty to weigh losses* (CVPR 2018);
-    torchjd's `UW`.
+    Sum of L_i / (2 s_i) + log(s_i) / 2 over variances s_i. Kendall, Gal & Cipolla, *Multi-task
+    learning using uncertainty to weigh losses* (CVPR 2018); torchjd's `UW`.
     """
 
     name = "uncertainty"
