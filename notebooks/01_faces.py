@@ -221,29 +221,26 @@ ranges.set_index("nuisance")
 # results by: intensity, light, age, skin tone, how much of the face is hidden.
 
 # %%
-names = [
-    "yaw", "pitch", "roll", "intensity", "age", "skin_tone", "light_azimuth", "light_elevation",
-    "light_kelvin", "distance", "blur", "occlusion",
-]  # fmt: skip
-figure, axes = plt.subplots(3, 4, figsize=(9, 5.4), layout="constrained")
-for axis, name in zip(axes.flat, names, strict=True):
-    values = shown.labels[name]
-    sns.histplot(values[values > 0] if name in ("intensity", "occlusion") else values, bins=24,
-                 ax=axis, color="0.4", element="step")  # fmt: skip
-    axis.set(ylabel="", title="" if name != "occlusion" else "where it is above 0")
+values = shown.labels.select_dtypes("number").drop(columns="person")
+values = values.loc[:, values.nunique() > 2]
+figure, axes = plt.subplots(-(-values.shape[1] // 6), 6, figsize=(10, 8), layout="constrained")
+for axis, name in zip(axes.flat, values, strict=False):
+    some = values[name][values[name] != 0] if (values[name] == 0).mean() > 0.1 else values[name]
+    sns.histplot(some, bins=24, ax=axis, color="0.4", element="step", linewidth=0.5)
+    share = "" if len(some) == len(values) else f"{len(some) / len(values):.0%} are not 0"
+    axis.set(ylabel="", yticks=[])
+    axis.set_title(share, fontsize=7)
+for axis in axes.flat[values.shape[1] :]:
+    axis.set_axis_off()
 here.save_figure(figure, "labels")
 plt.show()
 
 # %%
-wears = ["glasses", "sunglasses", "mask", "hand", "long_hair"]
-shares = (shown.labels[wears] > 0).mean().to_dict()
-shares |= {
-    "hat": (shown.labels["hat"] != "none").mean(),
-    "beard or moustache": (shown.labels[["beard", "moustache"]] > 0).any(axis=1).mean(),
-    "women": (shown.labels["gender"] == "female").mean(),
-}
-shares = pd.Series(shares, name="share of the faces").round(3).rename_axis("what").reset_index()
-here.save(shares, "shares")
+groups = ["gender", "background", "hat", "glasses", "sunglasses", "mask", "hand", "long_hair"]
+shares = pd.concat({name: shown.labels[name].value_counts(normalize=True) for name in groups})
+shares = shares.round(3).rename_axis(["label", "value"]).rename("share of the faces")
+here.save(shares.reset_index(), "shares")
+shares.unstack(0)[groups].dropna(how="all").map(lambda v: "" if v != v else f"{v:.1%}")
 
 # %% [markdown]
 # ## No way to cheat by what was drawn
