@@ -171,8 +171,9 @@ plt.show()
 # %% [markdown]
 # ## How to read this
 #
-# - A claim is worth something only if it holds against *both* baselines, over seeds. A few seeds give
-#   intervals of many points: what looks like a gain in one column is rarely more than its spread.
+# - A claim is worth something only if it holds against *both* baselines, over seeds. A few seeds
+#   give intervals of many points: what looks like a gain in one column is rarely more than its
+#   spread.
 # - The puzzle's own score (last columns of the first table) shows that the task was learned; what
 #   it is worth for emotions is a different question, and the answer above stands as it is.
 #
