@@ -31,6 +31,7 @@ _HOMES = {
     "grid": "hmtl.runs",
     "hmtl_learner": "hmtl.learner",
     "load_pack": "hmtl.datasets",
+    "open_pack": "hmtl.pack",
     "run_all": "hmtl.runs",
 }
 __all__ = sorted(_HOMES)

@@ -101,6 +101,7 @@ def _three_counts(text: str) -> tuple[int, ...]:
 
 
 def _run(args) -> int:
+    from hmtl.paths import show_progress
     from hmtl.runs import RunSpec, fit
 
     changes = {name: _value(value) for name, value in args.fields}
@@ -112,7 +113,9 @@ def _run(args) -> int:
         spec = RunSpec.preset(args.preset, args.data, **changes)
     except TypeError as error:
         raise ValueError(f"{error}; --set takes a field of RunSpec") from error
-    result = fit(spec, root=args.root, store=args.store, progress=True)
+    if lost := set(changes) & set(spec.unused()):
+        raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
+    result = fit(spec, root=args.root, store=args.store, progress=show_progress())
     print(result.path)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
@@ -206,9 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
     }  # fmt: skip
     try:
         return handlers[args.command](args)
-    except (ValueError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
         print(f"hmtl: {error or type(error).__name__}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("hmtl: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from hmtl.balance import Balance, geometric_mean, make_balance
 from hmtl.encoder import Encoder
-from hmtl.pretext import Pretext
+from hmtl.pretext import Pretext, make
 from hmtl.pretext.composite import check_shared
 from hmtl.tasks import Emotion
 
@@ -88,8 +88,10 @@ def as_map(features: Tensor) -> Tensor | None:
 class Hybrid(Callback):
     """Train pretext tasks beside the supervised task of the Learner this is added to.
 
-    `weight` multiplies the pretexts' losses: a number for all, or a dict by pretext name; by
-    default the authors' (1 for shared views, 0.3 for paired ones). `balance` says how the losses
+    `pretexts` are tasks or their short names (`hmtl.pretext.make`). They see pictures in [0, 1],
+    whether the DataLoaders normalise or not. `weight` multiplies their losses: a number for all, or
+    a dict by pretext name; by default each task's own (of tiles the authors': 1 for shared views,
+    0.3 for paired ones). `balance` says how the losses
     become one (`hmtl.balance`): a name or a `Balance`. Several pretexts on a shared view are asked
     of one picture, transformed by each in turn; on paired views each has its own. `scales` are the
     relative sizes of the transformed views in paired mode, numbers or (low, high) ranges drawn once
@@ -106,7 +108,7 @@ class Hybrid(Callback):
 
     def __init__(
         self,
-        pretexts: Iterable[Pretext],
+        pretexts: Pretext | str | Iterable[Pretext | str],
         views: str = "paired",
         *,
         weight: float | dict[str, float] | None = None,
@@ -116,7 +118,10 @@ class Hybrid(Callback):
         seed: int | None = None,
         balance: str | Balance = "sum",
     ):
-        self.pretexts = list(pretexts)
+        given_pretexts = [pretexts] if isinstance(pretexts, Pretext | str) else pretexts
+        self.pretexts = [make(p) if isinstance(p, str) else p for p in given_pretexts]
+        if not self.pretexts or not all(isinstance(p, Pretext) for p in self.pretexts):
+            raise ValueError(f"pretexts must be tasks or their names, at least one: {pretexts!r}")
         if views not in VIEWS:
             raise ValueError(f"unknown views {views!r}; one of {', '.join(VIEWS)}")
         if views == "shared":
@@ -137,6 +142,7 @@ class Hybrid(Callback):
         self.body, self.seed = body, seed
         self.heads: dict[str, nn.Module] = {}
         self._map: Tensor | None = None
+        self._normalize: tuple[Tensor, Tensor] | None = None
         self._balanced_count = 0
         self._head_state: dict = {}
         self._attached = self._running = False
@@ -158,6 +164,11 @@ class Hybrid(Callback):
             if not self._running:  # a fit that failed before its first epoch left us attached
                 self._detach()
             return
+        if sum(isinstance(cb, Hybrid) for cb in self.learn.cbs) > 1:
+            raise ValueError(
+                "this Learner has two Hybrid callbacks; give all pretexts to one, and call "
+                "learn.remove_cbs(Hybrid) before adding another"
+            )
         self._detach()
         for pretext in self.pretexts:
             pretext.attach(self.dls)
@@ -165,6 +176,7 @@ class Hybrid(Callback):
             self.seed = torch.initial_seed() % 2**63
         if self.generator is None:
             self.generator = self._generator(0)
+        self._normalize = self._find_normalize()
         self._hooks = self._watch_body()
         self._old_metrics = self.learn.metrics
         self.learn.metrics = L(self._old_metrics) + self._metrics()
@@ -180,6 +192,13 @@ class Hybrid(Callback):
             }
         self._attached, self._handed_over = True, False
         self._balanced_count = 0
+
+    def _find_normalize(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation by which the DataLoaders normalise, if they do."""
+        for step in self.dls.train.after_batch.fs:
+            if isinstance(step, Normalize):
+                return step.mean, step.std
+        return None
 
     def _watch_body(self) -> list:
         """Hooks that keep the representation and the feature map of every forward pass."""
@@ -282,9 +301,24 @@ class Hybrid(Callback):
             self._target = self._transform_shared()
 
     def _transform_shared(self) -> dict:
-        view, targets = self._chain(self._plain(self.x))
-        self.learn.xb = (view, *self.xb[1:])
+        view, targets = self._chain(self._picture())
+        self.learn.xb = (self._seen(view), *self.xb[1:])
         return targets
+
+    def _picture(self) -> Tensor:
+        """The batch's pictures in [0, 1], as pretexts see them, whatever the DataLoaders do."""
+        picture = self._plain(self.x)
+        if self._normalize is None:
+            return picture
+        mean, std = (t.as_subclass(Tensor).to(picture) for t in self._normalize)
+        return picture * std + mean
+
+    def _seen(self, view: Tensor) -> Tensor:
+        """A view in [0, 1] as the model sees it."""
+        if self._normalize is None:
+            return view
+        mean, std = (t.as_subclass(Tensor).to(view) for t in self._normalize)
+        return (view - mean) / std
 
     def _chain(self, picture: Tensor) -> tuple[Tensor, dict]:
         """One picture transformed by every pretext in turn, and their targets by name."""
@@ -302,26 +336,26 @@ class Hybrid(Callback):
             for pretext in self.pretexts:
                 self._ask(pretext, self._target[pretext.name])
             return
-        picture, main = self._plain(self.x), self._features
+        picture, main = self._picture(), self._features
         if self.training:
             for pretext in self.pretexts:
                 self._pass_views(pretext, picture, main)
         elif shared and any(self.heads.get(p.name) is not None for p in self.pretexts):
             view, targets = self._chain(picture)
-            self.model(view, *self.xb[1:])
+            self.model(self._seen(view), *self.xb[1:])
             for pretext in self.pretexts:
                 self._ask(pretext, targets[pretext.name])
         elif not shared:
             for pretext in self.pretexts:
                 if self.heads.get(pretext.name) is not None:
                     view, target = pretext.transform(picture, self._draw)
-                    self.model(view, *self.xb[1:])
+                    self.model(self._seen(view), *self.xb[1:])
                     self._ask(pretext, target, main)
 
     def _pass_views(self, pretext: Pretext, picture: Tensor, main: dict):
         view, target = pretext.transform(picture, self._draw)
         for scale in self.scales:
-            output = self.model(self._rescale(view, scale), *self.xb[1:])
+            output = self.model(self._seen(self._rescale(view, scale)), *self.xb[1:])
             self._ask(pretext, target, main)
             if self.label_views:
                 self._view_losses.append(self.learn.loss_func(output, *self.yb))
@@ -427,7 +461,9 @@ class Hybrid(Callback):
         output = self._plain(output)
         self._features = {"pooled": pool(output)}
         found = as_map(output)
-        found = as_map(self._map) if found is None and self._map is not None else found
+        if found is None:  # what entered the pooling, be that a part of the body or the body
+            before = self._map if self._map is not None else self._plain(inputs[0])
+            found = as_map(before) if before.shape[1:] != (3, *before.shape[2:]) else None
         if found is not None:
             self._features["map"] = found
         self._map = None
@@ -465,14 +501,18 @@ class Hybrid(Callback):
         Returns (views, target, prediction) of the pretext `name`, the first one by default.
         ValueError if it was not trained yet or has no head.
         """
-        pretext = next((p for p in self.pretexts if p.name == name), self.pretexts[0])
+        known = {p.name: p for p in self.pretexts}
+        if name is not None and name not in known:
+            raise ValueError(f"unknown pretext {name!r}; one of {', '.join(known)}")
+        pretext = self.pretexts[0] if name is None else known[name]
         if pretext.name not in self.heads:
-            raise ValueError(f"{name or pretext.name} has no trained head; call learn.fit first")
+            raise ValueError(f"{pretext.name} has no trained head; call learn.fit first")
         head, training = self.heads[pretext.name], self.model.training
+        self._normalize = self._find_normalize()
         view, target = pretext.transform(images.to(self.dls.device), Pretext.seeded(seed))
         hooks = self._watch_body()
         try:
-            self.model.eval()(view)
+            self.model.eval()(self._seen(view))
             return view, target, head.eval()(self._read(pretext, self._features))
         finally:
             self.model.train(training)

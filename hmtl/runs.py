@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from hmtl import __version__
 from hmtl.datasets import check_data, load_pack
-from hmtl.labels import EMOTIONS
+from hmtl.labels import EMOTIONS, PROPORTIONS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
 
@@ -78,18 +78,35 @@ class RunSpec:
     def __post_init__(self):
         for name in ("people", "pretexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.pretexts:  # nothing of a pretext may give a supervised run a second name
-            for name in ("views", "pretext_weight", "label_views", "multiscale", "balance"):
-                object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
-        if self.views == "shared":  # what only paired views have
-            for name in ("label_views", "multiscale"):
-                object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
-        if self.data != "faces":
-            for name in ("people", "proportions", "label_noise"):
-                object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
+        self._check_types()
+        self._check_choices()
+        for name in self.unused():
+            object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         if self.epochs < 1 or self.bs < 2:
             raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
-        self._check_choices()
+
+    def unused(self) -> list[str]:
+        """Fields without a meaning here, which are set back to their defaults.
+
+        Nothing of a pretext may give a supervised run a second name, nothing of rendered faces a
+        run on other data.
+        """
+        names = []
+        if not self.pretexts:
+            names += ["views", "pretext_weight", "label_views", "multiscale", "balance"]
+        if self.views == "shared":  # what only paired views have
+            names += ["label_views", "multiscale"]
+        if self.data != "faces":
+            names += ["people", "proportions", "label_noise"]
+        return names
+
+    def _check_types(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.type in (int, float) and (
+                isinstance(value, bool) or not isinstance(value, (int, entry.type))
+            ):
+                raise ValueError(f"{entry.name} must be a number, got {value!r}")
 
     def _check_choices(self) -> None:
         from hmtl.augment import LEVELS
@@ -100,7 +117,7 @@ class RunSpec:
 
         for name, valid in (
             ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING), ("views", VIEWS),
-            ("balance", BALANCES),
+            ("balance", BALANCES), ("proportions", PROPORTIONS),
         ):  # fmt: skip
             if getattr(self, name) not in valid:
                 raise ValueError(

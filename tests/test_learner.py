@@ -196,6 +196,8 @@ def test_a_trained_pretext_can_be_asked_and_leaves_no_trace(dls, quiet):
     images = torch.rand(5, 3, 32, 32)
     with pytest.raises(ValueError, match=r"learn\.fit"):
         learn.hybrid.ask(images)
+    with pytest.raises(ValueError, match="puzzling_2x2"):
+        learn.hybrid.ask(images, "nope")
     with quiet(learn):
         learn.fit(1)
     training = learn.model.training
@@ -442,6 +444,60 @@ def test_second_view_is_another_augmentation_and_leaves_the_first_alone(toy_pack
 
 
 # -- wrong use ---
+
+
+def test_pretexts_see_pictures_whether_the_dataloaders_normalise_or_not(toy_pack, quiet):
+    """The same tasks, the same views, and a model that sees what it is used to."""
+    seen = {}
+    for normalised in (False, True):
+        dls = face_dataloaders(toy_pack, bs=16, augment="none", seed=0, device="cpu")
+        stats = ([0.4, 0.5, 0.6], [0.2, 0.3, 0.25])
+        if normalised:
+            dls.add_tfms([Normalize.from_stats(*stats, cuda=False)], "after_batch")
+        pictures, inputs = [], []
+
+        class Watched(Puzzling):
+            def transform(self, images, generator, kept=pictures):
+                kept.append(images.clone())
+                return super().transform(images, generator)
+
+        learn = learner(dls, Hybrid([Watched(2)], "paired", seed=0))
+        learn.model.register_forward_pre_hook(
+            lambda module, x, kept=inputs: kept.append(x[0].as_subclass(torch.Tensor).clone())
+        )
+        with quiet(learn):
+            learn.fit(1)
+        seen[normalised] = pictures[0], inputs[:2]
+    plain, normal = seen[False], seen[True]
+    torch.testing.assert_close(plain[0], normal[0], atol=1e-5, rtol=0)
+    assert plain[0].min() >= 0
+    assert plain[0].max() <= 1
+    mean, std = (torch.tensor(s).view(1, 3, 1, 1) for s in stats)
+    for before, after in zip(plain[1], normal[1], strict=True):  # the picture, then its puzzle
+        torch.testing.assert_close((before - mean) / std, after, atol=1e-5, rtol=0)
+
+
+def test_a_plain_timm_learner_gives_its_map(dls, quiet):
+    learn = learner(dls, model=timm.create_model("test_resnet", num_classes=8))
+    learn.add_cb(Hybrid("inpainting_grid", seed=0))
+    with quiet(learn):
+        learn.fit(1)
+    assert learn.hybrid.heads
+
+
+def test_two_hybrids_on_one_learner_are_refused(dls, quiet):
+    learn = learner(dls, Hybrid([Puzzling(2)]))
+    learn.add_cb(Hybrid([Puzzling(3)]))
+    with quiet(learn), pytest.raises(ValueError, match="remove_cbs"):
+        learn.fit(1)
+
+
+def test_tasks_may_be_named(dls):
+    assert Hybrid("puzzling_3x3").pretexts[0].n == 3
+    assert Hybrid(Puzzling(2)).pretexts[0].n == 2
+    for nothing in ([], [3]):
+        with pytest.raises(ValueError, match="at least one"):
+            Hybrid(nothing)
 
 
 def test_wrong_use_says_what_to_do(dls, quiet):

@@ -114,6 +114,25 @@ def test_run_command_prints_scores_and_refuses_unknown_fields(tmp_path, capsys):
     assert "three counts" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["label_noise", "0.3"], "label_noise has no meaning"),  # of the mini set
+        (["balance", "geometric"], "balance has no meaning"),  # without a pretext
+        (["balance", "geometrik"], "gradnorm"),
+        (["proportions", "foo"], "affectnet"),
+        (["epochs", "two"], "epochs must be a number"),
+        (["init", "imagenet"], "tf_efficientnet_lite0"),
+    ],
+)
+def test_what_a_run_cannot_have_is_said_in_one_line(changes, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main(["run", "--store", str(tmp_path), "--set", *changes]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
 def test_a_second_call_keeps_the_first_one_in_the_report(three_notebooks, tmp_path):
     for number in ("00", "20"):
         run_study("smoke", outputs=tmp_path / "out", only=[number])
