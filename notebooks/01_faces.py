@@ -150,8 +150,8 @@ here.save_figure(figure, "emotions")
 plt.show()
 
 # %% [markdown]
-# The faint third on the left is hard for people too. That is meant: a set on which everything is
-# read cannot show a method's gain.
+# The faint third on the left is hard to read. That is meant: a set on which everything is read
+# cannot show a method's gain.
 #
 # ## Valence and arousal
 #
@@ -343,8 +343,8 @@ here.save_figure(figure, "hardest")
 plt.show()
 
 # %% [markdown]
-# Most are turned away, hidden or dark: errors that a person would make too. Where you read a face
-# at once, the network has something to learn.
+# Some are turned away, hidden or dark. Where you read a face at once, the network has something to
+# learn.
 #
 # ## Options that are off here
 #
@@ -399,7 +399,8 @@ pd.read_csv(reference_dir() / "faces-speed.csv")
 #
 # - The splits share no person, the emotions are balanced, and neither parameters nor pictures
 #   betray the emotion outside the face.
-# - Accuracy rises with intensity and falls with yaw, far from both chance and saturation.
+# - The accuracy of the networks that learned rises with intensity and falls with yaw, far from both
+#   chance and saturation.
 #
 # **Where we depart from the paper:** everything here; the paper uses AffectNet. The real-face arm
 # of this study is FER+, read from your own copy.

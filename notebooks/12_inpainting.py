@@ -37,8 +37,8 @@ versions(here)
 # %% [markdown]
 # ## What is hidden
 #
-# Three kinds of masks, each over about the same share of the area: one block and several, as in
-# context encoders, or cells of a grid, as masked autoencoders have them.
+# Three kinds of masks, about 40 % of the area: one block and several, as in context encoders, or
+# cells of a grid, as masked autoencoders have them.
 
 # %%
 import matplotlib.pyplot as plt
@@ -68,9 +68,9 @@ for mask in MASKS:
 # ## The loss
 #
 # A light decoder turns the encoder's feature map into a picture $\hat x$. With $m$ the mask, 1
-# where the picture $x$ is hidden, the loss is the mean absolute error there:
+# where the picture $x$ is hidden, the loss is the mean absolute error there, over three channels:
 #
-# $$L = \frac{\sum m\,|\hat x - x|}{\sum m}$$
+# $$L = \frac{\sum m\,|\hat x - x|}{3 \sum m}$$
 
 # %%
 task = Inpainting("grid")
@@ -82,8 +82,8 @@ score = task.score(guess, (images, masks))
 print(f"guessing the mean colour costs {by_hand:.3f} and scores {score:.2f}")
 
 # %% [markdown]
-# The score is the share of the hidden pixels' variation that is rebuilt: 0 for the mean colour, 1
-# for the picture itself.
+# The score is the share of the hidden pixels' variation that is rebuilt: 1 for the picture itself,
+# 0 for its mean colour and anything worse.
 #
 # ## What the network rebuilds while it learns
 #
@@ -160,7 +160,7 @@ assert distances["brighter"] < distances["blurred"] / 3, "light should matter le
 assert not any(p.requires_grad for p in frozen._encoder.parameters())
 
 # %% [markdown]
-# A change of light is nearly free, a lost edge is not: that is what the paper hopes to teach.
+# A change of light is nearly free, a lost edge is not: features ask for what makes a face.
 # `Inpainting("grid", features=FrozenFeatures(...))` adds this loss; the frozen network may be
 # ImageNet's or a finished run of your own. Its weights get no gradient and enter no checkpoint.
 #

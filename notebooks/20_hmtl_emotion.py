@@ -174,7 +174,10 @@ plt.show()
 # - A claim is worth something only if it holds against *both* baselines, over seeds. A few seeds
 #   give intervals of many points: what looks like a gain in one column is rarely more than its
 #   spread.
-# - The puzzle's own score (last columns of the first table) shows that the task was learned; what
+# - Shared views leave the emotions near chance: their head is trained on puzzles, tested on faces.
+# - C4 asks whether the gain grows as labels get few. Compare the two fractions of one data set
+#   above, and their intervals.
+# - The puzzle's own score (`puzzling_2x2_score`, first table) shows that the task was learned; what
 #   it is worth for emotions is a different question, and the answer above stands as it is.
 #
 # **Where we depart from the paper:** data, network, 48 pixels, minutes of training, one puzzle

@@ -77,9 +77,21 @@ here.save(tables["c2-contrasts-control"], "c2-contrasts-control")
 
 # %% [markdown]
 # The first contrast table is the comparison the paper makes, the second the one that says whether
-# the *task* did it. Read both before believing either. The last columns of the first table are the
-# share of tiles placed rightly on unseen people, where a guess gets 0.25.
+# the *task* did it. Read both before believing either. `puzzling_2x2_score` is the share of tiles
+# placed rightly on unseen people, where a guess gets 0.25.
 #
+# ## Other tasks and controls
+#
+# With the fewest labels, beside the same second view; what each is stands in
+# [`11_puzzling`](11_puzzling.ipynb), with the 3 × 3 puzzle and what it costs the emotion.
+
+# %%
+here.save(tables["tasks"], "tasks")
+
+# %%
+here.save(tables["tasks-contrasts"], "tasks-contrasts")
+
+# %% [markdown]
 # ## In one figure
 #
 # Every run a dot; bars are means. The dotted line is chance, where the test
@@ -100,7 +112,8 @@ for name, group in c2.groupby("data", sort=False):
 # %% [markdown]
 # ## Claims not tested yet
 #
-# In-painting (C3), pre-training (C5), head pose (C6) and gender (C7) have no notebook so far. C8,
+# In-painting with a perceptual loss (C3) is explained in [`12_inpainting`](12_inpainting.ipynb) and
+# not measured yet; pre-training (C5), head pose (C6) and gender (C7) have no notebook so far. C8,
 # the same network at inference, is checked to the bit in [`00_start_here`](00_start_here.ipynb).
 
 # %%
