@@ -552,7 +552,7 @@ def hmtl_learner(
     dls,
     arch: str = "tiny",
     task: Emotion | None = None,
-    pretexts: Iterable[Pretext] = (),
+    pretexts: Pretext | str | Sequence[Pretext | str] = (),
     *,
     views: str = "paired",
     weights: str | Path = "scratch",
@@ -574,7 +574,6 @@ def hmtl_learner(
     task = task or Emotion()
     done = any(isinstance(step, Normalize) for step in dls.train.after_batch.fs)
     model = build_model(arch, dls.c, task, weights, normalize=not done)
-    pretexts = list(pretexts)
     hybrid = []
     if pretexts:
         hybrid = [
