@@ -32,9 +32,9 @@ from hmtl.render import (
     CHUNK,
     RENDERER_VERSION,
     check_device,
-    cores,
     head_arrays,
     render_chunks,
+    worker_count,
 )
 
 DATA = ("mini", "faces", "ferplus")
@@ -122,8 +122,8 @@ def _render_into(
 ) -> None:
     parts = growing.missing()
     left = sum(stop - start for start, stop in parts)
-    if processes is None:  # a worker costs about as long to start as this many faces take
-        processes = min(cores(), max(1, left * face_set.size**2 // (512 * 48 * 48)))
+    if processes is None:
+        processes = worker_count(left, face_set.size)
     drawn: deque = deque()  # the labels of what is being rendered
 
     def tables() -> Iterator[pd.DataFrame]:

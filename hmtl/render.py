@@ -209,6 +209,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def worker_count(faces: int, size: int) -> int:
+    """Processes worth starting for so many faces: at most one a core, fewer for little work."""
+    # a worker costs about as long to start as 512 faces of 48 pixels take
+    return min(cores(), max(1, faces * size * size // (512 * 48 * 48)))
+
+
 def render_chunks(
     chunks: Iterable[pd.DataFrame], size: int, *, processes: int = 1, device: str = "cpu"
 ) -> Iterator[Rendered]:
@@ -267,8 +273,8 @@ def render_faces(
         raise ValueError(f"size must be at least 8 pixels, got {size!r}")
     if processes is not None and processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes!r}")
-    if processes is None:  # a worker costs about as long to start as this many faces take
-        processes = min(cores(), max(1, len(params) * size * size // (512 * 48 * 48)))
+    if processes is None:
+        processes = worker_count(len(params), size)
     pictures = np.empty((len(params), size, size, 3), np.uint8)
     check_device(device)
     step = CHUNK[device.split(":")[0]]

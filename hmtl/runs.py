@@ -45,6 +45,7 @@ from hmtl.datasets import check_data, load_pack
 from hmtl.labels import EMOTIONS, PROPORTIONS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
+from hmtl.render import cores
 
 
 @dataclass(frozen=True)
@@ -516,13 +517,6 @@ def here_and_now() -> dict:
     }
 
 
-def usable_cores() -> int:
-    """Cores this process may use: a container or a scheduler can make them fewer."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run_all(
     specs: Iterable[RunSpec],
     *,
@@ -550,7 +544,7 @@ def run_all(
         else:
             todo.append(spec)
     if jobs is None:
-        jobs = 1 if torch.cuda.is_available() else usable_cores()
+        jobs = 1 if torch.cuda.is_available() else cores()
     failed: dict[RunSpec, Exception] = {}
     options = {"root": root, "store": store}
     bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)
