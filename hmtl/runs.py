@@ -67,6 +67,9 @@ class RunSpec:
     pretexts: tuple[str, ...] = ()  # hmtl.pretext.make
     views: str = "paired"  # or "shared"
     pretext_weight: float | None = None  # None: the authors'
+    features: str = (
+        ""  # of perceptual losses: a timm network, a finished run's folder; "": ImageNet
+    )
     label_views: bool = True  # supervised loss on the transformed views too
     multiscale: bool = False  # the authors' three sizes of paired views
     balance: str = "sum"  # of the losses: hmtl.balance.BALANCES
@@ -95,6 +98,8 @@ class RunSpec:
         names = []
         if not self.pretexts:
             names += ["views", "pretext_weight", "label_views", "multiscale", "balance"]
+        if not any(name.endswith("_pl") for name in self.pretexts):
+            names += ["features"]
         if self.views == "shared":  # what only paired views have
             names += ["label_views", "multiscale"]
         if self.data != "faces":
@@ -164,6 +169,9 @@ class RunSpec:
             options.append("three sizes")
         if self.pretext_weight is not None:
             options.append(f"weight {self.pretext_weight:g}")
+        if self.features:
+            a_run = Path(self.features).name != self.features
+            options.append(f"features of {'a run' if a_run else self.features}")
         if self.balance != "sum":
             options.append(self.balance)
         return f"{'+'.join(self.pretexts)} ({', '.join(options)})"
@@ -195,6 +203,8 @@ class Preset:
     share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
     epochs: dict = field(default_factory=dict)  # by (data set, fraction of the labels)
     tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
+    inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
+    balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum
     jobs: int | None = None  # runs at once; None: one a core
 
     def spec(self, data: str | None = None, **changes) -> RunSpec:
@@ -223,6 +233,8 @@ PRESETS = {
             imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
             share={"ferplus": 0.02},
             tasks=("tile_rotation_2x2",),
+            inpaintings=("inpainting_grid_pl",),
+            balances=("uncertainty",),
             jobs=1,
         ),
         Preset(
@@ -234,6 +246,8 @@ PRESETS = {
             imagenet={"arch": _LITE0, "epochs": 3, "lr": 2e-3},
             share={"ferplus": 0.1},
             tasks=("tile_rotation_2x2",),
+            inpaintings=("inpainting_grid_pl",),
+            balances=("uncertainty",),
         ),
         Preset(
             "study",
@@ -242,7 +256,16 @@ PRESETS = {
             seeds=3,
             fractions=(0.2, 1.0),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3},
-            tasks=("tile_rotation_2x2", "inpainting_grid", "random_target", "only_puzzling_2x2"),
+            tasks=(
+                "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation",
+                "puzzling_3x3", "puzzling_2x2_map", "barlow_twins", "inpainting_grid",
+                "random_target", "only_puzzling_2x2", "probe_puzzling_2x2",
+            ),
+            inpaintings=(
+                "inpainting_grid_20percent", "inpainting_grid_60percent", "inpainting_grid_cell16",
+                "inpainting_block", "inpainting_blocks", "inpainting_grid_pl",
+            ),
+            balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
             epochs={
                 ("faces", 0.2): 40,
                 ("faces", 1.0): 12,
@@ -251,7 +274,7 @@ PRESETS = {
             },
         ),
     )
-}
+}  # fmt: skip
 
 
 def get_preset(name: str) -> Preset:
@@ -336,23 +359,37 @@ def score_predictions(predictions: pd.DataFrame) -> dict:
 def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
-    Hashed too, where there is one: the checkpoint's bytes, and that it runs on a GPU, whose mixed
-    precision gives other numbers.
+    Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
+    of a pretext, and that it runs on a GPU, whose mixed precision gives other numbers.
     """
     import torch
 
-    text = f"{spec.to_json()}\n{data_fingerprint}\n{__version__}"
+    from hmtl.pretext import make
+
+    files = {}
+    if spec.init not in ("scratch", "imagenet"):
+        files["init"] = spec.init
+    if spec.features and Path(spec.features).is_dir():
+        files["features"] = spec.features
+    digests = {name: _digest(name, place) for name, place in files.items()}
+    text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if torch.cuda.is_available():
         text += "\ncuda"
-    if spec.init not in ("scratch", "imagenet"):
-        start = Path(spec.init)
-        file = start / "model.safetensors" if start.is_dir() else start
-        if not file.is_file():
-            raise FileNotFoundError(f"init={spec.init!r}: no checkpoint there")
-        text += "\n" + hashlib.sha256(file.read_bytes()).hexdigest()
+    for name in spec.pretexts:
+        if (revision := make(name).revision) > 1:
+            text += f"\n{name} {revision}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
     return f"{spec.data}-{spec.arch}-{method}-s{spec.seed}-{digest}"
+
+
+def _digest(field: str, place: str) -> str:
+    """Hash of the weights at `place`, a run's folder or a file."""
+    start = Path(place)
+    file = start / "model.safetensors" if start.is_dir() else start
+    if not file.is_file():
+        raise FileNotFoundError(f"{field}={place!r}: no checkpoint there")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def load_run(path: str | Path) -> Run:
@@ -433,7 +470,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         dls,
         spec.arch,
         Emotion(weighted=spec.weighted),
-        [make(name) for name in spec.pretexts],
+        [make(name, spec.features) for name in spec.pretexts],
         views=spec.views,
         weights=spec.init,
         pretext_weight=spec.pretext_weight,
@@ -589,6 +626,8 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         spec = dataclasses.asdict(run.spec)
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
+        for name in ("init", "features"):  # which run, not where it lies on this machine
+            spec[name] = Path(spec[name]).name
         kept = ("train_faces", "seconds", "cpu_seconds", "cores", "gpu", "commit")
         cost = {k: run.machine[k] for k in kept}
         rows.append(

@@ -211,6 +211,62 @@ def test_the_frozen_network_sees_what_imagenet_networks_see(faces):
     torch.testing.assert_close(ours, seen[0])
 
 
+def test_the_frozen_network_stops_after_its_last_layer(faces):
+    frozen = FrozenFeatures("tiny_not_loaded")
+    frozen._encoder, frozen.layers = Encoder("tiny").eval(), ("layer2", "layer1")
+    body, seen = frozen._encoder.body, []
+    for name in frozen.layers:
+        getattr(body, name).register_forward_hook(frozen._keeper(name))
+    body.layer2.register_forward_hook(lambda *_: seen.append("layer2"), prepend=True)
+    body.layer3.register_forward_hook(lambda *_: seen.append("layer3"))
+    second, first = frozen(faces)
+    assert seen == ["layer2"]
+    assert second.shape[-1] * 2 == first.shape[-1]  # in the order asked for
+    assert not frozen._seen
+
+
+def test_the_perceptual_loss_looks_at_its_share_of_the_batch(faces):
+    class Sizes:
+        def __init__(self):
+            self.seen = []
+
+        def distance(self, filled, images):
+            self.seen.append((tuple(filled.shape), tuple(images.shape)))
+            return (filled - images).abs().mean()
+
+    sizes = Sizes()
+    task = Inpainting(features=sizes, share=0.25, perceptual=1.0)
+    target = task.transform(faces, generator())[1]
+    small = torch.nn.functional.avg_pool2d(faces, 2)
+    task.loss(small, target)  # the decoder's own size, smaller than the pictures'
+    assert sizes.seen == [((3, 3, 24, 24), (3, 3, 24, 24))]
+    # only hidden pixels of that share count: a fault elsewhere costs nothing
+    fault = faces.clone()
+    fault[3:] = 0
+    plain = Inpainting().loss(fault, target)
+    assert float(task.loss(fault, target)) == pytest.approx(float(plain))
+    with pytest.raises(ValueError, match="share"):
+        Inpainting(share=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "fraction", "cell"),
+    [
+        ("inpainting_grid", 0.4, 8),
+        ("inpainting_grid_60percent", 0.6, 8),
+        ("inpainting_grid_cell4", 0.4, 4),
+        ("inpainting_blocks_12.5percent_pl", 0.125, 8),
+        ("inpainting_grid_60percent_cell16_pl", 0.6, 16),
+    ],
+)
+def test_a_name_says_what_is_hidden(name, fraction, cell):
+    task = make(name)
+    assert (task.name, task.fraction, task.cell) == (name, fraction, cell)
+    assert (task.features is not None) == name.endswith("_pl")
+    with pytest.raises(ValueError, match="fraction"):
+        make("inpainting_grid_100percent")
+
+
 def test_gradients_reach_the_picture_and_never_the_frozen_network(faces):
     frozen = FrozenFeatures("tf_efficientnet_lite0")
     picture = (faces * 0.9).requires_grad_()

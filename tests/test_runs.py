@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hmtl import Puzzling
 from hmtl import runs as R
 from hmtl.runs import PRESETS, RunSpec, fit, get_preset, grid, load_run, run_all, runs_table
 
@@ -109,6 +111,25 @@ def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):
     assert R.run_id(spec, "abc") == first
     with pytest.raises(FileNotFoundError, match="nowhere"):
         R.run_id(dataclasses.replace(SPEC, init="nowhere"), "abc")
+
+
+def test_features_of_a_run_count_by_its_weights_and_only_where_they_are_used(run, tmp_path):
+    perceptual = dataclasses.replace(SPEC, pretexts=("inpainting_grid_pl",))
+    own = dataclasses.replace(perceptual, features=str(run.path))
+    moved = shutil.copytree(run.path, tmp_path / "moved")
+    assert R.run_id(own, "abc") == R.run_id(dataclasses.replace(own, features=str(moved)), "abc")
+    assert R.run_id(own, "abc") != R.run_id(perceptual, "abc")
+    assert own.method.endswith("features of a run)")
+    assert dataclasses.replace(SPEC, features=str(run.path)) == SPEC  # a puzzle has none
+    trained = fit(dataclasses.replace(own, epochs=1), store=tmp_path)
+    assert runs_table([trained])["features"].tolist() == [run.id]  # no place on this machine
+
+
+def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monkeypatch):
+    before, other = R.run_id(SPEC, "abc"), R.run_id(RunSpec(), "abc")
+    monkeypatch.setattr(Puzzling, "revision", 2)
+    assert R.run_id(SPEC, "abc") != before
+    assert R.run_id(RunSpec(), "abc") == other
 
 
 @pytest.mark.parametrize(

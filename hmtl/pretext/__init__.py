@@ -27,7 +27,7 @@ from hmtl.pretext.composite import OneView, PuzzlingRotation
 from hmtl.pretext.controls import NoLoss, RandomTarget, SecondView, TransformOnly
 from hmtl.pretext.inpainting import MASKS, Inpainting
 from hmtl.pretext.jigsaw import Jigsaw
-from hmtl.pretext.perceptual import FrozenFeatures
+from hmtl.pretext.perceptual import PERCEPTUAL, FrozenFeatures
 from hmtl.pretext.puzzling import Puzzling
 from hmtl.pretext.rotation import ImageRotation, TileRotation
 
@@ -40,38 +40,51 @@ def _tiles(kind: type, match: re.Match) -> Pretext:
     return kind(int(match["n"]), **options)
 
 
+_BOTH = PuzzlingRotation
 _GRID = r"_(?P<n>\d+)x(?P=n)(?P<turned>)(?P<map>_map)?"
 _TURNED = r"_(?P<n>\d+)x(?P=n)(?P<map>_map)?(?:_(?P<turned>\d+)turned)?"
 
-PRETEXTS: dict[str, tuple[str, Callable[[re.Match], Pretext]]] = {
-    "puzzling_NxN": ("puzzling" + _GRID, lambda m: _tiles(Puzzling, m)),
-    "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m: _tiles(TileRotation, m)),
-    "puzzling_rotation_NxN": ("puzzling_rotation" + _GRID, lambda m: _tiles(PuzzlingRotation, m)),
-    "jigsaw_NxN": (r"jigsaw_(\d+)x\1", lambda m: Jigsaw(int(m[1]))),
-    "image_rotation": ("image_rotation", lambda m: ImageRotation()),
-    "inpainting_block, _blocks, _grid": (
-        rf"inpainting_({'|'.join(MASKS)})", lambda m: Inpainting(m[1])
-    ),
-    "inpainting_..._pl": (
-        rf"inpainting_({'|'.join(MASKS)})_pl",
-        lambda m: Inpainting(m[1], features=FrozenFeatures()),
-    ),
-    "barlow_twins": ("barlow_twins", lambda m: BarlowTwins()),
-    "second_view": ("second_view", lambda m: SecondView()),
-    "random_target": ("random_target", lambda m: RandomTarget()),
-    "only_<pretext>": ("only_(.+)", lambda m: TransformOnly(make(m[1]))),
-    "probe_<pretext>": ("probe_(.+)", lambda m: NoLoss(make(m[1]))),
+_HIDDEN = rf"inpainting_({'|'.join(MASKS)})(?:_(\d+(?:\.\d+)?)percent)?(?:_cell(\d+))?(_pl)?"
+
+
+def _inpainting(match: re.Match, features: str) -> Pretext:
+    """The mask, perhaps the hidden share, the grid's cell, and a perceptual loss."""
+    mask, percent, cell, perceptual = match.groups()
+    options = {}
+    if percent:
+        options["fraction"] = float(percent) / 100
+    if cell:
+        options["cell"] = int(cell)
+    if perceptual:
+        options["features"] = FrozenFeatures(features or PERCEPTUAL)
+    return Inpainting(mask, **options)
+
+
+PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
+    "puzzling_NxN": ("puzzling" + _GRID, lambda m, _: _tiles(Puzzling, m)),
+    "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m, _: _tiles(TileRotation, m)),
+    "puzzling_rotation_NxN": ("puzzling_rotation" + _GRID, lambda m, _: _tiles(_BOTH, m)),
+    "jigsaw_NxN": (r"jigsaw_(\d+)x\1", lambda m, _: Jigsaw(int(m[1]))),
+    "image_rotation": ("image_rotation", lambda m, _: ImageRotation()),
+    "inpainting_block, _blocks, _grid, each [_60percent][_cell4][_pl]": (_HIDDEN, _inpainting),
+    "barlow_twins": ("barlow_twins", lambda m, _: BarlowTwins()),
+    "second_view": ("second_view", lambda m, _: SecondView()),
+    "random_target": ("random_target", lambda m, _: RandomTarget()),
+    "only_<pretext>": ("only_(.+)", lambda m, f: TransformOnly(make(m[1], f))),
+    "probe_<pretext>": ("probe_(.+)", lambda m, f: NoLoss(make(m[1], f))),
 }  # fmt: skip
-"""Short name as people read it -> (pattern, what to build)."""
+"""Short name as people read it -> (pattern, what to build of a match and `features`)."""
 
 
-def make(name: str) -> Pretext:
+def make(name: str, features: str = "") -> Pretext:
     """Build a pretext from its short name: "puzzling_2x2", "inpainting_grid", "second_view".
 
     Suffixes of the tile tasks: "_map" for a head on the feature map, "_2turned" for the number of
-    turned tiles. Raises ValueError listing the known names.
+    turned tiles; of in-painting, in this order: "_60percent" for the hidden share, "_cell4" for the
+    grid's cell, "_pl" for a perceptual loss, in the features of the network `features`
+    (`FrozenFeatures`; empty: its own choice). Raises ValueError listing the known names.
     """
     for pattern, build in PRETEXTS.values():
         if match := re.fullmatch(pattern, name):
-            return build(match)
+            return build(match, features)
     raise ValueError(f"unknown pretext {name!r}; one of {'; '.join(PRETEXTS)}")

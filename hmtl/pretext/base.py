@@ -23,6 +23,9 @@ class Pretext:
     # with the untouched picture: its target is then the head's answer to that.
     cut_off = False
     siamese = False
+    # Raised when the same name begins to give other numbers: runs of earlier ones are then no
+    # longer taken for its own.
+    revision = 1
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
         """Return what the network sees and what it must say of it."""

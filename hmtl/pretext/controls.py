@@ -121,7 +121,7 @@ class _Wrapped(Pretext):
     def __init__(self, pretext: Pretext):
         self.pretext = pretext
         self.name = f"{self.prefix}_{pretext.name}"
-        self.reads = pretext.reads
+        self.reads, self.revision = pretext.reads, pretext.revision
         self.weight = dict.fromkeys(pretext.weight, 0.0)
 
     def transform(self, images: Tensor, generator: torch.Generator):

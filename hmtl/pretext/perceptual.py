@@ -6,21 +6,27 @@ us, so both are parameters. The frozen network normalises its own input, receive
 is no part of any head, so it never enters a checkpoint.
 """
 
-__all__ = ["FrozenFeatures"]
+__all__ = ["PERCEPTUAL", "FrozenFeatures"]
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+PERCEPTUAL = "tf_efficientnet_lite0"  # the network where nothing is said: its weights are at hand
 # Layers by their timm names where nothing is said: shallow and middle, where texture and parts are.
 _LAYERS = {
-    "tf_efficientnet_lite0": ("blocks.0", "blocks.1", "blocks.2"),
+    PERCEPTUAL: ("blocks.0", "blocks.1", "blocks.2"),
     "tiny": ("layer1", "layer2", "layer3"),
     "vgg16": ("features.8", "features.15"),
 }
+
+
+class _Enough(Exception):
+    """Every wanted layer was seen: the rest of the network is not worth its time."""
 
 
 class FrozenFeatures:
@@ -31,9 +37,7 @@ class FrozenFeatures:
     distances count equally. Raises ValueError naming the layers there are if one is unknown.
     """
 
-    def __init__(
-        self, network: str | Path = "tf_efficientnet_lite0", layers: Sequence[str] | None = None
-    ):
+    def __init__(self, network: str | Path = PERCEPTUAL, layers: Sequence[str] | None = None):
         self.network = str(network)
         self.layers = tuple(layers or ())
         self._encoder: nn.Module | None = None
@@ -69,6 +73,8 @@ class FrozenFeatures:
     def _keeper(self, name: str):
         def keep(module, inputs, output):
             self._seen[name] = output
+            if len(self._seen) == len(self.layers):
+                raise _Enough
 
         return keep
 
@@ -81,7 +87,7 @@ class FrozenFeatures:
         if self._encoder is None:
             self._encoder = self._load(images.device)
         self._encoder.to(images.device)
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False), suppress(_Enough):
             self._encoder.forward_map(images.float())
         seen = [self._seen[name] for name in self.layers]
         self._seen.clear()
