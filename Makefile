@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lab notebooks reference check-faces bench-faces bench-tasks lock lint clean
+.PHONY: study test lab notebooks reference check-faces bench bench-faces lock lint clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -37,8 +37,8 @@ notebooks: $(READY)  ## carry the .py twins over and execute all notebooks at th
 
 # HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
 # finished runs are read, not repeated.
-reference: $(READY)  ## outputs/reference: the study preset, two or three hours on two cores
-	$(BIN)/python -m hmtl study --preset study --only 10 11 20
+reference: $(READY)  ## outputs/reference: the study preset, some four hours on two cores
+	$(BIN)/python -m hmtl study --preset study --only 10 11 12 13 20
 ifdef HMTL_FERPLUS
 	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 20
 endif
@@ -50,8 +50,8 @@ check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; in
 bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory; into the record
 	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_faces.py
 
-bench-tasks: $(READY)  ## what each pretext task costs beside supervised training; into the record
-	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_tasks.py --out outputs/reference/task-costs.csv
+bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into the record
+	$(BIN)/python benchmarks/bench.py
 
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from hmtl.balance import Balance, geometric_mean, make_balance
 from hmtl.encoder import Encoder
+from hmtl.optim import fused_adam
 from hmtl.pretext import Pretext, make
 from hmtl.pretext.composite import check_shared
 from hmtl.tasks import Emotion
@@ -594,6 +595,7 @@ def hmtl_learner(
         **{
             "loss_func": task.loss(dls),
             "metrics": task.metrics(dls),
+            "opt_func": fused_adam,
             "splitter": split_model,
             "cbs": [*hybrid, *cbs],
             **learner_options,

@@ -1,8 +1,8 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "method_label", "plot_confusion", "plot_curves", "plot_scores", "plot_slices",
-    "set_style", "show_as_jpeg", "show_faces",
+    "METHOD_COLORS", "method_label", "plot_confusion", "plot_curves", "plot_losses", "plot_ranking",
+    "plot_scores", "plot_slices", "set_style", "show_as_jpeg", "show_faces",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -109,6 +109,41 @@ def plot_scores(
     axis.set_xlabel(x if x != "method" else "")
     if hue:
         _legend_outside(axis, hue)
+    return figure
+
+
+def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = ()) -> Figure:
+    """Test accuracy in %, a row a method from best to worst: a dot a run, a stroke their mean.
+
+    The means of the methods `bases` are drawn through all rows.
+    """
+    order = runs.groupby("method")["accuracy"].mean().sort_values(ascending=False)
+    figure, axis = plt.subplots(figsize=(8, 0.6 + 0.27 * len(order)), layout="constrained")
+    table = runs.assign(accuracy=100 * runs["accuracy"])
+    options = {"data": table, "x": "accuracy", "y": "method", "order": order.index, "ax": axis}
+    sns.stripplot(**options, jitter=False, size=4.5, color=_COLORS[0], alpha=0.7)
+    sns.pointplot(
+        **options, errorbar=None, color=_COLORS[3], linestyle="none", marker="|", markersize=13
+    )
+    for base, style in zip(bases, ("-", "--", ":"), strict=False):
+        axis.axvline(100 * order[base], color="0.3", lw=1, ls=style, label=base)
+    axis.set(xlabel="test accuracy (%)", ylabel="")
+    if bases:
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="mean of")
+    return figure
+
+
+def plot_losses(history: pd.DataFrame) -> Figure:
+    """Every loss and score of `hmtl.study.history` by epoch, by its own name, a panel each."""
+    names = list(history)
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(2.3 * len(names), 2.1), layout="constrained", squeeze=False
+    )
+    for axis, name in zip(axes.flat, names, strict=True):
+        axis.plot(history.index, history[name])
+        axis.set_title(name.replace("_", " "), fontsize=8)
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

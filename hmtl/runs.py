@@ -262,10 +262,10 @@ PRESETS = {
                 "random_target", "only_puzzling_2x2", "probe_puzzling_2x2",
             ),
             inpaintings=(
-                "inpainting_grid_20percent", "inpainting_grid_60percent", "inpainting_grid_cell16",
-                "inpainting_block", "inpainting_blocks", "inpainting_grid_pl",
+                "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block",
+                "inpainting_blocks", "inpainting_grid_pl",
             ),
-            balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
+            balances=("geometric", "focused", "uncertainty", "gradnorm"),
             epochs={
                 ("faces", 0.2): 40,
                 ("faces", 1.0): 12,

@@ -6,8 +6,8 @@ table and figure they made. Ours.
 """
 
 __all__ = [
-    "NOTEBOOKS", "Setting", "collect_runs", "history", "open_notebook", "run_study", "versions",
-    "write_reference",
+    "NOTEBOOKS", "Setting", "between_marks", "collect_runs", "history", "open_notebook",
+    "run_study", "versions", "write_reference",
 ]  # fmt: skip
 
 import base64
@@ -396,16 +396,21 @@ def write_reference(
         table.to_csv(target / "tables" / f"{name}.csv", index=False)
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     if target == reference_dir():
-        _write_readme_table(runs)
+        between_marks(NOTEBOOKS.parent / "README.md", README_MARKS, readme_table(runs))
     return target
 
 
-def _write_readme_table(runs: pd.DataFrame) -> None:
-    """Put the record's table between README's two marks, so that no number there is typed."""
-    readme = NOTEBOOKS.parent / "README.md"
-    before, start, rest = readme.read_text().partition(README_MARKS[0])
-    _, end, after = rest.partition(README_MARKS[1])
-    readme.write_text(f"{before}{start}\n{readme_table(runs)}\n{end}{after}")
+def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
+    """Put `text` between two marks of a file, so that no number there is typed.
+
+    Raises ValueError naming the mark that the file lacks.
+    """
+    before, start, rest = path.read_text().partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    for mark, found in zip(marks, (start, end), strict=True):
+        if not found:
+            raise ValueError(f"{path.name} has no mark {mark}")
+    path.write_text(f"{before}{start}\n{text}\n{end}{after}")
 
 
 def _draw_front_page(path: Path) -> None:

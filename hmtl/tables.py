@@ -7,8 +7,9 @@ Standard statistics, scipy's; the choice of them is ours.
 """
 
 __all__ = [
-    "CONTROL", "claims", "contrast", "contrasts", "correct_matrix", "interval", "readme_table",
-    "recorded_runs", "reported", "study_tables", "summary",
+    "ABLATIONS", "CONTROL", "PUZZLE", "ablation", "claims", "contrast", "contrasts",
+    "correct_matrix", "few_labels", "interval", "markdown", "readme_table", "recorded_runs",
+    "reported", "study_tables", "summary",
 ]  # fmt: skip
 
 from collections.abc import Sequence
@@ -153,14 +154,61 @@ def contrasts(
 
 
 CONTROL = "second_view (paired)"
+PUZZLE = "puzzling_2x2 (paired)"
+ABLATIONS = {
+    "tasks": ("11_puzzling", ("SL", CONTROL)),
+    "inpainting": ("12_inpainting", ("SL", CONTROL, PUZZLE)),
+    "balance": ("13_balance", ("SL", CONTROL, PUZZLE)),
+}
+"""Tables of small variations, with few labels: the notebook, and what each row is held against."""
+
+
+def ablation(
+    runs: pd.DataFrame, correct: dict[str, np.ndarray], bases: Sequence[str]
+) -> pd.DataFrame:
+    """`summary` of the runs with the fewest labels, and beside it each row's gap to every base.
+
+    Runs of other lengths or batches than the most are rows of their own. The gap is in points, with
+    the half-width of its interval over seeds; its `p` is over faces, by sign flips. Where a base
+    was not run the table is empty.
+    """
+    runs = few_labels(runs)
+    if not set(bases) <= set(runs["method"]):
+        return summary(runs.iloc[:0], ["data"])
+    arms = ["data", "fraction"]
+    table = summary(runs, [*arms, "method"])
+    cost = ["seeds", "CPU s/run"]
+    out = table.drop(columns=["mean recall %", *cost])
+    for base in bases:
+        gaps = contrasts(runs, correct, base, arms)
+        gaps["method"] = gaps["contrast"].str.removesuffix(f" − {base}")
+        gaps = gaps.rename(columns={"points": f"− {base}", "p (faces)": f"p, {base}"})
+        kept = [*arms, "method", f"− {base}", f"p, {base}"]
+        out = out.merge(gaps[kept], on=[*arms, "method"], how="left")
+    return out.fillna("").assign(**table[cost])
+
+
+def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the fewest labels of each data set, as an `ablation` names them.
+
+    A method is named by its epochs and its batch too, where most runs of its data had others.
+    """
+    runs = runs[runs["fraction"] == runs.groupby("data")["fraction"].transform("min")]
+    method = runs["method"].copy()
+    for _, group in runs.groupby("data", sort=False):
+        for column, words in (("epochs", "{} epochs"), ("bs", "batch {}")):
+            usual = group[column].mode()[0]
+            for index, value in group.loc[group[column] != usual, column].items():
+                method[index] += f", {words.format(value)}"
+    return runs.assign(method=method)
 
 
 def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
     """Every table of the study by name, from all its runs; without runs a table is empty.
 
     `c1` and `c1-contrasts` (ImageNet or scratch), `c2`, `c2-contrasts-sl` (against supervised
-    training) and `c2-contrasts-control` (against a second plain view at the same compute); `tasks`
-    and `tasks-contrasts`, other pretexts and controls against that view, with the fewest labels.
+    training) and `c2-contrasts-control` (against a second plain view at the same compute), and
+    those of `ABLATIONS`.
     """
     c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
     c2 = runs[runs["study"] == "20_hmtl_emotion"]
@@ -171,18 +219,17 @@ def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str
         emotion["paper: AffectNet %"] = [
             _reported_accuracy(row.method, row.fraction) for row in emotion.itertuples()
         ]
-    tasks = runs[runs["study"] == "11_puzzling"]
-    tasks = tasks[tasks["fraction"] == tasks["fraction"].min()]
-    if CONTROL not in set(tasks["method"]):  # nothing to compare with
-        tasks = tasks.iloc[:0]
+    small = {
+        name: ablation(runs[runs["study"] == notebook], correct, bases)
+        for name, (notebook, bases) in ABLATIONS.items()
+    }
     return {
-        "tasks": summary(tasks, [*arms, "method"]),
-        "tasks-contrasts": contrasts(tasks, correct, CONTROL, arms),
         "c1": summary(c1, ["data", "init", "augment"]),
         "c1-contrasts": contrasts(starts, correct, "imagenet", ["data", "augment"]),
         "c2": emotion,
         "c2-contrasts-sl": contrasts(c2, correct, "SL", arms),
         "c2-contrasts-control": contrasts(c2, correct, CONTROL, arms),
+        **small,
     }
 
 
@@ -198,19 +245,23 @@ def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientN
     return f"{found.iloc[0]:.2f}" if found.notna().any() else ""
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown, cells as they print."""
+    rows = [list(table), ["---"] * table.shape[1], *table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
 def readme_table(runs: pd.DataFrame) -> str:
     """README's table in Markdown: test accuracy in %, data and label share by method."""
     c2 = runs[runs["study"] == "20_hmtl_emotion"]
     methods = list(dict.fromkeys(c2["method"]))
-    lines = [
-        f"| faces | labels | {' | '.join(methods)} | seeds |",
-        f"|---|---|{'---|' * len(methods)}---|",
-    ]
+    rows = []
     for (data, fraction), group in c2.groupby(["data", "fraction"]):
         cells = [_percent(group.loc[group["method"] == m, "accuracy"]) for m in methods]
-        seeds = group.groupby("method")["seed"].nunique().min()
-        lines.append(f"| {data} | {fraction:.0%} | {' | '.join(cells)} | {seeds} |")
-    return "\n".join(lines)
+        rows.append(
+            [data, f"{fraction:.0%}", *cells, group.groupby("method")["seed"].nunique().min()]
+        )
+    return markdown(pd.DataFrame(rows, columns=["faces", "labels", *methods, "seeds"]))
 
 
 def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:

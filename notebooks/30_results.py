@@ -82,14 +82,28 @@ here.save(tables["c2-contrasts-control"], "c2-contrasts-control")
 #
 # ## Other tasks and controls
 #
-# With the fewest labels, beside the same second view; what each is stands in
-# [`11_puzzling`](11_puzzling.ipynb), with the 3 × 3 puzzle and what it costs the emotion.
+# With the fewest labels: each row's gap in points to supervised training and to the second view.
+# What each task is stands in [`11_puzzling`](11_puzzling.ipynb).
 
 # %%
 here.save(tables["tasks"], "tasks")
 
+# %% [markdown]
+# ## C3: in-painting
+#
+# See [`12_inpainting`](12_inpainting.ipynb): what is hidden, and how it is compared. Few labels
+# only.
+
 # %%
-here.save(tables["tasks-contrasts"], "tasks-contrasts")
+here.save(tables["inpainting"], "inpainting")
+
+# %% [markdown]
+# ## How the losses become one
+#
+# See [`13_balance`](13_balance.ipynb).
+
+# %%
+here.save(tables["balance"], "balance")
 
 # %% [markdown]
 # ## In one figure
@@ -112,9 +126,8 @@ for name, group in c2.groupby("data", sort=False):
 # %% [markdown]
 # ## Claims not tested yet
 #
-# In-painting with a perceptual loss (C3) is explained in [`12_inpainting`](12_inpainting.ipynb) and
-# not measured yet; pre-training (C5), head pose (C6) and gender (C7) have no notebook so far. C8,
-# the same network at inference, is checked to the bit in [`00_start_here`](00_start_here.ipynb).
+# Pre-training (C5), head pose (C6) and gender (C7) have no notebook so far. C8, the same network at
+# inference, is checked to the bit in [`00_start_here`](00_start_here.ipynb).
 
 # %%
 import pandas as pd

@@ -1,5 +1,8 @@
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torchvision.transforms import functional as V
 
@@ -71,6 +74,34 @@ def test_rotation_agrees_with_torchvision():
     theirs = V.rotate(x, 20, interpolation=V.InterpolationMode.BILINEAR)
     inside = (..., slice(8, 24), slice(8, 24))  # borders are filled differently
     torch.testing.assert_close(ours[inside], theirs[inside], atol=1e-4, rtol=0)
+
+
+def test_crop_rotation_and_flip_are_one_affine_map():
+    """Reference: torch's affine_grid, of matrices written out by hand."""
+    x, level = images(), Level(crop=(0.6, 0.9), centred=False, rotate=30, flip=0.5)
+    draw = torch.rand(6, 5, generator=generator(3))
+    theta = []
+    for c, a, f, dx, dy in draw.double().tolist():
+        scale, angle = 0.6 + 0.3 * c, math.radians((2 * a - 1) * 30)
+        cos, sin, mirror = scale * math.cos(angle), scale * math.sin(angle), -1 if f < 0.5 else 1
+        shift = [(2 * dx - 1) * (1 - scale), (2 * dy - 1) * (1 - scale)]
+        theta.append([[cos * mirror, -sin, shift[0]], [sin * mirror, cos, shift[1]]])
+    grid = F.affine_grid(torch.tensor(theta), [6, 3, 24, 24], align_corners=False)
+    expected = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    torch.testing.assert_close(_resample(x, level, 24, draw), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("change", [{"blur": 0.5}, {"coarse": 0.5}])
+def test_a_change_of_some_pictures_leaves_the_others(change):
+    x = images().clamp(0, 1)
+    plain = augment(x, Level(crop=(1, 1), flip=0), 32, generator(5))
+    some = augment(x, Level(crop=(1, 1), flip=0, **change), 32, generator(5))
+    every = augment(x, Level(crop=(1, 1), flip=0, **dict.fromkeys(change, 1.0)), 32, generator(5))
+    column = {"blur": 11, "coarse": 12}[next(iter(change))]
+    chosen = torch.rand(6, 16, generator=generator(5))[:, column] < 0.5
+    assert 0 < chosen.sum() < 6
+    expected = torch.where(chosen[:, None, None, None], every, plain)
+    torch.testing.assert_close(some, expected, atol=1e-6, rtol=0)
 
 
 def _one(level, **on):

@@ -4,6 +4,8 @@ import pytest
 from scipy import stats
 
 from hmtl.tables import (
+    CONTROL,
+    ablation,
     contrast,
     contrasts,
     correct_matrix,
@@ -113,3 +115,26 @@ def test_the_papers_column_is_filled_only_where_it_is_known():
     correct = {name: np.ones(4, bool) for name in "abcdef"}
     column = study_tables(runs, correct)["c2"]["paper: AffectNet %"]
     assert column.tolist() == ["52.46", "", "", "60.34", "61.09", ""]
+
+
+def test_an_ablation_sets_every_row_beside_its_bases():
+    methods = ["SL", CONTROL, "X", "SL"]
+    runs = table(
+        data="faces", fraction=[0.2] * 8 + [1.0], method=[m for m in methods for _ in "ab"] + ["X"],
+        seed=[0, 1] * 4 + [0], epochs=[40] * 6 + [80] * 2 + [12], bs=[64] * 6 + [128] * 2 + [64],
+        run=list("abcdefghi"), accuracy=[0.25, 0.25, 0.5, 0.5, 0.75, 0.25, 0.5, 0.5, 1.0],
+    )  # fmt: skip
+    right = {0.25: [1, 0, 0, 0], 0.5: [1, 1, 0, 0], 0.75: [1, 1, 1, 0], 1.0: [1] * 4}
+    correct = {
+        r: np.array(right[a], bool) for r, a in zip(runs["run"], runs["accuracy"], strict=True)
+    }
+    out = ablation(runs, correct, ["SL", CONTROL]).set_index("method")
+    # only the fewest labels, and the longer training is no second SL
+    assert out.index.tolist() == ["SL", CONTROL, "X", "SL, 80 epochs, batch 128"]
+    assert out["− SL"].tolist()[0] == ""
+    assert out.loc[CONTROL, "− SL"] == "+25.0 ± 0.0"
+    # by hand: gaps +50 and 0, half-width t(0.975, 1) * 50 / 2
+    assert out.loc["X", "− SL"] == f"+25.0 ± {12.7062 * 25:.1f}"
+    assert out.loc["X", f"− {CONTROL}"].startswith("+0.0 ±")
+    assert out["seeds"].tolist() == [2, 2, 2, 2]
+    assert ablation(runs[runs["method"] != CONTROL], correct, ["SL", CONTROL]).empty

@@ -1,0 +1,398 @@
+"""Is a run as fast as the machine allows? `make bench`.
+
+Prints tables of ratios measured in one run, interleaved, medians of five rounds after a first one,
+writes them with machine and commit to `outputs/reference/bench-<cpu or cuda>.json`, and puts them
+between the marks of papers/PERFORMANCE.md. On a CPU everything has one thread and no workers, as a
+run has; on a GPU the pipelines of files have a worker a core.
+
+    limit      forward, backward and optimizer step on tensors already in memory
+    ours       whole epochs over a pack, weak and strong augmentation
+    stock      fastai's Learner on the same pictures as JPEG files, `aug_transforms`
+    per image  torchvision's transforms on the same files, a picture at a time, a plain loop
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+from bench_tasks import task_costs
+from PIL import Image
+from timing import DEVICE, WORKERS, fit_one, medians, timed, torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hmtl import face_dataloaders, hmtl_learner
+from hmtl.datasets import face_pack
+from hmtl.faceset import FaceSet
+from hmtl.learner import build_model
+from hmtl.pack import IMAGES, LABELS, META, Pack
+from hmtl.paths import reference_dir
+from hmtl.render import cores
+from hmtl.runs import RunSpec, here_and_now, run_all
+from hmtl.study import between_marks
+from hmtl.tables import markdown
+from hmtl.tasks import Emotion
+
+# (backbone, pixels, faces an epoch, batch): where pipelines show, and where arithmetic does
+CONFIGS = [("tiny", 64, 2048, 64), ("tf_efficientnet_lite0", 112, 256, 32)]
+REPORT = Path(__file__).parents[1] / "papers" / "PERFORMANCE.md"
+MARKS = ("<!-- bench -->", "<!-- end of bench -->")
+
+
+# -- whole epochs ---
+
+
+def plain_step(arch: str) -> Callable:
+    """A training step of the plain network on images and classes, as fast as torch makes it."""
+    model = build_model(arch, 8, Emotion()).to(DEVICE, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    scaler = torch.amp.GradScaler(DEVICE, enabled=DEVICE == "cuda")
+
+    def step(images: torch.Tensor, classes: torch.Tensor) -> None:
+        with torch.autocast(DEVICE, torch.float16, enabled=DEVICE == "cuda"):
+            loss = F.cross_entropy(model(images).float(), classes)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return step
+
+
+def limit(pack: Pack, arch: str, bs: int) -> Callable[[], None]:
+    """An epoch on tensors already there."""
+    step, batches = plain_step(arch), len(pack.rows("train")) // bs
+    images = torch.rand(bs, 3, pack.size, pack.size, device=DEVICE)
+    images = images.contiguous(memory_format=torch.channels_last)
+    classes = torch.arange(bs, device=DEVICE) % 8
+
+    def epoch() -> None:
+        for _ in range(batches):
+            step(images, classes)
+
+    return epoch
+
+
+def ours(pack: Pack, arch: str, bs: int, level: str, **options) -> Callable[[], None]:
+    """An epoch of `hmtl_learner` on the pack."""
+    dls = face_dataloaders(pack, bs=bs, augment=level, seed=0, device=DEVICE)
+    return fit_one(hmtl_learner(dls, arch, seed=0, **options))
+
+
+def write_files(pack: Pack, folder: Path) -> None:
+    """The training faces as JPEG files in a folder a class."""
+    for row in pack.rows("train"):
+        name = folder / pack.labels["emotion"].iloc[row] / f"{row}.jpg"
+        name.parent.mkdir(exist_ok=True)
+        Image.fromarray(pack.images[row]).save(name, quality=92)
+
+
+def stock(folder: Path, arch: str, bs: int) -> Callable[[], None]:
+    """An epoch of fastai as its tutorials have it, transforms on whole batches of one size."""
+    from fastai.vision.all import ImageDataLoaders, Learner, aug_transforms
+
+    transforms = aug_transforms(
+        max_rotate=15, min_zoom=1.0, max_zoom=1.45, max_lighting=0.3, max_warp=0, p_affine=1.0,
+        p_lighting=0.4,
+    )  # fmt: skip
+    dls = ImageDataLoaders.from_folder(
+        folder, valid_pct=0.01, seed=0, bs=bs, num_workers=WORKERS, batch_tfms=transforms,
+        device=torch.device(DEVICE),
+    )  # fmt: skip
+    model = build_model(arch, 8, Emotion())
+    return fit_one(Learner(dls, model, metrics=[]))
+
+
+def per_image(folder: Path, arch: str, size: int, bs: int) -> Callable[[], None]:
+    """An epoch of a plain loop over torchvision's transforms, a picture at a time."""
+    from torchvision import transforms as T
+    from torchvision.datasets import ImageFolder
+
+    chain = T.Compose(
+        [
+            T.RandomRotation(15), T.RandomResizedCrop(size, (0.69**2, 0.99**2), (1.0, 1.0)),
+            T.RandomHorizontalFlip(), T.RandomApply([T.ColorJitter(0.32, 0.32, 0.32, 0.08)], 0.4),
+            T.RandomGrayscale(0.2), T.ToTensor(),
+        ]
+    )  # fmt: skip
+    loader = torch.utils.data.DataLoader(
+        ImageFolder(folder, chain), bs, shuffle=True, drop_last=True, num_workers=WORKERS
+    )
+    step = plain_step(arch)
+
+    def epoch() -> None:
+        for images, classes in loader:
+            step(images.to(DEVICE), classes.to(DEVICE))
+
+    return epoch
+
+
+def epochs(arch: str, size: int, faces: int, bs: int) -> pd.DataFrame:
+    """Images a second of each way to train, and their ratio to the limit."""
+    pack = face_pack(FaceSet((faces // 8, 2, 2), size=size, seed=1), progress=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(pack, folder)
+        actions = {
+            "limit": limit(pack, arch, bs),
+            "ours, weak": ours(pack, arch, bs, "weak"),
+            "ours, strong": ours(pack, arch, bs, "strong"),
+            "stock fastai": stock(folder, arch, bs),
+            "per image": per_image(folder, arch, size, bs),
+        }
+        seconds = medians({name: timed(action) for name, action in actions.items()})
+    rate = {name: faces / value for name, value in seconds.items()}
+    return pd.DataFrame(
+        {
+            "network": f"{arch}, {size} px",
+            "training": list(rate),
+            "images/s": [round(value, 1) for value in rate.values()],
+            "of the limit": [round(value / rate["limit"], 3) for value in rate.values()],
+        }
+    )
+
+
+def inference(arch: str, size: int) -> float:
+    """Seconds of the network after hybrid training over those after supervised training."""
+    pack = face_pack(FaceSet((8, 2, 2), size=size, seed=1), progress=False)
+    images = torch.rand(64, 3, size, size, device=DEVICE)
+    models = {}
+    for name, pretexts in (("SL", ()), ("HMTL", ("puzzling_2x2",))):
+        dls = face_dataloaders(pack, bs=32, seed=0, device=DEVICE)
+        learn = hmtl_learner(dls, arch, pretexts=pretexts, seed=0)
+        fit_one(learn)()
+        models[name] = learn.model.eval()
+
+    @torch.inference_mode()
+    def predict(model) -> None:
+        model(images)
+
+    seconds = medians(
+        {name: timed(lambda model=model: predict(model)) for name, model in models.items()}, 15
+    )
+    return seconds["HMTL"] / seconds["SL"]
+
+
+# -- start-up, memory, several runs ---
+
+STARTS = {
+    "python -m hmtl --help": ["-m", "hmtl", "--help"],
+    "import torch, timm, fastai.vision": ["-c", "import torch, timm, fastai.vision.all"],
+    "import hmtl and use it": [
+        "-c", "import hmtl; hmtl.hmtl_learner, hmtl.face_dataloaders, hmtl.load_pack"
+    ],
+    "first batch": [
+        "-c",
+        "import hmtl; "
+        "hmtl.face_dataloaders(hmtl.load_pack('mini'), size=48, device='cpu').one_batch()",
+    ],
+}  # fmt: skip
+
+
+def starts() -> dict[str, float]:
+    """Median seconds of a fresh process, by what it does."""
+
+    def call(arguments: list[str]) -> None:
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+    return medians({name: timed(lambda a=args: call(a)) for name, args in STARTS.items()})
+
+
+_MEMORY = """
+import sys, threading, time
+import torch
+from pathlib import Path
+from hmtl.pack import open_pack
+from hmtl.batches import face_dataloaders
+torch.set_num_threads(1)
+dls = face_dataloaders(open_pack(Path(sys.argv[1])), bs=256, device="cpu")
+peak = {}
+def look():
+    for line in open("/proc/self/status"):
+        name, _, value = line.partition(":")
+        if name in ("RssAnon", "VmRSS"):
+            peak[name] = max(peak.get(name, 0), int(value.split()[0]))
+for i, batch in enumerate(dls.train):
+    if i % 10 == 0:
+        look()
+print(peak["RssAnon"], peak["VmRSS"])
+"""
+
+
+def memory(count: int, size: int = 48) -> tuple[float, float]:
+    """Peak memory in MB of a process that draws an epoch of `count` pictures: own, and with the
+    pages of the pack that the system keeps at hand."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = np.lib.format.open_memmap(folder / IMAGES, "w+", np.uint8, (count, size, size, 3))
+        images[:: max(1, count // 1000)] = 7
+        images.flush()
+        del images
+        labels = pd.DataFrame({"key": np.arange(count), "split": "train", "emotion": "happy"})
+        labels.loc[:1, "split"] = ["valid", "test"]
+        labels.to_csv(folder / LABELS, index=False)
+        meta = {"format": 1, "size": size, "channels": 3, "fingerprint": f"bench-{count}"}
+        (folder / META).write_text(json.dumps(meta))
+        done = subprocess.run(
+            [sys.executable, "-c", _MEMORY, str(folder)], capture_output=True, text=True, check=True
+        )
+    own, resident = map(int, done.stdout.split())
+    return own / 1024, resident / 1024
+
+
+def jobs_gain() -> float:
+    """How many times faster four runs are with a run a core than one after another."""
+    specs = [RunSpec(epochs=6, augment="weak", seed=seed) for seed in range(4)]
+    seconds = {}
+    for jobs in (1, cores()):
+        with tempfile.TemporaryDirectory() as store:
+            started = time.perf_counter()
+            run_all(specs, store=store, jobs=jobs, progress=False)
+            seconds[jobs] = time.perf_counter() - started
+    return seconds[1] / seconds[cores()]
+
+
+# -- what the machine could do ---
+
+
+def machine_limits() -> dict[str, float]:
+    """GFLOP/s of a large matrix product and GB/s of a large copy, with this process's threads."""
+    a, b = torch.rand(2, 1536, 1536, device=DEVICE)
+    large = torch.rand(1 << 26, device=DEVICE)
+    target = torch.empty_like(large)
+    seconds = medians(
+        {
+            "product": timed(lambda: a @ b),
+            "copy": timed(lambda: target.copy_(large)),
+        }
+    )
+    return {
+        "GFLOP/s": 2 * 1536**3 / seconds["product"] / 1e9,
+        "GB/s": 2 * 4 * large.numel() / seconds["copy"] / 1e9,  # read and written
+    }
+
+
+def step_flops(arch: str, size: int) -> float:
+    """Floating-point operations of a training step, a picture."""
+    model = build_model(arch, 8, Emotion())
+    with FlopCounterMode(display=False) as counter:
+        model(torch.rand(2, 3, size, size)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+# -- all of it ---
+
+
+def goals(rates: pd.DataFrame, tasks: pd.DataFrame, rest: dict) -> pd.DataFrame:
+    """What was aimed at, what was measured, and whether it is met."""
+    rows = []
+    for network, group in rates.groupby("network", sort=False):
+        rate = group.set_index("training")["images/s"]
+        for what, value, goal in (
+            ("ours, weak, of the limit", rate["ours, weak"] / rate["limit"], 0.95),
+            ("ours, strong, of the limit", rate["ours, strong"] / rate["limit"], 0.90),
+            ("ours over stock fastai", rate["ours, weak"] / rate["stock fastai"], 2),
+            ("ours over a pipeline per image", rate["ours, weak"] / rate["per image"], 2),
+        ):
+            rows.append((network, what, value, ">=", goal))
+    for network, group in tasks.groupby("network", sort=False):
+        ratio = group.set_index(["task", "views"])["ratio"]
+        for task, views, goal in (
+            ("puzzling_2x2", "shared", 1.05), ("puzzling_2x2", "paired", 2.1),
+            ("tile_rotation_2x2", "shared", 1.05), ("inpainting_grid_pl", "shared", 1.4),
+        ):  # fmt: skip
+            rows.append((network, f"step with {task}, {views}", ratio[task, views], "<=", goal))
+    for network, value in rest["inference"].items():
+        rows.append((network, "inference after hybrid training", value, "<=", 1.02))
+    start = rest["starts"]
+    base = start["import torch, timm, fastai.vision"]
+    rows += [
+        ("", "python -m hmtl --help, seconds", start["python -m hmtl --help"], "<=", 1),
+        ("", "import and first use over torch, timm, fastai.vision alone",
+         start["import hmtl and use it"] / base, "<=", 1.1),
+        ("", "own memory, an epoch of 300,000 pictures over one of 10,000",
+         rest["memory"]["300000"][0] / rest["memory"]["10000"][0], "<=", 1.1),
+        ("", "a run a core over one after another", rest["jobs"], ">=", 1.2),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["network", "what", "measured", "", "goal"])
+    table["met"] = [
+        "yes" if (m >= g if sign == ">=" else m <= g) else "no"
+        for m, sign, g in zip(table["measured"], table[""], table["goal"], strict=True)
+    ]
+    table["measured"] = table["measured"].round(3)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=reference_dir() / f"bench-{DEVICE}.json")
+    parser.add_argument("--no-report", action="store_true", help="leave papers/PERFORMANCE.md")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rates = pd.concat([epochs(*config) for config in CONFIGS], ignore_index=True)
+    print(rates.to_string(index=False), flush=True)
+    tasks = pd.concat(
+        [task_costs(arch, size, bs) for arch, size, _, bs in CONFIGS], ignore_index=True
+    )
+    print(tasks.to_string(index=False), flush=True)
+    limits = machine_limits()
+    rows = []
+    for arch, size, *_ in CONFIGS:
+        network = f"{arch}, {size} px"
+        own = rates[(rates["network"] == network) & (rates["training"] == "limit")]
+        flops = step_flops(arch, size)
+        share = own["images/s"].iloc[0] * flops / 1e9 / limits["GFLOP/s"]
+        rows.append((network, flops / 1e6, share))
+    arithmetic = pd.DataFrame(
+        rows, columns=["network", "MFLOP a picture and step", "limit, of the machine's GFLOP/s"]
+    ).round(3)
+    rest = {
+        "inference": {f"{a}, {s} px": inference(a, s) for a, s, *_ in CONFIGS},
+        "starts": starts(),
+        "memory": {str(count): memory(count) for count in (10_000, 300_000)},
+        "jobs": jobs_gain(),
+        "machine": limits,
+    }
+    table = goals(rates, tasks, rest)
+    print(table.to_string(index=False))
+    parts = {"goals": table, "epochs": rates, "tasks": tasks, "arithmetic": arithmetic}
+    record = {
+        "made by": here_and_now(), "threads": torch.get_num_threads(), **rest,
+        **{name: part.to_dict("records") for name, part in parts.items()},
+    }  # fmt: skip
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    if not args.no_report:
+        write_report(parts, record)
+
+
+def write_report(parts: dict[str, pd.DataFrame], record: dict) -> None:
+    """Put the tables between the marks of papers/PERFORMANCE.md."""
+    made = record["made by"]
+    lines = [
+        f"Measured at commit {made['commit']} on {made['gpu'] or made['machine']}, "
+        f"{made['cores']} cores, torch {made['torch']}; {record['threads']} thread a process.",
+    ]
+    titles = {
+        "goals": "Goals", "epochs": "Whole epochs", "tasks": "A step with each task",
+        "arithmetic": "How far from the arithmetic",
+    }  # fmt: skip
+    for name, title in titles.items():
+        lines += ["", f"### {title}", "", markdown(parts[name])]
+    seconds = pd.DataFrame(record["starts"].items(), columns=["a fresh process", "seconds"])
+    lines += ["", "### Start-up", "", markdown(seconds.round(2))]
+    rows = [(int(n), round(own), round(all_)) for n, (own, all_) in record["memory"].items()]
+    table = pd.DataFrame(rows, columns=["pictures", "own MB", "MB with the pack's pages"])
+    lines += ["", "### Peak memory of an epoch", "", markdown(table)]
+    between_marks(REPORT, MARKS, "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

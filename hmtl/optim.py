@@ -1,0 +1,92 @@
+"""fastai's Adam as one fused kernel, with the same numbers up to rounding.
+
+fastai updates each weight by a dozen small operations, from Python. torch has one kernel for all
+weights at once. Its equations are the same (Kingma and Ba, arXiv 1412.6980; decoupled weight decay,
+Loshchilov and Hutter, arXiv 1711.05101), and so are the names of the state: a saved optimizer of
+one loads into the other.
+"""
+
+__all__ = ["FusedAdam", "fused_adam"]
+
+import torch
+from fastai.optimizer import Adam, Optimizer
+from torch.optim.adam import adam
+
+
+class FusedAdam(Optimizer):
+    """fastai's Adam, stepping all weights of a group at once; see `fused_adam`."""
+
+    def __init__(self, params, cbs, **hypers):
+        super().__init__(params, cbs, **hypers)
+        # the kernel counts steps in tensors; the state counts them in Python, as fastai does
+        self._counts: dict[torch.Tensor, torch.Tensor] = {}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients, so that the next ones are written instead of added."""
+        for group in self.param_lists:
+            for weight in group:
+                weight.grad = None
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        """One step; weights without a gradient stay. `closure` must be None, as in fastai."""
+        if closure is not None:
+            raise NotImplementedError("fastai optimizers take no closure")
+        for group, hyper in zip(self.param_lists, self.hypers, strict=True):
+            decayed = {True: [], False: []}
+            for weight in group:
+                if weight.grad is not None:
+                    decayed[self.state[weight].get("do_wd", True)].append(weight)
+            for decays, weights in decayed.items():
+                if weights:
+                    self._step(weights, hyper, hyper["wd"] if decays else 0.0)
+
+    def _step(self, weights: list, hyper: dict, wd: float) -> None:
+        states = [self._started(weight) for weight in weights]
+        adam(
+            weights,
+            [weight.grad for weight in weights],
+            [state["grad_avg"] for state in states],
+            [state["sqr_avg"] for state in states],
+            [],
+            [self._counts[weight] for weight in weights],
+            fused=True,
+            decoupled_weight_decay=True,
+            amsgrad=False,
+            beta1=hyper["mom"],
+            beta2=hyper["sqr_mom"],
+            lr=hyper["lr"],
+            weight_decay=wd,
+            eps=hyper["eps"],
+            maximize=False,
+        )
+
+    def _started(self, weight: torch.Tensor) -> dict:
+        """The state of a weight, one step on."""
+        state = self.state[weight]
+        if "grad_avg" not in state:
+            state.update(
+                grad_avg=torch.zeros_like(weight), sqr_avg=torch.zeros_like(weight), step=0
+            )
+            self._counts.pop(weight, None)
+        if weight not in self._counts:
+            self._counts[weight] = torch.tensor(float(state["step"]), device=weight.device)
+        state["step"] += 1
+        return state
+
+    def load_state_dict(self, sd: dict) -> None:
+        """What `state_dict` of this or of fastai's Adam returned."""
+        super().load_state_dict(sd)
+        self._counts.clear()
+
+
+def fused_adam(params, lr: float, **hypers) -> FusedAdam:
+    """The `opt_func` of a Learner: fastai's `Adam` (its defaults too) as a `FusedAdam`.
+
+    For floating-point weights on a CPU or a CUDA device.
+    """
+    plain = Adam(params, lr=lr, **hypers)
+    fused = FusedAdam(plain.param_lists, plain.cbs, lr=lr)
+    for own, hyper in zip(fused.hypers, plain.hypers, strict=True):
+        own.update(hyper)
+    return fused
