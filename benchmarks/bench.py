@@ -32,7 +32,7 @@ from hmtl import face_dataloaders, hmtl_learner
 from hmtl.datasets import face_pack
 from hmtl.faceset import FaceSet
 from hmtl.learner import build_model
-from hmtl.pack import IMAGES, LABELS, META, Pack
+from hmtl.pack import GrowingPack, Pack
 from hmtl.paths import reference_dir
 from hmtl.render import cores
 from hmtl.runs import RunSpec, here_and_now, run_all
@@ -66,21 +66,22 @@ def plain_step(arch: str) -> Callable:
     return step
 
 
-def limit(pack: Pack, arch: str, bs: int) -> Callable[[], None]:
-    """An epoch on tensors already there."""
+def limit(pack: Pack, arch: str, bs: int) -> Callable[[], int]:
+    """An epoch on tensors already there; the number of its pictures, as of all epochs below."""
     step, batches = plain_step(arch), len(pack.rows("train")) // bs
     images = torch.rand(bs, 3, pack.size, pack.size, device=DEVICE)
     images = images.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(bs, device=DEVICE) % 8
 
-    def epoch() -> None:
+    def epoch() -> int:
         for _ in range(batches):
             step(images, classes)
+        return batches * bs
 
     return epoch
 
 
-def ours(pack: Pack, arch: str, bs: int, level: str, **options) -> Callable[[], None]:
+def ours(pack: Pack, arch: str, bs: int, level: str, **options) -> Callable[[], int]:
     """An epoch of `hmtl_learner` on the pack."""
     dls = face_dataloaders(pack, bs=bs, augment=level, seed=0, device=DEVICE)
     return fit_one(hmtl_learner(dls, arch, seed=0, **options))
@@ -94,7 +95,7 @@ def write_files(pack: Pack, folder: Path) -> None:
         Image.fromarray(pack.images[row]).save(name, quality=92)
 
 
-def stock(folder: Path, arch: str, bs: int) -> Callable[[], None]:
+def stock(folder: Path, arch: str, bs: int) -> Callable[[], int]:
     """An epoch of fastai as its tutorials have it, transforms on whole batches of one size."""
     from fastai.vision.all import ImageDataLoaders, Learner, aug_transforms
 
@@ -110,7 +111,7 @@ def stock(folder: Path, arch: str, bs: int) -> Callable[[], None]:
     return fit_one(Learner(dls, model, metrics=[]))
 
 
-def per_image(folder: Path, arch: str, size: int, bs: int) -> Callable[[], None]:
+def per_image(folder: Path, arch: str, size: int, bs: int) -> Callable[[], int]:
     """An epoch of a plain loop over torchvision's transforms, a picture at a time."""
     from torchvision import transforms as T
     from torchvision.datasets import ImageFolder
@@ -127,9 +128,10 @@ def per_image(folder: Path, arch: str, size: int, bs: int) -> Callable[[], None]
     )
     step = plain_step(arch)
 
-    def epoch() -> None:
+    def epoch() -> int:
         for images, classes in loader:
             step(images.to(DEVICE), classes.to(DEVICE))
+        return len(loader) * bs
 
     return epoch
 
@@ -148,7 +150,8 @@ def epochs(arch: str, size: int, faces: int, bs: int) -> pd.DataFrame:
             "per image": per_image(folder, arch, size, bs),
         }
         seconds = medians({name: timed(action) for name, action in actions.items()})
-    rate = {name: faces / value for name, value in seconds.items()}
+        pictures = {name: action() for name, action in actions.items()}
+    rate = {name: pictures[name] / value for name, value in seconds.items()}
     return pd.DataFrame(
         {
             "network": f"{arch}, {size} px",
@@ -206,7 +209,7 @@ def starts() -> dict[str, float]:
 
 
 _MEMORY = """
-import sys, threading, time
+import sys
 import torch
 from pathlib import Path
 from hmtl.pack import open_pack
@@ -230,18 +233,16 @@ def memory(count: int, size: int = 48) -> tuple[float, float]:
     """Peak memory in MB of a process that draws an epoch of `count` pictures: own, and with the
     pages of the pack that the system keeps at hand."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        images = np.lib.format.open_memmap(folder / IMAGES, "w+", np.uint8, (count, size, size, 3))
-        images[:: max(1, count // 1000)] = 7
-        images.flush()
-        del images
-        labels = pd.DataFrame({"key": np.arange(count), "split": "train", "emotion": "happy"})
-        labels.loc[:1, "split"] = ["valid", "test"]
-        labels.to_csv(folder / LABELS, index=False)
-        meta = {"format": 1, "size": size, "channels": 3, "fingerprint": f"bench-{count}"}
-        (folder / META).write_text(json.dumps(meta))
+        path = Path(name) / "pack"
+        with GrowingPack(path, count, size, identity="bench", step=10_000) as growing:
+            for start, stop in growing.missing():
+                labels = pd.DataFrame({"key": np.arange(start, stop), "split": "train"})
+                labels.loc[:1, "split"] = ["valid", "test"]
+                images = np.full((stop - start, size, size, 3), 7, np.uint8)
+                growing.put(start, images, labels.assign(emotion="happy"))
+            growing.finish()
         done = subprocess.run(
-            [sys.executable, "-c", _MEMORY, str(folder)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", _MEMORY, str(path)], capture_output=True, text=True, check=True
         )
     own, resident = map(int, done.stdout.split())
     return own / 1024, resident / 1024

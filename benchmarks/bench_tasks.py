@@ -40,7 +40,7 @@ def task_costs(arch: str, size: int, bs: int) -> pd.DataFrame:
         learn = hmtl_learner(dls, arch, pretexts=pretexts, views=views, seed=0)
         actions["+".join(names) or "SL", views if names else ""] = timed(fit_one(learn))
     seconds = medians(actions)
-    base, pictures = seconds["SL", ""], len(pack.rows("train")) // bs * bs
+    base, pictures = seconds["SL", ""], len(dls.train) * bs
     rows = [
         (f"{arch}, {size} px", task, views, own / base, 1000 * own / pictures)
         for (task, views), own in seconds.items()

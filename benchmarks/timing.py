@@ -47,13 +47,17 @@ class _TrainOnly(Callback):
         raise CancelValidException
 
 
-def fit_one(learn: Learner) -> Callable[[], None]:
-    """One training epoch of a Learner, as runs train, without validation, bars and rows."""
+def fit_one(learn: Learner) -> Callable[[], int]:
+    """One training epoch of a Learner, as runs train, without validation, bars and rows.
+
+    Returns how many pictures it saw.
+    """
     learn.add_cbs([_TrainOnly(), *([MixedPrecision()] if DEVICE == "cuda" else [])])
     learn.model.to(DEVICE, memory_format=torch.channels_last)
 
-    def epoch() -> None:
+    def epoch() -> int:
         with learn.no_bar(), learn.no_logging():
             learn.fit(1, 1e-3)
+        return len(learn.dls.train) * learn.dls.bs
 
     return epoch

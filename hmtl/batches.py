@@ -82,7 +82,7 @@ class FaceDataset:
     def gather(self, positions) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (B, 3, H, W) and their targets, for positions within this data set."""
         positions = np.asarray(positions)
-        pixels = torch.from_numpy(self.pack.images[self.rows[positions]])  # (B, H, W, C), a copy
+        pixels = torch.from_numpy(self.pack.take(self.rows[positions]))  # (B, H, W, C)
         images = pixels.permute(0, 3, 1, 2)
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)  # grey: three views of one plane

@@ -14,6 +14,7 @@ __all__ = ["BadImages", "GrowingPack", "Pack", "open_pack", "pack_files", "write
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ from tqdm import tqdm
 from hmtl.labels import SPLITS
 
 FORMAT = 1
+_LARGE = 1 << 28  # bytes of images
 _FLOATS = "%.6g"  # of labels on the disk
 IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
 
@@ -65,6 +67,19 @@ class Pack:
     def shows_people(self) -> bool:
         """Whether these are photographs of people, which no figure of this project may show."""
         return bool(self.meta.get("shows_people", False))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The images at `rows`, a copy, uint8 (n, S, S, C).
+
+        Pages of the file that were touched would count as this process's memory until it ends; of
+        a large pack they are given back at once. The system keeps what it has room for.
+        """
+        taken = self.images[rows]
+        if self.images.nbytes > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
+            mapped = getattr(self.images, "_mmap", None)
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
+        return taken
 
     def rows(self, split: str) -> np.ndarray:
         """Indices of the images in `split` ("train", "valid" or "test"), int64 (n,)."""

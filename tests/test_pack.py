@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -233,3 +234,18 @@ def test_the_second_of_two_writers_finds_it_finished(tmp_path):
         growing.finish()
     with _grow(tmp_path / "p", count=0) as growing:
         assert growing.finished
+
+
+@pytest.mark.parametrize("large", [0, 1 << 40])
+def test_rows_are_taken_alike_from_large_and_small_packs(tmp_path, monkeypatch, large):
+    monkeypatch.setattr("hmtl.pack._LARGE", large)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    labels = pd.DataFrame({"key": range(40), "split": "train"})
+    pack = write_pack(tmp_path / "p", images, labels)
+    for rows in ([3, 3, 39, 0], [7]):  # again, after the pages were given back
+        taken = pack.take(np.array(rows))
+        np.testing.assert_array_equal(taken, images[rows])
+        taken[:] = 0  # a copy: the pack stays
+    np.testing.assert_array_equal(pack.images, images)
+    in_memory = dataclasses.replace(pack, images=images)
+    np.testing.assert_array_equal(in_memory.take(np.array([5])), images[[5]])

@@ -137,6 +137,14 @@ def test_imports_follow_the_architecture():
             assert used <= allowed, f"{path.name} imports {used - allowed}, not in the table"
 
 
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "benchmarks").glob("bench*.py")), ids=lambda p: p.stem
+)
+def test_benchmarks_still_start(script):
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_the_package_and_help_load_nothing_heavy():
     code = (
         "import sys, hmtl, hmtl.__main__ as m\n"

@@ -24,11 +24,11 @@ def turn_tiles(images: Tensor, quarters: Tensor, n: int) -> Tensor:
     tiles = cut_tiles(images, n)
     if tiles.shape[-1] != tiles.shape[-2]:
         raise ValueError(f"tiles of {tuple(tiles.shape[-2:])} pixels cannot be turned by a quarter")
-    quarters = quarters.to(images.device)[..., None, None, None]
-    turned = tiles
-    for quarter in (1, 2, 3):
-        turned = torch.where(quarters == quarter, tiles.rot90(quarter, (-2, -1)), turned)
-    return join_tiles(turned, n)
+    turned = tiles.flatten(0, 1).clone()
+    for quarter in (1, 2, 3):  # each tile once, and only if it turns
+        rows = (quarters.flatten() == quarter).nonzero()[:, 0].to(images.device)
+        turned[rows] = turned[rows].rot90(quarter, (-2, -1))
+    return join_tiles(turned.view(tiles.shape), n)
 
 
 class TileRotation(TileTask):
@@ -53,8 +53,8 @@ class TileRotation(TileTask):
         if self.turned is not None:
             rank = torch.rand(shape, generator=generator).argsort(1).argsort(1)
             quarters = torch.where(rank < self.turned, quarters, 0)
-        quarters = quarters.to(images.device)
-        return turn_tiles(self.fit_size(images), quarters, self.n), quarters
+        # turned by the draw on the CPU: no GPU is asked which tiles turn
+        return turn_tiles(self.fit_size(images), quarters, self.n), quarters.to(images.device)
 
 
 class ImageRotation(TileRotation):

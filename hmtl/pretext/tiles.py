@@ -5,7 +5,7 @@ is resized to the nearest multiple of n first (224 px at 3 x 3 gives the authors
 111).
 """
 
-__all__ = ["PlaceHead", "TileTask", "cut_tiles", "join_tiles", "show_views"]
+__all__ = ["PlaceHead", "TileTask", "cut_tiles", "grid_of_tiles", "join_tiles", "show_views"]
 
 from collections.abc import Sequence
 
@@ -17,13 +17,17 @@ from torch import Tensor, nn
 from hmtl.pretext.base import Pretext
 
 
-def cut_tiles(images: Tensor, n: int) -> Tensor:
-    """(B, C, H, W) -> (B, n^2, C, h, w); ValueError if n does not divide H and W."""
+def grid_of_tiles(images: Tensor, n: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, n, h, n, w), mostly a view; ValueError if n does not divide H, W."""
     count, channels, height, width = images.shape
     if width % n or height % n:
         raise ValueError(f"{(height, width)} pixels do not divide into {n} x {n} tiles")
-    cut = images.reshape(count, channels, n, height // n, n, width // n)
-    return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    return images.reshape(count, channels, n, height // n, n, width // n)
+
+
+def cut_tiles(images: Tensor, n: int) -> Tensor:
+    """(B, C, H, W) -> (B, n^2, C, h, w); ValueError if n does not divide H and W."""
+    return grid_of_tiles(images, n).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 
 def join_tiles(tiles: Tensor, n: int) -> Tensor:
