@@ -42,6 +42,7 @@ from hmtl.tasks import Emotion
 
 # (backbone, pixels, faces an epoch, batch): where pipelines show, and where arithmetic does
 CONFIGS = [("tiny", 64, 2048, 64), ("tf_efficientnet_lite0", 112, 256, 32)]
+HALF = torch.float16 if DEVICE == "cuda" else None  # as runs train
 REPORT = Path(__file__).parents[1] / "papers" / "PERFORMANCE.md"
 MARKS = ("<!-- bench -->", "<!-- end of bench -->")
 
@@ -49,14 +50,17 @@ MARKS = ("<!-- bench -->", "<!-- end of bench -->")
 # -- whole epochs ---
 
 
-def plain_step(arch: str) -> Callable:
-    """A training step of the plain network on images and classes, as fast as torch makes it."""
+def plain_step(arch: str, half: torch.dtype | None = HALF) -> Callable:
+    """A training step of the plain network on images and classes, as fast as torch makes it.
+
+    `half` is the type of mixed precision, None for single precision throughout.
+    """
     model = build_model(arch, 8, Emotion()).to(DEVICE, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     scaler = torch.amp.GradScaler(DEVICE, enabled=DEVICE == "cuda")
 
     def step(images: torch.Tensor, classes: torch.Tensor) -> None:
-        with torch.autocast(DEVICE, torch.float16, enabled=DEVICE == "cuda"):
+        with torch.autocast(DEVICE, half, enabled=half is not None):
             loss = F.cross_entropy(model(images).float(), classes)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -66,9 +70,9 @@ def plain_step(arch: str) -> Callable:
     return step
 
 
-def limit(pack: Pack, arch: str, bs: int) -> Callable[[], int]:
+def limit(pack: Pack, arch: str, bs: int, half: torch.dtype | None = HALF) -> Callable[[], int]:
     """An epoch on tensors already there; the number of its pictures, as of all epochs below."""
-    step, batches = plain_step(arch), len(pack.rows("train")) // bs
+    step, batches = plain_step(arch, half), len(pack.rows("train")) // bs
     images = torch.rand(bs, 3, pack.size, pack.size, device=DEVICE)
     images = images.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(bs, device=DEVICE) % 8
@@ -148,6 +152,7 @@ def epochs(arch: str, size: int, faces: int, bs: int) -> pd.DataFrame:
             "ours, strong": ours(pack, arch, bs, "strong"),
             "stock fastai": stock(folder, arch, bs),
             "per image": per_image(folder, arch, size, bs),
+            "limit, bfloat16": limit(pack, arch, bs, torch.bfloat16),
         }
         seconds = medians({name: timed(action) for name, action in actions.items()})
         pictures = {name: action() for name, action in actions.items()}
