@@ -39,10 +39,12 @@ from hmtl.runs import (
     runs_table,
 )
 from hmtl.tables import correct_matrix, readme_table, recorded_runs, study_tables
+from hmtl.verdicts import readme_verdicts, verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
+VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 
 
 @dataclass(frozen=True)
@@ -392,11 +394,15 @@ def write_reference(
     runs, correct = recorded_runs(target)  # as a reader will find them, rounding included
     for name in ("tables", "figures"):
         (target / name).mkdir(exist_ok=True)
-    for name, table in (study_tables(runs, correct) | slice_tables(runs, correct)).items():
+    verdicts = verdict_table(runs, correct)
+    tables = study_tables(runs, correct) | slice_tables(runs, correct) | {"verdicts": verdicts}
+    for name, table in tables.items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False)
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     if target == reference_dir():
-        between_marks(NOTEBOOKS.parent / "README.md", README_MARKS, readme_table(runs))
+        readme = NOTEBOOKS.parent / "README.md"
+        between_marks(readme, README_MARKS, readme_table(runs))
+        between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
     return target
 
 

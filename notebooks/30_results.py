@@ -46,6 +46,29 @@ inventory["core_hours"] = (inventory["core_hours"] / 3600).round(2)
 inventory
 
 # %% [markdown]
+# ## The claims, and what became of them
+#
+# Each is judged twice: against what the paper compares with, and against the control. The rule
+# stands in `hmtl/verdicts.py`: an interval over seeds and faces at once, wide enough for all claims
+# together; a margin of one point; five seeds at least, else nothing is decided.
+
+# %%
+import pandas as pd
+
+from hmtl.tables import claims
+from hmtl.verdicts import verdict_table
+
+pd.set_option("display.max_colwidth", None)
+claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
+
+# %%
+here.save(verdict_table(recorded, correct), "verdicts").set_index("claim")
+
+# %% [markdown]
+# An empty verdict means not tested yet. C8, the same network at inference, is no matter of seeds:
+# it is checked to the bit in [`00_start_here`](00_start_here.ipynb).
+
+# %% [markdown]
 # ## C1: ImageNet or scratch
 #
 # See [`10_imagenet_versus_scratch`](10_imagenet_versus_scratch.ipynb) for what the scale allows to
@@ -122,20 +145,6 @@ for name, group in c2.groupby("data", sort=False):
     figure.suptitle(name)
     here.save_figure(figure, f"c2-{name}")
     plt.show()
-
-# %% [markdown]
-# ## Claims not tested yet
-#
-# Pre-training (C5), head pose (C6) and gender (C7) have no notebook so far. C8, the same network at
-# inference, is checked to the bit in [`00_start_here`](00_start_here.ipynb).
-
-# %%
-import pandas as pd
-
-from hmtl.tables import claims
-
-pd.set_option("display.max_colwidth", None)
-claims().fillna("").set_index("id")
 
 # %% [markdown]
 # ## How these numbers were made

@@ -18,8 +18,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import hmtl
-from hmtl.study import README_MARKS
+from hmtl.study import README_MARKS, VERDICT_MARKS
 from hmtl.tables import readme_table, recorded_runs
+from hmtl.verdicts import readme_verdicts, verdict_table
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -89,10 +90,13 @@ def test_readme_commands_exist():
         assert (ROOT / path).exists(), path
 
 
-def test_readme_table_is_the_record():
+def test_readme_tables_are_the_record():
     """Every number on the front page follows from outputs/reference/runs.csv."""
-    block = (ROOT / "README.md").read_text().split(README_MARKS[0])[1].split(README_MARKS[1])[0]
-    assert block.strip() == readme_table(recorded_runs()[0])
+    runs, correct = recorded_runs()
+    verdicts = readme_verdicts(verdict_table(runs, correct))
+    text = (ROOT / "README.md").read_text()
+    for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
+        assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
 
 
 def test_ci_calls_make_test():

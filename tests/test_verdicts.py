@@ -1,0 +1,115 @@
+"""Verdicts: the interval against theory and brute force, the rule by hand, README by the record."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from hmtl.tables import claims, recorded_runs
+from hmtl.verdicts import MIN_SEEDS, Effect, bootstrap_interval, judge, verdict_table
+
+
+def test_with_one_seed_it_is_the_bootstrap_over_faces():
+    values = np.random.default_rng(0).normal(1, 2, (1, 300))
+    mean, low, high = bootstrap_interval(values, 0.95, 9000)
+    reference = stats.bootstrap(
+        (values[0],), np.mean, n_resamples=9000, method="percentile", rng=1
+    ).confidence_interval
+    assert mean == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.02)
+
+
+def test_where_faces_agree_it_is_as_wide_as_students_t():
+    by_seed = np.array([1.0, 2.0, 4.0, 2.0, 3.0, 1.5, 2.5])
+    values = np.repeat(by_seed[:, None], 50, 1)
+    _, low, high = bootstrap_interval(values, 0.9, 9000)
+    half = stats.t.ppf(0.95, 6) * stats.sem(by_seed)
+    assert high - low == pytest.approx(2 * half, rel=0.1)
+
+
+@pytest.mark.slow
+def test_it_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for trial in range(300):
+        seeds, faces = rng.normal(0, 1, (5, 1)), rng.normal(0, 5, (1, 120))
+        values = 2 + seeds + faces + rng.normal(0, 8, (5, 120))
+        _, low, high = bootstrap_interval(values, 0.9, 500, trial)
+        hits += low < 2 < high
+    assert 0.86 < hits / 300 < 0.99
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "better", "not_worse"),
+    [
+        (0.2, 3.0, "supported", "supported"),
+        (-3.0, -0.2, "refuted", "undecided"),
+        (-3.0, -1.2, "refuted", "refuted"),
+        (-0.8, 0.9, "equivalent", "supported"),
+        (-2.0, 0.9, "undecided", "undecided"),
+        (-0.9, 2.0, "undecided", "supported"),
+    ],
+)
+def test_the_rule_by_hand(low, high, better, not_worse):
+    effect = Effect((low + high) / 2, low, high, MIN_SEEDS)
+    assert judge(effect) == better
+    assert judge(effect, "not worse") == not_worse
+    assert judge(effect._replace(seeds=3)) == "undecided (3 of 5 seeds)"
+    with pytest.raises(ValueError, match="better or not worse"):
+        judge(effect, "identical")
+
+
+def made(effects: dict, faces: int = 400) -> tuple[pd.DataFrame, dict]:
+    """Runs of methods whose accuracy is given, by fraction, with five seeds."""
+    rows, correct, rng = [], {}, np.random.default_rng(5)
+    for (method, fraction), accuracy in effects.items():
+        for seed in range(5):
+            run = f"{method}-{fraction}-{seed}"
+            rows.append((run, "s", "faces", method, fraction, seed))
+            correct[run] = np.arange(faces) < round(faces * accuracy) + rng.integers(3)
+    return pd.DataFrame(
+        rows, columns=["run", "study", "data", "method", "fraction", "seed"]
+    ), correct
+
+
+CLAIM = {
+    "id": "X", "claim": "it helps", "notebook": "s", "asks": "better", "column": "method",
+    "treated": "T", "base": "SL", "control": "two", "where": "fraction=0.2", "versus": "",
+}  # fmt: skip
+
+
+def test_a_claim_is_judged_against_its_base_and_against_its_control():
+    runs, correct = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("two", 0.2): 0.7})
+    (row,) = verdict_table(runs, correct, pd.DataFrame([CLAIM])).to_dict("records")
+    assert (row["verdict"], row["verdict, control"]) == ("supported", "refuted")
+    assert row["effect"].startswith("+10.")
+    assert row["against control"].startswith(("-10.", "-9."))
+
+
+def test_a_larger_gain_is_a_gain_of_gains():
+    levels = {("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.72, ("SL", 1.0): 0.7}
+    runs, correct = made(levels)
+    claim = pd.DataFrame([CLAIM | {"versus": "fraction=1", "control": ""}])
+    (row,) = verdict_table(runs, correct, claim).to_dict("records")
+    assert row["verdict"] == "supported"
+    assert float(row["effect"].split()[0]) == pytest.approx(8, abs=0.5)
+    assert row["verdict, control"] == ""
+
+
+def test_what_was_not_run_has_no_verdict_and_what_is_unclear_is_refused():
+    runs, correct = made({("SL", 0.2): 0.5})
+    (row,) = verdict_table(runs, correct, pd.DataFrame([CLAIM])).to_dict("records")
+    assert (row["claim"], row["contrast"], row["verdict"]) == ("X", "it helps", "")
+    runs, correct = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
+    with pytest.raises(ValueError, match="several runs"):
+        verdict_table(runs, correct, pd.DataFrame([CLAIM | {"where": ""}]))
+    with pytest.raises(ValueError, match="no column"):
+        verdict_table(runs, correct, pd.DataFrame([CLAIM | {"where": "labels_=1"}]))
+
+
+def test_every_claim_of_the_paper_has_a_row():
+    table = verdict_table(*recorded_runs())
+    assert set(table["claim"]) == set(claims()["id"])
+    known = ("supported", "refuted", "equivalent", "undecided", "")
+    for column in ("verdict", "verdict, control"):
+        assert table[column].str.split(" ").str[0].isin(known).all()
