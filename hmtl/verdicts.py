@@ -126,7 +126,7 @@ def readme_verdicts(table: pd.DataFrame) -> str:
     shown = table.copy()
     shown["verdict"] = shown["verdict"].where(shown["effect"] != "", "not tested yet")
     shown.loc[shown["claim"] == "C8", "verdict"] = "checked to the bit"
-    shown["notebook"] = [f"[{n}](notebooks/{n}.ipynb)" if n else "" for n in shown["notebook"]]
+    shown["notebook"] = [f"[{n[:2]}](notebooks/{n}.ipynb)" if n else "" for n in shown["notebook"]]
     return markdown(shown)
 
 
@@ -155,7 +155,9 @@ def _effect(runs: pd.DataFrame, correct: dict, claim, base: str, level: float) -
         return None
     gains = [np.stack([part[seed] for seed in seeds]) for part in parts]
     differences = 100 * (gains[0] - gains[1] if claim.versus else gains[0])
-    return Effect(*bootstrap_interval(differences, level), len(seeds))
+    mean, low, high = bootstrap_interval(differences, level)
+    most = 100.0 * len(parts)  # what an accuracy, or a gain of gains, can differ by
+    return Effect(mean, max(low, -most), min(high, most), len(seeds))
 
 
 def _where(runs: pd.DataFrame, claim, condition: str) -> pd.DataFrame:
