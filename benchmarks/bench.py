@@ -12,7 +12,9 @@ run has; on a GPU the pipelines of files have a worker a core.
 """
 
 import argparse
+import cProfile
 import json
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -165,6 +167,39 @@ def epochs(arch: str, size: int, faces: int, bs: int) -> pd.DataFrame:
             "of the limit": [round(value / rate["limit"], 3) for value in rate.values()],
         }
     )
+
+
+PARTS = {
+    # what a profile calls it: file, function; cumulative
+    "forward": ("encoder.py", "forward"),
+    "backward": ("learner.py", "_backward"),
+    "optimizer": ("learner.py", "_step"),
+    "augmentation": ("augment.py", "augment"),
+    "gathering and the rest of loading": ("load.py", "__iter__"),
+}
+
+
+def profile(arch: str, size: int, faces: int, bs: int) -> pd.DataFrame:
+    """Where an epoch of ours goes, as shares of its time, for weak and for strong augmentation."""
+    pack = face_pack(FaceSet((faces // 8, 2, 2), size=size, seed=1), progress=False)
+    rows = []
+    for level in ("weak", "strong"):
+        epoch = ours(pack, arch, bs, level)
+        epoch()
+        watch = cProfile.Profile()
+        watch.runcall(epoch)
+        stats = pstats.Stats(watch)
+        cumulative = dict.fromkeys(PARTS, 0.0)
+        for (file, _, function), (*_, seconds, _) in stats.stats.items():
+            for name, part in PARTS.items():
+                if (Path(file).name, function) == part and "torch" not in Path(file).parts:
+                    cumulative[name] = max(cumulative[name], seconds)
+        cumulative["gathering and the rest of loading"] -= cumulative["augmentation"]
+        shares = {name: seconds / stats.total_tt for name, seconds in cumulative.items()}
+        shares["callbacks and all else"] = 1 - sum(shares.values())
+        named = {name: f"{share:.1%}" for name, share in shares.items()}
+        rows.append({"network": f"{arch}, {size} px", "augmentation level": level, **named})
+    return pd.DataFrame(rows)
 
 
 def inference(arch: str, size: int) -> float:
@@ -368,7 +403,11 @@ def main() -> None:
     }
     table = goals(rates, tasks, rest)
     print(table.to_string(index=False))
-    parts = {"goals": table, "epochs": rates, "tasks": tasks, "arithmetic": arithmetic}
+    profiles = pd.concat([profile(*config) for config in CONFIGS], ignore_index=True)
+    parts = {
+        "goals": table, "epochs": rates, "profile": profiles, "tasks": tasks,
+        "arithmetic": arithmetic,
+    }  # fmt: skip
     record = {
         "made by": here_and_now(), "threads": torch.get_num_threads(), **rest,
         **{name: part.to_dict("records") for name, part in parts.items()},
@@ -387,8 +426,9 @@ def write_report(parts: dict[str, pd.DataFrame], record: dict) -> None:
         f"{made['cores']} cores, torch {made['torch']}; {record['threads']} thread a process.",
     ]
     titles = {
-        "goals": "Goals", "epochs": "Whole epochs", "tasks": "A step with each task",
-        "arithmetic": "How far from the arithmetic",
+        "goals": "Goals", "epochs": "Whole epochs",
+        "profile": "Where an epoch goes (a profile, which itself costs some)",
+        "tasks": "A step with each task", "arithmetic": "How far from the arithmetic",
     }  # fmt: skip
     for name, title in titles.items():
         lines += ["", f"### {title}", "", markdown(parts[name])]
