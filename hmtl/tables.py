@@ -8,11 +8,11 @@ Standard statistics, scipy's; the choice of them is ours.
 
 __all__ = [
     "ABLATIONS", "CONTROL", "PUZZLE", "ablation", "claims", "contrast", "contrasts",
-    "correct_matrix", "few_labels", "interval", "markdown", "readme_table", "recorded_runs",
-    "reported", "study_tables", "summary",
+    "correct_by_run", "correct_matrix", "few_labels", "interval", "markdown", "readme_table",
+    "recorded_runs", "reported", "study_tables", "summary",
 ]  # fmt: skip
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,13 +73,25 @@ def _round(value: float) -> str:
 def correct_matrix(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
     """Whether each run (row) names each test face (column) rightly, bool (runs, faces).
 
-    Raises ValueError if the runs were tested on different faces.
+    Raises ValueError if the runs were tested on different faces, or measure angles, where nothing
+    is right or wrong.
     """
+    if not all({"predicted", "target"} <= set(table) for table in predictions):
+        raise ValueError("runs of head pose have errors in degrees, no right and wrong answers")
     keys = predictions[0]["key"].to_numpy()
     for table in predictions:
         if not np.array_equal(table["key"].to_numpy(), keys):
             raise ValueError("runs tested on different faces cannot be paired")
     return np.stack([(t["predicted"] == t["target"]).to_numpy() for t in predictions])
+
+
+def correct_by_run(runs: Iterable) -> dict[str, np.ndarray]:
+    """Run id -> bool (faces,), whether each test face was named rightly, of finished runs.
+
+    Runs of head pose are left out: their errors are angles.
+    """
+    named = [run for run in runs if "predicted" in run.predictions]
+    return {run.id: correct_matrix([run.predictions])[0] for run in named}
 
 
 def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
@@ -282,5 +294,6 @@ def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, n
         correct = {
             run: np.unpackbits(packed[run], count=int(faces)).astype(bool)
             for run, faces in zip(runs["run"], runs["test_faces"], strict=True)
+            if run in packed  # runs of head pose are neither right nor wrong
         }
     return runs, correct
