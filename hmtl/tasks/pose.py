@@ -134,7 +134,8 @@ def bins_of(angles: Tensor) -> Tensor:
     Hopenet's, but for the ends: what lies below -99 counts in the first bin and 99 and above in
     the last; there they become -1 and 66, which are no classes.
     """
-    return ((angles + LIMIT) / BIN_WIDTH).floor().long().clamp(0, BINS - 1)
+    inner = torch.arange(1, BINS, device=angles.device) * BIN_WIDTH - LIMIT
+    return torch.bucketize(angles.contiguous(), inner, right=True)
 
 
 def expectation(logits: Tensor) -> Tensor:
@@ -254,7 +255,7 @@ class HeadPoseBins(HeadPose):
     `alpha` weighs the squared error; Hopenet's published models have 1 and 2, its script 0.001.
     """
 
-    alpha: float = 0.1
+    alpha: float = 0.01
 
     name = "head_pose_bins"
 
