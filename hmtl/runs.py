@@ -107,6 +107,8 @@ class RunSpec:
             names += ["label_views", "multiscale"]
         if self.data != "faces":
             names += ["people", "proportions", "label_noise"]
+        if self.task != "emotion":  # whose labels alone are confused
+            names += ["label_noise"]
         return names
 
     @property
@@ -380,7 +382,7 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
     Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
-    of a pretext, and that it runs on a GPU, whose mixed precision gives other numbers.
+    of the task or a pretext, and that it runs on a GPU, whose mixed precision gives other numbers.
     """
     import torch
 
@@ -395,9 +397,10 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if torch.cuda.is_available():
         text += "\ncuda"
-    for name in spec.pretexts:
-        if (revision := make(name).revision) > 1:
-            text += f"\n{name} {revision}"
+    parts = {spec.task: spec.make_task()} | {name: make(name) for name in spec.pretexts}
+    for name, part in parts.items():
+        if part.revision > 1:
+            text += f"\n{name} {part.revision}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
     task = "" if spec.task == "emotion" else f"-{spec.task}"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hmtl import Puzzling
+from hmtl import Gender, Puzzling
 from hmtl import runs as R
 from hmtl.runs import PRESETS, RunSpec, fit, get_preset, grid, load_run, run_all, runs_table
 from hmtl.tables import correct_by_run
@@ -147,6 +147,8 @@ def test_labels_of_views_are_the_tasks_own_unless_asked_for():
     assert not pose.views_are_labelled
     assert SPEC.views_are_labelled
     assert pose == dataclasses.replace(pose, label_views=False)
+    faces = dataclasses.replace(pose, data="faces")
+    assert dataclasses.replace(faces, label_noise=0.3) == faces  # of emotions alone
     labelled = dataclasses.replace(pose, label_views=True)
     assert labelled.method == "puzzling_2x2 (paired, labelled views)"
     assert R.run_id(labelled, "abc") != R.run_id(pose, "abc")
@@ -193,6 +195,11 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
     monkeypatch.setattr(Puzzling, "revision", 2)
     assert R.run_id(SPEC, "abc") != before
     assert R.run_id(RunSpec(), "abc") == other
+    monkeypatch.setattr(Gender, "revision", 2)
+    assert R.run_id(RunSpec(), "abc") == other
+    gender = R.run_id(RunSpec(task="gender"), "abc")
+    monkeypatch.setattr(Gender, "revision", 1)
+    assert R.run_id(RunSpec(task="gender"), "abc") != gender
 
 
 @pytest.mark.parametrize(

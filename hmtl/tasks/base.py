@@ -15,6 +15,8 @@ class Task:
     """Base of the supervised tasks: override what raises NotImplementedError."""
 
     name = "task"
+    # Raised when the same task begins to give other numbers, as for pretexts.
+    revision = 1
     # Columns of the label table that the label is made of.
     columns: tuple[str, ...] = ()
     # What fastai's `vocab` holds: the classes, or the numbers that are measured.
