@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -419,6 +420,7 @@ def test_fastai_shows_and_exports_every_task(mini, quiet, tmp_path, name):
     learn.path = tmp_path
     learn.dls.show_batch(max_n=4)
     learn.show_results(max_n=4)
+    plt.close("all")
     learn.export("learner.pkl")
     task = learn.dls.train_ds.task
     assert learn.hybrid.heads
