@@ -17,6 +17,9 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 _HOMES = {
     "BarlowTwins": "hmtl.pretext",
     "Emotion": "hmtl.tasks",
+    "Gender": "hmtl.tasks",
+    "HeadPose": "hmtl.tasks",
+    "HeadPoseBins": "hmtl.tasks",
     "Hybrid": "hmtl.learner",
     "ImageRotation": "hmtl.pretext",
     "Inpainting": "hmtl.pretext",

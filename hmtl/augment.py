@@ -10,11 +10,15 @@ the cut-out comes before the pretext; borders uncovered by a rotation are mirror
 blur.
 """
 
-__all__ = ["LEVELS", "VALID_CROP", "Augment", "Level", "augment", "center_crop"]
+__all__ = [
+    "LEVELS", "VALID_CROP", "Augment", "Level", "Moves", "augment", "augment_and_tell",
+    "center_crop",
+]  # fmt: skip
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +55,19 @@ LEVELS = {
     ),
 }  # fmt: skip
 
+
+class Moves(NamedTuple):
+    """What augmentation did to each picture that a label may have to follow."""
+
+    flipped: Tensor  # bool (B,): mirrored left to right, after the turn
+    turned: Tensor  # float (B,): degrees against the clock
+
+    @classmethod
+    def drawn(cls, level: Level, draw: Tensor) -> "Moves":
+        """The moves that uniform numbers `draw` (B, >= 3) stand for."""
+        return cls(draw[:, 2] < level.flip, (2 * draw[:, 1] - 1) * level.rotate)
+
+
 # NTSC luminance and the two colour axes; the rows of the RGB -> YIQ matrix
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
@@ -75,6 +92,13 @@ def augment(images: Tensor, level: Level, size: int, generator: torch.Generator)
     Every random number comes from `generator` (a CPU one, whatever the images' device), drawn in
     the same order whatever the level switches on, so two runs with one seed see the same crops.
     """
+    return augment_and_tell(images, level, size, generator)[0]
+
+
+def augment_and_tell(
+    images: Tensor, level: Level, size: int, generator: torch.Generator
+) -> tuple[Tensor, Moves]:
+    """`augment`, and the moves that labels may have to follow."""
     count = len(images)
     draw = torch.rand(count, 16, generator=generator)
     batch = torch.rand(2, generator=generator)
@@ -92,7 +116,7 @@ def augment(images: Tensor, level: Level, size: int, generator: torch.Generator)
         )
     if level.cutout:
         out = _cut_out(out, level.cutout, draw[:, 13:15])
-    return out
+    return out, Moves.drawn(level, draw)
 
 
 def _change_some(images: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> None:
@@ -111,8 +135,8 @@ def _resample(images: Tensor, level: Level, size: int, draw: Tensor) -> Tensor:
     """Crop, rotate, flip and resize in one affine resampling; `draw` (B, 5) in [0, 1)."""
     low, high = level.crop
     scale = low + (high - low) * draw[:, 0]
-    angle = torch.deg2rad((2 * draw[:, 1] - 1) * level.rotate)
-    mirror = torch.where(draw[:, 2] < level.flip, -1.0, 1.0)
+    flipped, turned = Moves.drawn(level, draw)
+    angle, mirror = torch.deg2rad(turned), torch.where(flipped, -1.0, 1.0)
     shift = torch.zeros(len(draw), 2) if level.centred else (2 * draw[:, 3:5] - 1)
     shift = shift * (1 - scale)[:, None]
     cos, sin = angle.cos() * scale, angle.sin() * scale
@@ -176,25 +200,38 @@ class Augment(DisplayedTransform):
     """fastai batch transform: augments training batches, centre-crops the others.
 
     `again()` augments the last training batch a second time, independently: the second plain view
-    of the equal-compute control (`SecondView`).
+    of the equal-compute control (`SecondView`). `follow(labels, flipped, turned)` says what the
+    moves of a picture do to its label (`Task.follow`); None leaves labels alone. `relabel` gives
+    the labels of the view made last.
     """
 
     split_idx, order = None, 20  # after IntToFloatTensor (10)
 
-    def __init__(self, level: str = "weak", size: int = 48, seed: int = 0):
+    def __init__(
+        self,
+        level: str = "weak",
+        size: int = 48,
+        seed: int = 0,
+        follow: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+    ):
         if level not in LEVELS:
             raise ValueError(f"unknown augmentation {level!r}; one of {', '.join(LEVELS)}")
         super().__init__()
-        self.level, self.size = level, size
+        self.level, self.size, self.follow = level, size, follow
         self.generator = torch.Generator().manual_seed(seed)
-        self.training, self._raw = False, None
+        self.training, self._raw, self._labels, self._moves = False, None, None, None
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_raw": None}  # an exported Learner carries nobody's picture
+        held = dict.fromkeys(("_raw", "_labels", "_moves"))
+        return {**self.__dict__, **held}  # an exported Learner carries nobody's picture
 
     def __call__(self, b, split_idx: int | None = None, **kwargs):
         self.training = split_idx == 0
-        return super().__call__(b, split_idx=split_idx, **kwargs)
+        out = super().__call__(b, split_idx=split_idx, **kwargs)
+        if not self.training or self.follow is None or len(b) < 2:
+            return out
+        self._labels = b[1]
+        return (out[0], *self.relabel(b[1:]))
 
     def encodes(self, x: TensorImage):
         images = x.as_subclass(Tensor)
@@ -210,4 +247,12 @@ class Augment(DisplayedTransform):
         """
         if self._raw is None:
             raise RuntimeError("no training batch was augmented yet")
-        return augment(self._raw, LEVELS[self.level], self.size, generator)
+        level = LEVELS[self.level]
+        images, self._moves = augment_and_tell(self._raw, level, self.size, generator)
+        return images
+
+    def relabel(self, labels: tuple) -> tuple:
+        """The batch's `labels` as they are for the view of it that was made last."""
+        if self.follow is None:
+            return labels
+        return (self.follow(self._labels, *self._moves), *labels[1:])

@@ -1,8 +1,9 @@
 """Pack -> fastai DataLoaders: whole batches are gathered at once, no Python per image.
 
 `face_dataloaders(pack, ...)` returns an ordinary `DataLoaders` of three: `dls.train`, `dls.valid`
-and `dls[2]`, the test images. Images are `TensorImage`, labels `TensorCategory`, so fastai's own
-`show_batch`, `show_results` and `vision_learner` work on them. Ours.
+and `dls[2]`, the test images. Images are `TensorImage`, classes `TensorCategory`, so fastai's own
+`show_batch`, `show_results` and `vision_learner` work on them. What the labels are, and how they
+follow the flips and turns of augmentation, the task says (`hmtl.tasks`). Ours.
 """
 
 __all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "nested_fraction"]
@@ -13,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.data.transforms import Category, IntToFloatTensor
-from fastai.torch_core import TensorCategory, TensorMultiCategory, default_device
+from fastai.data.transforms import IntToFloatTensor
+from fastai.torch_core import default_device
 from fastai.vision.core import TensorImage
 from fastcore.basics import chunked
 
 from hmtl.augment import Augment
-from hmtl.labels import EMOTIONS, SPLITS, emotion_indices
+from hmtl.labels import SPLITS
 from hmtl.pack import Pack
+from hmtl.tasks import Emotion, Task, make_task
 
 LABELS = ("majority", "probability")
 SAMPLING = ("natural", "balanced")
@@ -43,41 +45,58 @@ def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.n
 
 
 class FaceDataset:
-    """Some rows of a pack with their emotion: items are (TensorImage (3, H, W) uint8, label).
+    """Some rows of a pack with a task's labels: items are (TensorImage (3, H, W) uint8, label).
 
-    `labels="majority"` gives one class an image, `"probability"` the eight columns `p_*` of a pack
-    whose faces were voted on. `sampling_weights` (n,) or None is read by `FaceDL` when it shuffles.
+    Rows without the label are left out, `left_out` counts them. Of emotions `labels="majority"`
+    gives one class an image, `"probability"` the eight columns `p_*` of a pack whose faces were
+    voted on. `classes` int64 (n,) are the groups that a share of the labels keeps even;
+    `sampling_weights` (n,) or None is read by `FaceDL` when it shuffles. Raises ValueError if none
+    of the rows has the label.
     """
 
     n_inp = 1
 
-    def __init__(self, pack: Pack, rows: np.ndarray, labels: str = "majority", split_idx: int = 0):
-        self.pack, self.rows, self.labels, self.split_idx = pack, rows, labels, split_idx
-        self.vocab = list(EMOTIONS)
-        self.classes = emotion_indices(pack.labels["emotion"].iloc[rows])
-        self.targets = torch.from_numpy(self.classes)
+    def __init__(
+        self,
+        pack: Pack,
+        rows: np.ndarray,
+        labels: str = "majority",
+        split_idx: int = 0,
+        task: Task | None = None,
+    ):
+        self.pack, self.labels, self.split_idx = pack, labels, split_idx
+        self.task = task or Emotion()
+        known = self.task.has_label(pack.labels.iloc[rows])
+        self.rows, self.left_out = rows[known], int((~known).sum())
+        if len(rows) and not len(self.rows):
+            raise ValueError(
+                f"none of {len(rows)} faces has a label for the task {self.task.name!r}; it is "
+                f"made of {', '.join(self.task.columns)}"
+            )
+        table = pack.labels.iloc[self.rows]
+        self.vocab = list(self.task.names)
+        self.classes = self.task.strata(table)
+        self.targets = self.task.targets(table, labels)
+        self.label_type = self.task.label_type(self.targets)
         self.sampling_weights = None
-        if labels == "probability":
-            columns = [f"p_{name}" for name in EMOTIONS]
-            if not set(columns) <= set(pack.labels):
-                raise ValueError(
-                    "labels='probability' needs the columns p_neutral ... p_contempt, and the "
-                    f"pack at {pack.path} has none: use labels='majority'"
-                )
-            table = pack.labels[columns].iloc[rows].to_numpy(np.float32)
-            self.targets = torch.from_numpy(table / table.sum(1, keepdims=True))
 
     @property
     def c(self) -> int:
-        """Number of classes, where fastai looks for it."""
+        """Number of classes or of measured numbers, where fastai looks for it."""
         return len(self.vocab)
+
+    def only(self, positions: np.ndarray) -> "FaceDataset":
+        """The same of some of its faces."""
+        some = FaceDataset(self.pack, self.rows[positions], self.labels, self.split_idx, self.task)
+        some.left_out = self.left_out
+        return some
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int):
         images, targets = self.gather([i])
-        return TensorImage(images[0]), self._as_label(targets[0])
+        return TensorImage(images[0]), self.label_type(targets[0])
 
     def gather(self, positions) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (B, 3, H, W) and their targets, for positions within this data set."""
@@ -88,14 +107,10 @@ class FaceDataset:
             images = images.expand(-1, 3, -1, -1)  # grey: three views of one plane
         return images, self.targets[positions]
 
-    def _as_label(self, target: torch.Tensor):
-        return (TensorMultiCategory if target.ndim else TensorCategory)(target)
-
     def decode(self, item: tuple, full: bool = True) -> tuple:
-        """(image, target) -> (image, name of the most probable class), as fastai shows them."""
+        """(image, target) -> (image, its class or numbers in words), as fastai shows them."""
         image, target = item
-        index = int(target.argmax()) if target.ndim else int(target)
-        return image, Category(self.vocab[index])
+        return image, self.task.decode(target)
 
     def new_empty(self) -> "FaceDataset":
         """The same without rows: `learn.export()` pickles it, and no picture may go with it."""
@@ -105,7 +120,7 @@ class FaceDataset:
             self.pack.labels.iloc[:0],
             self.pack.meta,
         )
-        return FaceDataset(none, self.rows[:0], self.labels, self.split_idx)
+        return FaceDataset(none, self.rows[:0], self.labels, self.split_idx, self.task)
 
 
 class FaceDL(TfmdDL):
@@ -115,8 +130,7 @@ class FaceDL(TfmdDL):
         for positions in chunked(samps, self.bs, self.drop_last):
             self.positions = positions  # whose pictures this batch holds, for who needs to know
             images, targets = self.dataset.gather(positions)
-            label = TensorMultiCategory if targets.ndim == 2 else TensorCategory
-            yield TensorImage(images), label(targets)
+            yield TensorImage(images), self.dataset.label_type(targets)
 
     def shuffle_fn(self, idxs):
         weights = self.dataset.sampling_weights
@@ -128,6 +142,7 @@ class FaceDL(TfmdDL):
 def face_dataloaders(
     pack: Pack,
     *,
+    task: str | Task = "emotion",
     size: int | None = None,
     bs: int = 64,
     augment: str = "weak",
@@ -140,22 +155,24 @@ def face_dataloaders(
 ) -> DataLoaders:
     """DataLoaders over the train, valid and test rows of `pack`, at `size` pixels (the pack's own).
 
+    `task` is one of `hmtl.tasks`, or its name; faces without its label are left out.
     `fraction` of the training rows is kept (stratified, nested, by `fraction_seed`); `sampling` is
     "natural" or "balanced" (each class equally often, with replacement). Order and augmentation
     follow `seed` alone, so two methods trained with one seed see the same images in the same order.
-    Raises ValueError naming the valid choices.
+    Raises ValueError naming the valid choices, or the columns that the task misses.
     """
     for name, value, valid in (("labels", labels, LABELS), ("sampling", sampling, SAMPLING)):
         if value not in valid:
             raise ValueError(f"unknown {name} {value!r}; one of {', '.join(valid)}")
-    tfms = [IntToFloatTensor(), Augment(augment, size or pack.size, seed)]
+    task = make_task(task) if isinstance(task, str) else task
+    task.check(labels, sampling, weighted=False)
+    follow = task.follow if task.changed_by else None
+    tfms = [IntToFloatTensor(), Augment(augment, size or pack.size, seed, follow)]
     loaders = []
     for i, split in enumerate(SPLITS):
-        rows = pack.rows(split)
+        data = FaceDataset(pack, pack.rows(split), labels, i, task)
         if i == 0 and fraction != 1:
-            classes = emotion_indices(pack.labels["emotion"].iloc[rows])
-            rows = rows[nested_fraction(classes, fraction, fraction_seed)]
-        data = FaceDataset(pack, rows, labels, split_idx=i)
+            data = data.only(nested_fraction(data.classes, fraction, fraction_seed))
         if i == 0 and sampling == "balanced":
             counts = np.bincount(data.classes, minlength=data.c)
             data.sampling_weights = (1 / counts[data.classes]).tolist()

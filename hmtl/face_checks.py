@@ -174,7 +174,7 @@ def shortcut_table(spec: RunSpec, store: str | Path | None = None) -> pd.DataFra
 def slice_tables(
     runs: pd.DataFrame | None = None, correct: dict[str, np.ndarray] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Accuracy of supervised runs on "faces" by slices of the test faces, from recorded runs.
+    """Accuracy of supervised runs of emotion on "faces" by slices of the test faces, as recorded.
 
     `faces-by-intensity` and `faces-by-yaw`: a row a network and slice, the mean over seeds with
     its 95 % interval over faces. `faces-trends`: Kendall's tau of being right with the column, and
@@ -183,6 +183,7 @@ def slice_tables(
     if runs is None:
         runs, correct = recorded_runs()
     own = runs[(runs["data"] == "faces") & (runs["method"] == "SL") & (runs["augment"] == "weak")]
+    own = own[own["task"] == "emotion"] if "task" in own else own
     most = own.groupby(["arch", "init"])["train_faces"].transform("max")
     own = own[own["train_faces"] == most]
     tables: dict[str, list] = {f"faces-by-{column}": [] for column in SLICES}

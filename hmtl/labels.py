@@ -4,9 +4,9 @@ AffectNet numbers its eight emotions 0 to 7 in this order; every data set is map
 *names*, never to another data set's numbers.
 """
 
-__all__ = ["EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "emotion_indices"]
+__all__ = ["EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices"]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,14 +22,22 @@ PROPORTIONS: dict[str, tuple[int, ...]] = {
 """How often the emotions occur in a training split, by name."""
 
 
+def class_indices(values: Iterable[str], names: Sequence[str], what: str = "class") -> np.ndarray:
+    """Return the place of each value among `names`, int64 (N,).
+
+    Raises ValueError naming the first value that is none of them, its position, and `what` it is.
+    """
+    index = {name: i for i, name in enumerate(names)}
+    values = list(values)
+    for row, value in enumerate(values):
+        if value not in index:
+            raise ValueError(f"row {row}: unknown {what} {value!r}; one of {', '.join(names)}")
+    return np.array([index[value] for value in values], dtype=np.int64)
+
+
 def emotion_indices(names: Iterable[str]) -> np.ndarray:
     """Return the AffectNet number of each emotion name, int64 (N,).
 
     Raises ValueError naming the first name that is not one of `EMOTIONS` and its position.
     """
-    index = {name: i for i, name in enumerate(EMOTIONS)}
-    names = list(names)
-    for row, name in enumerate(names):
-        if name not in index:
-            raise ValueError(f"row {row}: unknown emotion {name!r}; one of {', '.join(EMOTIONS)}")
-    return np.array([index[name] for name in names], dtype=np.int64)
+    return class_indices(names, EMOTIONS, "emotion")

@@ -42,7 +42,7 @@ from hmtl.encoder import Encoder
 from hmtl.optim import fused_adam
 from hmtl.pretext import Pretext, make
 from hmtl.pretext.composite import check_shared
-from hmtl.tasks import Emotion
+from hmtl.tasks import Emotion, Task
 
 VIEWS = ("shared", "paired")
 # The puzzled picture at three sizes, drawn once a batch: 113-128, 112 and 64-111 px of 112 [C].
@@ -97,8 +97,9 @@ class Hybrid(Callback):
     of one picture, transformed by each in turn; on paired views each has its own. `scales` are the
     relative sizes of the transformed views in paired mode, numbers or (low, high) ranges drawn once
     a batch (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss
-    on the untouched picture only. `body` is the module that yields the representation
-    (`find_body`).
+    on the untouched picture only; None is what the supervised `task` says, by default that of the
+    DataLoaders: True but for head pose. `body` is the module that yields the representation
+    (`find_body`). A fit raises ValueError if a pretext would make the task's labels wrong.
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
     and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was.
@@ -114,10 +115,11 @@ class Hybrid(Callback):
         *,
         weight: float | dict[str, float] | None = None,
         scales: Sequence = (1.0,),
-        label_views: bool = True,
+        label_views: bool | None = None,
         body: nn.Module | None = None,
         seed: int | None = None,
         balance: str | Balance = "sum",
+        task: Task | None = None,
     ):
         given_pretexts = [pretexts] if isinstance(pretexts, Pretext | str) else pretexts
         self.pretexts = [make(p) if isinstance(p, str) else p for p in given_pretexts]
@@ -140,7 +142,7 @@ class Hybrid(Callback):
             raise ValueError(f"weight names {sorted(unknown)}, the pretexts are {names}")
         self.weights |= {name: value for name, value in given.items() if value is not None}
         self.views, self.scales, self.label_views = views, tuple(scales), label_views
-        self.body, self.seed = body, seed
+        self.body, self.seed, self.task = body, seed, task
         self.heads: dict[str, nn.Module] = {}
         self._map: Tensor | None = None
         self._normalize: tuple[Tensor, Tensor] | None = None
@@ -171,6 +173,7 @@ class Hybrid(Callback):
                 "learn.remove_cbs(Hybrid) before adding another"
             )
         self._detach()
+        self._views_are_labelled = self._check_task()
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         if self.seed is None:
@@ -193,6 +196,16 @@ class Hybrid(Callback):
             }
         self._attached, self._handed_over = True, False
         self._balanced_count = 0
+
+    def _check_task(self) -> bool:
+        """Whether views are labelled; ValueError if a pretext breaks the task's labels."""
+        task = self.task or task_of(self.dls)
+        label_views = self.label_views
+        if label_views is None:
+            label_views = task is None or task.label_views
+        if task is not None:
+            task.check_pretexts(self.pretexts, self.views, label_views)
+        return label_views
 
     def _find_normalize(self) -> tuple[Tensor, Tensor] | None:
         """Mean and standard deviation by which the DataLoaders normalise, if they do."""
@@ -304,6 +317,8 @@ class Hybrid(Callback):
     def _transform_shared(self) -> dict:
         view, targets = self._chain(self._picture())
         self.learn.xb = (self._seen(view), *self.xb[1:])
+        for pretext in self.pretexts:
+            self.learn.yb = pretext.relabel(self.yb)
         return targets
 
     def _picture(self) -> Tensor:
@@ -355,11 +370,12 @@ class Hybrid(Callback):
 
     def _pass_views(self, pretext: Pretext, picture: Tensor, main: dict):
         view, target = pretext.transform(picture, self._draw)
+        labels = pretext.relabel(self.yb)
         for scale in self.scales:
             output = self.model(self._seen(self._rescale(view, scale)), *self.xb[1:])
             self._ask(pretext, target, main)
-            if self.label_views:
-                self._view_losses.append(self.learn.loss_func(output, *self.yb))
+            if self._views_are_labelled:
+                self._view_losses.append(self.learn.loss_func(output, *labels))
 
     def _rescale(self, view: Tensor, scale) -> Tensor:
         if scale == 1:
@@ -530,10 +546,15 @@ class Hybrid(Callback):
         return [pretext.show(images) for pretext in self.pretexts]
 
 
+def task_of(dls) -> Task | None:
+    """The task that DataLoaders were made for (`face_dataloaders`), None if nothing tells."""
+    return getattr(getattr(dls, "train_ds", None), "task", None)
+
+
 def build_model(
     arch: str,
     classes: int,
-    task: Emotion,
+    task: Task,
     weights: str | Path = "scratch",
     *,
     normalize: bool = True,
@@ -552,14 +573,14 @@ def split_model(model: nn.Module) -> list:
 def hmtl_learner(
     dls,
     arch: str = "tiny",
-    task: Emotion | None = None,
+    task: Task | None = None,
     pretexts: Pretext | str | Sequence[Pretext | str] = (),
     *,
     views: str = "paired",
     weights: str | Path = "scratch",
     pretext_weight: float | dict[str, float] | None = None,
     scales: Sequence = (1.0,),
-    label_views: bool = True,
+    label_views: bool | None = None,
     balance: str | Balance = "sum",
     seed: int | None = None,
     cbs: Iterable[Callback] = (),
@@ -567,12 +588,19 @@ def hmtl_learner(
 ) -> Learner:
     """Build an ordinary fastai Learner whose training is hybrid if `pretexts` are given.
 
-    `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint. Pictures
-    are normalised inside the model, unless the DataLoaders already do it. `views`, `scales`,
-    `label_views`, `pretext_weight`, `balance` and `seed` are those of `Hybrid`; other options go to
-    `Learner`.
+    `task` is by default that of the DataLoaders, else emotion; ValueError if theirs has other
+    labels. `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint.
+    Pictures are normalised inside the model, unless the DataLoaders already do it. `views`,
+    `scales`, `label_views`, `pretext_weight`, `balance` and `seed` are those of `Hybrid`; other
+    options go to `Learner`.
     """
-    task = task or Emotion()
+    made_for = task_of(dls)
+    task = task or made_for or Emotion()
+    if made_for is not None and made_for.columns != task.columns:
+        raise ValueError(
+            f"these DataLoaders have the labels of {made_for.name!r}; make them with "
+            f"face_dataloaders(..., task={task.name!r})"
+        )
     done = any(isinstance(step, Normalize) for step in dls.train.after_batch.fs)
     model = build_model(arch, dls.c, task, weights, normalize=not done)
     hybrid = []
@@ -587,6 +615,7 @@ def hmtl_learner(
                 body=model.encoder,
                 seed=seed,
                 balance=balance,
+                task=task,
             )
         ]
     return Learner(

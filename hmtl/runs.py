@@ -6,7 +6,7 @@ not at all, and is never trained again:
 
     spec.json          the RunSpec, the data's fingerprint, the version
     metrics.csv        one row an epoch
-    predictions.csv    one row a test face: key, target, probability of each emotion
+    predictions.csv    one row a test face: key, target, prediction; probability of each class
     model.safetensors  weights of the plain supervised network
     machine.json       machine, library versions, commit, seconds
 
@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from hmtl import __version__
 from hmtl.datasets import check_data, load_pack
-from hmtl.labels import EMOTIONS, PROPORTIONS
+from hmtl.labels import PROPORTIONS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
 from hmtl.render import cores
@@ -53,6 +53,7 @@ class RunSpec:
     """One training, completely: what is learned from what, how, and from which seed."""
 
     data: str = "mini"  # hmtl.datasets.DATA
+    task: str = "emotion"  # hmtl.tasks.TASKS
     people: tuple[int, int, int] = (300, 50, 125)  # of "faces": train, valid, test; 8 faces each
     proportions: str = "equal"  # of the emotions in "faces"' train split, or "affectnet"
     label_noise: float = 0.0  # share of "faces"' train labels confused as annotators confuse them
@@ -70,7 +71,8 @@ class RunSpec:
     features: str = (
         ""  # of perceptual losses: a timm network, a finished run's folder; "": ImageNet
     )
-    label_views: bool = True  # supervised loss on the transformed views too
+    # supervised loss on the transformed views too; None: the task's own, True but for head pose
+    label_views: bool | None = None
     multiscale: bool = False  # the authors' three sizes of paired views
     balance: str = "sum"  # of the losses: hmtl.balance.BALANCES
     epochs: int = 5
@@ -86,6 +88,7 @@ class RunSpec:
         self._check_choices()
         for name in self.unused():
             object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
+        self._check_views()
         if self.epochs < 1 or self.bs < 2:
             raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
 
@@ -104,7 +107,29 @@ class RunSpec:
             names += ["label_views", "multiscale"]
         if self.data != "faces":
             names += ["people", "proportions", "label_noise"]
+        if self.task != "emotion":  # whose labels alone are confused
+            names += ["label_noise"]
         return names
+
+    @property
+    def views_are_labelled(self) -> bool:
+        """Whether the supervised loss is taken on the transformed views too."""
+        return self.make_task().label_views if self.label_views is None else self.label_views
+
+    def make_task(self):
+        """The supervised task (`hmtl.tasks`)."""
+        from hmtl.tasks import make_task
+
+        return make_task(self.task, **({"weighted": True} if self.weighted else {}))
+
+    def _check_views(self) -> None:
+        from hmtl.pretext import make
+
+        task = self.make_task()
+        if self.label_views == task.label_views:
+            object.__setattr__(self, "label_views", None)  # one choice, one identity
+        pretexts = [make(name) for name in self.pretexts]
+        task.check_pretexts(pretexts, self.views, self.views_are_labelled)
 
     def _check_types(self) -> None:
         for entry in dataclasses.fields(self):
@@ -120,15 +145,17 @@ class RunSpec:
         from hmtl.batches import LABELS, SAMPLING
         from hmtl.learner import VIEWS
         from hmtl.pretext import make
+        from hmtl.tasks import TASKS
 
         for name, valid in (
-            ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING), ("views", VIEWS),
-            ("balance", BALANCES), ("proportions", PROPORTIONS),
+            ("task", TASKS), ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING),
+            ("views", VIEWS), ("balance", BALANCES), ("proportions", PROPORTIONS),
         ):  # fmt: skip
             if getattr(self, name) not in valid:
                 raise ValueError(
                     f"unknown {name} {getattr(self, name)!r}; one of {', '.join(valid)}"
                 )
+        TASKS[self.task]().check(self.labels, self.sampling, self.weighted)
         for pretext in self.pretexts:
             make(pretext)
 
@@ -163,8 +190,8 @@ class RunSpec:
         if not self.pretexts:
             return "SL"
         options = [self.views]
-        if not self.label_views:
-            options.append("unlabelled views")
+        if self.label_views is not None:
+            options.append("labelled views" if self.label_views else "unlabelled views")
         if self.multiscale:
             options.append("three sizes")
         if self.pretext_weight is not None:
@@ -312,12 +339,16 @@ class Run:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """One row an epoch: train_loss, valid_loss, accuracy, macro_f1, the pretexts' own."""
+        """One row an epoch: train_loss, valid_loss, the task's metrics, the pretexts' own."""
         return pd.read_csv(self.path / "metrics.csv")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row a test face: key, target, predicted (names) and the eight probabilities."""
+        """One row a test face: key, target and prediction, as the task stores them.
+
+        Of classes target, predicted (names) and a probability each, `p_<name>`; of head pose
+        `target_<angle>` and `predicted_<angle>` in degrees.
+        """
         return pd.read_csv(self.path / "predictions.csv")
 
     @cached_property
@@ -332,35 +363,26 @@ class Run:
 
     @cached_property
     def scores(self) -> dict:
-        """Test accuracy, macro F1 and mean recall of the last epoch, each in [0, 1]."""
-        return score_predictions(self.predictions)
+        """Test scores of the last epoch.
+
+        Of classes accuracy, macro_f1 and mean_recall, each in [0, 1]; of head pose mae, mae_yaw,
+        mae_pitch, mae_roll and geodesic, in degrees.
+        """
+        return score_predictions(self.predictions, self.spec.task)
 
 
-def score_predictions(predictions: pd.DataFrame) -> dict:
-    """accuracy, macro_f1 and mean_recall of a table of predictions; classes without a face left out
-    of the recall."""
-    from sklearn.metrics import recall_score
+def score_predictions(predictions: pd.DataFrame, task: str = "emotion") -> dict:
+    """The scores of a table of a task's predictions, by name."""
+    from hmtl.tasks import make_task
 
-    from hmtl.tasks import macro_f1
-
-    index = {name: i for i, name in enumerate(EMOTIONS)}
-    target = predictions["target"].map(index).to_numpy()
-    predicted = predictions["predicted"].map(index).to_numpy()
-    present = np.unique(target)
-    recall = recall_score(target, predicted, labels=present, average="macro", zero_division=0)
-    return {
-        "accuracy": float((target == predicted).mean()),
-        "macro_f1": macro_f1(predicted, target, len(EMOTIONS)),
-        "mean_recall": float(recall),
-        "test_faces": len(target),
-    }
+    return make_task(task).scores(predictions)
 
 
 def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
     Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
-    of a pretext, and that it runs on a GPU, whose mixed precision gives other numbers.
+    of the task or a pretext, and that it runs on a GPU, whose mixed precision gives other numbers.
     """
     import torch
 
@@ -375,12 +397,14 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if torch.cuda.is_available():
         text += "\ncuda"
-    for name in spec.pretexts:
-        if (revision := make(name).revision) > 1:
-            text += f"\n{name} {revision}"
+    parts = {spec.task: spec.make_task()} | {name: make(name) for name in spec.pretexts}
+    for name, part in parts.items():
+        if part.revision > 1:
+            text += f"\n{name} {part.revision}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
-    return f"{spec.data}-{spec.arch}-{method}-s{spec.seed}-{digest}"
+    task = "" if spec.task == "emotion" else f"-{spec.task}"
+    return f"{spec.data}{task}-{spec.arch}-{method}-s{spec.seed}-{digest}"
 
 
 def _digest(field: str, place: str) -> str:
@@ -450,13 +474,14 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
     from hmtl.batches import face_dataloaders
     from hmtl.learner import AUTHORS_SCALES, hmtl_learner
     from hmtl.pretext import make
-    from hmtl.tasks import Emotion
 
     random.seed(spec.seed)
     np.random.seed(spec.seed)
     torch.manual_seed(spec.seed)
+    task = spec.make_task()
     dls = face_dataloaders(
         pack,
+        task=task,
         size=spec.size,
         bs=spec.bs,
         augment=spec.augment,
@@ -469,13 +494,13 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
     return hmtl_learner(
         dls,
         spec.arch,
-        Emotion(weighted=spec.weighted),
+        task,
         [make(name, spec.features) for name in spec.pretexts],
         views=spec.views,
         weights=spec.init,
         pretext_weight=spec.pretext_weight,
         scales=AUTHORS_SCALES if spec.multiscale else (1.0,),
-        label_views=spec.label_views,
+        label_views=spec.views_are_labelled,
         balance=spec.balance,
         seed=spec.seed,
         wd=spec.wd,
@@ -504,17 +529,11 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
     metrics = pd.DataFrame(learn.recorder.values, columns=columns)
     metrics.insert(0, "epoch", range(1, len(metrics) + 1))
     with learn.no_bar():
-        probabilities, _ = learn.get_preds(dl=learn.dls[2])
-    probabilities = probabilities.float().cpu().numpy()
-    test = pack.labels.iloc[pack.rows("test")]
-    predictions = pd.DataFrame(
-        {
-            "key": test["key"].to_numpy(),
-            "target": test["emotion"].to_numpy(),
-            "predicted": np.array(EMOTIONS)[probabilities.argmax(1)],
-            **{f"p_{name}": probabilities[:, i] for i, name in enumerate(EMOTIONS)},
-        }
-    )
+        predicted, _ = learn.get_preds(dl=learn.dls[2])
+    predicted = predicted.float().cpu().numpy()
+    test = learn.dls[2].dataset
+    predictions = test.task.predictions(pack.labels.iloc[test.rows], predicted)
+    left_out = sum(loader.dataset.left_out for loader in learn.dls.loaders)
     record = {
         "spec": dataclasses.asdict(spec),
         "data": pack.fingerprint,
@@ -525,7 +544,8 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
         predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
         save_model(learn.model, str(folder / "model.safetensors"))
         cost = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
-        machine = {**cost, "train_faces": len(learn.dls.train_ds), **here_and_now()}
+        counts = {"train_faces": len(learn.dls.train_ds), "left_out": left_out}
+        machine = {**cost, **counts, **here_and_now()}
         (folder / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
         (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
 
@@ -617,13 +637,22 @@ def _outcomes(todo: list[RunSpec], jobs: int, options: dict):
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a run: id, method, the fields of its spec, test scores, epoch scores, cost."""
+    """One row a run: id, method, the fields of its spec, test scores, epoch scores, cost.
+
+    Scores of the last and the best epoch on the valid split are `valid_<metric>` and
+    `best_valid_<metric>`: accuracy of classes, mae of head pose. What a task has not stays empty.
+    """
     rows = []
     for run in runs:
         last = run.metrics.iloc[-1]
         own = {k: v for k, v in last.items() if k.endswith("_score")}
-        best = run.metrics["accuracy"].max()
-        spec = dataclasses.asdict(run.spec)
+        task = run.spec.make_task()
+        valid = run.metrics[task.metric]
+        epochs = {
+            f"valid_{task.metric}": valid.iloc[-1],
+            f"best_valid_{task.metric}": task.better(valid),
+        }
+        spec = dataclasses.asdict(run.spec) | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
         for name in ("init", "features"):  # which run, not where it lies on this machine
@@ -633,7 +662,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         rows.append(
             {
                 "run": run.id, "method": run.spec.method, **spec, "pack": run.pack, **run.scores,
-                "valid_accuracy": last["accuracy"], "best_valid_accuracy": best, **own, **cost,
+                **epochs, **own, **cost,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

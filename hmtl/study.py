@@ -38,7 +38,7 @@ from hmtl.runs import (
     run_all,
     runs_table,
 )
-from hmtl.tables import correct_matrix, readme_table, recorded_runs, study_tables
+from hmtl.tables import correct_by_run, readme_table, recorded_runs, study_tables
 from hmtl.verdicts import readme_verdicts, verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -93,8 +93,7 @@ class Setting:
         if self.shows_reference:
             recorded, correct = recorded_runs()
             return recorded[recorded["study"] == self.notebook].reset_index(drop=True), correct
-        correct = {run.id: correct_matrix([run.predictions])[0] for run in runs}
-        return table, correct
+        return table, correct_by_run(runs)
 
     def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """The same for all notebooks: the committed record at defaults, else what was just made.
@@ -368,7 +367,7 @@ def collect_runs(
             tables.append(pd.read_csv(file))
             runs = [load_run(folder.parent / "runs" / name) for name in tables[-1]["run"]]
             tables[-1]["pack"] = [run.pack for run in runs]
-            correct |= {run.id: correct_matrix([run.predictions])[0] for run in runs}
+            correct |= correct_by_run(runs)
     return pd.concat(tables, ignore_index=True), correct
 
 
@@ -388,7 +387,7 @@ def write_reference(
         arms = set(zip(runs["study"], runs["data"], strict=True))
         stays = [arm not in arms for arm in zip(old["study"], old["data"], strict=True)]
         runs = pd.concat([runs, old[stays]], ignore_index=True)
-        correct |= {run: old_correct[run] for run in old.loc[stays, "run"]}
+        correct |= {r: old_correct[r] for r in old.loc[stays, "run"] if r in old_correct}
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     np.savez_compressed(target / "correct.npz", **{k: np.packbits(v) for k, v in correct.items()})
     runs, correct = recorded_runs(target)  # as a reader will find them, rounding included

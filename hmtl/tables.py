@@ -7,12 +7,12 @@ Standard statistics, scipy's; the choice of them is ours.
 """
 
 __all__ = [
-    "ABLATIONS", "CONTROL", "PUZZLE", "ablation", "claims", "contrast", "contrasts",
-    "correct_matrix", "few_labels", "interval", "markdown", "readme_table", "recorded_runs",
-    "reported", "study_tables", "summary",
+    "ABLATIONS", "CONTROL", "PUZZLE", "SCORES", "ablation", "claims", "contrast", "contrasts",
+    "correct_by_run", "correct_matrix", "few_labels", "interval", "markdown", "readme_table",
+    "recorded_runs", "reported", "study_tables", "summary",
 ]  # fmt: skip
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,26 +34,38 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     return float(values.mean()), float(half)
 
 
-def _percent(values: Sequence[float]) -> str:
+def _scaled(values: Sequence[float], factor: float = 100) -> str:
+    """Mean ± half-width of its interval, both times `factor`, to a tenth."""
     mean, half = interval(values)
-    return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
+    return f"{factor * mean:.1f}" + ("" if np.isnan(half) else f" ± {factor * half:.1f}")
+
+
+SCORES = {
+    "accuracy": ("accuracy %", 100),
+    "macro_f1": ("macro F1 %", 100),
+    "mean_recall": ("mean recall %", 100),
+    "mae": ("MAE °", 1),
+    "mae_yaw": ("yaw °", 1),
+    "mae_pitch": ("pitch °", 1),
+    "mae_roll": ("roll °", 1),
+    "geodesic": ("geodesic °", 1),
+}
+"""Test scores of the tasks: the title of a table's column, and what a score is multiplied by."""
 
 
 def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) -> pd.DataFrame:
     """One row a combination of the columns `by` of `runs_table`, in the order they first appear.
 
-    Columns: accuracy, macro F1 and mean recall in % as mean ± half-width of the 95 % interval over
-    seeds, means of the columns `extra`, seeds, and CPU seconds a run.
+    Columns: those of `SCORES` that the runs have (of classes accuracy, macro F1 and mean recall in
+    %, of head pose errors in degrees) as mean ± half-width of the 95 % interval over seeds, means
+    of the columns `extra`, seeds, and CPU seconds a run.
     """
-    rows = []
+    rows, scores = [], [name for name in SCORES if name in runs and runs[name].notna().any()]
     for key, group in runs.groupby(list(by), sort=False):
         row = dict(zip(by, key, strict=True))
-        for name, title in (
-            ("accuracy", "accuracy %"),
-            ("macro_f1", "macro F1 %"),
-            ("mean_recall", "mean recall %"),
-        ):
-            row[title] = _percent(group[name])
+        for name in scores:
+            title, factor = SCORES[name]
+            row[title] = _scaled(group[name], factor) if group[name].notna().any() else ""
         row |= {name: _round(group[name].mean()) for name in extra if name in group}
         row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
         rows.append(row)
@@ -73,13 +85,25 @@ def _round(value: float) -> str:
 def correct_matrix(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
     """Whether each run (row) names each test face (column) rightly, bool (runs, faces).
 
-    Raises ValueError if the runs were tested on different faces.
+    Raises ValueError if the runs were tested on different faces, or measure angles, where nothing
+    is right or wrong.
     """
+    if not all({"predicted", "target"} <= set(table) for table in predictions):
+        raise ValueError("runs of head pose have errors in degrees, no right and wrong answers")
     keys = predictions[0]["key"].to_numpy()
     for table in predictions:
         if not np.array_equal(table["key"].to_numpy(), keys):
             raise ValueError("runs tested on different faces cannot be paired")
     return np.stack([(t["predicted"] == t["target"]).to_numpy() for t in predictions])
+
+
+def correct_by_run(runs: Iterable) -> dict[str, np.ndarray]:
+    """Run id -> bool (faces,), whether each test face was named rightly, of finished runs.
+
+    Runs of head pose are left out: their errors are angles.
+    """
+    named = [run for run in runs if "predicted" in run.predictions]
+    return {run.id: correct_matrix([run.predictions])[0] for run in named}
 
 
 def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
@@ -257,7 +281,7 @@ def readme_table(runs: pd.DataFrame) -> str:
     methods = list(dict.fromkeys(c2["method"]))
     rows = []
     for (data, fraction), group in c2.groupby(["data", "fraction"]):
-        cells = [_percent(group.loc[group["method"] == m, "accuracy"]) for m in methods]
+        cells = [_scaled(group.loc[group["method"] == m, "accuracy"]) for m in methods]
         rows.append(
             [data, f"{fraction:.0%}", *cells, group.groupby("method")["seed"].nunique().min()]
         )
@@ -278,9 +302,12 @@ def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, n
     """The committed runs: (runs.csv as a table, run id -> bool (faces,) from correct.npz)."""
     folder = folder or reference_dir()
     runs = pd.read_csv(folder / "runs.csv", keep_default_na=True)
+    # what was recorded before there were other tasks
+    runs["task"] = runs["task"].fillna("emotion") if "task" in runs else "emotion"
     with np.load(folder / "correct.npz", allow_pickle=False) as packed:
         correct = {
             run: np.unpackbits(packed[run], count=int(faces)).astype(bool)
             for run, faces in zip(runs["run"], runs["test_faces"], strict=True)
+            if run in packed  # runs of head pose are neither right nor wrong
         }
     return runs, correct

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -15,6 +16,7 @@ from hmtl.augment import (
     _colour,
     _resample,
     augment,
+    augment_and_tell,
     center_crop,
 )
 
@@ -89,6 +91,22 @@ def test_crop_rotation_and_flip_are_one_affine_map():
     grid = F.affine_grid(torch.tensor(theta), [6, 3, 24, 24], align_corners=False)
     expected = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     torch.testing.assert_close(_resample(x, level, 24, draw), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_is_told_of_a_picture_is_what_was_done_to_it(level):
+    """Undoing the told turn and flip gives back the plain crop."""
+    x, level = images(), dataclasses.replace(LEVELS[level], crop=(1, 1), jitter=0, grey=0, blur=0)
+    level = dataclasses.replace(level, coarse=0, cutout=0, rotate=min(level.rotate, 10))
+    seen, moves = augment_and_tell(x, level, 32, generator(4))
+    assert torch.equal(seen, augment(x, level, 32, generator(4)))
+    assert 0 < moves.flipped.sum() < 6
+    assert (moves.turned.abs() > 1).any() == bool(level.rotate)
+    upright = torch.where(moves.flipped[:, None, None, None], seen.flip(-1), seen)
+    for before, after, angle in zip(x, upright, moves.turned.tolist(), strict=True):
+        back = V.rotate(after[None], -angle, interpolation=V.InterpolationMode.BILINEAR)[0]
+        inside = (..., slice(10, 22), slice(10, 22))  # borders are filled, and twice interpolated
+        torch.testing.assert_close(back[inside], before[inside], atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("change", [{"blur": 0.5}, {"coarse": 0.5}])

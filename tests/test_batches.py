@@ -7,6 +7,7 @@ from fastai.vision.core import TensorImage
 
 from hmtl.augment import VALID_CROP, center_crop
 from hmtl.batches import FaceDataset, face_dataloaders, nested_fraction
+from hmtl.datasets import load_pack
 from hmtl.labels import EMOTIONS, emotion_indices
 
 
@@ -116,3 +117,26 @@ def test_wrong_choices_name_the_right_ones(toy_pack, tmp_path):
         loaders(toy_pack, labels="soft")
     with pytest.raises(ValueError, match="use labels='majority'"):
         loaders(make_toy_pack(tmp_path / "p"), labels="probability")
+
+
+@pytest.mark.parametrize(
+    ("level", "means"),
+    [
+        ("none", [0.684934, 0.269684, 0.502163, 0.611283]),
+        ("weak", [0.691651, 0.140063, 0.252424, 0.410322]),
+        ("strong", [0.663814, 0.190677, 0.252789, 0.449599]),
+    ],
+)
+def test_batches_of_emotions_are_those_of_earlier_versions(level, means):
+    """Mean brightness of the first four pictures as version 0.3.0 drew them first.
+
+    Means, not bits: another processor may round otherwise.
+    """
+    dls = face_dataloaders(
+        load_pack("mini"), bs=4, augment=level, seed=5, device="cpu", fraction=0.5
+    )
+    x, y = dls.train.one_batch()
+    torch.testing.assert_close(
+        torch.Tensor(x).mean((1, 2, 3)), torch.tensor(means), atol=2e-6, rtol=0
+    )
+    assert y.tolist() == [2, 6, 6, 3]

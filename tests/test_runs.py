@@ -15,9 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hmtl import Puzzling
+from hmtl import Gender, Puzzling
 from hmtl import runs as R
 from hmtl.runs import PRESETS, RunSpec, fit, get_preset, grid, load_run, run_all, runs_table
+from hmtl.tables import correct_by_run
 
 # the smallest honest training: one epoch over the shipped faces
 SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
@@ -88,7 +89,7 @@ def test_identity_follows_all_that_can_change_the_numbers(run):
     base = R.run_id(SPEC, data)
     changes = {
         "fraction": 0.5, "augment": "none", "epochs": 2, "lr": 1e-3, "seed": 1, "views": "shared",
-        "pretext_weight": 0.5, "init": "imagenet", "weighted": True, "bs": 32,
+        "pretext_weight": 0.5, "init": "imagenet", "weighted": True, "bs": 32, "task": "gender",
     }  # fmt: skip
     ids = {R.run_id(dataclasses.replace(SPEC, **{k: v}), data) for k, v in changes.items()}
     assert len(ids | {base}) == len(changes) + 1
@@ -96,6 +97,70 @@ def test_identity_follows_all_that_can_change_the_numbers(run):
     # what means nothing to a supervised run does not give it a second name
     plain = RunSpec()
     assert R.run_id(dataclasses.replace(plain, views="shared"), data) == R.run_id(plain, data)
+
+
+def test_a_new_field_renames_no_run(monkeypatch):
+    """The names that version 0.3.0 gave on a CPU before runs had a task."""
+    monkeypatch.setattr(R, "__version__", "0.3.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(Puzzling, "revision", 1)
+    puzzle = {"pretexts": ("puzzling_2x2",)}
+    for fields, name in (
+        ({}, "mini-tiny-sl-s0-348954e20ed9"),
+        (puzzle, "mini-tiny-puzzling_2x2-paired-s0-e9bcb159fe1d"),
+        (puzzle | {"label_views": True}, "mini-tiny-puzzling_2x2-paired-s0-e9bcb159fe1d"),
+        (puzzle | {"label_views": False}, "mini-tiny-puzzling_2x2-paired-s0-c7e0ce66e4ed"),
+    ):
+        assert R.run_id(RunSpec(**fields, task="emotion"), "fixed") == name
+
+
+TASK_RUNS = [
+    ("gender", ["accuracy", "macro_f1", "mean_recall"]),
+    ("head_pose", ["mae", "mae_yaw", "mae_pitch", "mae_roll", "geodesic"]),
+    ("head_pose_bins", ["mae", "mae_yaw", "mae_pitch", "mae_roll", "geodesic"]),
+]
+
+
+@pytest.mark.parametrize(("task", "scores"), TASK_RUNS)
+def test_every_task_makes_runs_beside_those_of_emotion(run, tmp_path, task, scores):
+    other = fit(dataclasses.replace(SPEC, task=task), store=tmp_path)
+    assert task in other.id
+    assert load_run(other.path).spec.task == task
+    assert list(other.scores) == [*scores, "test_faces"]
+    assert other.scores["test_faces"] == len(other.predictions) == len(run.predictions)
+    assert other.predictions["key"].equals(run.predictions["key"])
+    assert other.machine["left_out"] == 0
+    table = runs_table([run, other])
+    pd.testing.assert_frame_equal(table[:1][list(runs_table([run]))], runs_table([run]))
+    assert table["task"].tolist() == ["emotion", task]
+    metric = scores[0]
+    assert table[f"valid_{metric}"].iloc[1] == other.metrics[metric].iloc[-1]
+    assert table["mae"].isna().tolist() == [True, False] if metric == "mae" else True
+    assert table["label_views"].tolist() == [True, metric != "mae"]
+    assert set(correct_by_run([run, other])) == {run.id} | (
+        {other.id} if task == "gender" else set()
+    )
+
+
+def test_labels_of_views_are_the_tasks_own_unless_asked_for():
+    pose = dataclasses.replace(SPEC, task="head_pose")
+    assert not pose.views_are_labelled
+    assert SPEC.views_are_labelled
+    assert pose == dataclasses.replace(pose, label_views=False)
+    faces = dataclasses.replace(pose, data="faces")
+    assert dataclasses.replace(faces, label_noise=0.3) == faces  # of emotions alone
+    labelled = dataclasses.replace(pose, label_views=True)
+    assert labelled.method == "puzzling_2x2 (paired, labelled views)"
+    assert R.run_id(labelled, "abc") != R.run_id(pose, "abc")
+    for wrong, said in (
+        ({"pretexts": ("image_rotation",), "views": "shared"}, "views='paired'"),
+        ({"pretexts": ("image_rotation",), "label_views": True}, "label_views=False"),
+        ({"weighted": True}, "no classes"),
+        ({"sampling": "balanced"}, "no classes"),
+        ({"labels": "probability"}, "one of majority"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            dataclasses.replace(pose, **wrong)
 
 
 def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):
@@ -130,11 +195,17 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
     monkeypatch.setattr(Puzzling, "revision", 2)
     assert R.run_id(SPEC, "abc") != before
     assert R.run_id(RunSpec(), "abc") == other
+    monkeypatch.setattr(Gender, "revision", 2)
+    assert R.run_id(RunSpec(), "abc") == other
+    gender = R.run_id(RunSpec(task="gender"), "abc")
+    monkeypatch.setattr(Gender, "revision", 1)
+    assert R.run_id(RunSpec(task="gender"), "abc") != gender
 
 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
+        ("task", "age", "emotion, gender, head_pose, head_pose_bins"),
         ("augment", "weka", "none, weak, strong"),
         ("views", "sharde", "shared, paired"),
         ("labels", "prob", "majority, probability"),

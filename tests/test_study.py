@@ -10,7 +10,7 @@ import pytest
 
 from hmtl import study
 from hmtl.__main__ import main
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import RunSpec, fit, load_run
 from hmtl.study import notebook_paths, open_notebook, run_study, write_reference
 from hmtl.tables import recorded_runs
 
@@ -114,9 +114,27 @@ def test_run_command_prints_scores_and_refuses_unknown_fields(tmp_path, capsys):
     assert "three counts" in capsys.readouterr().err
 
 
+def test_a_run_of_head_pose_is_made_and_scored_and_stays_out_of_the_bits(tmp_path, capsys):
+    store, folder = tmp_path / "runs", tmp_path / "smoke"
+    changes = ["--set", "task", "head_pose", "--set", "epochs", "1"]
+    assert main(["run", "--store", str(store), *changes]) == 0
+    said = capsys.readouterr().out
+    assert "geodesic" in said
+    assert "accuracy" not in said
+    pose = load_run(next(store.iterdir()))
+    emotion = fit(RunSpec(epochs=1), store=store)
+    open_notebook("23_any", "", "", "", str(folder), 0).results([pose, emotion])
+    write_reference([folder], tmp_path / "reference")
+    table, correct = recorded_runs(tmp_path / "reference")
+    assert table["task"].tolist() == ["head_pose", "emotion"]
+    assert set(correct) == {emotion.id}
+    assert table["mae"].iloc[0] == pytest.approx(pose.scores["mae"], rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (["task", "age"], "emotion, gender, head_pose, head_pose_bins"),
         (["label_noise", "0.3"], "label_noise has no meaning"),  # of the mini set
         (["balance", "geometric"], "balance has no meaning"),  # without a pretext
         (["balance", "geometrik"], "gradnorm"),

@@ -138,3 +138,22 @@ def test_an_ablation_sets_every_row_beside_its_bases():
     assert out.loc["X", f"− {CONTROL}"].startswith("+0.0 ±")
     assert out["seeds"].tolist() == [2, 2, 2, 2]
     assert ablation(runs[runs["method"] != CONTROL], correct, ["SL", CONTROL]).empty
+
+
+def test_scores_of_different_tasks_stand_in_columns_of_their_own():
+    runs = pd.DataFrame(
+        {
+            "task": ["gender", "gender", "head_pose", "head_pose"],
+            "accuracy": [0.5, 0.7, np.nan, np.nan],
+            "mae": [np.nan, np.nan, 4.0, 5.0],
+            "seed": [0, 1, 0, 1],
+            "cpu_seconds": 1.0,
+        }
+    )
+    table = summary(runs, ["task"])
+    half = stats.t.ppf(0.975, 1) * 0.5
+    assert table["accuracy %"].tolist()[1] == ""
+    assert table["MAE °"].tolist() == ["", f"4.5 ± {half:.1f}"]
+    assert "macro F1 %" not in table
+    with pytest.raises(ValueError, match="degrees"):
+        correct_matrix([pd.DataFrame({"key": ["a"], "target_yaw": [1.0]})])

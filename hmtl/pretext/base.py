@@ -23,6 +23,8 @@ class Pretext:
     # with the untouched picture: its target is then the head's answer to that.
     cut_off = False
     siamese = False
+    # Whether the view, or a part of it, is turned: it then has another head pose.
+    turns = False
     # Raised when the same name begins to give other numbers: runs of earlier ones are then no
     # longer taken for its own.
     revision = 1
@@ -50,6 +52,13 @@ class Pretext:
     def shares_view_with(self, other: "Pretext") -> bool:
         """Whether both can be asked of one and the same transformed picture."""
         return False
+
+    def relabel(self, labels: tuple) -> tuple:
+        """The supervised labels of the view made last, from those of the picture.
+
+        They differ where the view was not made of the picture itself.
+        """
+        return labels
 
     @staticmethod
     def seeded(seed: int) -> torch.Generator:

@@ -52,6 +52,7 @@ class OneView(Pretext):
             raise ValueError("tasks of one view must all read the pooled features, or all the map")
         self.pretexts = pretexts
         self.reads = pretexts[0].reads
+        self.turns = any(pretext.turns for pretext in pretexts)
         self.name = "+".join(pretext.name for pretext in pretexts)
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, list]:

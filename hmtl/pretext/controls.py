@@ -44,6 +44,10 @@ class _Augmented(Pretext):
         """A second view of the training batch `images` came from; others are never augmented."""
         return self._augment.again(generator) if self.training else images
 
+    def relabel(self, labels: tuple) -> tuple:
+        """A second view was flipped and turned in its own way."""
+        return self._augment.relabel(labels) if self.training else labels
+
     def show(self, images: Tensor, seed: int = 0) -> Figure:
         """The images, one beside the other: there is no task to show."""
         figure, axes = plt.subplots(1, len(images), figsize=(1.6 * len(images), 1.8), squeeze=False)
@@ -122,11 +126,16 @@ class _Wrapped(Pretext):
         self.pretext = pretext
         self.name = f"{self.prefix}_{pretext.name}"
         self.reads, self.revision = pretext.reads, pretext.revision
+        self.turns = pretext.turns
         self.weight = dict.fromkeys(pretext.weight, 0.0)
 
     def transform(self, images: Tensor, generator: torch.Generator):
         """The pretext's own."""
         return self.pretext.transform(images, generator)
+
+    def relabel(self, labels: tuple) -> tuple:
+        """The pretext's own."""
+        return self.pretext.relabel(labels)
 
     def attach(self, dls) -> None:
         """The pretext's own."""

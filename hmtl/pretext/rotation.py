@@ -35,6 +35,7 @@ class TileRotation(TileTask):
     """Rotation of n x n tiles, all of them or `turned` of them (drawn picture by picture)."""
 
     kind, classes = "tile_rotation", 4
+    turns = True
 
     def __init__(
         self, n: int = 2, turned: int | None = None, dropout: float = 0.2, on: str = "pooled"
