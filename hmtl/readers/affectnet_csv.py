@@ -25,7 +25,14 @@ from hmtl.readers.affectnet_labels import (
     choose_expressions,
     published_counts,
 )
-from hmtl.readers.listing import find_root, list_files, present, read_rows, with_paths
+from hmtl.readers.listing import (
+    find_root,
+    list_files,
+    number_repeats,
+    present,
+    read_rows,
+    with_paths,
+)
 from hmtl.readers.report import Drops, finish_table
 
 LISTS = "Manually_Annotated_file_lists"
@@ -84,7 +91,7 @@ def read_affectnet_csv(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
         bottom=table["y"] + table["height"],
     )  # fmt: skip
     table = with_paths(table[_COLUMNS], root)
-    table["key"] += _face_numbers(table["key"])
+    table["key"] = number_repeats(table["key"])
     return finish_table(
         table,
         drops,
@@ -169,9 +176,3 @@ def _drop_repeats(table: pd.DataFrame, drops: Drops) -> pd.DataFrame:
     labels = table.groupby(face, sort=False)["emotion"].transform("nunique")
     table = drops.filter(table, labels > 1, "one face with two labels")
     return drops.filter(table, table.duplicated(face), "repeated row")
-
-
-def _face_numbers(keys: pd.Series) -> pd.Series:
-    """Return "" for the first face of a picture, "#2", "#3" ... for further ones."""
-    number = keys.groupby(keys).cumcount() + 1
-    return ("#" + number.astype(str)).where(number > 1, "")

@@ -5,8 +5,8 @@ seconds; nothing is opened.
 """
 
 __all__ = [
-    "PICTURES", "describe", "find_root", "list_files", "present", "read_rows", "subfolder",
-    "with_paths",
+    "PICTURES", "describe", "find_root", "list_files", "number_repeats", "present", "read_rows",
+    "subfolder", "with_paths",
 ]  # fmt: skip
 
 import csv
@@ -106,6 +106,12 @@ def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.Dat
     """Return the rows whose `key` is among the files `on_disk`; the others are dropped."""
     missing = ~table["key"].isin(set(on_disk))
     return drops.filter(table, missing, "not on disk")
+
+
+def number_repeats(keys: pd.Series) -> pd.Series:
+    """Return `keys` with "#2", "#3" ... after the second and further rows of one picture."""
+    number = keys.groupby(keys).cumcount() + 1
+    return keys + ("#" + number.astype(str)).where(number > 1, "")
 
 
 def with_paths(table: pd.DataFrame, root: Path) -> pd.DataFrame:

@@ -41,8 +41,10 @@ def seeded_split(
     """
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"shares={shares!r}: three numbers from 0 up that add up to 1")
-    groups = table.drop_duplicates(group)
-    names = groups[group].astype(str).to_numpy()
+    # a row without a group is a group of its own
+    of_row = table[group].astype(object).where(table[group].notna(), table["key"]).astype(str)
+    first = ~of_row.duplicated()
+    groups, names = table[first], of_row[first].to_numpy()
     strata = np.zeros(len(names)) if by is None else groups[by].astype(object).fillna("")
     frame = pd.DataFrame({"draw": draw_uniform(names, seed), "stratum": np.asarray(strata)}, names)
     of_group = {}
@@ -51,7 +53,7 @@ def seeded_split(
         edges = np.round(np.cumsum(shares) * len(order)).astype(int)
         places = np.searchsorted(edges, np.arange(len(order)), side="right")
         of_group |= dict(zip(order, np.array(SPLITS)[places], strict=True))
-    return table[group].astype(str).map(of_group)
+    return of_row.map(of_group)
 
 
 def hold_out(
