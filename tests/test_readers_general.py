@@ -1,13 +1,17 @@
 """Class folders, any csv, seeded splits and the report: what all readers share."""
 
+import importlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from reader_fixtures import make_class_folders, touch, write
 
+import hmtl.readers
 from hmtl.labels import EMOTIONS, SPLITS
+from hmtl.readers import READERS
 from hmtl.readers.any_csv import read_csv
 from hmtl.readers.folders import read_folders
 from hmtl.readers.listing import find_root, list_files, read_rows, subfolder
@@ -17,6 +21,25 @@ from hmtl.readers.splits import draw_uniform, hold_out, load_split, save_split, 
 
 def report(table):
     return table.attrs["report"]
+
+
+# -- all of them ---
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_says_what_a_wrong_root_holds(tmp_path, name):
+    touch(tmp_path, "notes.txt")
+    options = {"columns": {"path": "image"}} if name == "csv" else {}
+    with pytest.raises(FileNotFoundError, match=r"expected .* but it holds notes.txt"):
+        READERS[name](tmp_path, **options)
+    with pytest.raises(FileNotFoundError, match=r"expected .* but it is no folder"):
+        READERS[name](tmp_path / "nowhere", **options)
+
+
+def test_every_module_has_its_public_names():
+    for file in Path(hmtl.readers.__file__).parent.glob("*.py"):
+        module = importlib.import_module(f"hmtl.readers.{file.stem}")
+        assert all(hasattr(module, name) for name in module.__all__), file.name
 
 
 # -- class folders ---
