@@ -132,6 +132,66 @@ def test_fixture_is_what_its_script_draws(tmp_path):
         assert gap < 2, file.name  # grey levels: antialiasing may differ between Pillow releases
 
 
+def take_by_the_script(votes: list[int], mode: str) -> list[float] | None:
+    """The shares of one image by the authors' rule, told step by step; None: dropped."""
+    votes = [v if v > 1 else 0 for v in votes]
+    total, taken, left = sum(votes), [0] * 10, list(votes)
+    if mode == "multi_target":
+        taken = [v if v >= 0.3 * total else 0 for v in votes]
+        came = 0
+    else:
+        held = came = 0
+        while held < 0.75 * total and came < 3:
+            most = max(left)
+            places = [i for i in range(10) if left[i] == most]
+            for i in places:
+                left[i] = 0
+                if i < 8:
+                    taken[i] = most
+                    held, came = held + most, came + 1
+            if places[-1] >= 8:  # unknown or not a face ends it, and counts if it is the first
+                if not any(taken):
+                    taken[8] = most
+                break
+    if sum(taken) <= 0.5 * total or came > 3 or taken.index(max(taken)) >= 8:
+        return None
+    return [v / sum(taken[:8]) for v in taken[:8]]
+
+
+@pytest.mark.parametrize("mode", ["crossentropy", "multi_target"])
+def test_the_authors_modes_against_their_rule_told_row_by_row(tmp_path, mode):
+    rng = np.random.default_rng(0)
+    sharp = rng.dirichlet(np.full(10, 0.25), 600)
+    rows = [*rng.multinomial(10, sharp), *([int(v) for v in h[0].split(",")] for h in HAND)]
+    small_root(tmp_path, [line(i, ",".join(map(str, row))) for i, row in enumerate(rows)])
+    table = read_ferplus(tmp_path, labels=mode)
+    train = table[table.split == "train"].set_index("key")
+    expected = {
+        f"Train/fer{i:07d}.png": shares
+        for i, row in enumerate(rows)
+        if (shares := take_by_the_script(list(row), mode)) is not None
+    }
+    assert 200 < len(expected) < 600
+    assert list(train.index) == list(expected)
+    in_their_order = [
+        f"p_{ {'happiness': 'happy', 'sadness': 'sad'}.get(name, name) }" for name in COLUMNS[:8]
+    ]
+    np.testing.assert_allclose(train[in_their_order], list(expected.values()))
+    majority = read_ferplus(tmp_path)
+    assert (
+        table[table.split != "train"]
+        .reset_index(drop=True)
+        .equals(majority[majority.split != "train"].reset_index(drop=True))
+    )
+
+
+def test_the_report_is_that_of_all_readers():
+    report = read_ferplus(FIXTURE).attrs["report"]
+    assert report["dropped"] == {"no emotion by the rule of mode majority": 16}
+    assert report["counts"]["valid"] == {"found": 20, "published": 3_191}
+    assert report["counts"]["train/fear"] == {"found": 7, "published": 536}
+
+
 def test_parent_folder_holding_ferplus_reads_the_same():
     assert read_ferplus(FIXTURE.parent).equals(read_ferplus(FIXTURE))
 
@@ -202,7 +262,7 @@ def test_absent_split_is_named(tmp_path):
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="'majority' or 'probability'"):
+    with pytest.raises(ValueError, match="'majority' or 'probability' or 'crossentropy' or 'multi"):
         read_ferplus(FIXTURE, labels="soft")
 
 

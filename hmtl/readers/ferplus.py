@@ -11,7 +11,7 @@ The ten numbers are votes, in the order of `COLUMNS`. FER+ has AffectNet's eight
 order and under other names; here they are mapped by name to `hmtl.labels.EMOTIONS`.
 """
 
-__all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "read_ferplus"]
+__all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
 import csv
 import os
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.labels import EMOTIONS, SPLITS
+from hmtl.readers.report import Drops, finish_table
 
 COLUMNS = (
     "neutral",
@@ -59,6 +60,9 @@ _NAME = re.compile(r"fer\d{7}\.png")
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
 
 
+MODES = ("majority", "probability", "crossentropy", "multi_target")
+
+
 class _Split(NamedTuple):
     """What one label.csv says: image names (N,) and votes int64 (N, 10) in the order of COLUMNS."""
 
@@ -82,55 +86,67 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     `labels="probability"` keeps more training images, to be learned from their `p_` columns: those
     where, single votes zeroed, no column has more votes than the best emotion. Its `emotion` is
     the best one; among equals, the first in AffectNet's order, and an emotion before unknown or
-    not-a-face. **Valid and test rows stay those of majority mode**, so that numbers of both modes
-    compare. Measuring on majority rows is what the authors' training script does too; the rule
-    for training rows is ours. Theirs takes columns from the most voted on until they hold three
-    quarters of the votes left, drops the image if unknown or not-a-face leads, if more than three
-    columns came in, or if they hold no more than half, and draws one emotion anew in each epoch.
+    not-a-face. The rule for training rows is ours.
+
+    `labels="crossentropy"` keeps training images by the rule of the authors' script for this mode
+    and for the one they call probability (which draws one emotion from the `p_` columns anew in
+    each epoch): single votes zeroed, columns come in from the most voted on, equals together, until
+    they hold three quarters of the votes left or three came in; unknown or not-a-face end this. The
+    image is dropped if one of those leads, if more than three came in, or if what came in holds no
+    more than half of the votes. `p_` columns are of the emotions that came in.
+
+    `labels="multi_target"`: single votes zeroed, columns with 30 % of the votes left or more come
+    in; dropped if unknown or not-a-face has most of them, or they hold no more than half. The
+    authors' targets are 1 for every emotion with `p_` above 0, all alike.
+
+    **Valid and test rows are those of majority mode in every mode**, so that numbers compare, as
+    in the authors' training script.
 
     `root` is the folder that holds `data/FER2013Train`, or its parent holding `ferplus/`. The
     table's `attrs["counts"]` says for each split how many rows were found (`found`), are known for
     the published data (`known`, None where no count is known), stand in label.csv (`labelled`), and
-    how many images no line names (`unlabelled`).
+    how many images no line names (`unlabelled`); `attrs["report"]` is that of all readers.
 
     Raises ValueError for unknown `labels`; for a line of label.csv with a wrong number of fields,
     an image name or box of another form, or votes that are not whole numbers from 0 up; for an
     image named twice; and for images named but not on disk. Raises FileNotFoundError for a wrong
     root or a split without label.csv.
     """
-    if labels not in ("majority", "probability"):
-        raise ValueError(f"labels={labels!r}: choose 'majority' or 'probability'")
+    if labels not in MODES:
+        raise ValueError(f"labels={labels!r}: choose {' or '.join(map(repr, MODES))}")
     data = _find_data(Path(root))
     seen: dict[str, str] = {}
     splits = {split: _read_split(data / _FOLDERS[split], seen) for split in SPLITS}
-    tables, counts = [], {}
+    tables, counts, drops = [], {}, Drops()
     for split, content in splits.items():
-        loose = labels == "probability" and split == "train"
-        tables.append(_make_table(data, split, content, loose))
+        mode = labels if split == "train" else "majority"
+        tables.append(_make_table(data, split, content, mode, drops))
         counts[split] = {
             "found": len(tables[-1]),
-            "known": None if loose else FERPLUS_COUNTS[split],
+            "known": None if mode != "majority" else FERPLUS_COUNTS[split],
             "labelled": len(content.names),
             "unlabelled": content.unlabelled,
         }
+    published = {split: n["known"] for split, n in counts.items() if n["known"]}
+    if labels == "majority":
+        published |= {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
     table = pd.concat(tables, ignore_index=True)
+    table = finish_table(table, drops, source=str(data), published=published)
     table.attrs["counts"] = counts
     return table
 
 
-def _make_table(data: Path, split: str, content: _Split, loose: bool) -> pd.DataFrame:
-    """Return the kept rows of one split; `loose` is the training rule of probability mode."""
+def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops) -> pd.DataFrame:
+    """Return the rows of one split that a mode keeps."""
     votes = np.where(content.votes == 1, 0, content.votes)  # (N, 10)
-    emotions = votes[:, _ORDER]  # (N, 8)
-    best = emotions.max(axis=1)
-    if loose:
-        keep = (best > 0) & (best == votes.max(axis=1))
-    else:
-        keep = 2 * best > votes.sum(axis=1)
-    emotions, total = emotions[keep], emotions[keep].sum(axis=1)
+    taken = _take_votes(votes, mode)
+    keep = taken.any(axis=1)
+    emotions, total = taken[keep], taken[keep].sum(axis=1)
     names = [name for name, kept in zip(content.names, keep, strict=True) if kept]
     folder = data / _FOLDERS[split]
     short = folder.name.removeprefix("FER2013")
+    left_out = [name for name, kept in zip(content.names, keep, strict=True) if not kept]
+    drops.add(f"no emotion by the rule of mode {mode}", [f"{short}/{name}" for name in left_out])
     table = pd.DataFrame(
         {
             "key": [f"{short}/{name}" for name in names],
@@ -142,6 +158,56 @@ def _make_table(data: Path, split: str, content: _Split, loose: bool) -> pd.Data
     table[[f"p_{name}" for name in EMOTIONS]] = emotions / total[:, None]
     table["votes"] = total
     return table
+
+
+def _take_votes(votes: np.ndarray, mode: str) -> np.ndarray:
+    """Return the votes (N, 8), in the order of `EMOTIONS`, that a mode takes of `votes` (N, 10).
+
+    Rows of zeros are left out. Single votes are zeroed already.
+    """
+    if mode in ("crossentropy", "multi_target"):
+        taken = _most_voted(votes) if mode == "crossentropy" else _thirty_percent(votes)
+        leads = taken.argmax(axis=1) < len(EMOTIONS)  # an emotion, in FER+'s order
+        keep = leads & (2 * taken.sum(axis=1) > votes.sum(axis=1))
+        emotions = taken[:, _ORDER]
+    else:
+        emotions = votes[:, _ORDER]
+        best = emotions.max(axis=1)
+        if mode == "majority":
+            keep = 2 * best > votes.sum(axis=1)
+        else:
+            keep = (best > 0) & (best == votes.max(axis=1))
+    return np.where(keep[:, None], emotions, 0)
+
+
+def _thirty_percent(votes: np.ndarray) -> np.ndarray:
+    """Return `votes` (N, 10) of the columns with 30 % of a row's votes or more, others zero."""
+    return np.where(10 * votes >= 3 * votes.sum(axis=1, keepdims=True), votes, 0)
+
+
+def _most_voted(votes: np.ndarray) -> np.ndarray:
+    """Return `votes` (N, 10) of the columns that come in by the rule of crossentropy mode.
+
+    Rows into which more than three columns came are all zero.
+    """
+    left, taken = votes.copy(), np.zeros_like(votes)
+    total, held, count = votes.sum(axis=1), np.zeros(len(votes), int), np.zeros(len(votes), int)
+    going = np.ones(len(votes), bool)
+    emotion = np.arange(len(COLUMNS)) < len(EMOTIONS)
+    for _ in range(3):  # each round takes one column or more
+        going &= (4 * held < 3 * total) & (count < 3)
+        best = left.max(axis=1, keepdims=True)
+        equal = going[:, None] & (left == best) & (best > 0)
+        came = equal & emotion
+        ends = (equal & ~emotion).any(axis=1)
+        taken = np.where(came, votes, taken)
+        first = ends & ~taken.any(axis=1)  # no emotion is ahead of unknown or not-a-face
+        taken[first, len(EMOTIONS)] = best[first, 0]
+        count += came.sum(axis=1)
+        held = taken.sum(axis=1)
+        left = np.where(equal, 0, left)
+        going &= ~ends
+    return np.where((count > 3)[:, None], 0, taken)
 
 
 def _find_data(root: Path) -> Path:
