@@ -132,7 +132,8 @@ def _project(centres: np.ndarray, file: Path, head_mm: float) -> np.ndarray:
     """Return the square around each centre (N, 3; mm) in the colour picture, (N, 4) pixels.
 
     `file` is rgb.cal: lines 1-3 the intrinsics, 7-9 and 11 the rotation and translation (mm) from
-    the depth camera to this one.
+    the depth camera to this one, applied as github.com/cbsropenproject/6dof_face does
+    (data/biwi_preprocess.py).
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; it comes with each recording of BIWI")
