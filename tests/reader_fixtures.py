@@ -245,6 +245,20 @@ def make_fer2013(root, kind="fer2013") -> Path:
     return root
 
 
+VOTES_HEADER = (
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+)
+
+
+def make_ferplus_csv(root, votes, names=None) -> Path:
+    """`fer2013new.csv` beside `fer2013.csv`, twelve rows of `votes` (text of ten numbers)."""
+    make_fer2013(root)
+    names = [f"fer{i:07d}.png" for i in range(len(votes))] if names is None else names
+    rows = [f"{usage},{n},{v}" for usage, n, v in zip(USAGES, names, votes, strict=True)]
+    write(root / "fer2013new.csv", [VOTES_HEADER, *rows])
+    return root
+
+
 UTKFACE = [
     "1_0_0_20161219140623097.jpg.chip.jpg",
     "26_1_3_20170119171116264.jpg.chip.jpg",

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from reader_fixtures import make_ferplus_csv, pixel_rows
 
 from hmtl.labels import EMOTIONS
+from hmtl.readers.fer2013 import fer2013_images
 from hmtl.readers.ferplus import (
     COLUMNS,
     FERPLUS_COUNTS,
     FERPLUS_TRAIN_EMOTIONS,
     read_ferplus,
 )
+from hmtl.readers.ferplus_csv import read_ferplus_csv
 
 FIXTURE = Path(__file__).parent / "fixtures" / "ferplus"
 P = [f"p_{name}" for name in EMOTIONS]
@@ -183,6 +186,69 @@ def test_the_authors_modes_against_their_rule_told_row_by_row(tmp_path, mode):
         .reset_index(drop=True)
         .equals(majority[majority.split != "train"].reset_index(drop=True))
     )
+
+
+def test_votes_beside_fer2013_csv_give_the_same_labels(tmp_path):
+    """The twelve hand-worked rows: 7 train, 2 valid, 3 test; the ninth is not a face, unnamed."""
+    votes = [row[0] for row in HAND]
+    names = [f"fer{i:07d}.png" if i != 8 else "" for i in range(12)]
+    make_ferplus_csv(tmp_path, votes, names)
+    for mode, column in (("majority", 1), ("probability", 2)):
+        table = read_ferplus_csv(tmp_path, labels=mode)
+        expected = {
+            f"{'Train' if i < 7 else 'Valid' if i < 9 else 'Test'}/fer{i:07d}.png": row
+            for i, row in enumerate(HAND)
+            if row[column if i < 7 else 1]
+        }
+        assert list(table.key) == list(expected)
+        emotions = [row[column if "Train" in key else 1] for key, row in expected.items()]
+        assert list(table.emotion) == emotions
+        places = [int(key[-11:-4]) for key in table.key]
+        np.testing.assert_array_equal(
+            fer2013_images(table).reshape(len(table), -1), pixel_rows()[places]
+        )
+        np.testing.assert_allclose(table[P].sum(axis=1), 1)
+        assert table.attrs["report"]["dropped"]["without an image name"] == 1
+    counts = read_ferplus_csv(tmp_path).attrs["report"]["counts"]
+    assert counts["train"]["published"] == 25_060
+    assert sorted(read_ferplus_csv(tmp_path)) == sorted([*read_ferplus(FIXTURE), "offset"])
+
+
+def test_a_malformed_row_of_pixels_does_not_shift_the_votes(tmp_path):
+    make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 6 + ["0,10,0,0,0,0,0,0,0,0"] * 6)
+    lines = (tmp_path / "fer2013.csv").read_text().splitlines()
+    lines[3] = "broken"
+    (tmp_path / "fer2013.csv").write_text("\n".join(lines))
+    table = read_ferplus_csv(tmp_path)
+    assert list(table.emotion) == ["neutral"] * 5 + ["happy"] * 6
+    assert table.key[2] == "Train/fer0000003.png"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("neutral,happ", "happ", r"fer2013new.csv line 1: expected Usage,Image name,neutral"),
+        ("\nTraining,fer0000000.png,10", "\nTraining", r"line 2: expected 12 fields, the first"),
+        (
+            "\nTraining,",
+            "\nTrain,",
+            r"fer2013new.csv line 2: expected 12 fields, .*one of Training",
+        ),
+        (
+            "png,10,",
+            "png,ten,",
+            r"fer2013new.csv line 2, field neutral: 'ten' is not a whole number",
+        ),
+        ("\nPublicTest,", "\nTraining,", r"fer2013.csv line 9: its Usage is not that of .* line 9"),
+        ("PublicTest,fer0000007.png,10,0,0,0,0,0,0,0,0,0\n", "", r"new.csv has 11 rows, .* 12; "),
+    ],
+)
+def test_votes_that_do_not_fit_are_named(tmp_path, old, new, message):
+    file = make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 12) / "fer2013new.csv"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        read_ferplus_csv(tmp_path)
 
 
 def test_the_report_is_that_of_all_readers():

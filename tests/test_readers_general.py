@@ -322,6 +322,12 @@ def test_rows_are_read_line_by_line(tmp_path):
     ]
 
 
+def test_a_file_that_is_no_utf8_is_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes("größer,1".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a.csv: .*save it as UTF-8 text"):
+        list(read_rows(tmp_path / "a.csv"))
+
+
 def test_roots(tmp_path):
     touch(tmp_path, "one/mark.csv", "sub/Test/x")
     assert find_root(tmp_path, ["mark.csv"], expected="mark.csv") == (tmp_path / "one").resolve()

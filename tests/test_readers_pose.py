@@ -16,6 +16,7 @@ from reader_fixtures import (
     save_mat,
     save_picture,
     touch,
+    write,
 )
 from scipy.spatial.transform import Rotation
 
@@ -314,6 +315,25 @@ def test_biwi_crop_is_around_the_head_by_the_calibration(tmp_path):
     expected = np.rint([u - half, v - half, u + half, v + half])
     np.testing.assert_array_equal(table.loc[0, BOX].astype(float), expected)
     assert table[BOX].dtypes.map(str).eq("int64").all()
+
+
+def test_biwi_with_a_detectors_boxes_is_cropped_as_in_hopenet(tmp_path):
+    make_biwi(tmp_path)
+    lines = ["key,left,top,right,bottom", "01/frame_00003_rgb.png,300,200.5,380,290"]
+    file = write(tmp_path / "boxes.csv", [*lines, "24/frame_00007_rgb.png,10,10,50,60"])
+    table = read_biwi(tmp_path, boxes=file)
+    assert table.key.tolist() == ["01/frame_00003_rgb.png", "24/frame_00007_rgb.png"]
+    expected = crop_by_the_letter((300.0, 200.5, 380.0, 290.0), 0.35, (0.6, 1, 0.6, 0.6))
+    assert tuple(table.loc[0, BOX]) == expected
+    assert report(table)["dropped"] == {"no face box": 70}
+
+
+@pytest.mark.parametrize("bad", ["1,2,3", "1,2,x,4", "5,2,3,4", "1,2,3,4,5", "nan,2,3,4"])
+def test_biwi_boxes_that_are_none(tmp_path, bad):
+    make_biwi(tmp_path, frames=1)
+    file = write(tmp_path / "boxes.csv", [f"01/frame_00003_rgb.png,{bad}"])
+    with pytest.raises(ValueError, match=r"boxes.csv line 1: expected key,left,top,right,bottom"):
+        read_biwi(tmp_path, boxes=file)
 
 
 def test_biwi_files_that_are_broken_cost_themselves_only(tmp_path):

@@ -27,6 +27,7 @@ from hmtl.readers.celeba import read_celeba
 from hmtl.readers.fei import read_fei
 from hmtl.readers.fer2013 import read_fer2013
 from hmtl.readers.ferplus import read_ferplus
+from hmtl.readers.ferplus_csv import read_ferplus_csv
 from hmtl.readers.folders import read_folders
 from hmtl.readers.rafdb import read_rafdb
 from hmtl.readers.utkface import read_utkface
@@ -40,6 +41,7 @@ READERS: dict[str, Callable[..., pd.DataFrame]] = {
     "rafdb": read_rafdb,
     "fer2013": read_fer2013,
     "ferplus": read_ferplus,
+    "ferplus-csv": read_ferplus_csv,
     "300w-lp": read_w300lp,
     "aflw2000": read_aflw2000,
     "biwi": read_biwi,

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.readers.crops import BOX
-from hmtl.readers.listing import find_root, list_files, with_paths
+from hmtl.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
+from hmtl.readers.listing import find_root, list_files, read_rows, with_paths
 from hmtl.readers.report import Drops, finish_table
 from hmtl.readers.splits import seeded_split
 
@@ -40,6 +40,7 @@ def read_biwi(
     protocol: int = 1,
     shares: tuple[float, float, float] = (0.7, 0.0, 0.3),
     seed: int = 0,
+    boxes: str | Path | None = None,
     head_mm: float = 250.0,
 ) -> pd.DataFrame:
     """Return BIWI: `key` ("01/frame_00003_rgb.png"), `path`, `split`, `yaw, pitch, roll`, ...
@@ -53,12 +54,15 @@ def read_biwi(
     the *people*, women and men apart, by `shares` and `seed`; the 70/30 splits of published numbers
     were drawn by recording and never published, so a person recorded twice could be in both.
 
-    BIWI has no face boxes. The crop is ours: a square of `head_mm` around the head's centre, which
-    pose.txt gives in space, as the colour camera sees it by `rgb.cal`.
+    BIWI has no face boxes. `boxes` is a csv of your detector's, `key,left,top,right,bottom` in
+    pixels: the crop is then Hopenet's for BIWI (k = 0.35), and frames without a box are dropped.
+    Without it the crop is ours: a square of `head_mm` around the head's centre, which pose.txt
+    gives in space, as the colour camera sees it by `rgb.cal`.
 
     `root` is hpdb or its parent. Dropped and counted: a pose without image, an image without pose,
     a malformed pose file (not twelve numbers, or no rotation). Raises FileNotFoundError for a wrong
-    root or a recording without rgb.cal, ValueError for a recording that is not 1 to 24.
+    root or a recording without rgb.cal, ValueError for a recording that is not 1 to 24 and, naming
+    file and line, for boxes that are no numbers or none.
     """
     if protocol not in (1, 2):
         raise ValueError(f"protocol={protocol!r}: 1 (all test) or 2 (people split)")
@@ -68,7 +72,10 @@ def read_biwi(
     folders = sorted(p for p in root.iterdir() if p.is_dir() and re.fullmatch(r"\d+", p.name))
     table = pd.concat([_read_recording(p, drops, head_mm) for p in folders], ignore_index=True)
     table["split"] = "test"
-    notes = ["the crop is a square around the head's centre, not a detector's box"]
+    notes = [f"the crop is a square of {head_mm:g} mm around the head's centre"]
+    if boxes is not None:
+        table = _crop_boxes(table, Path(boxes), drops)
+        notes = ["the crop is Hopenet's, of the boxes given"]
     if protocol == 2:
         table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
         notes.append(f"people split {shares} by seed {seed}; published 70/30 splits are unknown")
@@ -79,6 +86,26 @@ def read_biwi(
         published={"all": 15_667},  # as a comment in Hopenet's code has it
         notes=notes,
     )
+
+
+def _crop_boxes(table: pd.DataFrame, file: Path, drops: Drops) -> pd.DataFrame:
+    """Return the rows that `file` has a box for, with Hopenet's crop of it."""
+    tight: dict[str, list[float]] = {}
+    for line, fields in read_rows(file):
+        if line == 1 and fields == ["key", *BOX]:
+            continue
+        key, *sides = (field.strip() for field in fields)
+        try:
+            left, top, right, bottom = tight[key] = [float(side) for side in sides]
+        except ValueError:
+            left, top, right, bottom = 0, 0, 0, 0
+        if not (right > left and bottom > top):
+            raise ValueError(f"{file} line {line}: expected key,left,top,right,bottom in pixels")
+    table = drops.filter(table, ~table["key"].isin(tight), "no face box")
+    crops = hopenet_crop(
+        [tight[key] for key in table["key"]] or np.empty((0, 4)), 0.35, HOPENET_BIWI
+    )
+    return table.assign(**dict(zip(BOX, crops.T, strict=True)))
 
 
 def biwi_angles(rotation: np.ndarray) -> np.ndarray:

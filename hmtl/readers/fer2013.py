@@ -11,7 +11,7 @@ There is no image file for a row of a csv. Its `path` is the csv, and `offset` s
 the row begins; `fer2013_images` turns such rows into pixels, without reading the rest of the file.
 """
 
-__all__ = ["fer2013_images", "read_fer2013"]
+__all__ = ["USAGES", "WHOLE", "fer2013_images", "list_rows", "read_fer2013"]
 
 from pathlib import Path
 
@@ -28,9 +28,11 @@ COUNTS = {
     "valid": (467, 56, 496, 895, 653, 415, 607),  # 3,589
     "test": (491, 55, 528, 879, 594, 416, 626),  # 3,589
 }
-_USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 _NUMBERS = {str(i): name for i, name in enumerate(LABELS)}
 _SIDE = 48
+WHOLE = ("fer2013.csv", "icml_face_data.csv")
+"""Files that hold all three splits."""
 _COLUMNS = ["key", "path", "split", "emotion", "offset"]
 
 
@@ -47,17 +49,16 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     """
     if _is_folders(Path(root)):
         return _read_class_folders(Path(root))
-    files = (["fer2013.csv"], ["icml_face_data.csv"], ["train.csv"])
     expected = "fer2013.csv, icml_face_data.csv, train.csv, or class folders in train/ and test/"
-    root = find_root(root, *files, expected=expected)
+    root = find_root(root, *([name] for name in (*WHOLE, "train.csv")), expected=expected)
     drops = Drops()
-    whole = [root / name for (name,) in files[:2] if (root / name).is_file()][:1]
+    whole = [root / name for name in WHOLE if (root / name).is_file()][:1]
     if whole:
-        table = _read_csv(whole[0], None, drops)
+        table = list_rows(whole[0], None, drops)
     else:
-        table = _read_csv(root / "train.csv", "train", drops)
+        table = list_rows(root / "train.csv", "train", drops)
         if (root / "test.csv").is_file():
-            table = pd.concat([table, _read_csv(root / "test.csv", "test", drops)])
+            table = pd.concat([table, list_rows(root / "test.csv", "test", drops)])
     published = _published({split: [split] for split in (COUNTS if whole else ["train"])})
     return finish_table(table[_COLUMNS], drops, source=str(root), published=published)
 
@@ -93,8 +94,12 @@ def _read_class_folders(root: Path) -> pd.DataFrame:
     )
 
 
-def _read_csv(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
-    """Return the labelled rows of a csv; pixels are counted, never kept."""
+def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
+    """Return the labelled rows of a csv; pixels are counted, never kept.
+
+    Columns: `key`, `row` (from 0), `line` (of the file, from 1), `offset`, `emotion`, `split` (that
+    of Usage, or `split`), `path`. Drops and errors are those of `read_fer2013`.
+    """
     rows, malformed, offset = [], [], 0
     with open(file, "rb") as lines:
         header = _read_header(file, lines.readline(), split)
@@ -105,12 +110,13 @@ def _read_csv(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
             if whole and fields[header.index("pixels")].count(b" ") == _SIDE**2 - 1:
                 named = dict(zip(header, fields, strict=True))
                 label, usage = (named.get(c, b"").decode() for c in ("emotion", "usage"))
-                rows.append((f"{file.stem}/{number:07d}", number + 2, offset, label, usage))
+                rows.append((number, number + 2, offset, label, usage))
             elif line.strip():
                 malformed.append(f"{file.name} line {number + 2}")
             offset += len(line)
     drops.add("malformed row", malformed)
-    table = pd.DataFrame(rows, columns=["key", "line", "offset", "emotion", "usage"])
+    table = pd.DataFrame(rows, columns=["row", "line", "offset", "emotion", "usage"])
+    table["key"] = f"{file.stem}/" + table["row"].astype(str).str.zfill(7)
     if "emotion" not in header:
         table = drops.filter(table, np.ones(len(table), bool), "without a label")
 
@@ -118,8 +124,8 @@ def _read_csv(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
         return f"{file} line {table['line'].iloc[i]}"
 
     table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "emotion")
-    table["split"] = split or map_labels(table["usage"], _USAGES, where, "Usage")
-    return table.assign(path=str(file))
+    table["split"] = split or map_labels(table["usage"], USAGES, where, "Usage")
+    return table.drop(columns="usage").assign(path=str(file))
 
 
 def _read_header(file: Path, line: bytes, split: str | None) -> list[str]:

@@ -22,21 +22,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hmtl.labels import EMOTIONS, SPLITS
+from hmtl.labels import SPLITS
+from hmtl.readers.ferplus_votes import COLUMNS, MODES, check_mode, label_votes, parse_votes
 from hmtl.readers.report import Drops, finish_table
-
-COLUMNS = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",  # not a face
-)
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
 # 25,060 / 3,199 / 3,153, since its votes differ in 1,602 rows.
@@ -52,15 +40,9 @@ FERPLUS_TRAIN_EMOTIONS = {
     "contempt": 120,
 }
 
-_RENAMED = {"happiness": "happy", "sadness": "sad"}
-# Positions in COLUMNS of the eight emotions, in AffectNet's order.
-_ORDER = [[_RENAMED.get(name, name) for name in COLUMNS].index(name) for name in EMOTIONS]
 _FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
 _NAME = re.compile(r"fer\d{7}\.png")
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
-
-
-MODES = ("majority", "probability", "crossentropy", "multi_target")
 
 
 class _Split(NamedTuple):
@@ -112,8 +94,7 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     image named twice; and for images named but not on disk. Raises FileNotFoundError for a wrong
     root or a split without label.csv.
     """
-    if labels not in MODES:
-        raise ValueError(f"labels={labels!r}: choose {' or '.join(map(repr, MODES))}")
+    check_mode(labels)
     data = _find_data(Path(root))
     seen: dict[str, str] = {}
     splits = {split: _read_split(data / _FOLDERS[split], seen) for split in SPLITS}
@@ -138,76 +119,16 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
 
 def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops) -> pd.DataFrame:
     """Return the rows of one split that a mode keeps."""
-    votes = np.where(content.votes == 1, 0, content.votes)  # (N, 10)
-    taken = _take_votes(votes, mode)
-    keep = taken.any(axis=1)
-    emotions, total = taken[keep], taken[keep].sum(axis=1)
-    names = [name for name, kept in zip(content.names, keep, strict=True) if kept]
     folder = data / _FOLDERS[split]
     short = folder.name.removeprefix("FER2013")
-    left_out = [name for name, kept in zip(content.names, keep, strict=True) if not kept]
-    drops.add(f"no emotion by the rule of mode {mode}", [f"{short}/{name}" for name in left_out])
     table = pd.DataFrame(
         {
-            "key": [f"{short}/{name}" for name in names],
-            "path": [str(folder / name) for name in names],
+            "key": [f"{short}/{name}" for name in content.names],
+            "path": [str(folder / name) for name in content.names],
             "split": split,
-            "emotion": [EMOTIONS[i] for i in emotions.argmax(axis=1)],  # the first among equals
         }
     )
-    table[[f"p_{name}" for name in EMOTIONS]] = emotions / total[:, None]
-    table["votes"] = total
-    return table
-
-
-def _take_votes(votes: np.ndarray, mode: str) -> np.ndarray:
-    """Return the votes (N, 8), in the order of `EMOTIONS`, that a mode takes of `votes` (N, 10).
-
-    Rows of zeros are left out. Single votes are zeroed already.
-    """
-    if mode in ("crossentropy", "multi_target"):
-        taken = _most_voted(votes) if mode == "crossentropy" else _thirty_percent(votes)
-        leads = taken.argmax(axis=1) < len(EMOTIONS)  # an emotion, in FER+'s order
-        keep = leads & (2 * taken.sum(axis=1) > votes.sum(axis=1))
-        emotions = taken[:, _ORDER]
-    else:
-        emotions = votes[:, _ORDER]
-        best = emotions.max(axis=1)
-        if mode == "majority":
-            keep = 2 * best > votes.sum(axis=1)
-        else:
-            keep = (best > 0) & (best == votes.max(axis=1))
-    return np.where(keep[:, None], emotions, 0)
-
-
-def _thirty_percent(votes: np.ndarray) -> np.ndarray:
-    """Return `votes` (N, 10) of the columns with 30 % of a row's votes or more, others zero."""
-    return np.where(10 * votes >= 3 * votes.sum(axis=1, keepdims=True), votes, 0)
-
-
-def _most_voted(votes: np.ndarray) -> np.ndarray:
-    """Return `votes` (N, 10) of the columns that come in by the rule of crossentropy mode.
-
-    Rows into which more than three columns came are all zero.
-    """
-    left, taken = votes.copy(), np.zeros_like(votes)
-    total, held, count = votes.sum(axis=1), np.zeros(len(votes), int), np.zeros(len(votes), int)
-    going = np.ones(len(votes), bool)
-    emotion = np.arange(len(COLUMNS)) < len(EMOTIONS)
-    for _ in range(3):  # each round takes one column or more
-        going &= (4 * held < 3 * total) & (count < 3)
-        best = left.max(axis=1, keepdims=True)
-        equal = going[:, None] & (left == best) & (best > 0)
-        came = equal & emotion
-        ends = (equal & ~emotion).any(axis=1)
-        taken = np.where(came, votes, taken)
-        first = ends & ~taken.any(axis=1)  # no emotion is ahead of unknown or not-a-face
-        taken[first, len(EMOTIONS)] = best[first, 0]
-        count += came.sum(axis=1)
-        held = taken.sum(axis=1)
-        left = np.where(equal, 0, left)
-        going &= ~ends
-    return np.where((count > 3)[:, None], 0, taken)
+    return label_votes(table, content.votes, mode, drops)
 
 
 def _find_data(root: Path) -> Path:
@@ -238,7 +159,7 @@ def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
             row = next(csv.reader([line]), [])
             where = f"{file} line {number}"
             names.append(_check_name(row, where, seen))
-            votes.append(_read_votes(row, where))
+            votes.append(parse_votes(row[2:], where))
     with os.scandir(folder) as entries:
         on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
     missing = [name for name in names if name not in on_disk]
@@ -275,14 +196,3 @@ def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
         )
     seen[name] = where
     return name
-
-
-def _read_votes(row: list[str], where: str) -> list[int]:
-    """Return the ten votes of one line as whole numbers from 0 up."""
-    for column, text in zip(COLUMNS, row[2:], strict=True):
-        if not (text.isascii() and text.isdigit()):
-            raise ValueError(
-                f"{where}, field {column}: {text!r} is not a whole number of votes from 0 up; "
-                "restore the line from the FER+ repository"
-            )
-    return [int(text) for text in row[2:]]

@@ -94,12 +94,16 @@ def list_files(
 def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number from 1, fields) of each line of a csv file that is not blank.
 
-    Line by line, so that one lost quotation mark cannot swallow the lines after it.
+    Line by line, so that one lost quotation mark cannot swallow the lines after it. Raises
+    ValueError naming a file that is not UTF-8.
     """
-    with open(file, encoding="utf-8-sig", newline="") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, next(csv.reader([line.rstrip("\r\n")]))
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, next(csv.reader([line.rstrip("\r\n")]))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: {error}; save it as UTF-8 text") from None
 
 
 def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
