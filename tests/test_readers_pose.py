@@ -148,6 +148,7 @@ def test_landmarks_outside_do_not_shape_the_plain_crop(tmp_path):
     points = np.full((2, 68), 150.0)
     points[:, :3] = [[100, 200, -80], [120, 240, -1]]
     points[:, 3] = [-5, 400]  # above zero in y only
+    points[:, 4] = [440, -5]  # and in x only
     save_mat(root / "AFW/AFW_11_1_0.mat", POSE, points)
     save_mat(root / "AFW/AFW_11_1_1.mat", POSE, -np.ones((2, 68)))
     table = read_w300lp(root, crop="plain").set_index("key")

@@ -29,9 +29,11 @@ def read_aflw2000(
 ) -> pd.DataFrame:
     """Return AFLW2000-3D, all of it test: `key` ("image00002.jpg"), `path`, `split`, ...
 
-    ... `yaw, pitch, roll` in degrees, signs as in `Pose_Para` (see `hmtl.readers.pose_mat`), and
-    the crop `left, top, right, bottom`. 31 images have an angle beyond 99 degrees and are dropped:
-    **1,969 are the customary test set**; `all_angles=True` keeps all 2,000.
+    ... `yaw, pitch, roll` in degrees, signs as in `Pose_Para` and 300W-LP (positive yaw turns the
+    nose towards the left edge of the picture, positive pitch lifts it, positive roll turns the
+    picture clockwise), and the crop `left, top, right, bottom`. 31 images have an angle beyond 99
+    degrees and are dropped: **1,969 are the customary test set**; `all_angles=True` keeps all
+    2,000.
 
     `crop="hopenet"` is Hopenet's test crop (arXiv 1710.00925: k = 0.2 and twice that to the sides)
     of all landmarks, the negative placeholders of `pt2d` included, since published numbers rest on

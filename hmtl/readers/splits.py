@@ -4,7 +4,10 @@ Every draw hangs on the seed and the *name* of what is drawn (an image's key, a 
 the order of files, so the same folder gives the same split on every machine. Ours.
 """
 
-__all__ = ["draw_uniform", "hold_out", "load_split", "save_split", "seeded_split"]
+__all__ = [
+    "draw_uniform", "hold_out", "load_lists", "load_split", "nested_fractions", "save_lists",
+    "save_split", "seeded_split",
+]  # fmt: skip
 
 import hashlib
 import json
@@ -81,29 +84,59 @@ def hold_out(
     return table
 
 
-def _digest(lists: dict[str, list[str]]) -> str:
-    return hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()
+def nested_fractions(
+    table: pd.DataFrame, fractions: Sequence[float], *, seed: int = 0, by: str = "emotion"
+) -> dict[str, list[str]]:
+    """Return fraction -> keys of the training rows to keep when only so many labels are used.
+
+    Each value of column `by` keeps its share (rounded, at least one row). The lists are nested:
+    whatever is in that of 0.01 is in that of 0.2. Raises ValueError unless 0 < fraction <= 1.
+    """
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fraction {fraction!r}: a number above 0, up to 1")
+    train = table[table["split"] == "train"]
+    draws = train.assign(draw=draw_uniform(train["key"], seed, "fraction")).sort_values("draw")
+    place, count = draws.groupby(by)["draw"].cumcount(), draws.groupby(by)["draw"].transform("size")
+    return {
+        f"{fraction:g}": sorted(draws.loc[place < (fraction * count).round().clip(lower=1), "key"])
+        for fraction in fractions
+    }
 
 
-def save_split(table: pd.DataFrame, file: str | Path) -> str:
-    """Write which key is in which split as JSON, and return the lists' SHA-256."""
-    lists = {s: sorted(table.loc[table["split"] == s, "key"].astype(str)) for s in SPLITS}
+def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
+    """Write lists of keys by name as JSON, with their SHA-256, which is returned."""
     digest = _digest(lists)
     text = json.dumps({"sha256": digest, **lists}, indent=1)
     Path(file).write_text(text + "\n", encoding="utf-8")
     return digest
 
 
+def load_lists(file: str | Path) -> dict[str, list[str]]:
+    """Return what `save_lists` wrote; ValueError if it was changed since."""
+    lists = json.loads(Path(file).read_text(encoding="utf-8"))
+    digest = lists.pop("sha256", None)
+    if digest != _digest(lists):
+        raise ValueError(f"{file}: its lists do not have its sha256; save them again")
+    return lists
+
+
+def _digest(lists: dict[str, list[str]]) -> str:
+    return hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()
+
+
+def save_split(table: pd.DataFrame, file: str | Path) -> str:
+    """Write which key is in which split, by `save_lists`."""
+    keys = {split: table.loc[table["split"] == split, "key"] for split in SPLITS}
+    return save_lists({split: sorted(values) for split, values in keys.items()}, file)
+
+
 def load_split(table: pd.DataFrame, file: str | Path) -> pd.DataFrame:
     """Return `table` with the splits that `save_split` wrote to `file`.
 
-    Raises ValueError if the file was changed by hand, or names other keys than the table has.
+    Raises ValueError if the file was changed since, or names other keys than the table has.
     """
-    saved = json.loads(Path(file).read_text(encoding="utf-8"))
-    lists = {split: saved.get(split, []) for split in SPLITS}
-    if saved.get("sha256") != _digest(lists):
-        raise ValueError(f"{file}: its lists do not have its sha256; save the split again")
-    of_key = {key: split for split, keys in lists.items() for key in keys}
+    of_key = {key: split for split, keys in load_lists(file).items() for key in keys}
     lost = sorted(set(table["key"]) ^ set(of_key))
     if lost:
         raise ValueError(

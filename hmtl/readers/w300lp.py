@@ -35,9 +35,11 @@ def read_w300lp(
 ) -> pd.DataFrame:
     """Return 300W-LP, all of it train: `key` ("AFW/AFW_134212_1_0.jpg"), `path`, `split`, ...
 
-    ... `yaw, pitch, roll` in degrees, signs as in `Pose_Para` (see `hmtl.readers.pose_mat`); the
-    crop `left, top, right, bottom`; and `source` ("AFW/AFW_134212_1"), the photograph that an image
-    and its mirror image were made of. Hold out whole sources, or the same face is in both splits.
+    ... `yaw, pitch, roll` in degrees, signs as in `Pose_Para`: positive yaw turns the nose towards
+    the left edge of the picture, positive pitch lifts it, positive roll turns the picture
+    clockwise; the crop `left, top, right, bottom`; and `source` ("AFW/AFW_134212_1"), the
+    photograph that an image and its mirror image were made of. Hold out whole sources, or the same
+    face is in both splits.
 
     `crop="hopenet"` is the training crop of Hopenet (arXiv 1710.00925), its k drawn from 0.2..0.4
     once an image by `seed`; `"plain"` the box of the landmarks with x > 0 and y > 0, widened by 0.6
