@@ -319,6 +319,7 @@ def test_folder_and_csv_that_disagree(tmp_path, answer, rows, first):
     assert len(table) == rows
     dropped = {"folder and labels.csv disagree": 2} if answer == "drop" else {}
     assert report(table)["dropped"] == dropped
+    assert report(table)["counts"]["images on disk"] == {"found": 80, "published": 29_042}
     found = table.emotion[table.key == "anger/image0000000.jpg"]
     assert found.tolist() == ([first] if first else [])
 

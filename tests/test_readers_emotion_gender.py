@@ -170,6 +170,11 @@ def test_fer2013_contest_form_has_no_test_labels(tmp_path):
     assert report(read_fer2013(tmp_path))["dropped"] == {}
 
 
+def test_fer2013_csv_goes_before_class_folders(tmp_path):
+    make_class_folders(make_fer2013(tmp_path), ["angry"], 2, splits=("train", "test"))
+    assert len(read_fer2013(tmp_path)) == 12
+
+
 def test_fer2013_folders_go_by_name_and_merge_the_tests(tmp_path):
     names = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
     table = read_fer2013(make_class_folders(tmp_path, names, 2, splits=("train", "test")))

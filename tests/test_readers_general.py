@@ -1,18 +1,21 @@
 """Class folders, any csv, seeded splits and the report: what all readers share."""
 
 import importlib
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import reader_fixtures as fixtures
 from reader_fixtures import make_class_folders, touch, write
 
 import hmtl.readers
 from hmtl.labels import EMOTIONS, SPLITS
 from hmtl.readers import READERS
 from hmtl.readers.any_csv import read_csv
+from hmtl.readers.crops import BOX
 from hmtl.readers.folders import read_folders
 from hmtl.readers.listing import find_root, list_files, read_rows, subfolder
 from hmtl.readers.report import Drops, differences, finish_table
@@ -43,6 +46,56 @@ def test_every_reader_says_what_a_wrong_root_holds(tmp_path, name):
         READERS[name](tmp_path, **options)
     with pytest.raises(FileNotFoundError, match=r"expected .* but it is no folder"):
         READERS[name](tmp_path / "nowhere", **options)
+
+
+def make_csv_votes(root):
+    return fixtures.make_ferplus_csv(root, ["10,0,0,0,0,0,0,0,0,0"] * 12)
+
+
+MAKERS = {
+    "affectnet": fixtures.make_affectnet_csv,
+    "affectnet-csv": fixtures.make_affectnet_csv,
+    "affectnet-npy": fixtures.make_affectnet_npy,
+    "affectnet-folders": lambda root: make_class_folders(root, EMOTIONS),
+    "rafdb": fixtures.make_rafdb,
+    "fer2013": fixtures.make_fer2013,
+    "ferplus": lambda root: Path(__file__).parent / "fixtures" / "ferplus",
+    "ferplus-csv": make_csv_votes,
+    "300w-lp": fixtures.make_w300lp,
+    "aflw2000": fixtures.make_aflw2000,
+    "biwi": fixtures.make_biwi,
+    "fei": fixtures.make_fei,
+    "utkface": fixtures.make_utkface,
+    "celeba": fixtures.make_celeba,
+    "folders": lambda root: make_class_folders(root, EMOTIONS),
+    "csv": lambda root: make_csv(root),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_keeps_the_contract_of_a_sample_table(tmp_path, monkeypatch, name):
+    """Also from a relative root, and where the path has blanks and letters beyond ASCII."""
+    place = tmp_path / "Gesichter größer als 0"
+    place.mkdir()
+    root = MAKERS[name](place)
+    options = {"columns": NAMED} if name == "csv" else {}
+    table = READERS[name](root, **options)
+    assert list(table)[:3] == ["key", "path", "split"]
+    assert table.index.tolist() == list(range(len(table)))
+    assert table.key.is_unique
+    assert not table.key.str.contains(r"\\|^/|\.\.", regex=True).any()
+    assert table.path.map(os.path.isabs).all()
+    assert table.path.map(os.path.isfile).all()
+    assert set(table.split) <= set(SPLITS)
+    assert set(BOX) <= set(table) or not set(BOX) & set(table)
+    known = report(table)
+    assert json.loads(json.dumps(known)) == known
+    sections = {"dropped", "examples", "counts", "unlabelled", "notes"}
+    assert set(known) == sections
+    assert known["counts"]["all"]["found"] == len(table)
+    monkeypatch.chdir(root)
+    again = READERS[name](".", **options)
+    pd.testing.assert_frame_equal(again, table)
 
 
 def test_every_module_has_its_public_names():

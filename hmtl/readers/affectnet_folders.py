@@ -23,6 +23,7 @@ from hmtl.readers.names import name_labels
 from hmtl.readers.report import Drops, finish_table
 from hmtl.readers.splits import seeded_split
 
+_KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
 _ANSWERS = ("drop", "folder", "csv")
 _HEADER = ["pth", "label"]
 
@@ -59,12 +60,16 @@ def read_affectnet_folders(
     if set(table["split"]) == {"train"}:
         table["split"] = seeded_split(table, shares, seed=seed, by="emotion")
         notes = [f"this copy has no official split: {shares} drawn by seed {seed}"]
-    labels = Path(root) / "labels.csv"
+    labels, published = Path(root) / "labels.csv", {}
+    on_disk = pd.Series("images on disk", table.index)
     if labels.is_file():
+        published = {"images on disk": _KAGGLE_IMAGES}
         table = _compare_labels(table, _read_labels(labels, names), labels, disagreeing, drops)
     contempt = (table["emotion"] == "contempt") & (classes == 7)
     table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
-    return finish_table(table, drops, source=str(root), notes=notes)
+    return finish_table(
+        table, drops, source=str(root), published=published, groups=[on_disk], notes=notes
+    )
 
 
 def _read_labels(file: Path, names: Mapping | None) -> pd.Series:

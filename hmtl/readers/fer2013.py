@@ -74,8 +74,10 @@ def _published(merged: dict[str, list[str]]) -> dict[str, int]:
 
 
 def _is_folders(root: Path) -> bool:
-    train = subfolder(root, "train") if root.is_dir() else None
-    return train is not None and train.is_dir()
+    """Whether `root` holds class folders and no csv."""
+    if not root.is_dir() or any((root / name).is_file() for name in (*WHOLE, "train.csv")):
+        return False
+    return subfolder(root, "train") is not None
 
 
 def _read_class_folders(root: Path) -> pd.DataFrame:

@@ -47,7 +47,7 @@ class Drops:
         """Return the rows that are not `bad`, bool (N,); the others are named by column `by`."""
         bad = np.asarray(bad, bool)
         self.add(reason, table.loc[bad, by].astype(str))
-        return table[~bad]
+        return table[~bad].copy()
 
 
 def map_labels(
@@ -82,9 +82,9 @@ def finish_table(
     """Return `table`, rows numbered from 0, after checking it, with `attrs["report"]`.
 
     Found are counted: the rows of each split, of each split and emotion, of each split and gender,
-    and of each value of the Series in `groups` (as long as the table). `source` names the folder or
-    file in errors. Raises ValueError if no row is left (with what was dropped), if two rows share a
-    key, or if a split, emotion, gender or angle is not one the project knows.
+    and of each value of the Series in `groups`, which may count rows dropped since. `source` names
+    the folder or file in errors. Raises ValueError if no row is left (with what was dropped), if
+    two rows share a key, or if a split, emotion, gender or angle is not one the project knows.
     """
     if table.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items())
@@ -92,12 +92,12 @@ def finish_table(
     again = table["key"].duplicated()
     if again.any():
         raise ValueError(f"{source}: two rows share the key {table['key'][again].iloc[0]!r}")
-    for column in set(_KNOWN) & set(table):
+    for column in (c for c in _KNOWN if c in table):
         odd = table[column].notna() & ~table[column].isin(_KNOWN[column])
         if odd.any():
             row = table[odd].iloc[0]
             raise ValueError(f"{source}: {row['key']}: unknown {column} {row[column]!r}")
-    for column in set(_ANGLES) & set(table):
+    for column in (c for c in _ANGLES if c in table):
         if not np.isfinite(table[column].to_numpy(float)).all():
             raise ValueError(f"{source}: {column} must be a number of degrees in every row")
     report = {
