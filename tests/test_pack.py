@@ -196,6 +196,55 @@ def test_a_kill_while_finishing_loses_nothing(tmp_path, monkeypatch, moment):
     assert len(open_pack(tmp_path / "p")) == 10
 
 
+def _fill_with_notes(growing):
+    for start, stop in growing.missing():
+        notes = pd.DataFrame({"why": [f"{i}: a, b" for i in range(start, stop)]})
+        growing.put(start, _pictures(start, stop), _labels(start, stop), notes)
+
+
+def test_rows_can_be_left_out_at_the_end(tmp_path):
+    keep = np.array([0, 0, 0, 0, 1, 1, 0, 1, 1, 0], bool)  # nothing of the first part
+    with _grow(tmp_path / "p") as growing:
+        _fill_with_notes(growing)
+        assert list(growing.notes()["why"]) == [f"{i}: a, b" for i in range(10)]
+        growing.finish(keep=keep, files={"note.txt": "ü"}, of="p")
+    pack = open_pack(tmp_path / "p")
+    whole = pd.concat([_labels(0, 4), _labels(4, 8), _labels(8, 10)])
+    wanted = write_pack(tmp_path / "w", _pictures(0, 10)[keep], whole[keep], of="p")
+    assert pack.fingerprint == wanted.fingerprint
+    assert pack.meta == wanted.meta
+    files = {file.name for file in (tmp_path / "p").iterdir()}
+    assert files == {"images.npy", "labels.csv", "pack.json", "note.txt"}
+
+
+@pytest.mark.parametrize("moment", ["_finish", "_sync"])
+def test_a_kill_after_rows_were_left_out_loses_nothing(tmp_path, monkeypatch, moment):
+    import hmtl.pack
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    keep, asked = np.arange(10) % 3 > 0, []
+
+    def finish(growing):
+        growing.once("count", lambda: asked.append(1) or str(len(growing.images())))
+        growing.finish(keep=keep)
+
+    with _grow(tmp_path / "p") as growing:
+        _fill_with_notes(growing)
+        with monkeypatch.context() as patched:
+            patched.setattr(hmtl.pack, moment, dies)
+            with pytest.raises(KeyboardInterrupt):
+                finish(growing)
+    with _grow(tmp_path / "p") as growing:
+        with pytest.raises(ValueError, match="other rows were left out"):
+            growing.finish(keep=np.arange(10) > 6)
+        assert growing.once("count", str) == "10"
+        finish(growing)
+    np.testing.assert_array_equal(open_pack(tmp_path / "p").images, _pictures(0, 10)[keep])
+    assert asked == [1]
+
+
 def test_an_unfinished_pack_of_other_data_is_not_continued(tmp_path):
     with _grow(tmp_path / "p") as growing:
         growing.put(0, _pictures(0, 4), _labels(0, 4))

@@ -1,0 +1,39 @@
+"""Work shared among processes: how many there may be, results in the order of the tasks. Ours."""
+
+__all__ = ["cores", "map_in_order"]
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(function: Callable, tasks: Iterable, processes: int) -> Iterator[Any]:
+    """Yield `function(task)` for each task, in order; memory holds three results a process at most.
+
+    One process is this one. More are started anew and need an importable caller: in a script, the
+    usual `if __name__ == "__main__"`. A worker that dies raises BrokenProcessPool.
+    """
+    tasks = iter(tasks)
+    if processes == 1:
+        yield from map(function, tasks)
+        return
+    # spawned, not forked: a forked worker would inherit started libraries; a worker that dies ends
+    # the call with an error, where multiprocessing's own pool would wait for it for ever
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        pending = deque(pool.submit(function, task) for task in islice(tasks, 3 * processes))
+        try:
+            while pending:
+                yield pending.popleft().result()
+                pending.extend(pool.submit(function, task) for task in islice(tasks, 1))
+        finally:
+            for future in pending:  # an error or a caller that stops does not wait for the rest
+                future.cancel()
