@@ -3,20 +3,31 @@
     mini      640 rendered faces that ship inside the package
     faces     rendered faces, as many as asked for, rendered once and cached
     ferplus   FER+: real, in-the-wild faces, from the folder `root`
+    affectnet, rafdb, fer2013, folders ... (`PHOTO_SETS`)
+              the data sets of `hmtl.readers` that have emotions, from the folder `root`
 
-A new data set is one reader, one function here and one line in `DATA`.
+For all but the first two, `root` may also be a pack that `python -m hmtl pack` made of the set,
+which is opened as it is. That is the way for large sets: from the data set's own folder, its lists
+are read, and every image's size and time of change asked for, before the cached pack is found.
+
+**A set without some emotion** (no contempt in RAF-DB, FER2013 and AffectNet-7) trains the same
+eight classes in the same order: nothing teaches or tests the absent one, so networks soon give it
+no probability and accuracy is that of seven classes; `macro_f1`, a mean over eight, is at most 7/8.
+
+A new data set is one reader, and a line in `READERS` and in `PHOTO_SETS`.
 """
 
 __all__ = [
-    "DATA", "MINI", "build_mini", "check_data", "face_pack", "ferplus_pack", "load_pack",
-    "write_faces",
+    "DATA", "MINI", "PHOTO_SETS", "build_mini", "check_data", "face_pack", "ferplus_pack",
+    "load_pack", "photo_pack", "write_faces",
 ]  # fmt: skip
 
 import hashlib
+import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +36,9 @@ from tqdm import tqdm
 
 from hmtl.faces import LABEL_COLUMNS, draw_faces, fingerprint
 from hmtl.faceset import FaceSet
-from hmtl.pack import FORMAT, GrowingPack, Pack, open_pack, pack_files
+from hmtl.pack import FORMAT, META, GrowingPack, Pack, open_pack, pack_files
+from hmtl.packing import fingerprint as photo_fingerprint
+from hmtl.packing import pack_photos, read_set
 from hmtl.paths import cache_dir, show_progress
 from hmtl.readers.ferplus import read_ferplus
 from hmtl.render import (
@@ -37,7 +50,13 @@ from hmtl.render import (
     worker_count,
 )
 
-DATA = ("mini", "faces", "ferplus")
+PHOTO_SETS = (
+    "ferplus", "ferplus-csv", "affectnet", "affectnet-csv", "affectnet-npy", "affectnet-folders",
+    "rafdb", "fer2013", "folders", "csv",
+)  # fmt: skip
+"""Data sets of photographs that have emotions, by the names of their readers."""
+DATA = ("mini", "faces", *PHOTO_SETS)
+_VOTED = ("ferplus", "ferplus-csv")  # whose readers have `labels`
 MINI = FaceSet(people=(52, 12, 16), per_person=8, size=48, seed=2021)
 _FACE_COLUMNS = (*LABEL_COLUMNS, "occlusion")
 MINI_PATH = Path(__file__).parent / "data" / "mini"
@@ -47,8 +66,11 @@ def check_data(data: str, root: str | Path | None = None) -> None:
     """Raise ValueError unless `data` is known and has the `root` it needs."""
     if data not in DATA:
         raise ValueError(f"unknown data {data!r}; one of {', '.join(DATA)}")
-    if data == "ferplus" and not root:
-        raise ValueError("data='ferplus' needs root=DIR, the folder that holds data/FER2013Train")
+    if data in PHOTO_SETS and not root:
+        holds = "the folder that holds data/FER2013Train" if data == "ferplus" else "its folder"
+        raise ValueError(
+            f"data={data!r} needs root=DIR, {holds}, or a pack of it by `python -m hmtl pack`"
+        )
 
 
 def load_pack(
@@ -61,17 +83,21 @@ def load_pack(
     face_seed: int = 0,
     proportions: str = "equal",
     label_noise: float = 0.0,
+    options: Mapping | None = None,
     progress: bool | None = None,
 ) -> Pack:
     """The pack of a data set by name, made and cached if need be.
 
     `people`, `size`, `face_seed`, `proportions` and `label_noise` say which rendered faces
-    ("faces", see `hmtl.faceset`); `root` and `labels` which rows of FER+. `progress` shows a bar on
-    long renders (None: `hmtl.paths.show_progress`). Raises ValueError for an unknown name or a
-    missing root.
+    ("faces", see `hmtl.faceset`); `root` and `size` which photographs, `options` how their reader
+    takes them (`{"classes": 7}`), and `labels` which rows of FER+. `progress` shows a bar on
+    long renders (None: `hmtl.paths.show_progress`). Raises ValueError for an unknown name, a
+    missing root, and options of a set that has none.
     """
     check_data(data, root)
     progress = show_progress() if progress is None else progress
+    if options and data not in PHOTO_SETS:
+        raise ValueError(f"data={data!r} has no reader, so options={dict(options)!r} mean nothing")
     if data == "mini":
         return open_pack(MINI_PATH)
     if data == "faces":
@@ -79,7 +105,28 @@ def load_pack(
             people, size=size, seed=face_seed, proportions=proportions, label_noise=label_noise
         )
         return face_pack(face_set, progress=progress)
-    return ferplus_pack(root, labels=labels, size=size, progress=progress)
+    if data in _VOTED:
+        options = {"labels": labels, **(options or {})}
+    if (Path(root) / META).is_file():
+        return _open_made(data, Path(root), options)
+    if data == "ferplus":
+        return ferplus_pack(root, size=size, progress=progress, **options)
+    return photo_pack(data, root, size=size, options=options, progress=progress)
+
+
+def _open_made(data: str, root: Path, options: Mapping | None) -> Pack:
+    """Open a pack that was made of a data set before; ValueError if it is not the one asked for."""
+    pack = open_pack(root)
+    made = pack.meta.get("settings", {})
+    options = json.loads(json.dumps(dict(options or {}), default=str))  # as pack.json has them
+    if made.get("data") != data:
+        raise ValueError(
+            f"{root} is a pack of {made.get('data') or pack.meta.get('source')!r}, not of {data!r}"
+        )
+    had = {"labels": "majority"} | made["options"] if data in _VOTED else made["options"]
+    if apart := {name: v for name, v in options.items() if had.get(name) != v}:
+        raise ValueError(f"{root} was not made with {apart}, but with {had}; pack the set again")
+    return pack
 
 
 def write_faces(
@@ -176,3 +223,28 @@ def ferplus_pack(
     return pack_files(
         path, table, size, channels=1, progress=progress, source="FER+", shows_people=True
     )
+
+
+def photo_pack(
+    data: str,
+    root: str | Path,
+    *,
+    size: int = 48,
+    options: Mapping | None = None,
+    progress: bool | None = None,
+) -> Pack:
+    """A data set of `PHOTO_SETS` under `root` as a pack, cached as `hmtl.packing` knows it.
+
+    All is at the defaults of `hmtl.packing.pack_photos`, a split for valid included. Raises
+    ValueError if the set, as its reader was asked to take it, has no emotion.
+    """
+    table = read_set(data, root, options)
+    if "emotion" not in table:
+        raise ValueError(f"{data} at {root} has no emotion, with options {dict(options or {})!r}")
+    # labels of equal tables may rest on other options
+    said = hashlib.sha256(json.dumps(dict(options or {}), default=str).encode()).hexdigest()[:4]
+    name = f"{data}-{photo_fingerprint(table)}-{said}-{size}-p{FORMAT}"
+    path = cache_dir() / "packs" / name
+    if path.exists():
+        return open_pack(path)
+    return pack_photos(table, path, size, data=data, options=options, progress=progress)

@@ -57,6 +57,11 @@ class Pack:
         return self.images.shape[1]
 
     @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (colour)."""
+        return self.images.shape[3]
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the pixels and labels: what a run's identity rests on."""
         return self.meta["fingerprint"]
@@ -204,6 +209,11 @@ class GrowingPack:
             raise
         return self
 
+    def discard(self) -> None:
+        """Throw away what was written so far: there shall be no such pack."""
+        self.done[:] = False
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def __exit__(self, *error) -> None:
         if self.folder.exists() and not self.finished and not self.done.any():
             shutil.rmtree(self.folder, ignore_errors=True)  # nothing in it to take up again
@@ -277,10 +287,12 @@ class GrowingPack:
         return self.folder / f"{kind}-{start:09d}.csv"
 
     def notes(self) -> pd.DataFrame:
-        """The notes of all parts written so far, as text, in the order of their rows."""
-        starts = self.step * np.flatnonzero(self.done)
-        tables = [_read_text(self._part(int(start), "notes")) for start in starts]
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        """The notes of all parts written so far, as text; the index has the rows of the pack."""
+        starts = [int(start) for start in self.step * np.flatnonzero(self.done)]
+        tables = [_read_text(self._part(start, "notes")) for start in starts]
+        for start, table in zip(starts, tables, strict=True):
+            table.index += start
+        return pd.concat(tables) if tables else pd.DataFrame()
 
     def images(self) -> np.ndarray:
         """The images as they are so far, memory-mapped, uint8 (N, S, S, C); drop it soon."""

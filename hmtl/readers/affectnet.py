@@ -30,7 +30,7 @@ def read_affectnet(root: str | Path, *, classes: int = 8, **options) -> pd.DataF
     root = Path(root)
     reader = _choose(root)
     if options and reader is not read_affectnet_folders:
-        raise TypeError(f"{', '.join(options)}: only folder copies of AffectNet have such options")
+        raise ValueError(f"{', '.join(options)}: only folder copies of AffectNet have such options")
     return reader(root, classes=classes, **options)
 
 

@@ -18,7 +18,7 @@ from hmtl.readers.crops import BOX
 from hmtl.readers.folders import SPLIT_FOLDERS
 from hmtl.readers.listing import describe, number_repeats, read_rows
 from hmtl.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
-from hmtl.readers.report import Drops, finish_table
+from hmtl.readers.report import NOT_ON_DISK, Drops, finish_table
 from hmtl.readers.splits import seeded_split
 
 _WORDS = {"split": SPLIT_FOLDERS, "emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
@@ -64,7 +64,7 @@ def read_csv(
     face = ["key", *(c for c in BOX if c in table)]
     table = drops.filter(table, table.duplicated(face), "repeated row")
     missing = [not os.path.isfile(root / key) for key in table["key"]]
-    table = drops.filter(table, missing, "not on disk")
+    table = drops.filter(table, missing, NOT_ON_DISK)
     table["path"] = [str(root / key) for key in table["key"]]
     notes = []
     if "split" not in table and len(table):

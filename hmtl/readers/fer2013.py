@@ -11,7 +11,7 @@ There is no image file for a row of a csv. Its `path` is the csv, and `offset` s
 the row begins; `fer2013_images` turns such rows into pixels, without reading the rest of the file.
 """
 
-__all__ = ["USAGES", "WHOLE", "fer2013_images", "list_rows", "read_fer2013"]
+__all__ = ["USAGES", "WHOLE", "fer2013_images", "list_rows", "read_fer2013", "read_pixels"]
 
 from pathlib import Path
 
@@ -147,17 +147,23 @@ def fer2013_images(table: pd.DataFrame) -> np.ndarray:
     Raises ValueError naming file and byte if there are no 2,304 numbers from 0 to 255.
     """
     images = np.empty((len(table), _SIDE, _SIDE, 1), np.uint8)
-    place = table.reset_index(drop=True)
-    for path, rows in place.groupby("path", sort=False):
-        with open(path, "rb") as file:
-            for i, offset in rows["offset"].items():
-                file.seek(offset)
-                images[i] = _parse_pixels(file.readline(), f"{path} byte {offset}")
+    for i, (path, offset) in enumerate(zip(table["path"], table["offset"], strict=True)):
+        images[i, ..., 0] = read_pixels(path, offset)
     return images
 
 
+def read_pixels(path: str, offset: int) -> np.ndarray:
+    """Return the pixels of the row that begins at byte `offset`, uint8 (48, 48).
+
+    Raises as `fer2013_images`.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return _parse_pixels(file.readline(), f"{path} byte {offset}")
+
+
 def _parse_pixels(line: bytes, where: str) -> np.ndarray:
-    """Return one image, uint8 (48, 48, 1), of the longest field of a line."""
+    """Return one image, uint8 (48, 48), of the longest field of a line."""
     text = max(line.split(b","), key=len).strip(b' "\r\n')
     try:
         pixels = np.array(text.split(), dtype=np.int64)
@@ -165,4 +171,4 @@ def _parse_pixels(line: bytes, where: str) -> np.ndarray:
         pixels = np.array([-1])
     if len(pixels) != _SIDE**2 or pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(f"{where}: expected {_SIDE**2:,} pixels from 0 to 255; mend the row")
-    return pixels.astype(np.uint8).reshape(_SIDE, _SIDE, 1)
+    return pixels.astype(np.uint8).reshape(_SIDE, _SIDE)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.readers.report import Drops
+from hmtl.readers.report import NOT_ON_DISK, Drops
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Endings of image files, lower case; a file's own may be of any case."""
@@ -109,7 +109,7 @@ def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
 def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
     """Return the rows whose `key` is among the files `on_disk`; the others are dropped."""
     missing = ~table["key"].isin(set(on_disk))
-    return drops.filter(table, missing, "not on disk")
+    return drops.filter(table, missing, NOT_ON_DISK)
 
 
 def number_repeats(keys: pd.Series) -> pd.Series:

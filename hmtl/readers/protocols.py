@@ -116,5 +116,6 @@ def _join(reports: dict[str, dict], whole: dict) -> dict:
         for part, values in joined.items():
             values |= {f"{label}: {what}": value for what, value in report[part].items()}
     joined["counts"] |= whole["counts"]
+    joined["missing"] = [f"{label}/{key}" for label, r in reports.items() for key in r["missing"]]
     joined["notes"] = [f"{label}: {note}" for label, r in reports.items() for note in r["notes"]]
     return joined

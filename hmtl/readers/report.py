@@ -4,6 +4,7 @@
 
     dropped    reason -> rows left out for it
     examples   reason -> where the first five of them are
+    missing    keys of all rows that were left out because their image is not on the disk
     counts     what is counted ("train", "train/happy", ...) -> {"found": n, "published": m or None}
     unlabelled what is missing in rows that were kept -> rows ("gender: unsure")
     notes      sentences on what the reader decided (a split of our own, say)
@@ -12,7 +13,7 @@ Nothing here stops for a count that differs from the published one: copies diffe
 are reported. Ours.
 """
 
-__all__ = ["Drops", "differences", "finish_table", "map_labels"]
+__all__ = ["NOT_ON_DISK", "Drops", "differences", "finish_table", "map_labels"]
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -21,6 +22,8 @@ import pandas as pd
 
 from hmtl.labels import EMOTIONS, GENDERS, SPLITS
 
+NOT_ON_DISK = "not on disk"
+"""The reason to leave out a row whose image is missing."""
 _EXAMPLES = 5
 _KNOWN = {"split": SPLITS, "emotion": EMOTIONS, "gender": GENDERS}
 _ANGLES = ("yaw", "pitch", "roll")
@@ -32,6 +35,7 @@ class Drops:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
+        self.missing: list[str] = []
 
     def add(self, reason: str, places: Iterable[str]) -> None:
         """Count every place (a key, or a file and line) for `reason`; none leaves no trace."""
@@ -40,6 +44,8 @@ class Drops:
             self.counts[reason] = self.counts.get(reason, 0) + len(places)
             kept = self.examples.setdefault(reason, [])
             kept += [str(place) for place in places[: _EXAMPLES - len(kept)]]
+            if reason == NOT_ON_DISK:
+                self.missing += places
 
     def filter(
         self, table: pd.DataFrame, bad: np.ndarray | pd.Series, reason: str, by: str = "key"
@@ -103,6 +109,7 @@ def finish_table(
     report = {
         "dropped": dict(drops.counts),
         "examples": {reason: list(places) for reason, places in drops.examples.items()},
+        "missing": list(drops.missing),
         "counts": _compare(table, published or {}, groups),
         "unlabelled": {what: int(count) for what, count in (unlabelled or {}).items() if count},
         "notes": list(notes),
