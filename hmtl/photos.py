@@ -41,6 +41,7 @@ FITS = ("cover", "widen", "squash")
 EXIF = ("auto", "always", "never")
 MISSING = "not on disk"
 _BACKGROUND = 0  # behind what is transparent, and outside of the picture
+_MOST_PIXELS = 1 << 26  # of a box that reaches outside: 200 MB in colour
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _TURNS = dict(enumerate((
     "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
@@ -183,6 +184,8 @@ def _crop(picture: Image.Image, box: Box) -> Image.Image:
     )  # fmt: skip
     if inside == box:
         return picture.crop(box)
+    if (box[2] - box[0]) * (box[3] - box[1]) > _MOST_PIXELS:
+        raise ValueError(f"a face box of {box[2] - box[0]} by {box[3] - box[1]} pixels")
     # padded by hand: 0 is not black in every mode (CMYK, palettes)
     part = picture.crop(inside)
     part = _convert(part, "L" if part.mode in ("1", "L") or part.mode[0] == "I" else "RGB")

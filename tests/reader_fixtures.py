@@ -320,3 +320,9 @@ def save_picture(file: Path, size=(8, 8), level=128) -> None:
     """A real, plain picture."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, level).save(file)
+
+
+def draw_photo(seed, size=(40, 44)) -> Image.Image:
+    """A smooth picture of random colours, `size` (width, height); no two are alike."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
