@@ -152,7 +152,6 @@ def face_dataloaders(
     loaders = []
     for i, split in enumerate(SPLITS):
         rows = pack.rows(split)
-        rows = rows[pack.labels["emotion"].iloc[rows].notna()]  # some sets have gaps
         if i == 0 and fraction != 1:
             classes = emotion_indices(pack.labels["emotion"].iloc[rows])
             rows = rows[nested_fraction(classes, fraction, fraction_seed)]

@@ -2,9 +2,8 @@
 
     mini      640 rendered faces that ship inside the package
     faces     rendered faces, as many as asked for, rendered once and cached
-    ferplus   FER+: real, in-the-wild faces, from the folder `root`
-    affectnet, rafdb, fer2013, folders ... (`PHOTO_SETS`)
-              the data sets of `hmtl.readers` that have emotions, from the folder `root`
+    ferplus, affectnet, rafdb, folders, csv ... (`hmtl.readers.READERS`)
+              real faces, from the folder `root`
 
 For all but the first two, `root` may also be a pack that `python -m hmtl pack` made of the set,
 which is opened as it is. That is the way for large sets: from the data set's own folder, its lists
@@ -14,33 +13,31 @@ are read, and every image's size and time of change asked for, before the cached
 eight classes in the same order: nothing teaches or tests the absent one, so networks soon give it
 no probability and accuracy is that of seven classes; `macro_f1`, a mean over eight, is at most 7/8.
 
-A new data set is one reader, and a line in `READERS` and in `PHOTO_SETS`.
+A new data set is one reader and a line in `READERS`.
 """
 
 __all__ = [
-    "DATA", "MINI", "PHOTO_SETS", "build_mini", "check_data", "face_pack", "ferplus_pack",
-    "load_pack", "photo_pack", "write_faces",
+    "DATA", "MINI", "build_mini", "check_data", "face_pack", "load_pack", "photo_pack",
+    "write_faces",
 ]  # fmt: skip
 
 import hashlib
 import json
-import os
 import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from hmtl.faces import LABEL_COLUMNS, draw_faces, fingerprint
 from hmtl.faceset import FaceSet
-from hmtl.pack import FORMAT, META, GrowingPack, Pack, open_pack, pack_files
+from hmtl.pack import FORMAT, META, GrowingPack, Pack, open_pack
 from hmtl.packing import fingerprint as photo_fingerprint
 from hmtl.packing import pack_photos, read_set
 from hmtl.paths import cache_dir, show_progress
-from hmtl.readers.ferplus import read_ferplus
+from hmtl.readers import READERS
 from hmtl.render import (
     CHUNK,
     RENDERER_VERSION,
@@ -50,12 +47,7 @@ from hmtl.render import (
     worker_count,
 )
 
-PHOTO_SETS = (
-    "ferplus", "ferplus-csv", "affectnet", "affectnet-csv", "affectnet-npy", "affectnet-folders",
-    "rafdb", "fer2013", "folders", "csv",
-)  # fmt: skip
-"""Data sets of photographs that have emotions, by the names of their readers."""
-DATA = ("mini", "faces", *PHOTO_SETS)
+DATA = ("mini", "faces", *READERS)
 _VOTED = ("ferplus", "ferplus-csv")  # whose readers have `labels`
 MINI = FaceSet(people=(52, 12, 16), per_person=8, size=48, seed=2021)
 _FACE_COLUMNS = (*LABEL_COLUMNS, "occlusion")
@@ -66,7 +58,7 @@ def check_data(data: str, root: str | Path | None = None) -> None:
     """Raise ValueError unless `data` is known and has the `root` it needs."""
     if data not in DATA:
         raise ValueError(f"unknown data {data!r}; one of {', '.join(DATA)}")
-    if data in PHOTO_SETS and not root:
+    if data in READERS and not root:
         holds = "the folder that holds data/FER2013Train" if data == "ferplus" else "its folder"
         raise ValueError(
             f"data={data!r} needs root=DIR, {holds}, or a pack of it by `python -m hmtl pack`"
@@ -96,7 +88,7 @@ def load_pack(
     """
     check_data(data, root)
     progress = show_progress() if progress is None else progress
-    if options and data not in PHOTO_SETS:
+    if options and data not in READERS:
         raise ValueError(f"data={data!r} has no reader, so options={dict(options)!r} mean nothing")
     if data == "mini":
         return open_pack(MINI_PATH)
@@ -109,8 +101,6 @@ def load_pack(
         options = {"labels": labels, **(options or {})}
     if (Path(root) / META).is_file():
         return _open_made(data, Path(root), options)
-    if data == "ferplus":
-        return ferplus_pack(root, size=size, progress=progress, **options)
     return photo_pack(data, root, size=size, options=options, progress=progress)
 
 
@@ -209,22 +199,6 @@ def build_mini(path: Path = MINI_PATH) -> Pack:
     return open_pack(path)
 
 
-def ferplus_pack(
-    root: str | Path, *, labels: str = "majority", size: int = 48, progress: bool = True
-) -> Pack:
-    """FER+ under `root` as a grey pack, cached by its vote files and the size of every image."""
-    table = read_ferplus(root, labels=labels)
-    digest = hashlib.sha256(f"{labels} {size} {FORMAT}".encode())
-    digest.update(table.drop(columns="path").to_csv(index=False).encode())
-    digest.update(np.array([os.stat(file).st_size for file in table["path"]]).tobytes())
-    path = cache_dir() / "packs" / f"ferplus-{digest.hexdigest()[:16]}"
-    if path.exists():
-        return open_pack(path)
-    return pack_files(
-        path, table, size, channels=1, progress=progress, source="FER+", shows_people=True
-    )
-
-
 def photo_pack(
     data: str,
     root: str | Path,
@@ -233,15 +207,12 @@ def photo_pack(
     options: Mapping | None = None,
     progress: bool | None = None,
 ) -> Pack:
-    """A data set of `PHOTO_SETS` under `root` as a pack, cached as `hmtl.packing` knows it.
+    """A data set of `READERS` under `root` as a pack, cached as `hmtl.packing` knows it.
 
-    All is at the defaults of `hmtl.packing.pack_photos`, a split for valid included. Raises
-    ValueError if the set, as its reader was asked to take it, has no emotion.
+    All is at the defaults of `hmtl.packing.pack_photos`, rows held out as valid included.
     """
     table = read_set(data, root, options)
-    if "emotion" not in table:
-        raise ValueError(f"{data} at {root} has no emotion, with options {dict(options or {})!r}")
-    # labels of equal tables may rest on other options
+    # equal tables may rest on other options, which the pack records
     said = hashlib.sha256(json.dumps(dict(options or {}), default=str).encode()).hexdigest()[:4]
     name = f"{data}-{photo_fingerprint(table)}-{said}-{size}-p{FORMAT}"
     path = cache_dir() / "packs" / name

@@ -10,7 +10,7 @@ Reading a pack costs no memory but the pages a batch touches, and `GrowingPack` 
 part, so its size is bounded by the disk alone. Ours.
 """
 
-__all__ = ["BadImages", "GrowingPack", "Pack", "open_pack", "pack_files", "write_pack"]
+__all__ = ["GrowingPack", "Pack", "open_pack", "whole_folder", "write_pack"]
 
 import hashlib
 import json
@@ -25,18 +25,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from PIL import Image
-from tqdm import tqdm
 
 from hmtl.labels import SPLITS
 
 FORMAT = 1
 _FLOATS = "%.6g"  # of labels on the disk
 IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
-
-
-class BadImages(ValueError):
-    """Images that could not be read; the message names every one and why."""
 
 
 @dataclass(frozen=True)
@@ -398,63 +392,3 @@ def open_pack(path: Path) -> Pack:
             f"{META} says {meta['count']}; delete the folder and pack again"
         )
     return Pack(path, images, labels, meta)
-
-
-def pack_files(
-    path: Path,
-    table: pd.DataFrame,
-    size: int,
-    *,
-    channels: int = 3,
-    allow_bad: int = 0,
-    progress: bool = True,
-    **meta,
-) -> Pack:
-    """Read the image files of a sample table (column `path`) into a pack of `size` pixels.
-
-    Images are converted to grey or colour and resized with antialiasing (shorter side to `size`,
-    then a central square). Images that cannot be read are left out and listed in `pack.json` under
-    `bad`; more than `allow_bad` of them raise BadImages, which names every one.
-    """
-    table = table.reset_index(drop=True)
-    mode = "L" if channels == 1 else "RGB"
-    bad: dict[str, str] = {}
-    with whole_folder(path) as folder:
-        images = np.lib.format.open_memmap(
-            folder / IMAGES, mode="w+", dtype=np.uint8, shape=(len(table), size, size, channels)
-        )
-        count = 0
-        bar = tqdm(table["path"], desc="packing", unit="image", disable=not progress, delay=2)
-        for row, file in enumerate(bar):
-            try:
-                with Image.open(file) as picture:
-                    pixels = np.asarray(_square(picture.convert(mode), size))
-            except (OSError, SyntaxError, ValueError) as error:
-                bad[table.at[row, "key"]] = f"{type(error).__name__}: {error}"
-                continue
-            images[count] = pixels.reshape(size, size, channels)
-            count += 1
-        if len(bad) > allow_bad:
-            listed = "\n".join(f"  {key}: {why}" for key, why in bad.items())
-            raise BadImages(
-                f"{len(bad)} of {len(table)} images cannot be read (allow_bad={allow_bad}):\n"
-                f"{listed}\nrepair or remove them, or raise allow_bad to leave them out"
-            )
-        images.flush()
-        if bad:
-            good = np.array(images[:count])
-            del images
-            np.save(folder / IMAGES, good)
-        kept = table[~table["key"].isin(bad)].drop(columns="path")
-        _finish(folder, kept, count, size, channels, {**meta, "bad": bad})
-    return open_pack(path)
-
-
-def _square(picture: Image.Image, size: int) -> Image.Image:
-    """Central square of a picture at `size` pixels, antialiased."""
-    if picture.size == (size, size):
-        return picture
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return picture.resize((size, size), Image.Resampling.LANCZOS, box=box)

@@ -12,8 +12,8 @@ take as long to hash as to pack. Ours.
 """
 
 __all__ = [
-    "GREY_SETS", "MAX_BAD", "VALID_SHARE", "fingerprint", "hold_out_valid", "pack_photos",
-    "parse_options", "read_set",
+    "GREY_SETS", "MAX_BAD", "VALID_SHARE", "BadImages", "fingerprint", "hold_out_valid",
+    "pack_photos", "parse_options", "read_set",
 ]  # fmt: skip
 
 import hashlib
@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from hmtl.duplicates import find_groups
 from hmtl.labels import SPLITS
-from hmtl.pack import BadImages, GrowingPack, Pack, open_pack
+from hmtl.pack import GrowingPack, Pack, open_pack
 from hmtl.pack_report import make_report, write_text
 from hmtl.paths import show_progress
 from hmtl.photos import EXIF, FITS, Note, PhotoTask, read_photos
@@ -46,6 +46,10 @@ _VERSION = 1  # raise when the same files give other pixels
 _STEP = 128  # pictures a part: 8 MB at 144 pixels
 _NAMED = 20  # bad pictures an error names
 _NOT_LABELS = ["path", "offset", *BOX]  # of the file, not of the face that was cut out
+
+
+class BadImages(ValueError):
+    """Too many pictures that cannot be read; the message names them and why."""
 
 
 def read_set(

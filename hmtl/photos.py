@@ -164,7 +164,7 @@ def _check_box(box: tuple, size: tuple[int, int]) -> Box:
 def square_box(box: Box, fit: str) -> Box:
     """Return the square of a box by `fit`: "cover" within it, "widen" around it, "squash" itself.
 
-    An odd pixel goes to the right or bottom, as in `hmtl.pack.pack_files`.
+    Of an odd difference the larger half is left on the right or bottom.
     """
     left, top, right, bottom = box
     wide, high = right - left, bottom - top

@@ -18,8 +18,15 @@ from reader_fixtures import draw_photo, make_fer2013, make_w300lp, pixel_rows
 from hmtl import packing
 from hmtl.__main__ import main
 from hmtl.duplicates import LEVELS, find_groups, near_pairs
-from hmtl.pack import BadImages, open_pack
-from hmtl.packing import fingerprint, hold_out_valid, pack_photos, parse_options, read_set
+from hmtl.pack import open_pack
+from hmtl.packing import (
+    BadImages,
+    fingerprint,
+    hold_out_valid,
+    pack_photos,
+    parse_options,
+    read_set,
+)
 from hmtl.photos import difference_hash
 from hmtl.readers.listing import with_paths
 from hmtl.readers.report import Drops, finish_table

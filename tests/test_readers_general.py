@@ -90,7 +90,7 @@ def test_every_reader_keeps_the_contract_of_a_sample_table(tmp_path, monkeypatch
     assert set(BOX) <= set(table) or not set(BOX) & set(table)
     known = report(table)
     assert json.loads(json.dumps(known)) == known
-    sections = {"dropped", "examples", "counts", "unlabelled", "notes"}
+    sections = {"dropped", "examples", "missing", "counts", "unlabelled", "notes"}
     assert set(known) == sections
     assert known["counts"]["all"]["found"] == len(table)
     monkeypatch.chdir(root)
