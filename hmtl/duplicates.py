@@ -23,7 +23,7 @@ LEVELS = 3.0  # grey levels by which thumbnails may differ on average
 _BANDS = 4  # one more than BITS, so that one of them is equal
 _SIDE = 16  # of a thumbnail, pixels
 _ONES = np.array([bin(i).count("1") for i in range(1 << 16)], np.uint8)
-_CHUNK = 1024  # rows compared with others at once
+_CELLS = 1 << 20  # pairs compared at once
 
 
 def find_groups(
@@ -40,7 +40,8 @@ def find_groups(
     thumbnails = np.zeros((len(first), _SIDE * _SIDE), np.uint8)
     known = np.zeros(len(first), bool)
     for pairs in near_pairs(hashes[first]):
-        new = np.unique(pairs)[~known[np.unique(pairs)]]
+        new = np.unique(pairs)
+        new = new[~known[new]]
         thumbnails[new] = _reduce(images, rows[first[new]])
         known[new] = True
         a, b = (thumbnails[pairs[:, i]].astype(np.int16) for i in (0, 1))
@@ -66,19 +67,20 @@ def near_pairs(hashes: np.ndarray, bits: int = BITS) -> Iterator[np.ndarray]:
         order = np.argsort(band, kind="stable")
         edges = np.flatnonzero(np.diff(band[order])) + 1
         for bucket in np.split(order, edges) if len(order) else []:
-            for start in range(0, len(bucket) - 1, _CHUNK):
-                pairs = _compare(hashes, bucket, start, bits)
+            step = max(1, _CELLS // len(bucket))
+            for start in range(0, len(bucket) - 1, step):
+                pairs = _compare(hashes, bucket[start : start + step], bucket[start:], bits)
                 # what shares an earlier band came with that one
                 earlier = bands[:number, pairs[:, 0]] == bands[:number, pairs[:, 1]]
                 if len(pairs := pairs[~earlier.any(axis=0)]):
                     yield pairs
 
 
-def _compare(hashes: np.ndarray, bucket: np.ndarray, start: int, bits: int) -> np.ndarray:
-    """Return the near pairs of a chunk of a bucket with all that comes after it, int64 (n, 2)."""
-    chunk, rest = bucket[start : start + _CHUNK], bucket[start:]
+def _compare(hashes: np.ndarray, chunk: np.ndarray, rest: np.ndarray, bits: int) -> np.ndarray:
+    """Return the near pairs of some rows with those after them, int64 (n, 2); `rest` begins with
+    `chunk`."""
     apart = hashes[chunk][:, None] ^ hashes[rest][None]  # (c, r)
-    ones = _ONES[apart.view(np.uint16).reshape(*apart.shape, 4)].sum(axis=2)
+    ones = _ONES[apart.view(np.uint16).reshape(*apart.shape, 4)].sum(axis=2, dtype=np.uint8)
     i, j = np.nonzero(ones <= bits)
     after = j > i
     return np.stack([chunk[i[after]], rest[j[after]]], axis=1)

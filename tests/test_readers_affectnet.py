@@ -182,6 +182,7 @@ def test_missing_images_cost_themselves_only(tmp_path):
     assert report(table)["dropped"]["not on disk"] == 1
     example = f"Manually_Annotated_Images/{affectnet_name(2)}"
     assert report(table)["examples"]["not on disk"] == [example]
+    assert report(table)["missing"] == [example]
 
 
 def test_no_image_at_all_is_an_error(tmp_path):
