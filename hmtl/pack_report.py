@@ -22,6 +22,7 @@ _SHOWN = 10  # of each list, in the text
 
 def make_report(
     table: pd.DataFrame,
+    reader: Mapping,
     notes: pd.DataFrame,
     groups: list[list[int]],
     dropped: list[int],
@@ -29,8 +30,9 @@ def make_report(
 ) -> dict:
     """Return the report of a pack as a plain dict.
 
-    `notes` has a row a picture (`hmtl.photos.Note`), `groups` the rows of alike pictures, `dropped`
-    the rows left out for that, `settings` what the pack was asked to be (`size` among it).
+    `reader` is the reader's own report, `notes` has a row a picture (`hmtl.photos.Note`), `groups`
+    the rows of alike pictures, `dropped` the rows left out for that, `settings` what the pack was
+    asked to be (`size` among it).
     """
     keys, splits = table["key"].to_numpy(), table["split"].to_numpy()
     bad = (notes["problem"] != "").to_numpy()
@@ -40,10 +42,9 @@ def make_report(
     side, turned = notes["side"].to_numpy(), notes["turned"].to_numpy()
     small = ~bad & (side < settings["size"])
     tiny = small & (side < TINY * settings["size"])
-    reader = table.attrs.get("report", {})
     return {
         "settings": dict(settings),
-        "reader": reader,
+        "reader": dict(reader),
         "differences": differences(reader) if reader else [],
         "images": {
             "in the table": len(table),

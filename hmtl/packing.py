@@ -180,6 +180,7 @@ def fingerprint(table: pd.DataFrame) -> str:
     """
     digest = hashlib.sha256()
     rows = table.drop(columns="path")
+    rows.attrs = {}  # pandas would copy them with every slice
     for start in range(0, len(rows), 4096):
         digest.update(rows[start : start + 4096].to_csv(index=False).encode("utf-8", "replace"))
     for path in table["path"].unique():
@@ -221,7 +222,9 @@ def pack_photos(
     Raises BadImages naming the pictures; ValueError for a value out of range, a file name that is
     no UTF-8, and for another pack at `path` or unfinished parts of one.
     """
-    path = Path(path)
+    path, reader = Path(path), table.attrs.get("report", {})
+    table = table.reset_index(drop=True)
+    table.attrs = {}  # pandas would copy them with every slice
     grey = data in GREY_SETS if grey is None else grey
     _check(table, size, fit, exif, max_bad, workers)
     settings = {
@@ -236,7 +239,7 @@ def pack_photos(
         if not growing.finished:
             make = _tasks(table, size, grey, fit, exif)
             _read_into(growing, table, make, max_bad, workers, progress)
-            _finish(growing, table, settings, identity)
+            _finish(growing, table, reader, settings, identity)
     pack = open_pack(path)
     if pack.meta.get("identity") != identity or pack.size != size or grey != (pack.channels == 1):
         raise ValueError(
@@ -338,7 +341,9 @@ def _check_bad(growing: GrowingPack, problems: dict[str, str], max_bad: float) -
     )
 
 
-def _finish(growing: GrowingPack, table: pd.DataFrame, settings: dict, identity: str) -> None:
+def _finish(
+    growing: GrowingPack, table: pd.DataFrame, reader: dict, settings: dict, identity: str
+) -> None:
     """Find duplicates, write the report, and make the parts a pack."""
     notes = growing.notes()
     notes["side"], notes["turned"] = notes["side"].astype(int), notes["turned"].astype(int)
@@ -348,8 +353,8 @@ def _finish(growing: GrowingPack, table: pd.DataFrame, settings: dict, identity:
     keep = np.zeros(len(table), bool)
     keep[good] = True
     keep[dropped] = False
-    size, channels = growing.shape[2:]
-    report = make_report(table, notes, groups, dropped, settings | {"size": size})
+    size = growing.shape[1]
+    report = make_report(table, reader, notes, groups, dropped, settings | {"size": size})
     growing.finish(
         keep=keep,
         files={

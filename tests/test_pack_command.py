@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from reader_fixtures import draw_photo, make_fer2013, make_w300lp, pixel_rows
+from reader_fixtures import (
+    affectnet_name,
+    affectnet_row,
+    draw_photo,
+    make_affectnet_csv,
+    make_biwi,
+    make_fer2013,
+    make_w300lp,
+    pixel_rows,
+)
 
 from hmtl import packing
 from hmtl.__main__ import main
@@ -93,6 +102,46 @@ def test_the_command_packs_what_the_reader_found(folders, tmp_path, capsys):
     assert "choose another folder" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "grey"), "--grey"]) == 0
     assert open_pack(tmp_path / "grey").channels == 1
+
+
+def test_affectnet_is_cut_by_its_boxes_and_keeps_its_labels(tmp_path):
+    boxes = [(10.0, 5.0, 40, 41), (30.0, 20.0, 60, 60), (0.0, 0.0, 64, 50)]  # x, y, w, h
+    rows = [
+        affectnet_row(affectnet_name(i), str(i % 8), "-0.5", "0.25", boxes[i % 3])
+        for i in range(40)
+    ]
+    root = make_affectnet_csv(tmp_path / "affectnet", rows[:30], rows[30:])
+    for i in range(40):
+        file = root / "Manually_Annotated_Images" / affectnet_name(i)
+        draw_photo(i, (64, 70)).save(file, quality=95)
+    command = ["pack", "affectnet", "--root", str(root), "--option", "classes", "7"]
+    assert main([*command, "--size", "32", "--out", str(tmp_path / "p")]) == 0
+    made = open_pack(tmp_path / "p")
+    assert list(made.labels) == ["key", "split", "emotion", "valence", "arousal"]
+    assert "contempt" not in set(made.labels["emotion"])
+    assert set(made.labels["valence"]) == {-0.5}
+    assert made.labels["split"].value_counts().to_dict() == {"train": 26, "test": 8, "valid": 1}
+    key = f"Manually_Annotated_Images/{affectnet_name(4)}"  # the second box, two thirds outside
+    (row,) = np.flatnonzero(made.labels["key"] == key)
+    with Image.open(root / key) as picture:
+        cut = picture.convert("RGB").crop((30, 20, 90, 80)).resize((32, 32), 1)
+    np.testing.assert_array_equal(made.images[row], cut)
+    report = json.loads(contents(made.path)["report.json"])
+    assert "train: 27 found, 283,901 published" in report["differences"]
+    assert any(note.startswith("no valid rows: 0.05") for note in report["reader"]["notes"])
+
+
+def test_poses_and_people_are_written_by_name(tmp_path):
+    root = make_biwi(tmp_path, frames=1)
+    for i, file in enumerate(sorted(root.glob("*/*_rgb.png"))):
+        draw_photo(i, (640, 480)).save(file, compress_level=0)
+    made = pack_photos(
+        read_set("biwi", root, {"protocol": 2}), tmp_path / "p", 16, data="biwi", workers=1
+    )
+    assert list(made.labels) == ["key", "split", "yaw", "pitch", "roll", "gender", "person"]
+    assert made.labels["yaw"].round(3).eq(9.327).all()
+    assert made.labels.groupby("person")["split"].nunique().max() == 1
+    assert set(made.labels["split"]) == {"train", "valid", "test"}
 
 
 def test_workers_change_no_bit(folders, tmp_path, many_parts):
