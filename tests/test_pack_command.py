@@ -348,7 +348,7 @@ def test_duplicates_are_those_that_brute_force_finds():
     pictures += [again(pictures[i], 60, (32, 32)) for i in range(6)]
     pictures += [again(pictures[i], 90, (80, 80)).resize((32, 32), 1) for i in range(3, 9)]
     pictures += [pictures[0], pictures[29]]
-    pictures += [Image.new("RGB", (32, 32), (level,) * 3) for level in (0, 40, 42, 90)]
+    pictures += [Image.new("RGB", (32, 32), (level,) * 3) for level in (0, 40, 42, 48, 90)]
     images = np.stack([np.asarray(p) for p in pictures])
     hashes = np.array([difference_hash(image) for image in images], np.uint64)
     _, digests = np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True)
@@ -372,7 +372,13 @@ def test_duplicates_are_those_that_brute_force_finds():
 def test_leaks_are_reported_and_dropped_on_request_but_never_from_test(tmp_path):
     rows = []
     for number, splits in enumerate(
-        [("train", "test"), ("train", "train", "valid"), ("test", "test", "valid"), ("train",)]
+        [
+            ("train", "test"),
+            ("train", "train", "valid"),
+            ("test", "test", "valid"),
+            ("train",),
+            ("train", "train"),
+        ]
     ):
         for copy, split in enumerate(splits):
             name = f"{number}{'abc'[copy]}.png"
@@ -391,16 +397,16 @@ def test_leaks_are_reported_and_dropped_on_request_but_never_from_test(tmp_path)
             ["train: 1a.png", "train: 1b.png", "valid: 1c.png"],
             ["test: 2a.png", "test: 2b.png", "valid: 2c.png"],
         ],
-        "within a split": [],
+        "within a split": [["train: 4a.png", "train: 4b.png"]],
         "with two emotions": 1,
         "dropped": [],
     }
     fewer = pack(table, tmp_path / "fewer", 32, drop_duplicates=True)
-    left = ["0b.png", "1c.png", "2a.png", "2b.png", "3a.png"]
+    left = ["0b.png", "1c.png", "2a.png", "2b.png", "3a.png", "4a.png"]
     assert list(fewer.labels["key"]) == left
     np.testing.assert_array_equal(fewer.images, kept.images[[names.index(name) for name in left]])
     report = json.loads(contents(fewer.path)["report.json"])
-    assert report["duplicates"]["dropped"] == ["0a.png", "1a.png", "1b.png", "2c.png"]
+    assert report["duplicates"]["dropped"] == ["0a.png", "1a.png", "1b.png", "2c.png", "4b.png"]
     assert report["images"]["packed"] == len(fewer)
 
 
