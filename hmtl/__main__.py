@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--out", required=True, help="folder of the pack")
     pack.add_argument("--size", type=int, default=144, help="pixels (default: 144)")
     pack.add_argument(
-        "--option", dest="options", nargs="+", action="append", default=[], metavar="VALUE",
+        "--option", dest="options", nargs="+", action="append", default=[],
+        metavar=("NAME", "VALUE"),
         help="an option of the reader: --option classes 7, --option columns path=image",
     )  # fmt: skip
     pack.add_argument("--workers", type=int, help="processes (default: one a core)")
