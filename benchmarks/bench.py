@@ -36,11 +36,11 @@ from hmtl.faceset import FaceSet
 from hmtl.learner import build_model
 from hmtl.pack import GrowingPack, Pack
 from hmtl.paths import reference_dir
-from hmtl.render import cores
 from hmtl.runs import RunSpec, here_and_now, run_all
 from hmtl.study import between_marks
 from hmtl.tables import markdown
 from hmtl.tasks import Emotion
+from hmtl.workers import cores
 
 # (backbone, pixels, faces an epoch, batch): where pipelines show, and where arithmetic does
 CONFIGS = [("tiny", 64, 2048, 64), ("tf_efficientnet_lite0", 112, 256, 32)]

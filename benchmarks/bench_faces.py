@@ -20,8 +20,8 @@ from hmtl.datasets import write_faces
 from hmtl.faces import draw_faces
 from hmtl.faceset import FaceSet
 from hmtl.paths import reference_dir
-from hmtl.render import cores
 from hmtl.shader import started_warp
+from hmtl.workers import cores
 
 ROUNDS = 3
 PEAK = """

@@ -13,7 +13,7 @@ from fastai.callback.core import Callback, CancelValidException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Learner
 
-from hmtl.render import cores
+from hmtl.workers import cores
 
 ROUNDS = 5
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""python -m hmtl: study, run, faces, check-faces, reference. Nothing heavy is imported at once."""
+"""python -m hmtl: study, run, faces, pack, check-faces, reference; nothing heavy is imported."""
 
 __all__ = ["main"]
 
@@ -27,8 +27,8 @@ def _parser() -> argparse.ArgumentParser:
 
     study = commands.add_parser("study", help="execute the notebooks and write index.html")
     study.add_argument("--preset", default="quick", help="smoke, quick, study (default: quick)")
-    study.add_argument("--data", help="mini, faces, ferplus (default: the preset's)")
-    study.add_argument("--root", help="folder of a real data set")
+    study.add_argument("--data", help="mini, faces, ferplus, affectnet ... (default: the preset's)")
+    study.add_argument("--root", help="folder of a real data set, or a pack of it")
     study.add_argument("--outputs", help="where to write (default: outputs/PRESET[-DATA])")
     study.add_argument("--only", nargs="+", default=[], help="some, e.g. 20 or 11_puzzling")
     study.add_argument(
@@ -63,6 +63,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VALUE", help="a field of FaceSet and its values, e.g. --set yaw 10 45",
     )  # fmt: skip
     faces.add_argument("--mini", action="store_true", help="render the set the package ships, anew")
+
+    pack = commands.add_parser("pack", help="a data set on the disk -> a pack; resumable")
+    pack.add_argument("data", help="affectnet, rafdb, ...; an unknown one lists them")
+    pack.add_argument("--root", required=True, help="folder of the data set")
+    pack.add_argument("--out", required=True, help="folder of the pack")
+    pack.add_argument("--size", type=int, default=144, help="pixels (default: 144)")
+    pack.add_argument(
+        "--option", dest="options", nargs="+", action="append", default=[],
+        metavar=("NAME", "VALUE"),
+        help="an option of the reader: --option classes 7, --option columns path=image",
+    )  # fmt: skip
+    pack.add_argument("--workers", type=int, help="processes (default: one a core)")
+    pack.add_argument("--grey", action="store_true", help="grey, whatever the set is")
+    pack.add_argument("--fit", default="cover", help="square of a face: cover, widen, squash")
+    pack.add_argument("--exif", default="auto", help="orientation: auto, always, never")
+    pack.add_argument(
+        "--valid", type=float, metavar="SHARE",
+        help="of training to hold out where nothing is valid (default: 0.05; 0: nothing)",
+    )  # fmt: skip
+    pack.add_argument("--valid-seed", type=int, default=0)
+    pack.add_argument("--max-bad", type=float, metavar="SHARE", help="unreadable (default: 0.05)")
+    pack.add_argument(
+        "--drop-duplicates", action="store_true", help="leave out what the report would name"
+    )
 
     checks = commands.add_parser("check-faces", help="look for shortcuts in the rendered faces")
     checks.add_argument("--preset", default="study", help="whose faces and training (study)")
@@ -177,6 +201,38 @@ def _faces(args) -> int:
     return 0
 
 
+def _pack(args) -> int:
+    import json
+    from pathlib import Path
+
+    from hmtl.packing import MAX_BAD, VALID_SHARE, pack_photos, parse_options, read_set
+
+    options = parse_options(args.data, args.options)
+    share = VALID_SHARE if args.valid is None else args.valid
+    table = read_set(args.data, args.root, options, valid=share, seed=args.valid_seed)
+    pack = pack_photos(
+        table,
+        Path(args.out),
+        args.size,
+        data=args.data,
+        options=options,
+        grey=True if args.grey else None,
+        fit=args.fit,
+        exif=args.exif,
+        max_bad=MAX_BAD if args.max_bad is None else args.max_bad,
+        drop_duplicates=args.drop_duplicates,
+        workers=args.workers,
+    )
+    report = json.loads((pack.path / "report.json").read_text(encoding="utf-8"))
+    for line in report["differences"]:
+        print(line)
+    bad, missing = len(report["bad"]), len(report["missing"])
+    leaks = len(report["duplicates"]["across splits"])
+    print(f"{bad} unreadable, {missing} missing; {leaks} pictures in two splits")
+    print(f"{len(pack)} images: {pack.path} (report.txt says what was found)")
+    return 0
+
+
 def _check_faces(args) -> int:
     from pathlib import Path
 
@@ -204,8 +260,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input prints one line and gives 2."""
     args = _parser().parse_args(arguments)
     handlers = {
-        "study": _study, "run": _run, "faces": _faces, "check-faces": _check_faces,
-        "reference": _reference,
+        "study": _study, "run": _run, "faces": _faces, "pack": _pack,
+        "check-faces": _check_faces, "reference": _reference,
     }  # fmt: skip
     try:
         return handlers[args.command](args)

@@ -10,7 +10,7 @@ Reading a pack costs no memory but the pages a batch touches, and `GrowingPack` 
 part, so its size is bounded by the disk alone. Ours.
 """
 
-__all__ = ["BadImages", "GrowingPack", "Pack", "open_pack", "pack_files", "write_pack"]
+__all__ = ["GrowingPack", "Pack", "open_pack", "whole_folder", "write_pack"]
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from PIL import Image
-from tqdm import tqdm
 
 from hmtl.labels import SPLITS
 
@@ -35,10 +33,6 @@ FORMAT = 1
 _LARGE = 1 << 28  # bytes of images
 _FLOATS = "%.6g"  # of labels on the disk
 IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
-
-
-class BadImages(ValueError):
-    """Images that could not be read; the message names every one and why."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,11 @@ class Pack:
     def size(self) -> int:
         """Width and height of every image, pixels."""
         return self.images.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (colour)."""
+        return self.images.shape[3]
 
     @property
     def fingerprint(self) -> str:
@@ -154,7 +153,7 @@ def _finish(
     tables = [labels] if isinstance(labels, pd.DataFrame) else labels
     keys: set = set()
     rows = 0
-    with (folder / LABELS).open("w", newline="") as file:
+    with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
         for table in tables:
             missing = {"key", "split"} - set(table)
             if missing:
@@ -165,7 +164,7 @@ def _finish(
                 if key in keys:
                     raise ValueError(f"two images share the key {key!r}")
                 keys.add(key)
-            table.to_csv(file, index=False, header=rows == 0, float_format=_FLOATS)
+            table.to_csv(file, index=False, header=file.tell() == 0, float_format=_FLOATS)
             rows += len(table)
         if rows != count:
             raise ValueError(f"labels need one row for each of {count} images, got {rows}")
@@ -188,7 +187,8 @@ class GrowingPack:
         pack = open_pack(path)
 
     `identity` says what is being written; ValueError if unfinished parts there are of another one,
-    or if something else lies at `path`.
+    or if something else lies at `path`. A part may carry `notes`, a table of as many rows for
+    whoever writes the pack; they do not go into it.
     """
 
     def __init__(
@@ -217,6 +217,11 @@ class GrowingPack:
             self._release()
             raise
         return self
+
+    def discard(self) -> None:
+        """Throw away what was written so far: there shall be no such pack."""
+        self.done[:] = False
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __exit__(self, *error) -> None:
         if self.folder.exists() and not self.finished and not self.done.any():
@@ -266,41 +271,115 @@ class GrowingPack:
         starts = self.step * np.flatnonzero(~self.done)
         return [(int(s), min(int(s) + self.step, self.shape[0])) for s in starts]
 
-    def put(self, start: int, images: np.ndarray, labels: pd.DataFrame) -> None:
-        """Write the part that begins at row `start`: its images and their labels."""
+    def put(
+        self,
+        start: int,
+        images: np.ndarray,
+        labels: pd.DataFrame,
+        notes: pd.DataFrame | None = None,
+    ) -> None:
+        """Write the part that begins at row `start`: its images, their labels and notes."""
         # mapped for this part only: pages once touched would count as memory for good
         whole = np.load(self.folder / IMAGES, mmap_mode="r+", allow_pickle=False)
         whole[start : start + len(images)] = images
         whole.flush()
         del whole
         labels.to_csv(self._part(start), index=False, float_format=_FLOATS)
+        if notes is not None:
+            notes.to_csv(self._part(start, "notes"), index=False)
         self.done[start // self.step] = True  # last: what it says is on the disk
         beside = self.folder / "done.new.npy"
         np.save(beside, self.done)
         os.replace(beside, self.folder / "done.npy")
 
-    def _part(self, start: int) -> Path:
-        return self.folder / f"labels-{start:09d}.csv"
+    def _part(self, start: int, kind: str = "labels") -> Path:
+        return self.folder / f"{kind}-{start:09d}.csv"
 
-    def finish(self, columns: Sequence[str] = ("key", "split"), **meta) -> None:
+    def notes(self) -> pd.DataFrame:
+        """The notes of all parts written so far, as text; the index has the rows of the pack."""
+        starts = [int(start) for start in self.step * np.flatnonzero(self.done)]
+        tables = [_read_text(self._part(start, "notes")) for start in starts]
+        for start, table in zip(starts, tables, strict=True):
+            table.index += start
+        return pd.concat(tables) if tables else pd.DataFrame()
+
+    def images(self) -> np.ndarray:
+        """The images as they are so far, memory-mapped, uint8 (N, S, S, C); drop it soon."""
+        return np.load(self.folder / IMAGES, mmap_mode="r", allow_pickle=False)
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """The text that `make()` returned, now or before a kill: what rests on all images.
+
+        While `finish` leaves rows out, the images can no longer be asked.
+        """
+        file = self.folder / f"once-{name}"
+        if not file.is_file():
+            beside = self.folder / f"new-{name}"
+            beside.write_text(make(), encoding="utf-8")
+            os.replace(beside, file)
+        return file.read_text(encoding="utf-8")
+
+    def finish(
+        self,
+        columns: Sequence[str] = ("key", "split"),
+        *,
+        keep: np.ndarray | None = None,
+        files: Mapping[str, str] | None = None,
+        **meta,
+    ) -> None:
         """Make the parts a pack. `columns` are written if there is no row at all.
 
-        Raises ValueError if parts are missing.
+        `keep`, bool (N,), says which rows go into it (None: all): the others cost the disk a second
+        copy of the pack until this ends. `files` are texts to lie in the pack by the names of their
+        files. Raises ValueError if parts are missing.
         """
         if missing := self.missing():
             raise ValueError(f"{self.folder}: {len(missing)} parts are not written yet")
-        parts = [self._part(start) for start in range(0, self.shape[0], self.step)]
-        text = {"dtype": str, "keep_default_na": False}  # as they were written
-        tables = (pd.read_csv(part, **text) for part in parts)
+        keep = np.ones(self.shape[0], bool) if keep is None else np.asarray(keep, bool)
+        starts = range(0, self.shape[0], self.step)
+        tables = (
+            _read_text(self._part(start))[keep[start : start + self.step]] for start in starts
+        )
         empty = [pd.DataFrame(columns=list(columns))]
-        _finish(self.folder, tables if parts else empty, *self.shape[:2], self.shape[3], meta)
+        self._leave_out(keep)
+        size, channels = self.shape[2:]
+        count = int(keep.sum())
+        _finish(self.folder, tables if count else empty, count, size, channels, meta)
+        for name, text in (files or {}).items():
+            (self.folder / name).write_text(text, encoding="utf-8")
         _sync(self.folder)
         if self.path.is_dir():  # an empty one, which the user made
             self.path.rmdir()
         self.folder.rename(self.path)
         # only now: whatever ends this call earlier, the parts are there to take up
-        for name in (*(part.name for part in parts), "done.npy", "identity.txt"):
-            (self.path / name).unlink()
+        for pattern in ("labels-*.csv", "notes-*.csv", "once-*", "done.npy", "identity.txt"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+
+    def _leave_out(self, keep: np.ndarray) -> None:
+        """Keep these rows of the images only; if a kill came after it did, do nothing."""
+        rows, there = np.flatnonzero(keep), len(self.images())
+        if there == len(rows):
+            return
+        if there != self.shape[0]:
+            raise ValueError(f"{self.folder}: other rows were left out before; delete the folder")
+        fewer = self.folder / "images.new.npy"
+        shape = (len(rows), *self.shape[1:])
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8))}
+        with fewer.open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, header | {"fortran_order": False, "shape": shape}
+            )
+            for start in range(0, len(rows), self.step):  # mapped anew, as in `put`
+                file.write(self.images()[rows[start : start + self.step]].tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fewer, self.folder / IMAGES)
+
+
+def _read_text(part: Path) -> pd.DataFrame:
+    """Return the table of a part, every value the text that was written."""
+    return pd.read_csv(part, dtype=str, keep_default_na=False)
 
 
 def open_pack(path: Path) -> Pack:
@@ -328,63 +407,3 @@ def open_pack(path: Path) -> Pack:
             f"{META} says {meta['count']}; delete the folder and pack again"
         )
     return Pack(path, images, labels, meta)
-
-
-def pack_files(
-    path: Path,
-    table: pd.DataFrame,
-    size: int,
-    *,
-    channels: int = 3,
-    allow_bad: int = 0,
-    progress: bool = True,
-    **meta,
-) -> Pack:
-    """Read the image files of a sample table (column `path`) into a pack of `size` pixels.
-
-    Images are converted to grey or colour and resized with antialiasing (shorter side to `size`,
-    then a central square). Images that cannot be read are left out and listed in `pack.json` under
-    `bad`; more than `allow_bad` of them raise BadImages, which names every one.
-    """
-    table = table.reset_index(drop=True)
-    mode = "L" if channels == 1 else "RGB"
-    bad: dict[str, str] = {}
-    with whole_folder(path) as folder:
-        images = np.lib.format.open_memmap(
-            folder / IMAGES, mode="w+", dtype=np.uint8, shape=(len(table), size, size, channels)
-        )
-        count = 0
-        bar = tqdm(table["path"], desc="packing", unit="image", disable=not progress, delay=2)
-        for row, file in enumerate(bar):
-            try:
-                with Image.open(file) as picture:
-                    pixels = np.asarray(_square(picture.convert(mode), size))
-            except (OSError, SyntaxError, ValueError) as error:
-                bad[table.at[row, "key"]] = f"{type(error).__name__}: {error}"
-                continue
-            images[count] = pixels.reshape(size, size, channels)
-            count += 1
-        if len(bad) > allow_bad:
-            listed = "\n".join(f"  {key}: {why}" for key, why in bad.items())
-            raise BadImages(
-                f"{len(bad)} of {len(table)} images cannot be read (allow_bad={allow_bad}):\n"
-                f"{listed}\nrepair or remove them, or raise allow_bad to leave them out"
-            )
-        images.flush()
-        if bad:
-            good = np.array(images[:count])
-            del images
-            np.save(folder / IMAGES, good)
-        kept = table[~table["key"].isin(bad)].drop(columns="path")
-        _finish(folder, kept, count, size, channels, {**meta, "bad": bad})
-    return open_pack(path)
-
-
-def _square(picture: Image.Image, size: int) -> Image.Image:
-    """Central square of a picture at `size` pixels, antialiased."""
-    if picture.size == (size, size):
-        return picture
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return picture.resize((size, size), Image.Resampling.LANCZOS, box=box)

@@ -16,13 +16,9 @@ __all__ = [
 
 import functools
 import io
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -30,6 +26,7 @@ import pandas as pd
 from hmtl.camera import scenes_of
 from hmtl.head import RENDERER_VERSION, coefficients, head_arrays, resting_points
 from hmtl.shader import kernels, started_warp
+from hmtl.workers import cores, map_in_order
 
 # faces handed over at once: small enough to share out, large enough to amortise
 CHUNK = {"cpu": 64, "cuda": 1024}
@@ -204,11 +201,6 @@ def _render_chunk(task: tuple[pd.DataFrame, int]) -> Rendered:
     return renderer("cpu").render(*task)
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def worker_count(faces: int, size: int) -> int:
     """Processes worth starting for so many faces: at most one a core, fewer for little work."""
     # a worker costs about as long to start as 512 faces of 48 pixels take
@@ -229,13 +221,7 @@ def render_chunks(
         yield from (renderer(device).render(*task) for task in tasks)
         return
     renderer("cpu")  # compiles the kernels once, into warp's own cache
-    # spawned, not forked: a forked worker would inherit a started warp; a worker that dies ends the
-    # call with an error, where multiprocessing's own pool would wait for it for ever
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        pending = deque(pool.submit(_render_chunk, task) for task in islice(tasks, 3 * processes))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(_render_chunk, task) for task in islice(tasks, 1))
+    yield from map_in_order(_render_chunk, tasks, processes)
 
 
 def check_device(device: str) -> None:

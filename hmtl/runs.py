@@ -45,7 +45,7 @@ from hmtl.datasets import check_data, load_pack
 from hmtl.labels import PROPORTIONS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
-from hmtl.render import cores
+from hmtl.workers import cores
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,22 @@
 
 import os
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from reader_fixtures import draw_photo, make_fer2013, make_ferplus_csv, write
 
-from hmtl import datasets, render
+from hmtl import datasets, packing, render
 from hmtl.__main__ import main
-from hmtl.datasets import load_pack, write_faces
+from hmtl.batches import face_dataloaders
+from hmtl.datasets import DATA, check_data, load_pack, write_faces
 from hmtl.faces import LABEL_COLUMNS, draw_faces
 from hmtl.faceset import FaceSet
-from hmtl.pack import open_pack
+from hmtl.learner import hmtl_learner
+from hmtl.pack import open_pack, write_pack
+from hmtl.readers import READERS
 
 SMALL = FaceSet((14, 2, 4), size=16, seed=9)  # 160 faces: three parts
 
@@ -153,3 +159,124 @@ def test_the_options_of_rendered_faces_reach_the_set(tmp_path, monkeypatch):
     assert (noisy.labels["emotion"] != noisy.labels["shown"]).all()
     assert noisy.labels["shown"].value_counts().max() > 10  # happy and neutral prevail
     assert noisy.fingerprint != load_pack("faces", **options).fingerprint
+
+
+# -- photographs ---
+
+
+def make_rafdb_copy(root, count=70):
+    """RAF-DB as a copy passes it on, with pictures that can be read; no contempt."""
+    for i in range(count):
+        folder = root / ("train" if i < 56 else "test") / str(1 + i % 7)
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_photo(i, (30, 32)).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_every_name_is_known_and_says_what_it_needs():
+    assert ("mini", "faces", *READERS) == DATA
+    with pytest.raises(ValueError, match="one of mini, faces, affectnet, .*rafdb.*csv"):
+        check_data("imagenet")
+    for data in DATA[2:]:
+        check_data(data, "somewhere")
+        with pytest.raises(ValueError, match=f"data='{data}' needs root=DIR.*hmtl pack"):
+            check_data(data)
+    with pytest.raises(ValueError, match="'mini' has no reader"):
+        load_pack("mini", options={"classes": 7})
+
+
+def test_photographs_are_packed_once_and_found_again(tmp_path, cache, monkeypatch):
+    root = make_rafdb_copy(tmp_path / "rafdb")
+    pack = load_pack("rafdb", root, size=16)
+    assert pack.images.shape == (70, 16, 16, 3)
+    assert pack.shows_people
+    assert pack.labels["split"].value_counts().to_dict() == {"train": 53, "test": 14, "valid": 3}
+    with monkeypatch.context() as patched:
+        patched.setattr(datasets, "pack_photos", None)  # not called again
+        assert load_pack("rafdb", root, size=16).path == pack.path
+    assert len(list((cache / "packs").iterdir())) == 1
+    assert load_pack("rafdb", root, size=20).size == 20
+    (root / "train/1/0.png").unlink()  # another set now
+    changed = load_pack("rafdb", root, size=16)
+    assert len(changed) == 69
+    assert changed.fingerprint != pack.fingerprint
+
+
+def test_a_root_that_is_a_pack_is_opened_as_it_is(tmp_path, cache):
+    root = make_rafdb_copy(tmp_path / "rafdb")
+    out = tmp_path / "packed"
+    assert main(["pack", "rafdb", "--root", str(root), "--size", "24", "--out", str(out)]) == 0
+    pack = load_pack("rafdb", out, size=16)
+    assert pack.path == out
+    assert pack.size == 24
+    assert not cache.exists()
+    with pytest.raises(ValueError, match="is a pack of 'rafdb', not of 'affectnet'"):
+        load_pack("affectnet", out)
+    with pytest.raises(ValueError, match="was not made with .*original"):
+        load_pack("rafdb", out, options={"images": "original"})
+
+
+def test_votes_are_read_as_they_are_asked_for(tmp_path, cache):
+    votes = ["6,4,0,0,0,0,0,0,0,0", "0,5,5,0,0,0,0,0,0,0"] * 6
+    root = make_ferplus_csv(tmp_path / "votes", votes)
+    sizes = {}
+    for labels in ("majority", "probability"):
+        pack = load_pack("ferplus-csv", root, labels=labels)
+        assert pack.images.shape[1:] == (48, 48, 1)
+        sizes[labels] = len(pack)
+        out = tmp_path / labels
+        command = ["pack", "ferplus-csv", "--root", str(root), "--out", str(out), "--size", "48"]
+        assert main([*command, "--option", "labels", labels]) == 0
+        assert load_pack("ferplus-csv", out, labels=labels).fingerprint == pack.fingerprint
+    assert sizes["probability"] > sizes["majority"]
+    with pytest.raises(ValueError, match="was not made with {'labels': 'majority'}"):
+        load_pack("ferplus-csv", tmp_path / "probability")
+
+
+def test_a_pack_of_ferplus_holds_the_pixels_of_its_reader(tmp_path, cache):
+    """Pixels as in the files, labels as in the table: runs on FER+ keep their names."""
+    root = Path(__file__).parent / "fixtures" / "ferplus"
+    arguments = ["pack", "ferplus", "--root", str(root), "--size", "48", "--out"]
+    assert main([*arguments, str(tmp_path / "p")]) == 0
+    table = READERS["ferplus"](root)
+    images = np.stack([np.asarray(Image.open(file)) for file in table["path"]])[..., None]
+    by_hand = write_pack(tmp_path / "w", images, table.drop(columns="path"))
+    for pack in (load_pack("ferplus", root), load_pack("ferplus", tmp_path / "p")):
+        assert pack.fingerprint == by_hand.fingerprint
+
+
+def test_a_set_without_contempt_trains_with_its_class_unused(tmp_path, cache, quiet):
+    pack = load_pack("rafdb", make_rafdb_copy(tmp_path / "rafdb"), size=32)
+    dls = face_dataloaders(pack, bs=16, sampling="balanced", device="cpu")
+    assert dls.c == 8
+    learn = hmtl_learner(dls, "tiny")
+    with quiet(learn):
+        learn.fit(1)
+    probabilities, targets = learn.get_preds(dl=dls[2])
+    assert probabilities.shape == (14, 8)
+    assert set(targets.tolist()) == set(range(7))
+
+
+def test_rows_without_an_emotion_are_packed_all_the_same(tmp_path, cache):
+    for i in range(20):
+        draw_photo(i, (16, 16)).save(tmp_path / f"{i}.png")
+    emotions = ["sad", ""] * 10
+    lines = [f"{i}.png,{emotion}" for i, emotion in enumerate(emotions)]
+    write(tmp_path / "labels.csv", ["image,label", *lines])
+    options = {"columns": {"path": "image", "emotion": "label"}}
+    pack = load_pack("csv", tmp_path, size=16, options=options)
+    assert pack.labels["emotion"].isna().sum() == 10
+
+
+def test_a_failed_pack_leaves_no_cache(tmp_path, cache, monkeypatch):
+    root = make_fer2013(tmp_path / "fer")
+    monkeypatch.setattr(packing, "read_photos", lambda task: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        load_pack("fer2013", root)
+    assert list((cache / "packs").iterdir()) == []

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from reader_fixtures import make_ferplus_csv, pixel_rows
 
 from hmtl.labels import EMOTIONS
+from hmtl.readers.fer2013 import fer2013_images
 from hmtl.readers.ferplus import (
     COLUMNS,
     FERPLUS_COUNTS,
     FERPLUS_TRAIN_EMOTIONS,
     read_ferplus,
 )
+from hmtl.readers.ferplus_csv import read_ferplus_csv
 
 FIXTURE = Path(__file__).parent / "fixtures" / "ferplus"
 P = [f"p_{name}" for name in EMOTIONS]
@@ -132,6 +135,129 @@ def test_fixture_is_what_its_script_draws(tmp_path):
         assert gap < 2, file.name  # grey levels: antialiasing may differ between Pillow releases
 
 
+def take_by_the_script(votes: list[int], mode: str) -> list[float] | None:
+    """The shares of one image by the authors' rule, told step by step; None: dropped."""
+    votes = [v if v > 1 else 0 for v in votes]
+    total, taken, left = sum(votes), [0] * 10, list(votes)
+    if mode == "multi_target":
+        taken = [v if v >= 0.3 * total else 0 for v in votes]
+        came = 0
+    else:
+        held = came = 0
+        while held < 0.75 * total and came < 3:
+            most = max(left)
+            places = [i for i in range(10) if left[i] == most]
+            for i in places:
+                left[i] = 0
+                if i < 8:
+                    taken[i] = most
+                    held, came = held + most, came + 1
+            if places[-1] >= 8:  # unknown or not a face ends it, and counts if it is the first
+                if not any(taken):
+                    taken[8] = most
+                break
+    if sum(taken) <= 0.5 * total or came > 3 or taken.index(max(taken)) >= 8:
+        return None
+    return [v / sum(taken[:8]) for v in taken[:8]]
+
+
+@pytest.mark.parametrize("mode", ["crossentropy", "multi_target"])
+def test_the_authors_modes_against_their_rule_told_row_by_row(tmp_path, mode):
+    rng = np.random.default_rng(0)
+    sharp = rng.dirichlet(np.full(10, 0.25), 600)
+    rows = [*rng.multinomial(10, sharp), *([int(v) for v in h[0].split(",")] for h in HAND)]
+    small_root(tmp_path, [line(i, ",".join(map(str, row))) for i, row in enumerate(rows)])
+    table = read_ferplus(tmp_path, labels=mode)
+    train = table[table.split == "train"].set_index("key")
+    expected = {
+        f"Train/fer{i:07d}.png": shares
+        for i, row in enumerate(rows)
+        if (shares := take_by_the_script(list(row), mode)) is not None
+    }
+    assert 200 < len(expected) < 600
+    assert list(train.index) == list(expected)
+    in_their_order = [
+        f"p_{ {'happiness': 'happy', 'sadness': 'sad'}.get(name, name) }" for name in COLUMNS[:8]
+    ]
+    np.testing.assert_allclose(train[in_their_order], list(expected.values()))
+    majority = read_ferplus(tmp_path)
+    assert (
+        table[table.split != "train"]
+        .reset_index(drop=True)
+        .equals(majority[majority.split != "train"].reset_index(drop=True))
+    )
+
+
+def test_votes_beside_fer2013_csv_give_the_same_labels(tmp_path):
+    """The twelve hand-worked rows: 7 train, 2 valid, 3 test; the ninth is not a face, unnamed."""
+    votes = [row[0] for row in HAND]
+    names = [f"fer{i:07d}.png" if i != 8 else "" for i in range(12)]
+    make_ferplus_csv(tmp_path, votes, names)
+    for mode, column in (("majority", 1), ("probability", 2)):
+        table = read_ferplus_csv(tmp_path, labels=mode)
+        expected = {
+            f"{'Train' if i < 7 else 'Valid' if i < 9 else 'Test'}/fer{i:07d}.png": row
+            for i, row in enumerate(HAND)
+            if row[column if i < 7 else 1]
+        }
+        assert list(table.key) == list(expected)
+        emotions = [row[column if "Train" in key else 1] for key, row in expected.items()]
+        assert list(table.emotion) == emotions
+        places = [int(key[-11:-4]) for key in table.key]
+        np.testing.assert_array_equal(
+            fer2013_images(table).reshape(len(table), -1), pixel_rows()[places]
+        )
+        np.testing.assert_allclose(table[P].sum(axis=1), 1)
+        assert table.attrs["report"]["dropped"]["without an image name"] == 1
+    counts = read_ferplus_csv(tmp_path).attrs["report"]["counts"]
+    assert counts["train"]["published"] == 25_060
+    assert sorted(read_ferplus_csv(tmp_path)) == sorted([*read_ferplus(FIXTURE), "offset"])
+
+
+def test_a_malformed_row_of_pixels_does_not_shift_the_votes(tmp_path):
+    make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 6 + ["0,10,0,0,0,0,0,0,0,0"] * 6)
+    lines = (tmp_path / "fer2013.csv").read_text().splitlines()
+    lines[3] = "broken"
+    (tmp_path / "fer2013.csv").write_text("\n".join(lines))
+    table = read_ferplus_csv(tmp_path)
+    assert list(table.emotion) == ["neutral"] * 5 + ["happy"] * 6
+    assert table.key[2] == "Train/fer0000003.png"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("neutral,happ", "happ", r"fer2013new.csv line 1: expected Usage,Image name,neutral"),
+        ("\nTraining,fer0000000.png,10", "\nTraining", r"line 2: expected 12 fields, the first"),
+        (
+            "\nTraining,",
+            "\nTrain,",
+            r"fer2013new.csv line 2: expected 12 fields, .*one of Training",
+        ),
+        (
+            "png,10,",
+            "png,ten,",
+            r"fer2013new.csv line 2, field neutral: 'ten' is not a whole number",
+        ),
+        ("\nPublicTest,", "\nTraining,", r"fer2013.csv line 9: its Usage is not that of .* line 9"),
+        ("PublicTest,fer0000007.png,10,0,0,0,0,0,0,0,0,0\n", "", r"new.csv has 11 rows, .* 12; "),
+    ],
+)
+def test_votes_that_do_not_fit_are_named(tmp_path, old, new, message):
+    file = make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 12) / "fer2013new.csv"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        read_ferplus_csv(tmp_path)
+
+
+def test_the_report_is_that_of_all_readers():
+    report = read_ferplus(FIXTURE).attrs["report"]
+    assert report["dropped"] == {"no emotion by the rule of mode majority": 16}
+    assert report["counts"]["valid"] == {"found": 20, "published": 3_191}
+    assert report["counts"]["train/fear"] == {"found": 7, "published": 536}
+
+
 def test_parent_folder_holding_ferplus_reads_the_same():
     assert read_ferplus(FIXTURE.parent).equals(read_ferplus(FIXTURE))
 
@@ -202,7 +328,7 @@ def test_absent_split_is_named(tmp_path):
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="'majority' or 'probability'"):
+    with pytest.raises(ValueError, match="'majority' or 'probability' or 'crossentropy' or 'multi"):
         read_ferplus(FIXTURE, labels="soft")
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_toy_pack
-from PIL import Image
 
-from hmtl.pack import BadImages, GrowingPack, open_pack, pack_files, whole_folder, write_pack
+from hmtl.pack import GrowingPack, open_pack, whole_folder, write_pack
 
 
 def test_pack_returns_what_was_written_memory_mapped(tmp_path):
@@ -60,40 +59,6 @@ def test_a_second_image_with_the_same_key_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'a'"):
         write_pack(tmp_path / "p", np.zeros((2, 4, 4, 3), np.uint8), labels)
     assert not (tmp_path / "p").exists()
-
-
-def _files(folder, modes=("RGB", "L", "RGBA", "P", "CMYK")):
-    rows = []
-    for i, mode in enumerate(modes):
-        picture = Image.new("RGB", (20, 30), (200, 40 * i, 10)).convert(mode)
-        path = folder / f"{i}.{'tif' if mode == 'CMYK' else 'png'}"
-        picture.save(path)
-        rows.append({"key": path.name, "path": str(path), "split": "train", "emotion": "sad"})
-    return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_files_of_every_mode_become_one_array(tmp_path, channels):
-    table = _files(tmp_path)
-    pack = pack_files(tmp_path / "p", table, 16, channels=channels, progress=False)
-    assert pack.images.shape == (5, 16, 16, channels)
-    with Image.open(table["path"][0]) as picture:  # one flat colour: resizing cannot change it
-        expected = np.asarray(picture.convert("L" if channels == 1 else "RGB"))[0, 0]
-    np.testing.assert_array_equal(pack.images[0, 8, 8], np.atleast_1d(expected))
-    assert "path" not in pack.labels  # no path of a machine travels with a pack
-
-
-def test_every_bad_image_is_named_and_nothing_is_left(tmp_path):
-    table = _files(tmp_path)
-    (tmp_path / "1.png").write_bytes(b"")
-    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:40])
-    with pytest.raises(BadImages, match=r"2 of 5(?s:.*)1\.png(?s:.*)3\.png"):
-        pack_files(tmp_path / "p", table, 16, progress=False)
-    assert not (tmp_path / "p").exists()
-    pack = pack_files(tmp_path / "p", table, 16, progress=False, allow_bad=2)
-    assert list(pack.labels["key"]) == ["0.png", "2.png", "4.tif"]
-    assert set(pack.meta["bad"]) == {"1.png", "3.png"}
-    assert len(pack.images) == 3
 
 
 def test_killed_while_writing_leaves_no_folder(tmp_path):
@@ -195,6 +160,55 @@ def test_a_kill_while_finishing_loses_nothing(tmp_path, monkeypatch, moment):
         assert growing.missing() == []
         growing.finish()
     assert len(open_pack(tmp_path / "p")) == 10
+
+
+def _fill_with_notes(growing):
+    for start, stop in growing.missing():
+        notes = pd.DataFrame({"why": [f"{i}: a, b" for i in range(start, stop)]})
+        growing.put(start, _pictures(start, stop), _labels(start, stop), notes)
+
+
+def test_rows_can_be_left_out_at_the_end(tmp_path):
+    keep = np.array([0, 0, 0, 0, 1, 1, 0, 1, 1, 0], bool)  # nothing of the first part
+    with _grow(tmp_path / "p") as growing:
+        _fill_with_notes(growing)
+        assert list(growing.notes()["why"]) == [f"{i}: a, b" for i in range(10)]
+        growing.finish(keep=keep, files={"note.txt": "ü"}, of="p")
+    pack = open_pack(tmp_path / "p")
+    whole = pd.concat([_labels(0, 4), _labels(4, 8), _labels(8, 10)])
+    wanted = write_pack(tmp_path / "w", _pictures(0, 10)[keep], whole[keep], of="p")
+    assert pack.fingerprint == wanted.fingerprint
+    assert pack.meta == wanted.meta
+    files = {file.name for file in (tmp_path / "p").iterdir()}
+    assert files == {"images.npy", "labels.csv", "pack.json", "note.txt"}
+
+
+@pytest.mark.parametrize("moment", ["_finish", "_sync"])
+def test_a_kill_after_rows_were_left_out_loses_nothing(tmp_path, monkeypatch, moment):
+    import hmtl.pack
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    keep, asked = np.arange(10) % 3 > 0, []
+
+    def finish(growing):
+        growing.once("count", lambda: asked.append(1) or str(len(growing.images())))
+        growing.finish(keep=keep)
+
+    with _grow(tmp_path / "p") as growing:
+        _fill_with_notes(growing)
+        with monkeypatch.context() as patched:
+            patched.setattr(hmtl.pack, moment, dies)
+            with pytest.raises(KeyboardInterrupt):
+                finish(growing)
+    with _grow(tmp_path / "p") as growing:
+        with pytest.raises(ValueError, match="other rows were left out"):
+            growing.finish(keep=np.arange(10) > 6)
+        assert growing.once("count", str) == "10"
+        finish(growing)
+    np.testing.assert_array_equal(open_pack(tmp_path / "p").images, _pictures(0, 10)[keep])
+    assert asked == [1]
 
 
 def test_an_unfinished_pack_of_other_data_is_not_continued(tmp_path):

@@ -11,7 +11,7 @@ The ten numbers are votes, in the order of `COLUMNS`. FER+ has AffectNet's eight
 order and under other names; here they are mapped by name to `hmtl.labels.EMOTIONS`.
 """
 
-__all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "read_ferplus"]
+__all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
 import csv
 import os
@@ -22,20 +22,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hmtl.labels import EMOTIONS, SPLITS
-
-COLUMNS = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",  # not a face
-)
+from hmtl.labels import SPLITS
+from hmtl.readers.ferplus_votes import COLUMNS, MODES, check_mode, label_votes, parse_votes
+from hmtl.readers.report import Drops, finish_table
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
 # 25,060 / 3,199 / 3,153, since its votes differ in 1,602 rows.
@@ -51,9 +40,6 @@ FERPLUS_TRAIN_EMOTIONS = {
     "contempt": 120,
 }
 
-_RENAMED = {"happiness": "happy", "sadness": "sad"}
-# Positions in COLUMNS of the eight emotions, in AffectNet's order.
-_ORDER = [[_RENAMED.get(name, name) for name in COLUMNS].index(name) for name in EMOTIONS]
 _FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
 _NAME = re.compile(r"fer\d{7}\.png")
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
@@ -82,66 +68,67 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     `labels="probability"` keeps more training images, to be learned from their `p_` columns: those
     where, single votes zeroed, no column has more votes than the best emotion. Its `emotion` is
     the best one; among equals, the first in AffectNet's order, and an emotion before unknown or
-    not-a-face. **Valid and test rows stay those of majority mode**, so that numbers of both modes
-    compare. Measuring on majority rows is what the authors' training script does too; the rule
-    for training rows is ours. Theirs takes columns from the most voted on until they hold three
-    quarters of the votes left, drops the image if unknown or not-a-face leads, if more than three
-    columns came in, or if they hold no more than half, and draws one emotion anew in each epoch.
+    not-a-face. The rule for training rows is ours.
+
+    `labels="crossentropy"` keeps training images by the rule of the authors' script for this mode
+    and for the one they call probability (which draws one emotion from the `p_` columns anew in
+    each epoch): single votes zeroed, columns come in from the most voted on, equals together, until
+    they hold three quarters of the votes left or three came in; unknown or not-a-face end this. The
+    image is dropped if one of those leads, if more than three came in, or if what came in holds no
+    more than half of the votes. `p_` columns are of the emotions that came in.
+
+    `labels="multi_target"`: single votes zeroed, columns with 30 % of the votes left or more come
+    in; dropped if unknown or not-a-face has most of them, or they hold no more than half. The
+    authors' targets are 1 for every emotion with `p_` above 0, all alike.
+
+    **Valid and test rows are those of majority mode in every mode**, so that numbers compare, as
+    in the authors' training script.
 
     `root` is the folder that holds `data/FER2013Train`, or its parent holding `ferplus/`. The
     table's `attrs["counts"]` says for each split how many rows were found (`found`), are known for
     the published data (`known`, None where no count is known), stand in label.csv (`labelled`), and
-    how many images no line names (`unlabelled`).
+    how many images no line names (`unlabelled`); `attrs["report"]` is that of all readers.
 
     Raises ValueError for unknown `labels`; for a line of label.csv with a wrong number of fields,
     an image name or box of another form, or votes that are not whole numbers from 0 up; for an
     image named twice; and for images named but not on disk. Raises FileNotFoundError for a wrong
     root or a split without label.csv.
     """
-    if labels not in ("majority", "probability"):
-        raise ValueError(f"labels={labels!r}: choose 'majority' or 'probability'")
+    check_mode(labels)
     data = _find_data(Path(root))
     seen: dict[str, str] = {}
     splits = {split: _read_split(data / _FOLDERS[split], seen) for split in SPLITS}
-    tables, counts = [], {}
+    tables, counts, drops = [], {}, Drops()
     for split, content in splits.items():
-        loose = labels == "probability" and split == "train"
-        tables.append(_make_table(data, split, content, loose))
+        mode = labels if split == "train" else "majority"
+        tables.append(_make_table(data, split, content, mode, drops))
         counts[split] = {
             "found": len(tables[-1]),
-            "known": None if loose else FERPLUS_COUNTS[split],
+            "known": None if mode != "majority" else FERPLUS_COUNTS[split],
             "labelled": len(content.names),
             "unlabelled": content.unlabelled,
         }
+    published = {split: n["known"] for split, n in counts.items() if n["known"]}
+    if labels == "majority":
+        published |= {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
     table = pd.concat(tables, ignore_index=True)
+    table = finish_table(table, drops, source=str(data), published=published)
     table.attrs["counts"] = counts
     return table
 
 
-def _make_table(data: Path, split: str, content: _Split, loose: bool) -> pd.DataFrame:
-    """Return the kept rows of one split; `loose` is the training rule of probability mode."""
-    votes = np.where(content.votes == 1, 0, content.votes)  # (N, 10)
-    emotions = votes[:, _ORDER]  # (N, 8)
-    best = emotions.max(axis=1)
-    if loose:
-        keep = (best > 0) & (best == votes.max(axis=1))
-    else:
-        keep = 2 * best > votes.sum(axis=1)
-    emotions, total = emotions[keep], emotions[keep].sum(axis=1)
-    names = [name for name, kept in zip(content.names, keep, strict=True) if kept]
+def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops) -> pd.DataFrame:
+    """Return the rows of one split that a mode keeps."""
     folder = data / _FOLDERS[split]
     short = folder.name.removeprefix("FER2013")
     table = pd.DataFrame(
         {
-            "key": [f"{short}/{name}" for name in names],
-            "path": [str(folder / name) for name in names],
+            "key": [f"{short}/{name}" for name in content.names],
+            "path": [str(folder / name) for name in content.names],
             "split": split,
-            "emotion": [EMOTIONS[i] for i in emotions.argmax(axis=1)],  # the first among equals
         }
     )
-    table[[f"p_{name}" for name in EMOTIONS]] = emotions / total[:, None]
-    table["votes"] = total
-    return table
+    return label_votes(table, content.votes, mode, drops)
 
 
 def _find_data(root: Path) -> Path:
@@ -172,7 +159,7 @@ def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
             row = next(csv.reader([line]), [])
             where = f"{file} line {number}"
             names.append(_check_name(row, where, seen))
-            votes.append(_read_votes(row, where))
+            votes.append(parse_votes(row[2:], where))
     with os.scandir(folder) as entries:
         on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
     missing = [name for name in names if name not in on_disk]
@@ -209,14 +196,3 @@ def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
         )
     seen[name] = where
     return name
-
-
-def _read_votes(row: list[str], where: str) -> list[int]:
-    """Return the ten votes of one line as whole numbers from 0 up."""
-    for column, text in zip(COLUMNS, row[2:], strict=True):
-        if not (text.isascii() and text.isdigit()):
-            raise ValueError(
-                f"{where}, field {column}: {text!r} is not a whole number of votes from 0 up; "
-                "restore the line from the FER+ repository"
-            )
-    return [int(text) for text in row[2:]]

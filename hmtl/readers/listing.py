@@ -1,0 +1,129 @@
+"""Finding folders, listing images, reading lines: what every reader begins with. Ours.
+
+Listing goes through `os.scandir`, one call a folder, so that hundreds of thousands of images take
+seconds; nothing is opened.
+"""
+
+__all__ = [
+    "PICTURES", "describe", "find_root", "list_files", "number_repeats", "present", "read_rows",
+    "subfolder", "with_paths",
+]  # fmt: skip
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.readers.report import NOT_ON_DISK, Drops
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Endings of image files, lower case; a file's own may be of any case."""
+
+
+def find_root(root: str | Path, *layouts: Sequence[str], expected: str) -> Path:
+    """Return `root`, or the one folder directly in it, that holds all of a layout's paths.
+
+    `layouts` are alternatives, each a list of relative paths of files or folders; `expected` says
+    in words what should be there. The result is absolute. Raises FileNotFoundError with what was
+    expected and what was found, and ValueError if several folders in `root` fit.
+    """
+    root = Path(root)
+
+    def fits(folder: Path) -> bool:
+        return any(all((folder / part).exists() for part in layout) for layout in layouts)
+
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
+    if fits(root):
+        return root.resolve()
+    inside = [
+        root / name
+        for name in sorted(os.listdir(root))
+        if (root / name).is_dir() and fits(root / name)
+    ]
+    if len(inside) > 1:
+        raise ValueError(
+            f"{root}: expected {expected} once, but {', '.join(f.name for f in inside)} all hold "
+            "it; pass one of them"
+        )
+    if inside:
+        return inside[0].resolve()
+    raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
+
+
+def describe(root: Path) -> str:
+    """Return "it holds a, b, ..." or "it is no folder": what an error says was found."""
+    if not root.is_dir():
+        return "it is no folder"
+    names = sorted(os.listdir(root))
+    return f"it holds {', '.join(names[:10]) or 'nothing'}{', ...' * (len(names) > 10)}"
+
+
+def subfolder(root: Path, *names: str) -> Path | None:
+    """Return the folder in `root` called one of `names`, whatever the case, or None."""
+    wanted = {name.lower() for name in names}
+    with os.scandir(root) as entries:
+        found = sorted(e.name for e in entries if e.name.lower() in wanted and e.is_dir())
+    if len(found) > 1:
+        raise ValueError(f"{root}: {' and '.join(found)} differ in case only; keep one")
+    return root / found[0] if found else None
+
+
+def list_files(
+    folder: Path, endings: Sequence[str] = PICTURES, *, deep: bool = True, prefix: str = ""
+) -> list[str]:
+    """Return the files with one of `endings` in `folder`, sorted, relative, with "/" between.
+
+    `deep` goes into its subfolders too; hidden files and `__MACOSX` are passed over. `prefix` goes
+    before every name.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "__MACOSX")):
+                continue
+            if deep and entry.is_dir():
+                found += list_files(Path(entry.path), endings, prefix=f"{prefix}{entry.name}/")
+            elif os.path.splitext(entry.name)[1].lower() in endings:
+                found.append(prefix + entry.name)
+    return sorted(found)
+
+
+def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number from 1, fields) of each line of a csv file that is not blank.
+
+    Line by line, so that one lost quotation mark cannot swallow the lines after it. Raises
+    ValueError naming a file that is not UTF-8.
+    """
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, next(csv.reader([line.rstrip("\r\n")]))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: {error}; save it as UTF-8 text") from None
+
+
+def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
+    """Return the rows whose `key` is among the files `on_disk`; the others are dropped."""
+    missing = ~table["key"].isin(set(on_disk))
+    return drops.filter(table, missing, NOT_ON_DISK)
+
+
+def number_repeats(keys: pd.Series) -> pd.Series:
+    """Return `keys` with "#2", "#3" ... after the second and further rows of one picture."""
+    number = keys.groupby(keys).cumcount() + 1
+    return keys + ("#" + number.astype(str)).where(number > 1, "")
+
+
+def with_paths(table: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Return `table` with `path`, absolute, made of `root` and the relative `key`."""
+    base = str(root).rstrip(os.sep) + os.sep
+    names = table["key"].astype(str)
+    if os.sep != "/":
+        names = names.str.replace("/", os.sep, regex=False)
+    table = table.copy()
+    table.insert(1, "path", base + names)
+    return table

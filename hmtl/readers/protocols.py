@@ -1,0 +1,121 @@
+"""Protocols: which images train, which test, and what is measured, as the literature compares.
+
+What the literature leaves open is on which images a model is *chosen* (its epoch, its settings).
+Customary is the test images themselves, as there are no others, which flatters every number; clean
+is a part of training, held out by people or photographs. Both are here, and the table says which.
+"""
+
+__all__ = ["PROTOCOLS", "Protocol", "read_protocol"]
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from hmtl.readers.affectnet import read_affectnet
+from hmtl.readers.aflw2000 import read_aflw2000
+from hmtl.readers.biwi import read_biwi
+from hmtl.readers.rafdb import read_rafdb
+from hmtl.readers.report import Drops, finish_table
+from hmtl.readers.splits import hold_out
+from hmtl.readers.w300lp import read_w300lp
+
+_ACCURACY = "accuracy on the test images, %"
+_ERROR = "mean absolute error of yaw, pitch and roll, and their mean, degrees"
+CHOSEN_ON = ("held-out", "test")
+
+
+class Protocol(NamedTuple):
+    """Data sets (name, reader, its options) in the order of their roots, metric, and what to hold
+    out of training: a share of the groups, within each value of `by`."""
+
+    sets: tuple[tuple[str, Callable, dict], ...]
+    metric: str
+    group: str = "key"
+    by: str | None = None
+    share: float = 0.05
+
+
+_W300LP = ("300W-LP", read_w300lp, {})
+PROTOCOLS: dict[str, Protocol] = {
+    "AffectNet-8": Protocol((("AffectNet", read_affectnet, {}),), _ACCURACY, by="emotion"),
+    "AffectNet-7": Protocol(
+        (("AffectNet", read_affectnet, {"classes": 7}),), _ACCURACY, by="emotion"
+    ),
+    "RAF-DB": Protocol(
+        (("RAF-DB", read_rafdb, {}),), f"{_ACCURACY}; and the mean recall", by="emotion"
+    ),
+    "300W-LP to AFLW2000": Protocol(
+        (_W300LP, ("AFLW2000", read_aflw2000, {})), _ERROR, group="source"
+    ),
+    "300W-LP to BIWI": Protocol((_W300LP, ("BIWI", read_biwi, {})), _ERROR, group="source"),
+    "BIWI 70/30": Protocol(
+        (("BIWI", read_biwi, {"protocol": 2}),), _ERROR, group="person", share=0.15
+    ),
+}
+"""The third and fourth are "protocol 1" of head pose, the last is "protocol 2"; AFLW2000 means the
+1,969 images within 99 degrees."""
+
+
+def read_protocol(
+    name: str,
+    roots: str | Path | Sequence[str | Path],
+    *,
+    chosen_on: str = "held-out",
+    seed: int = 0,
+    options: dict[str, dict] | None = None,
+) -> pd.DataFrame:
+    """Return the sample table of a protocol: the rows of its data sets, each `key` after its set's
+    name ("AFLW2000/image00002.jpg").
+
+    `roots` is a folder for each data set of `PROTOCOLS[name]`, in that order.
+    `chosen_on="held-out"` makes a share of training valid, by `seed`: of AffectNet and RAF-DB class
+    by class, of 300W-LP whole photographs with all their poses, of BIWI whole people. `"test"`
+    leaves no row valid: the model is to be chosen on the test rows, as is customary. `options` go
+    to readers by the name of their set: `{"300W-LP": {"crop": "plain"}}`.
+
+    `attrs["protocol"]` holds name, metric and chosen_on, `attrs["report"]` the report of all sets.
+    Raises ValueError for an unknown name, choice or set, and another number of roots; beyond that
+    as the readers.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {name!r}; one of {', '.join(PROTOCOLS)}")
+    if chosen_on not in CHOSEN_ON:
+        raise ValueError(f"chosen_on={chosen_on!r}: one of {', '.join(CHOSEN_ON)}")
+    protocol, options = PROTOCOLS[name], options or {}
+    roots = [roots] if isinstance(roots, str | Path) else list(roots)
+    sets = [label for label, *_ in protocol.sets]
+    if len(roots) != len(sets):
+        raise ValueError(f"{name} needs {len(sets)} roots ({', '.join(sets)}), got {len(roots)}")
+    if unknown := sorted(set(options) - set(sets)):
+        raise ValueError(f"options for {', '.join(unknown)}; {name} has {', '.join(sets)}")
+    tables = {
+        label: reader(root, **own | options.get(label, {}))
+        for (label, reader, own), root in zip(protocol.sets, roots, strict=True)
+    }
+    reports = {label: table.attrs["report"] for label, table in tables.items()}
+    table = pd.concat(
+        [part.assign(key=f"{label}/" + part["key"]) for label, part in tables.items()],
+        ignore_index=True,
+    )
+    if chosen_on == "held-out" and not (table["split"] == "valid").any():
+        table = hold_out(table, protocol.share, seed=seed, by=protocol.by, group=protocol.group)
+    table = finish_table(table, Drops(), source=name)
+    table.attrs = {
+        "report": _join(reports, table.attrs["report"]),
+        "protocol": {"name": name, "metric": protocol.metric, "chosen_on": chosen_on},
+    }
+    return table
+
+
+def _join(reports: dict[str, dict], whole: dict) -> dict:
+    """Return one report of several: what is counted goes after the name of its set."""
+    joined = {part: {} for part in ("dropped", "examples", "counts", "unlabelled")}
+    for label, report in reports.items():
+        for part, values in joined.items():
+            values |= {f"{label}: {what}": value for what, value in report[part].items()}
+    joined["counts"] |= whole["counts"]
+    joined["missing"] = [f"{label}/{key}" for label, r in reports.items() for key in r["missing"]]
+    joined["notes"] = [f"{label}: {note}" for label, r in reports.items() for note in r["notes"]]
+    return joined

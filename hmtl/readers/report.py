@@ -1,0 +1,142 @@
+"""What every reader ends with: a checked sample table, and a report of what was found and dropped.
+
+`table.attrs["report"]` is a plain dict:
+
+    dropped    reason -> rows left out for it
+    examples   reason -> where the first five of them are
+    missing    keys of all rows that were left out because their image is not on the disk
+    counts     what is counted ("train", "train/happy", ...) -> {"found": n, "published": m or None}
+    unlabelled what is missing in rows that were kept -> rows ("gender: unsure")
+    notes      sentences on what the reader decided (a split of our own, say)
+
+Nothing here stops for a count that differs from the published one: copies differ, so both numbers
+are reported. Ours.
+"""
+
+__all__ = ["NOT_ON_DISK", "Drops", "differences", "finish_table", "map_labels"]
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from hmtl.labels import EMOTIONS, GENDERS, SPLITS
+
+NOT_ON_DISK = "not on disk"
+"""The reason to leave out a row whose image is missing."""
+_EXAMPLES = 5
+_KNOWN = {"split": SPLITS, "emotion": EMOTIONS, "gender": GENDERS}
+_ANGLES = ("yaw", "pitch", "roll")
+
+
+class Drops:
+    """The rows a reader leaves out: how many for which reason, and where the first five are."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.examples: dict[str, list[str]] = {}
+        self.missing: list[str] = []
+
+    def add(self, reason: str, places: Iterable[str]) -> None:
+        """Count every place (a key, or a file and line) for `reason`; none leaves no trace."""
+        places = list(places)
+        if places:
+            self.counts[reason] = self.counts.get(reason, 0) + len(places)
+            kept = self.examples.setdefault(reason, [])
+            kept += [str(place) for place in places[: _EXAMPLES - len(kept)]]
+            if reason == NOT_ON_DISK:
+                self.missing += places
+
+    def filter(
+        self, table: pd.DataFrame, bad: np.ndarray | pd.Series, reason: str, by: str = "key"
+    ) -> pd.DataFrame:
+        """Return the rows that are not `bad`, bool (N,); the others are named by column `by`."""
+        bad = np.asarray(bad, bool)
+        self.add(reason, table.loc[bad, by].astype(str))
+        return table[~bad].copy()
+
+
+def map_labels(
+    values: pd.Series, names: Mapping, where: Callable[[int], str], field: str
+) -> pd.Series:
+    """Return the name of each value by `names`; a value that is not in it is never guessed.
+
+    `where(i)` says in which file and row value i stands. Raises ValueError with the place, the
+    field, the value and the values that are known.
+    """
+    mapped = values.map(names)
+    unknown = np.flatnonzero(mapped.isna())
+    if len(unknown):
+        first = int(unknown[0])
+        value = values.iloc[first]
+        shown = f"{value:g}" if isinstance(value, (int, float, np.number)) else repr(value)
+        known = ", ".join(str(name) for name in names)
+        raise ValueError(f"{where(first)}, field {field}: {shown} is not known; one of {known}")
+    return mapped
+
+
+def finish_table(
+    table: pd.DataFrame,
+    drops: Drops,
+    *,
+    source: str,
+    published: Mapping[str, int] | None = None,
+    groups: Iterable[pd.Series] = (),
+    unlabelled: Mapping[str, int] | None = None,
+    notes: Iterable[str] = (),
+) -> pd.DataFrame:
+    """Return `table`, rows numbered from 0, after checking it, with `attrs["report"]`.
+
+    Found are counted: the rows of each split, of each split and emotion, of each split and gender,
+    and of each value of the Series in `groups`, which may count rows dropped since. `source` names
+    the folder or file in errors. Raises ValueError if no row is left (with what was dropped), if
+    two rows share a key, or if a split, emotion, gender or angle is not one the project knows.
+    """
+    if table.empty:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items())
+        raise ValueError(f"{source}: no image is left; dropped: {reasons or 'nothing'}")
+    again = table["key"].duplicated()
+    if again.any():
+        raise ValueError(f"{source}: two rows share the key {table['key'][again].iloc[0]!r}")
+    for column in (c for c in _KNOWN if c in table):
+        odd = table[column].notna() & ~table[column].isin(_KNOWN[column])
+        if odd.any():
+            row = table[odd].iloc[0]
+            raise ValueError(f"{source}: {row['key']}: unknown {column} {row[column]!r}")
+    for column in (c for c in _ANGLES if c in table):
+        if not np.isfinite(table[column].to_numpy(float)).all():
+            raise ValueError(f"{source}: {column} must be a number of degrees in every row")
+    report = {
+        "dropped": dict(drops.counts),
+        "examples": {reason: list(places) for reason, places in drops.examples.items()},
+        "missing": list(drops.missing),
+        "counts": _compare(table, published or {}, groups),
+        "unlabelled": {what: int(count) for what, count in (unlabelled or {}).items() if count},
+        "notes": list(notes),
+    }
+    table = table.reset_index(drop=True)
+    table.attrs = {"report": report}
+    return table
+
+
+def _compare(
+    table: pd.DataFrame, published: Mapping[str, int], groups: Iterable[pd.Series]
+) -> dict[str, dict[str, int | None]]:
+    """Return found beside published: what is published first, then what only was found."""
+    split = table["split"].astype(str)
+    series = [split, *groups]
+    series += [split + "/" + table[c].dropna() for c in ("emotion", "gender") if c in table]
+    found: dict[str, int] = {"all": len(table)}
+    for values in series:
+        found |= {str(name): int(n) for name, n in values.value_counts(sort=False).items()}
+    names = [*published, *(name for name in found if name not in published)]
+    return {name: {"found": found.get(name, 0), "published": published.get(name)} for name in names}
+
+
+def differences(report: Mapping) -> list[str]:
+    """Return a line for each count that is not the published one, with both numbers."""
+    return [
+        f"{name}: {count['found']:,} found, {count['published']:,} published"
+        for name, count in report["counts"].items()
+        if count["published"] is not None and count["found"] != count["published"]
+    ]

@@ -1,0 +1,52 @@
+"""Work shared among processes: how many there may be, results in the order of the tasks. Ours."""
+
+__all__ = ["cores", "map_in_order"]
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(function: Callable, tasks: Iterable, processes: int) -> Iterator[Any]:
+    """Yield `function(task)` for each task, in order; memory holds three results a process at most.
+
+    One process is this one. More are started anew and need an importable caller: in a script, the
+    usual `if __name__ == "__main__"`. A worker that dies raises BrokenProcessPool; workers end with
+    this process, even if it is killed.
+    """
+    tasks = iter(tasks)
+    if processes == 1:
+        yield from map(function, tasks)
+        return
+    # spawned, not forked: a forked worker would inherit started libraries; a worker that dies ends
+    # the call with an error, where multiprocessing's own pool would wait for it for ever
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
+        pending = deque(pool.submit(function, task) for task in islice(tasks, 3 * processes))
+        try:
+            while pending:
+                yield pending.popleft().result()
+                pending.extend(pool.submit(function, task) for task in islice(tasks, 1))
+        finally:
+            for future in pending:  # an error or a caller that stops does not wait for the rest
+                future.cancel()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent does: one whose parent was killed would wait for ever."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
