@@ -98,8 +98,9 @@ class Hybrid(Callback):
     relative sizes of the transformed views in paired mode, numbers or (low, high) ranges drawn once
     a batch (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss
     on the untouched picture only; None is what the supervised `task` says, by default that of the
-    DataLoaders: True but for head pose. `body` is the module that yields the representation
-    (`find_body`). A fit raises ValueError if a pretext would make the task's labels wrong.
+    DataLoaders: True, but of head pose for plain views only, such as the control's. `body` is the
+    module that yields the representation (`find_body`). A fit raises ValueError if a pretext would
+    make the task's labels wrong.
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
     and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was.
@@ -173,7 +174,7 @@ class Hybrid(Callback):
                 "learn.remove_cbs(Hybrid) before adding another"
             )
         self._detach()
-        self._views_are_labelled = self._check_task()
+        self._labelled = self._check_task()
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         if self.seed is None:
@@ -197,15 +198,12 @@ class Hybrid(Callback):
         self._attached, self._handed_over = True, False
         self._balanced_count = 0
 
-    def _check_task(self) -> bool:
-        """Whether views are labelled; ValueError if a pretext breaks the task's labels."""
-        task = self.task or task_of(self.dls)
-        label_views = self.label_views
-        if label_views is None:
-            label_views = task is None or task.label_views
-        if task is not None:
-            task.check_pretexts(self.pretexts, self.views, label_views)
-        return label_views
+    def _check_task(self) -> set[str]:
+        """Pretexts whose views are labelled; ValueError if one breaks the task's labels."""
+        task = self.task or task_of(self.dls) or Task()
+        labelled = task.labelled(self.pretexts, self.label_views)
+        task.check_pretexts(self.pretexts, self.views, labelled)
+        return labelled
 
     def _find_normalize(self) -> tuple[Tensor, Tensor] | None:
         """Mean and standard deviation by which the DataLoaders normalise, if they do."""
@@ -374,7 +372,7 @@ class Hybrid(Callback):
         for scale in self.scales:
             output = self.model(self._seen(self._rescale(view, scale)), *self.xb[1:])
             self._ask(pretext, target, main)
-            if self._views_are_labelled:
+            if pretext.name in self._labelled:
                 self._view_losses.append(self.learn.loss_func(output, *labels))
 
     def _rescale(self, view: Tensor, scale) -> Tensor:

@@ -45,7 +45,7 @@ class FusedAdam(Optimizer):
         states = [self._started(weight) for weight in weights]
         adam(
             weights,
-            [weight.grad for weight in weights],
+            [self._as_laid(weight.grad, weight) for weight in weights],
             [state["grad_avg"] for state in states],
             [state["sqr_avg"] for state in states],
             [],
@@ -61,6 +61,13 @@ class FusedAdam(Optimizer):
             maximize=False,
         )
 
+    @staticmethod
+    def _as_laid(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The tensor in the memory layout of `weight`."""
+        if tensor.stride() == weight.stride():
+            return tensor
+        return torch.empty_like(weight).copy_(tensor)
+
     def _started(self, weight: torch.Tensor) -> dict:
         """The state of a weight, one step on."""
         state = self.state[weight]
@@ -71,6 +78,9 @@ class FusedAdam(Optimizer):
             self._counts.pop(weight, None)
         if weight not in self._counts:
             self._counts[weight] = torch.tensor(float(state["step"]), device=weight.device)
+        for name in ("grad_avg", "sqr_avg"):
+            # the kernel walks through memory: a layout that changed since is followed
+            state[name] = self._as_laid(state[name], weight)
         state["step"] += 1
         return state
 
@@ -83,8 +93,11 @@ class FusedAdam(Optimizer):
 def fused_adam(params, lr: float, **hypers) -> FusedAdam:
     """The `opt_func` of a Learner: fastai's `Adam` (its defaults too) as a `FusedAdam`.
 
-    For floating-point weights on a CPU or a CUDA device.
+    For dense floating-point weights on a CPU or a CUDA device. Raises ValueError for
+    `decouple_wd=False`, which it does not have.
     """
+    if not hypers.get("decouple_wd", True):
+        raise ValueError("fused_adam has decoupled weight decay only; use fastai's Adam")
     plain = Adam(params, lr=lr, **hypers)
     fused = FusedAdam(plain.param_lists, plain.cbs, lr=lr)
     for own, hyper in zip(fused.hypers, plain.hypers, strict=True):

@@ -82,10 +82,17 @@ class RunSpec:
     seed: int = 0
 
     def __post_init__(self):
+        from hmtl.pretext import make
+        from hmtl.pretext.perceptual import PERCEPTUAL
+
         for name in ("people", "pretexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_types()
         self._check_choices()
+        # one training, one name: what says nothing is left out
+        object.__setattr__(self, "pretexts", tuple(make(name).name for name in self.pretexts))
+        if self.features == PERCEPTUAL:
+            object.__setattr__(self, "features", "")
         for name in self.unused():
             object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         self._check_views()
@@ -101,7 +108,7 @@ class RunSpec:
         names = []
         if not self.pretexts:
             names += ["views", "pretext_weight", "label_views", "multiscale", "balance"]
-        if not any(name.endswith("_pl") for name in self.pretexts):
+        if not any(n.endswith("_pl") and not n.startswith("only_") for n in self.pretexts):
             names += ["features"]
         if self.views == "shared":  # what only paired views have
             names += ["label_views", "multiscale"]
@@ -126,10 +133,11 @@ class RunSpec:
         from hmtl.pretext import make
 
         task = self.make_task()
-        if self.label_views == task.label_views:
-            object.__setattr__(self, "label_views", None)  # one choice, one identity
         pretexts = [make(name) for name in self.pretexts]
-        task.check_pretexts(pretexts, self.views, self.views_are_labelled)
+        own = task.labelled(pretexts, None)
+        if task.labelled(pretexts, self.label_views) == own:
+            object.__setattr__(self, "label_views", None)  # one choice, one identity
+        task.check_pretexts(pretexts, self.views, task.labelled(pretexts, self.label_views))
 
     def _check_types(self) -> None:
         for entry in dataclasses.fields(self):
@@ -500,7 +508,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         weights=spec.init,
         pretext_weight=spec.pretext_weight,
         scales=AUTHORS_SCALES if spec.multiscale else (1.0,),
-        label_views=spec.views_are_labelled,
+        label_views=spec.label_views,
         balance=spec.balance,
         seed=spec.seed,
         wd=spec.wd,

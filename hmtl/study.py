@@ -92,7 +92,9 @@ class Setting:
         self.save(table, "runs")
         if self.shows_reference:
             recorded, correct = recorded_runs()
-            return recorded[recorded["study"] == self.notebook].reset_index(drop=True), correct
+            own = recorded[recorded["study"] == self.notebook].reset_index(drop=True)
+            if len(own):  # a new notebook shows its own until there is a record of it
+                return own, correct
         return table, correct_by_run(runs)
 
     def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:

@@ -194,8 +194,8 @@ plt.show()
 # %% [markdown]
 # ## What is it worth?
 #
-# The 2 × 2 puzzle with paired views and few labels, its two losses balanced in each way; beside
-# them supervised training and the second plain view.
+# The 2 × 2 puzzle with paired views and the fewest labels of the preset, its two losses balanced in
+# the ways that the preset names; beside them supervised training and the second plain view.
 
 # %% tags=["nbval-ignore-output"]
 few = {"fraction": here.preset.fractions[0]}

@@ -39,8 +39,11 @@ versions(here)
 
 # %%
 recorded, correct = here.recorded()
-inventory = recorded.groupby(["study", "data"], sort=False).agg(
-    runs=("run", "nunique"), seeds=("seed", "nunique"), core_hours=("cpu_seconds", "sum")
+once = recorded["cpu_seconds"].where(~recorded["run"].duplicated(), 0)  # some serve two notebooks
+inventory = (
+    recorded.assign(once=once)
+    .groupby(["study", "data"], sort=False)
+    .agg(runs=("run", "nunique"), seeds=("seed", "nunique"), core_hours=("once", "sum"))
 )
 inventory["core_hours"] = (inventory["core_hours"] / 3600).round(2)
 inventory

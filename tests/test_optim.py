@@ -68,6 +68,20 @@ def test_either_goes_on_where_the_other_stopped():
     assert {int(count) for count in fused_again._counts.values()} == {1}
 
 
+def test_a_layout_that_changes_between_steps_changes_nothing():
+    one, two = network(), network()
+    plain, fused = Adam(groups(one), lr=1e-2), fused_adam(groups(two), lr=1e-2)
+    for i in range(6):
+        if i == 3:
+            two.to(memory_format=torch.channels_last)
+        step(one, plain, i)
+        step(two, fused, i)
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-6)
+    with pytest.raises(ValueError, match="decoupled"):
+        fused_adam(groups(two), lr=1e-2, decouple_wd=False)
+
+
 def test_a_weight_without_gradient_stays_and_gradients_are_forgotten():
     model = network()
     opt = fused_adam(groups(model), lr=1e-2, wd=0.5)

@@ -325,7 +325,7 @@ LEARN = {
     "puzzling_rotation_2x2": (0.25, 0.3, 260),
     "jigsaw_2x2": (1 / 24, 0.25, 120),
     "inpainting_grid": (0.0, 0.2, 80),
-    "inpainting_blocks_pl": (0.0, 0.1, 50),
+    "inpainting_blocks_pl": (0.0, 0.1, 120),
 }
 
 

@@ -195,6 +195,30 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
     monkeypatch.setattr(Puzzling, "revision", 2)
     assert R.run_id(SPEC, "abc") != before
     assert R.run_id(RunSpec(), "abc") == other
+    both = dataclasses.replace(SPEC, pretexts=("puzzling_rotation_2x2",))
+    changed = R.run_id(both, "abc")
+    monkeypatch.setattr(Puzzling, "revision", 1)
+    assert R.run_id(both, "abc") != changed
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"pretexts": ["inpainting_grid_40percent"]}, {"pretexts": ["inpainting_grid"]}),
+        ({"pretexts": ["inpainting_block_cell4"]}, {"pretexts": ["inpainting_block"]}),
+        ({"pretexts": ["tile_rotation_2x2_4turned"]}, {"pretexts": ["tile_rotation_2x2"]}),
+        (
+            {"pretexts": ["inpainting_grid_pl"], "features": "tf_efficientnet_lite0"},
+            {"pretexts": ["inpainting_grid_pl"]},
+        ),
+        (
+            {"pretexts": ["only_inpainting_grid_pl"], "features": "vgg16"},
+            {"pretexts": ["only_inpainting_grid_pl"]},
+        ),
+    ],
+)
+def test_one_training_has_one_name(one, other):
+    assert RunSpec(**one) == RunSpec(**other)
     monkeypatch.setattr(Gender, "revision", 2)
     assert R.run_id(RunSpec(), "abc") == other
     gender = R.run_id(RunSpec(task="gender"), "abc")
@@ -273,7 +297,7 @@ def test_presets_scale_and_refuse():
     assert PRESETS["quick"].seeds >= 2
     with pytest.raises(ValueError, match="smoke, quick, study"):
         get_preset("fast")
-    with pytest.raises(ValueError, match="mini, faces, ferplus"):
+    with pytest.raises(ValueError, match="mini, faces, affectnet.*ferplus"):
         RunSpec.preset("quick", "affectnot")
     with pytest.raises(TypeError, match="epoch"):
         RunSpec.preset("quick", epoch=3)

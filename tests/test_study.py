@@ -70,7 +70,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(three_notebooks, t
     ("arguments", "said"),
     [
         (["--preset", "fast"], "smoke, quick, study"),
-        (["--preset", "smoke", "--data", "affectnot"], "mini, faces, ferplus"),
+        (["--preset", "smoke", "--data", "affectnot"], "mini, faces, affectnet"),
         (["--preset", "smoke", "--data", "ferplus"], "root"),
         (["--preset", "smoke", "--only", "99"], "99"),
     ],

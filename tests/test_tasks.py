@@ -360,9 +360,19 @@ def test_a_view_that_is_turned_never_gets_the_label_of_the_upright_one(mini, qui
     with quiet(learn), pytest.raises(ValueError, match="use label_views=False"):
         learn.fit(1)
     assert not learn.model._forward_hooks
-    make_task(name).check_pretexts([pretext], "paired", label_views=False)
+    make_task(name).check_pretexts([pretext], "paired", set())
     for other in ("emotion", "gender"):
-        make_task(other).check_pretexts([pretext], "shared", label_views=True)
+        make_task(other).check_pretexts([pretext], "shared", {pretext.name})
+
+
+def test_the_controls_view_of_a_pose_is_labelled_though_a_puzzle_is_not(mini, quiet):
+    labels = {}
+    for pretext in ("second_view", "random_target", "barlow_twins", "puzzling_2x2"):
+        learn = hmtl_learner(loaders(mini, "head_pose", bs=64), pretexts=pretext, seed=0)
+        with quiet(learn):
+            learn.fit(1)
+        labels[pretext] = len(learn.hybrid._labelled)
+    assert labels == {"second_view": 1, "random_target": 1, "barlow_twins": 1, "puzzling_2x2": 0}
 
 
 def test_puzzles_of_poses_are_unlabelled_unless_one_asks(mini, quiet):

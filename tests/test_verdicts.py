@@ -22,9 +22,10 @@ def test_with_one_seed_it_is_the_bootstrap_over_faces():
 def test_where_faces_agree_it_is_as_wide_as_students_t():
     by_seed = np.array([1.0, 2.0, 4.0, 2.0, 3.0, 1.5, 2.5])
     values = np.repeat(by_seed[:, None], 50, 1)
-    _, low, high = bootstrap_interval(values, 0.9, 9000)
-    half = stats.t.ppf(0.95, 6) * stats.sem(by_seed)
-    assert high - low == pytest.approx(2 * half, rel=0.1)
+    for few, level, tolerance in ((7, 0.9, 0.05), (5, 0.95, 0.05), (5, 0.994, 0.15)):
+        _, low, high = bootstrap_interval(values[:few], level, 40_000)
+        half = stats.t.ppf(0.5 + level / 2, few - 1) * stats.sem(by_seed[:few])
+        assert high - low == pytest.approx(2 * half, rel=tolerance)
 
 
 @pytest.mark.slow

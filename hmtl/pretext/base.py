@@ -25,6 +25,8 @@ class Pretext:
     siamese = False
     # Whether the view, or a part of it, is turned: it then has another head pose.
     turns = False
+    # Whether the view is as good a picture as the untouched one, so that labels of any kind hold.
+    plain_view = False
     # Raised when the same name begins to give other numbers: runs of earlier ones are then no
     # longer taken for its own.
     revision = 1

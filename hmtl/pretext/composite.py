@@ -53,6 +53,7 @@ class OneView(Pretext):
         self.pretexts = pretexts
         self.reads = pretexts[0].reads
         self.turns = any(pretext.turns for pretext in pretexts)
+        self.revision = 1 + sum(pretext.revision - 1 for pretext in pretexts)
         self.name = "+".join(pretext.name for pretext in pretexts)
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, list]:

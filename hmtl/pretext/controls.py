@@ -22,6 +22,8 @@ from hmtl.pretext.base import Pretext
 class _Augmented(Pretext):
     """Base of what needs the DataLoaders' own augmentation."""
 
+    plain_view = True
+
     def __init__(self):
         self._augment = None
 

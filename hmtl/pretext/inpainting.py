@@ -123,7 +123,7 @@ class Inpainting(Pretext):
         self.name = f"inpainting_{mask}"
         if fraction != _FRACTION:
             self.name += f"_{100 * fraction:g}percent"
-        if cell != _CELL:
+        if cell != _CELL and mask == "grid":
             self.name += f"_cell{cell}"
         if features is not None:
             self.name += "_pl"

@@ -24,7 +24,9 @@ def turn_tiles(images: Tensor, quarters: Tensor, n: int) -> Tensor:
     tiles = cut_tiles(images, n)
     if tiles.shape[-1] != tiles.shape[-2]:
         raise ValueError(f"tiles of {tuple(tiles.shape[-2:])} pixels cannot be turned by a quarter")
-    turned = tiles.flatten(0, 1).clone()
+    turned = tiles.flatten(0, 1)
+    if turned.data_ptr() == images.data_ptr():  # of one tile: the picture itself, not ours to turn
+        turned = turned.clone()
     for quarter in (1, 2, 3):  # each tile once, and only if it turns
         rows = (quarters.flatten() == quarter).nonzero()[:, 0].to(images.device)
         turned[rows] = turned[rows].rot90(quarter, (-2, -1))

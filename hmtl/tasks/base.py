@@ -2,7 +2,7 @@
 
 __all__ = ["Task"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,8 +102,22 @@ class Task:
                 "weighted=False"
             )
 
-    def check_pretexts(self, pretexts: Sequence, views: str, label_views: bool) -> None:
-        """Raise ValueError if a pretext turns a picture whose label would then be wrong."""
+    def labelled(self, pretexts: Sequence, label_views: bool | None) -> set[str]:
+        """Names of the pretexts whose views the supervised loss sees; None is the task's choice.
+
+        Plain views of the picture, such as the control's, have a label whatever the task.
+        """
+        return {
+            p.name
+            for p in pretexts
+            if ((self.label_views or p.plain_view) if label_views is None else label_views)
+        }
+
+    def check_pretexts(self, pretexts: Sequence, views: str, labelled: Collection[str]) -> None:
+        """Raise ValueError if a pretext turns a picture whose label would then be wrong.
+
+        `labelled` are the names of the pretexts whose views the supervised loss sees.
+        """
         if "rotation" not in self.changed_by:
             return
         for pretext in pretexts:
@@ -115,7 +129,7 @@ class Task:
                     "would see with the label of the upright one; use views='paired', where it "
                     "sees the untouched picture"
                 )
-            if label_views:
+            if pretext.name in labelled:
                 raise ValueError(
                     f"{pretext.name} turns the picture, or parts of it, so its view has another "
                     f"{self.name} label; use label_views=False"

@@ -67,9 +67,10 @@ def turn_pose(angles: Tensor, turned: Tensor) -> Tensor:
     beyond 90 degrees stays there. Pictures that do not turn keep their angles to the bit.
     """
     turned = turned.to(angles.device)
-    old = angles.double()
+    # Apple's GPUs know no double precision
+    old = angles.float() if angles.device.type == "mps" else angles.double()
     # about the axis that points at the camera, from the right of the picture to its top
-    about_z = _rotation(F.pad(-turned.double()[:, None], (2, 0)))
+    about_z = _rotation(F.pad(-turned.to(old)[:, None], (2, 0)))
     r = about_z @ _rotation(old)
     yaw = torch.asin((-r[:, 0, 2]).clamp(-1, 1))
     pitch, roll = torch.atan2(r[:, 1, 2], r[:, 2, 2]), torch.atan2(r[:, 0, 1], r[:, 0, 0])
