@@ -443,7 +443,8 @@ def write_report(parts: dict[str, pd.DataFrame], record: dict) -> None:
     titles = {
         "goals": "Goals", "epochs": "Whole epochs",
         "profile": "Where an epoch goes (a profile, which itself costs some)",
-        "tasks": "An epoch with each task, over a supervised one", "arithmetic": "How far from the arithmetic",
+        "tasks": "An epoch with each task, over a supervised one",
+        "arithmetic": "How far from the arithmetic",
     }  # fmt: skip
     for name, title in titles.items():
         lines += ["", f"### {title}", "", markdown(parts[name])]
