@@ -168,6 +168,8 @@ def write_w300lp(root: str | Path, people: int = 12) -> Path:
     """
     root = Path(root) / "300W_LP"
     subsets = ("AFW", "HELEN", "IBUG", "LFPW")
+    for subset in subsets:
+        (root / subset).mkdir(parents=True, exist_ok=True)
     for i, (face, row) in enumerate(_faces("train", people)):
         subset = subsets[row.person % 4]
         name, pose = f"{subset}_{1000 + row.person}_1_{i % 8}", _pose(row)
@@ -243,7 +245,8 @@ def _enlarge(face: np.ndarray, side: int) -> Image.Image:
 
 def _background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     """Return a smooth picture of dull random colours, `size` (width, height)."""
-    coarse = rng.integers(60, 160, (3, 4, 3), dtype=np.uint8)
+    coarse = rng.integers(80, 150, (3, 4, 1)) + rng.integers(-12, 12, 3)  # one hue a picture
+    coarse = coarse.astype(np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
