@@ -357,7 +357,7 @@ print(f"{len(runs)} runs, each tested on {len(run.predictions)} faces")
 # %% [markdown]
 # ## A training on 300W-LP's format
 #
-# Head pose is three numbers. The `.mat` beside each picture holds pitch, yaw and roll in *this*
+# Head pose is three angles. The `.mat` beside each picture holds pitch, yaw and roll in *this*
 # order and in radians, $\theta = \tfrac{180}{\pi}\,p$ degrees; a mirror image changes the signs of
 # yaw and roll. The faces here were rendered at known angles, so the reader can be held to them.
 
@@ -375,15 +375,15 @@ print(f"{len(pose)} poses are those that were rendered")
 
 # %%
 poses = load_pack("300w-lp", folders["300W-LP"])
-some = poses.labels.sort_values("yaw").iloc[:: len(poses) // 7].head(8)
-titles = [f"yaw {row.yaw:+.0f}, pitch {row.pitch:+.0f}" for row in some.itertuples()]
+some = poses.labels.sort_values("yaw").iloc[np.linspace(0, len(poses) - 1, 8).astype(int)]
+titles = [f"{row.yaw:+.0f}, {row.pitch:+.0f}" for row in some.itertuples()]
 figure = show_faces(poses.images[some.index], titles)
 here.save_figure(figure, "poses")
 plt.show()
 
 # %% [markdown]
-# Positive yaw turns the nose to the left of the picture, positive pitch lifts it. The square is
-# Hopenet's crop of the landmarks.
+# Above each face are yaw and pitch. Positive yaw turns the nose to the left of the picture,
+# positive pitch lifts it. The square is Hopenet's crop of the landmarks.
 #
 # 300W-LP is for training, AFLW2000-3D for tests. A run wants both in one set, so it refuses, and
 # the Learner is built by hand:

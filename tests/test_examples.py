@@ -115,7 +115,7 @@ def test_a_set_without_test_faces_is_refused_before_it_trains(tmp_path):
 
 @pytest.mark.slow
 def test_the_study_runs_on_a_folder_of_affectnets_format(tmp_path):
-    """By parameters alone, though it is small and lacks a class; of 02, so does a pack of it."""
+    """By parameters alone, though it is small and lacks a class."""
     root = make_small(tmp_path / "affectnet")
     _, failed = run_study(
         "smoke", data="affectnet", root=str(root), outputs=tmp_path / "out", only=["02", "20"]
@@ -125,8 +125,7 @@ def test_the_study_runs_on_a_folder_of_affectnets_format(tmp_path):
     runs = pd.read_csv(tables / "20_hmtl_emotion-runs.csv")
     assert set(runs["data"]) == {"affectnet"}
     counts = pd.read_csv(tables / "02_your_data-counts.csv", index_col="count")
-    assert counts.loc["train", "found"] == "14"
-    assert counts.loc["train", "published"] == "287,651"
+    assert counts.loc["train"].astype(str).tolist() == ["14", "287,651", "-287,637"]
     made = json.loads((tmp_path / "out" / "02_your_data.ipynb").read_text())
     said = [o.get("text", "") for c in made["cells"] for o in c.get("outputs", ())]
     assert any("".join(text) == "affectnet\n" for text in said)
