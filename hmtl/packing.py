@@ -375,8 +375,7 @@ def _find(growing: GrowingPack, notes: pd.DataFrame, good: np.ndarray) -> str:
         np.array([int(text, 16) for text in notes[column].iloc[good]], np.uint64)
         for column in ("hash", "digest")
     ]
-    groups = find_groups(*bits, growing.images, good) if len(good) else []
-    return json.dumps([good[group].tolist() for group in groups])
+    return json.dumps(find_groups(*bits, growing.images, good) if len(good) else [])
 
 
 def _repeats(splits: np.ndarray, groups: list[list[int]]) -> list[int]:

@@ -1,8 +1,8 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "method_label", "plot_confusion", "plot_curves", "plot_losses", "plot_ranking",
-    "plot_scores", "plot_slices", "set_style", "show_as_jpeg", "show_faces",
+    "METHOD_COLORS", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_losses",
+    "plot_ranking", "plot_scores", "plot_slices", "set_style", "show_as_jpeg", "show_faces",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from hmtl.labels import EMOTIONS
+from hmtl.labels import EMOTIONS, GENDERS, SPLITS
 
 # seaborn's colour-blind palette, one fixed colour a method, so figures can be read side by side
 _COLORS = sns.color_palette("colorblind", 10)
@@ -130,6 +130,36 @@ def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = ()) -> Figure:
     axis.set(xlabel="test accuracy (%)", ylabel="")
     if bases:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="mean of")
+    return figure
+
+
+def plot_balance(labels: pd.DataFrame) -> Figure:
+    """How often each class occurs in each split, in % of the split: emotions, or else genders.
+
+    A set with neither, but with head poses, gets its angles, a panel each. Raises ValueError for a
+    table without any of them.
+    """
+    splits = [split for split in SPLITS if (labels["split"] == split).any()]
+    colors = dict(zip(SPLITS, _COLORS, strict=False))
+    for column, names in (("emotion", EMOTIONS), ("gender", GENDERS)):
+        if column in labels:
+            shares = pd.crosstab(labels[column], labels["split"], normalize="columns")
+            shares = 100 * shares.reindex(index=names, columns=splits).fillna(0)
+            figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
+            shares.plot.bar(ax=axis, rot=0, width=0.8, color=colors)
+            axis.set(xlabel="", ylabel="% of the split")
+            axis.axhline(100 / len(names), color="0.3", ls=":", lw=1)
+            axis.legend(title="", frameon=False)
+            return figure
+    angles = [name for name in ("yaw", "pitch", "roll") if name in labels]
+    if not angles:
+        raise ValueError("the table has neither emotion nor gender nor head pose to count")
+    figure, axes = plt.subplots(1, len(angles), figsize=(7, 2.4), layout="constrained")
+    for axis, name in zip(np.atleast_1d(axes), angles, strict=True):
+        options = {"stat": "percent", "common_norm": False, "element": "step", "fill": False}
+        sns.histplot(labels, x=name, hue="split", hue_order=splits, palette=colors, bins=18,
+                     ax=axis, legend=axis is np.atleast_1d(axes)[-1], **options)  # fmt: skip
+        axis.set(xlabel=f"{name}, degrees", ylabel="")
     return figure
 
 

@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from hmtl import __version__
 from hmtl.datasets import check_data, load_pack
-from hmtl.labels import PROPORTIONS
+from hmtl.labels import PROPORTIONS, SPLITS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
 from hmtl.workers import cores
@@ -465,14 +465,25 @@ def fit(
 
     A `pack` takes the place of the spec's own data.
     `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
+    Raises ValueError if a split has no face.
     """
     pack = spec.load(root, progress) if pack is None else pack
+    _check_splits(spec, pack)
     path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
     if path.exists():
         return load_run(path)
     with _threads(threads):
         _train(spec, pack, path, progress)
     return load_run(path)
+
+
+def _check_splits(spec: RunSpec, pack: Pack) -> None:
+    """Raise ValueError, before anything is trained, unless every split has a face."""
+    if empty := [split for split in SPLITS if not len(pack.rows(split))]:
+        raise ValueError(
+            f"{spec.data} has no {' and no '.join(empty)} faces, so it makes no run; train by "
+            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP"
+        )
 
 
 def build_learner(spec: RunSpec, pack: Pack, device=None):

@@ -411,4 +411,4 @@ pd.read_csv(reference_dir() / "faces-speed.csv")
 # 2. Render the set with `--without pose` and train on it. How much of the difficulty is pose?
 # 3. Build a shortcut: let `light_azimuth` depend on the emotion. Which check finds it first?
 #
-# Next: [`10_imagenet_versus_scratch`](10_imagenet_versus_scratch.ipynb).
+# Next: [`02_your_data`](02_your_data.ipynb), the same questions asked of your copy of a data set.

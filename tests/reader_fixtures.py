@@ -2,20 +2,17 @@
 
 Each `make_<name>(root)` writes a small data set and returns its root. No photograph is used: images
 are a few grey levels, or empty files where a reader only looks names up. Tests break what is
-written here and assert what the reader says.
+written here and assert what the reader says. What one picture's labels look like is written by
+`hmtl.examples`, whose folders have rendered faces in them.
 """
 
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from PIL import Image
 
-HEADER = (
-    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,"
-    "expression,valence,arousal"
-)
-LANDMARKS = ";".join(f"{v / 2}" for v in range(136))
+from hmtl.examples import HEADER, affectnet_row, save_annotation, save_mat
+from hmtl.examples import write_lines as write
 
 
 def touch(root: Path, *names: str) -> None:
@@ -25,26 +22,12 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def write(file: Path, lines: list[str]) -> Path:
-    """Write lines, with their folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return file
-
-
 # ---------------------------------------------------------------------------------------- AffectNet
 
 
 def affectnet_name(number: int, ending: str = "jpg") -> str:
     """A path as in AffectNet: an int folder and 56 hexadecimal digits."""
     return f"{number % 3}/{number:056x}.{ending}"
-
-
-def affectnet_row(
-    name: str, expression="0", valence="0.1", arousal="-0.2", box=(134.0, 130.0, 899, 890)
-) -> str:
-    """A line of training.csv or validation.csv, blanks after the commas of some included."""
-    return f"{name},{','.join(map(str, box))},{LANDMARKS},{expression},{valence},{arousal}"
 
 
 def affectnet_rows(first: int, count: int) -> list[str]:
@@ -68,14 +51,6 @@ def make_affectnet_csv(root, train=None, test=None, *, header=(True, False), ima
     return root
 
 
-def save_annotation(folder: Path, number, expression, valence=0.5, arousal=-0.25, kind="text"):
-    """The four .npy files of an image; `kind` is the type of the copy: text, number or array."""
-    convert = {"text": str, "number": float, "array": lambda v: np.array([v])}[kind]
-    for field, value in (("exp", expression), ("val", valence), ("aro", arousal)):
-        np.save(folder / f"{number}_{field}.npy", convert(value))
-    np.save(folder / f"{number}_lnd.npy", np.zeros(136))
-
-
 def make_affectnet_npy(root, train=range(24), test=range(16), kind="text") -> Path:
     """March 2021: ids start anew in each set, expressions 0..7 in turn."""
     for name, numbers in (("train_set", train), ("val_set", test)):
@@ -96,24 +71,6 @@ def make_class_folders(root, names, count=5, splits=("",)) -> Path:
 
 
 # ---------------------------------------------------------------------------------------- head pose
-
-
-def save_mat(file: Path, pose, points=None, **more) -> None:
-    """A .mat of 300W-LP: Pose_Para (1, 7) = pitch, yaw, roll (rad), translation, scale."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pose = [*pose, 220.44441, 167.35301, -100.53674, 0.0012647437][:7]
-    box = np.array([[100.0, 200.0], [120.0, 240.0]])  # x from 100 to 200, y from 120 to 240
-    content = {
-        "pt2d": np.pad(box, ((0, 0), (0, 66)), mode="edge") if points is None else points,
-        "Pose_Para": np.array([pose]),
-        "roi": np.array([[1, 450, 1, 450]]),
-        "Illum_Para": np.zeros((1, 10)),
-        "Color_Para": np.zeros((1, 7)),
-        "Tex_Para": np.zeros((199, 1)),
-        "Shape_Para": np.zeros((199, 1)),
-        "Exp_Para": np.zeros((29, 1)),
-    }
-    scipy.io.savemat(file, content | more)
 
 
 POSE = [0.085767917, -0.095569924, 0.075868770]  # pitch, yaw, roll: 4.914, -5.476, 4.347 degrees

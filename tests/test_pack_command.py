@@ -410,6 +410,23 @@ def test_leaks_are_reported_and_dropped_on_request_but_never_from_test(tmp_path)
     assert report["images"]["packed"] == len(fewer)
 
 
+def test_duplicates_after_a_broken_picture_are_named_rightly(tmp_path):
+    """What cannot be read has no place among the compared, but keeps its place in the table."""
+    names = [f"{i}.png" for i in range(12)]
+    for i, name in enumerate(names):
+        draw_photo(0 if i == 11 else i, (40, 40)).save(tmp_path / name)
+    for broken in (1, 4):
+        (tmp_path / names[broken]).write_bytes(b"")
+    splits = ["train"] * 10 + ["test"] * 2
+    table = table_of(tmp_path, names, splits)
+    made = pack(table, tmp_path / "p", 32, max_bad=0.5, drop_duplicates=True)
+    found = json.loads(contents(made.path)["report.json"])["duplicates"]
+    assert found["across splits"] == [["train: 0.png", "test: 11.png"]]
+    assert found["within a split"] == []
+    assert found["dropped"] == ["0.png"]
+    assert list(made.labels["key"]) == [n for n in names if n not in ("0.png", "1.png", "4.png")]
+
+
 # -- what a pack is known by; valid rows ---
 
 

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 from reader_fixtures import (
     HEADER,
-    LANDMARKS,
     affectnet_name,
     affectnet_row,
     affectnet_rows,
@@ -17,6 +16,7 @@ from reader_fixtures import (
     write,
 )
 
+from hmtl.examples import LANDMARKS
 from hmtl.labels import EMOTIONS
 from hmtl.readers.affectnet import read_affectnet
 from hmtl.readers.affectnet_csv import read_affectnet_csv

@@ -13,7 +13,10 @@ Nothing here stops for a count that differs from the published one: copies diffe
 are reported. Ours.
 """
 
-__all__ = ["NOT_ON_DISK", "Drops", "differences", "finish_table", "map_labels"]
+__all__ = [
+    "NOT_ON_DISK", "Drops", "counts_table", "differences", "dropped_table", "finish_table",
+    "map_labels",
+]  # fmt: skip
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -140,3 +143,24 @@ def differences(report: Mapping) -> list[str]:
         for name, count in report["counts"].items()
         if count["published"] is not None and count["found"] != count["published"]
     ]
+
+
+def counts_table(report: Mapping) -> pd.DataFrame:
+    """Return a row for each count, by its name: found, published ("" if unknown), difference."""
+    rows = {}
+    for name, count in report["counts"].items():
+        found, known = count["found"], count["published"]
+        gap = "" if known is None else f"{found - known:+,}"
+        rows[name] = {
+            "found": f"{found:,}",
+            "published": "" if known is None else f"{known:,}",
+            "difference": gap,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("count")
+
+
+def dropped_table(report: Mapping) -> pd.DataFrame:
+    """Return a row for each reason to leave rows out: how many, and where the first one is."""
+    reasons = report["dropped"]
+    first = [report["examples"].get(reason, [""])[0] for reason in reasons]
+    return pd.DataFrame({"reason": list(reasons), "rows": list(reasons.values()), "first": first})
