@@ -67,7 +67,8 @@ def bootstrap_interval(
         means[start : start + block] = counts @ by_face / faces
     if seeds > 1:
         error = differences.mean(1).std(ddof=1) / np.sqrt(seeds)
-        means += error * rng.standard_t(seeds - 1, resamples)
+        shift = error * rng.standard_t(seeds - 1, resamples)
+        means = np.concatenate([means + shift, means - shift])  # both ways: tails are rare
     low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
     return mean, float(low), float(high)
 
