@@ -296,7 +296,10 @@ PRESETS = {
                 "puzzling_3x3", "puzzling_2x2_map", "barlow_twins", "inpainting_grid",
                 "random_target", "only_puzzling_2x2", "probe_puzzling_2x2",
             ),
-            inpaintings=("inpainting_grid_60percent", "inpainting_block", "inpainting_grid_pl"),
+            inpaintings=(
+                "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block",
+                "inpainting_grid_pl",
+            ),
             balances=("geometric", "focused", "uncertainty"),
             epochs={
                 ("faces", 0.2): 40,

@@ -203,7 +203,7 @@ assert shares[-1] > 0.5, "most tiles should find their place"
 from hmtl.pretext import make
 
 for name in ("tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "inpainting_grid"):
-    make(name).show(images[:4], seed=seed).suptitle(name)
+    make(name).show(images[:3], seed=seed).suptitle(name)
     plt.show()
 
 # %% [markdown]
