@@ -37,7 +37,7 @@ notebooks: $(READY)  ## carry the .py twins over and execute all notebooks at th
 
 # HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
 # finished runs are read, not repeated.
-reference: $(READY)  ## outputs/reference: the study preset, some five hours on two cores
+reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
 	$(BIN)/python -m hmtl study --preset study --only 10 11 12 13 20
 ifdef HMTL_FERPLUS
 	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 20
