@@ -28,11 +28,10 @@ import random
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ from hmtl.datasets import check_data, load_pack
 from hmtl.labels import PROPORTIONS, SPLITS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
-from hmtl.workers import cores
+from hmtl.workers import cores, worker_pool
 
 
 @dataclass(frozen=True)
@@ -648,8 +647,7 @@ def _outcomes(todo: list[RunSpec], jobs: int, options: dict):
             except Exception as error:
                 yield spec, error
         return
-    # spawn, not fork: a forked torch with threads may hang
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         pending = {pool.submit(fit, spec, **options): spec for spec in todo}
         for future in as_completed(pending):
             yield pending[future], future.exception() or future.result()

@@ -1,6 +1,6 @@
 """Work shared among processes: how many there may be, results in the order of the tasks. Ours."""
 
-__all__ = ["cores", "map_in_order"]
+__all__ = ["cores", "map_in_order", "worker_pool"]
 
 import os
 from collections import deque
@@ -17,6 +17,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def worker_pool(processes: int) -> ProcessPoolExecutor:
+    """A pool of worker processes that end with this one, even if it is killed.
+
+    Spawned, not forked: a forked worker would inherit started libraries and threads. A worker that
+    dies raises BrokenProcessPool, where multiprocessing's own pool would wait for it for ever.
+    """
+    return ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_end_with_parent
+    )
+
+
 def map_in_order(function: Callable, tasks: Iterable, processes: int) -> Iterator[Any]:
     """Yield `function(task)` for each task, in order; memory holds three results a process at most.
 
@@ -28,10 +39,7 @@ def map_in_order(function: Callable, tasks: Iterable, processes: int) -> Iterato
     if processes == 1:
         yield from map(function, tasks)
         return
-    # spawned, not forked: a forked worker would inherit started libraries; a worker that dies ends
-    # the call with an error, where multiprocessing's own pool would wait for it for ever
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
+    with worker_pool(processes) as pool:
         pending = deque(pool.submit(function, task) for task in islice(tasks, 3 * processes))
         try:
             while pending:
