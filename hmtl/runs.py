@@ -67,9 +67,8 @@ class RunSpec:
     pretexts: tuple[str, ...] = ()  # hmtl.pretext.make
     views: str = "paired"  # or "shared"
     pretext_weight: float | None = None  # None: the authors'
-    features: str = (
-        ""  # of perceptual losses: a timm network, a finished run's folder; "": ImageNet
-    )
+    # of perceptual losses: a timm network or a finished run's folder; empty: ImageNet's
+    features: str = ""
     # supervised loss on the transformed views too; None: the task's own, True but for head pose
     label_views: bool | None = None
     multiscale: bool = False  # the authors' three sizes of paired views
@@ -88,13 +87,14 @@ class RunSpec:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_types()
         self._check_choices()
+        pretexts = [make(name) for name in self.pretexts]
         # one training, one name: what says nothing is left out
-        object.__setattr__(self, "pretexts", tuple(make(name).name for name in self.pretexts))
+        object.__setattr__(self, "pretexts", tuple(pretext.name for pretext in pretexts))
         if self.features == PERCEPTUAL:
             object.__setattr__(self, "features", "")
         for name in self.unused():
             object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
-        self._check_views()
+        self._check_views(pretexts)
         if self.epochs < 1 or self.bs < 2:
             raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
 
@@ -128,15 +128,12 @@ class RunSpec:
 
         return make_task(self.task, **({"weighted": True} if self.weighted else {}))
 
-    def _check_views(self) -> None:
-        from hmtl.pretext import make
-
+    def _check_views(self, pretexts: list) -> None:
         task = self.make_task()
-        pretexts = [make(name) for name in self.pretexts]
-        own = task.labelled(pretexts, None)
-        if task.labelled(pretexts, self.label_views) == own:
+        labelled = task.labelled(pretexts, self.label_views)
+        if labelled == task.labelled(pretexts, None):
             object.__setattr__(self, "label_views", None)  # one choice, one identity
-        task.check_pretexts(pretexts, self.views, task.labelled(pretexts, self.label_views))
+        task.check_pretexts(pretexts, self.views, labelled)
 
     def _check_types(self) -> None:
         for entry in dataclasses.fields(self):
@@ -151,8 +148,7 @@ class RunSpec:
         from hmtl.balance import BALANCES
         from hmtl.batches import LABELS, SAMPLING
         from hmtl.learner import VIEWS
-        from hmtl.pretext import make
-        from hmtl.tasks import TASKS
+        from hmtl.tasks import TASKS, make_task
 
         for name, valid in (
             ("task", TASKS), ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING),
@@ -162,9 +158,7 @@ class RunSpec:
                 raise ValueError(
                     f"unknown {name} {getattr(self, name)!r}; one of {', '.join(valid)}"
                 )
-        TASKS[self.task]().check(self.labels, self.sampling, self.weighted)
-        for pretext in self.pretexts:
-            make(pretext)
+        make_task(self.task).check(self.labels, self.sampling, self.weighted)
 
     @classmethod
     def preset(cls, name: str, data: str | None = None, **changes) -> "RunSpec":

@@ -149,6 +149,16 @@ def contrasts(
     `runs` is a `runs_table`; `correct` maps a run's id to bool (faces,). Only seeds that both
     methods have are paired. Differences are in percentage points.
     """
+    gaps = _gaps(runs, correct, base, by)
+    if len(gaps):
+        gaps.insert(len(by), "contrast", gaps.pop("method") + f" − {base}")
+    return gaps
+
+
+def _gaps(
+    runs: pd.DataFrame, correct: dict[str, np.ndarray], base: str, by: Sequence[str]
+) -> pd.DataFrame:
+    """The rows of `contrasts` with the column `method` for the contrast."""
     rows = []
     for key, group in runs.groupby(list(by), sort=False):
         reference = group[group["method"] == base].set_index("seed")["run"]
@@ -167,7 +177,7 @@ def contrasts(
             rows.append(
                 {
                     **dict(zip(by, key, strict=True)),
-                    "contrast": f"{method} − {base}",
+                    "method": method,
                     "points": f"{100 * result['difference']:+.1f}{half}",
                     "p (seeds)": _p(result["p_seeds"]),
                     "p (faces)": _p(result["p_faces"]),
@@ -204,8 +214,7 @@ def ablation(
     cost = ["seeds", "CPU s/run"]
     out = table.drop(columns=["mean recall %", *cost])
     for base in bases:
-        gaps = contrasts(runs, correct, base, arms)
-        gaps["method"] = gaps["contrast"].str.removesuffix(f" − {base}")
+        gaps = _gaps(runs, correct, base, arms)
         gaps = gaps.rename(columns={"points": f"− {base}", "p (faces)": f"p, {base}"})
         kept = [*arms, "method", f"− {base}", f"p, {base}"]
         out = out.merge(gaps[kept], on=[*arms, "method"], how="left")
