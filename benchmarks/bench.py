@@ -403,7 +403,14 @@ def goals(rates: pd.DataFrame, tasks: pd.DataFrame, rest: dict) -> pd.DataFrame:
     return table
 
 
-PARTS_OF_RECORD = ("goals", "epochs", "profile", "tasks", "arithmetic")
+TITLES = {
+    # tables of the record, in the order of the report
+    "goals": "Goals",
+    "epochs": "Whole epochs",
+    "profile": "Where an epoch goes (a profile, which itself costs some)",
+    "tasks": "An epoch with each task, over a supervised one",
+    "arithmetic": "How far from the arithmetic",
+}
 
 
 def main() -> None:
@@ -415,7 +422,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.again:
         record = json.loads(args.out.read_text())
-        parts = {name: pd.DataFrame(record[name]) for name in PARTS_OF_RECORD}
+        parts = {name: pd.DataFrame(record[name]) for name in TITLES}
         parts["goals"] = goals(parts["epochs"], parts["tasks"], record)
         parts["arithmetic"] = arithmetic(parts["epochs"], record["machine"])
         record |= {name: parts[name].to_dict("records") for name in ("goals", "arithmetic")}
@@ -467,13 +474,7 @@ def write_report(parts: dict[str, pd.DataFrame], record: dict) -> None:
         f"A large matrix product runs at {record['machine']['GFLOP/s']:.0f} GFLOP/s, "
         f"a large copy at {record['machine']['GB/s']:.1f} GB/s.",
     ]
-    titles = {
-        "goals": "Goals", "epochs": "Whole epochs",
-        "profile": "Where an epoch goes (a profile, which itself costs some)",
-        "tasks": "An epoch with each task, over a supervised one",
-        "arithmetic": "How far from the arithmetic",
-    }  # fmt: skip
-    for name, title in titles.items():
+    for name, title in TITLES.items():
         lines += ["", f"### {title}", "", markdown(parts[name])]
     seconds = pd.DataFrame(record["starts"].items(), columns=["a fresh process", "seconds"])
     lines += ["", "### Start-up", "", markdown(seconds.round(2))]

@@ -52,8 +52,8 @@ inventory
 # ## The claims, and what became of them
 #
 # Each is judged twice: against what the paper compares with, and against the control. The rule
-# stands in `hmtl/verdicts.py`: an interval over seeds and faces at once, wide enough for all claims
-# together; a margin of one point; five seeds at least, else nothing is decided.
+# stands in `hmtl/verdicts.py`: an interval over seeds and faces at once, wide enough for all of the
+# table together; a margin of one point; five seeds at least, else nothing is decided.
 
 # %%
 import pandas as pd

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from hmtl.tables import claims, recorded_runs
-from hmtl.verdicts import MIN_SEEDS, Effect, bootstrap_interval, judge, verdict_table
+from hmtl.verdicts import ASSERTED, MIN_SEEDS, Effect, bootstrap_interval, judge, verdict_table
 
 
 def test_with_one_seed_it_is_the_bootstrap_over_faces():
@@ -111,6 +111,7 @@ def test_what_was_not_run_has_no_verdict_and_what_is_unclear_is_refused():
 def test_every_claim_of_the_paper_has_a_row():
     table = verdict_table(*recorded_runs())
     assert set(table["claim"]) == set(claims()["id"])
-    known = ("supported", "refuted", "equivalent", "undecided", "")
+    known = ("supported", "refuted", "equivalent", "undecided", "asserted", "")
+    assert set(table.loc[table["verdict"] == ASSERTED, "claim"]) == {"C8"}
     for column in ("verdict", "verdict, control"):
         assert table[column].str.split(" ").str[0].isin(known).all()
