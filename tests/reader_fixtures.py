@@ -22,6 +22,13 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
+def change(file: Path, old: str, new: str) -> None:
+    """Replace text in a file that must have it."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
 # ---------------------------------------------------------------------------------------- AffectNet
 
 

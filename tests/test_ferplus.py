@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from reader_fixtures import make_ferplus_csv, pixel_rows
+from reader_fixtures import change, make_ferplus_csv, pixel_rows
 
 from hmtl.labels import EMOTIONS
 from hmtl.readers.fer2013 import fer2013_images
@@ -244,9 +244,8 @@ def test_a_malformed_row_of_pixels_does_not_shift_the_votes(tmp_path):
     ],
 )
 def test_votes_that_do_not_fit_are_named(tmp_path, old, new, message):
-    file = make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 12) / "fer2013new.csv"
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new, 1))
+    root = make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 12)
+    change(root / "fer2013new.csv", old, new)
     with pytest.raises(ValueError, match=message):
         read_ferplus_csv(tmp_path)
 

@@ -7,6 +7,7 @@ import pytest
 from reader_fixtures import (
     ATTRIBUTES,
     UTKFACE,
+    change,
     make_celeba,
     make_class_folders,
     make_fei,
@@ -28,13 +29,6 @@ from hmtl.readers.utkface import read_utkface
 
 def report(table):
     return table.attrs["report"]
-
-
-def change(file, old, new):
-    """Replace text in a file that must have it."""
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new, 1))
 
 
 # -- RAF-DB ---
