@@ -87,10 +87,10 @@ def limit(pack: Pack, arch: str, bs: int, half: torch.dtype | None = HALF) -> Ca
     return epoch
 
 
-def ours(pack: Pack, arch: str, bs: int, level: str, **options) -> Callable[[], int]:
+def ours(pack: Pack, arch: str, bs: int, level: str) -> Callable[[], int]:
     """An epoch of `hmtl_learner` on the pack."""
     dls = face_dataloaders(pack, bs=bs, augment=level, seed=0, device=DEVICE)
-    return fit_one(hmtl_learner(dls, arch, seed=0, **options))
+    return fit_one(hmtl_learner(dls, arch, seed=0))
 
 
 def write_files(pack: Pack, folder: Path) -> None:
