@@ -140,8 +140,8 @@ def _resample(images: Tensor, level: Level, size: int, draw: Tensor) -> Tensor:
     shift = torch.zeros(len(draw), 2) if level.centred else (2 * draw[:, 3:5] - 1)
     shift = shift * (1 - scale)[:, None]
     cos, sin = angle.cos() * scale, angle.sin() * scale
-    # Where in the input each output pixel lies: what its column adds and what its row adds, which
-    # is what affine_grid computes by a matrix product at three times the time.
+    # Where in the input each output pixel lies: what its column adds and what its row adds. It is
+    # affine_grid's, which takes longer for it by a matrix product.
     along = ((2 * torch.arange(size) + 1) / size - 1)[:, None]  # pixel centres in [-1, 1]
     columns = along * torch.stack([cos * mirror, sin * mirror], 1)[:, None]  # (B, size, 2)
     rows = along * torch.stack([-sin, cos], 1)[:, None] + shift[:, None]

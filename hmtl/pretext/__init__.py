@@ -40,7 +40,6 @@ def _tiles(kind: type, match: re.Match) -> Pretext:
     return kind(int(match["n"]), **options)
 
 
-_BOTH = PuzzlingRotation
 _GRID = r"_(?P<n>\d+)x(?P=n)(?P<turned>)(?P<map>_map)?"
 _TURNED = r"_(?P<n>\d+)x(?P=n)(?P<map>_map)?(?:_(?P<turned>\d+)turned)?"
 
@@ -63,7 +62,9 @@ def _inpainting(match: re.Match, features: str) -> Pretext:
 PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
     "puzzling_NxN": ("puzzling" + _GRID, lambda m, _: _tiles(Puzzling, m)),
     "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m, _: _tiles(TileRotation, m)),
-    "puzzling_rotation_NxN": ("puzzling_rotation" + _GRID, lambda m, _: _tiles(_BOTH, m)),
+    "puzzling_rotation_NxN": (
+        "puzzling_rotation" + _GRID, lambda m, _: _tiles(PuzzlingRotation, m)
+    ),
     "jigsaw_NxN": (r"jigsaw_(\d+)x\1", lambda m, _: Jigsaw(int(m[1]))),
     "image_rotation": ("image_rotation", lambda m, _: ImageRotation()),
     "inpainting_block, _blocks, _grid, each [_60percent][_cell4][_pl]": (_HIDDEN, _inpainting),
