@@ -13,7 +13,8 @@
 #
 # The paper's first pretext task shuffles the tiles of a picture. This notebook takes it apart: cut,
 # shuffle, target, head, loss, then a training on unseen people. Facts of the task are the authors'
-# (their public code); drawings and numbers are ours. Seconds at notebook defaults.
+# (their public code); drawings and numbers are ours. About a minute at notebook
+# defaults.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke

@@ -15,7 +15,7 @@
 # loss** in its best version ("in-painting-pl", claim C3). Its abstract and leaderboard rows name
 # it; masks, decoder and weights are not known to us, so these are ours. You will see what is
 # hidden, what a small network rebuilds as it learns, and what a perceptual loss sees that pixels do
-# not. Half a minute on a laptop.
+# not. About a minute at notebook defaults.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke

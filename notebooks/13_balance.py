@@ -14,7 +14,8 @@
 # The authors' scripts add them with fixed weights; their second repository merges them by a
 # geometric mean and a "focused" one (`papers/hmtl/card.md`). The literature offers methods that
 # find the weights by themselves. You will see each on numbers small enough to check by hand, then
-# in a training, then what each was worth in the recorded study. A minute on a laptop.
+# in a training, then what each was worth in the recorded study. A minute or two at
+# notebook defaults.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke
