@@ -44,6 +44,16 @@ def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.n
     return np.sort(np.concatenate(chosen))
 
 
+def _repeated(positions: np.ndarray, length: int, seed: int) -> np.ndarray:
+    """The positions over and over until there are `length`, none more than once more than another.
+
+    Which of them come once more is drawn by `seed`.
+    """
+    whole, rest = divmod(length, len(positions))
+    extra = np.random.default_rng(seed).choice(positions, rest, replace=False)
+    return np.sort(np.concatenate([np.tile(positions, whole), extra]))
+
+
 class FaceDataset:
     """Some rows of a pack with a task's labels: items are (TensorImage (3, H, W) uint8, label).
 
@@ -148,6 +158,7 @@ def face_dataloaders(
     augment: str = "weak",
     fraction: float = 1.0,
     fraction_seed: int = 0,
+    fill: bool = False,
     labels: str = "majority",
     sampling: str = "natural",
     seed: int = 0,
@@ -156,9 +167,10 @@ def face_dataloaders(
     """DataLoaders over the train, valid and test rows of `pack`, at `size` pixels (the pack's own).
 
     `task` is one of `hmtl.tasks`, or its name; faces without its label are left out.
-    `fraction` of the training rows is kept (stratified, nested, by `fraction_seed`); `sampling` is
-    "natural" or "balanced" (each class equally often, with replacement). Order and augmentation
-    follow `seed` alone, so two methods trained with one seed see the same images in the same order.
+    `fraction` of the training rows is kept (stratified, nested, by `fraction_seed`); with `fill`
+    they are shown again until an epoch is as long as one of all rows. `sampling` is "natural" or
+    "balanced" (each class equally often, with replacement). Order and augmentation follow `seed`
+    alone, so two methods trained with one seed see the same images in the same order.
     Raises ValueError naming the valid choices, or the columns that the task misses.
     """
     for name, value, valid in (("labels", labels, LABELS), ("sampling", sampling, SAMPLING)):
@@ -172,7 +184,8 @@ def face_dataloaders(
     for i, split in enumerate(SPLITS):
         data = FaceDataset(pack, pack.rows(split), labels, i, task)
         if i == 0 and fraction != 1:
-            data = data.only(nested_fraction(data.classes, fraction, fraction_seed))
+            chosen = nested_fraction(data.classes, fraction, fraction_seed)
+            data = data.only(_repeated(chosen, len(data), fraction_seed) if fill else chosen)
         if i == 0 and sampling == "balanced":
             counts = np.bincount(data.classes, minlength=data.c)
             data.sampling_weights = (1 / counts[data.classes]).tolist()

@@ -172,7 +172,7 @@ def shortcut_table(spec: RunSpec, store: str | Path | None = None) -> pd.DataFra
 
 
 def slice_tables(
-    runs: pd.DataFrame | None = None, correct: dict[str, np.ndarray] | None = None
+    runs: pd.DataFrame | None = None, outcomes: dict[str, np.ndarray] | None = None
 ) -> dict[str, pd.DataFrame]:
     """Accuracy of supervised runs of emotion on "faces" by slices of the test faces, as recorded.
 
@@ -181,7 +181,7 @@ def slice_tables(
     whether the means of the slices are in order. Neutral faces have no intensity.
     """
     if runs is None:
-        runs, correct = recorded_runs()
+        runs, outcomes = recorded_runs()
     own = runs[(runs["data"] == "faces") & (runs["method"] == "SL") & (runs["augment"] == "weak")]
     own = own[own["task"] == "emotion"] if "task" in own else own
     most = own.groupby(["arch", "init"])["train_faces"].transform("max")
@@ -197,7 +197,7 @@ def slice_tables(
         people = tuple(int(n) for n in group["people"].iloc[0].split("/"))
         face_set = FaceSet(people, size=int(group["size"].iloc[0]))
         faces = draw_faces(face_set, sum(people[:2]) * face_set.per_person).sort_values("key")
-        right = np.mean([correct[run] for run in group["run"].drop_duplicates()], axis=0)
+        right = np.mean([outcomes[run] for run in group["run"].drop_duplicates()], axis=0)
         name = f"{arch}, {init}"
         for column, edges in SLICES.items():
             rows, trend = _slice(faces, right, column, edges)

@@ -87,13 +87,13 @@ def hardest_faces(count: int = 16) -> pd.DataFrame:
 
     With a column `right`, the share of the runs that named the face; ties in the faces' order.
     """
-    runs, correct = recorded_runs()
+    runs, outcomes = recorded_runs()
     own = runs[(runs["data"] == "faces") & (runs["method"] == "SL") & (runs["arch"] == "tiny")]
     own = own.drop_duplicates("run")
     people = tuple(int(n) for n in own["people"].iloc[0].split("/"))
     face_set = FaceSet(people, size=int(own["size"].iloc[0]))
     faces = draw_faces(face_set, sum(people[:2]) * face_set.per_person).sort_values("key")
-    right = np.mean([correct[run] for run in own["run"]], axis=0)
+    right = np.mean([outcomes[run] for run in own["run"]], axis=0)
     faces = faces.assign(right=right)
     # neutral and faint faces are hard by design: here are strong expressions that fail
     lively = faces[(faces["shown"] != EMOTIONS[0]) & (faces["intensity"] > 0.7)]

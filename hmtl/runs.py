@@ -6,6 +6,7 @@ not at all, and is never trained again:
 
     spec.json          the RunSpec, the data's fingerprint, the version
     metrics.csv        one row an epoch
+    best.json          the epoch that is best on the valid split, and its test scores
     predictions.csv    one row a test face: key, target, prediction; probability of each class
     model.safetensors  weights of the plain supervised network
     machine.json       machine, library versions, commit, seconds
@@ -59,6 +60,7 @@ class RunSpec:
     size: int = 48  # pixels
     labels: str = "majority"  # or "probability", where faces were voted on
     fraction: float = 1.0  # of the training labels, stratified and nested
+    fill: bool = False  # show these again until an epoch is as long as with all labels
     sampling: str = "natural"  # or "balanced"
     weighted: bool = False  # class weights in the loss
     arch: str = "tiny"  # or any timm backbone
@@ -77,6 +79,7 @@ class RunSpec:
     lr: float = 4e-3  # peak of the one-cycle schedule
     wd: float = 0.01
     bs: int = 64
+    precision: str = ""  # or "bf16": hmtl.precision
     seed: int = 0
 
     def __post_init__(self):
@@ -113,6 +116,8 @@ class RunSpec:
             names += ["label_views", "multiscale"]
         if self.data != "faces":
             names += ["people", "proportions", "label_noise"]
+        if self.fraction == 1:
+            names += ["fill"]
         if self.task != "emotion":  # whose labels alone are confused
             names += ["label_noise"]
         return names
@@ -130,6 +135,8 @@ class RunSpec:
 
     def _check_views(self, pretexts: list) -> None:
         task = self.make_task()
+        if not task.columns and not pretexts:
+            raise ValueError(f"task {self.task!r} has no labels: name the pretexts it learns from")
         labelled = task.labelled(pretexts, self.label_views)
         if labelled == task.labelled(pretexts, None):
             object.__setattr__(self, "label_views", None)  # one choice, one identity
@@ -147,12 +154,14 @@ class RunSpec:
         from hmtl.augment import LEVELS
         from hmtl.balance import BALANCES
         from hmtl.batches import LABELS, SAMPLING
+        from hmtl.callbacks import PRECISIONS
         from hmtl.learner import VIEWS
         from hmtl.tasks import TASKS, make_task
 
         for name, valid in (
             ("task", TASKS), ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING),
             ("views", VIEWS), ("balance", BALANCES), ("proportions", PROPORTIONS),
+            ("precision", PRECISIONS),
         ):  # fmt: skip
             if getattr(self, name) not in valid:
                 raise ValueError(
@@ -228,8 +237,13 @@ class Preset:
     seeds: int  # runs a cell
     fractions: tuple[float, ...]  # of the training labels, for the tables by label count
     imagenet: dict  # changes for the runs that need a network with ImageNet weights
+    few: tuple[float, ...] = (1.0,)  # of the training labels, for the curve over label counts
+    lrs: tuple[float, ...] = ()  # learning rates to choose from on the valid split; none: no choice
+    short: dict = field(default_factory=dict)  # changes for the ablations, which are many
+    short_seeds: int | None = None  # runs a cell of an ablation; None: as many as elsewhere
     share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
-    epochs: dict = field(default_factory=dict)  # by (data set, fraction of the labels)
+    epochs: dict = field(default_factory=dict)  # by data set
+    lengths: dict = field(default_factory=dict)  # of a training, of the emotions' 1, by task
     tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
     inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
     balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum
@@ -240,8 +254,9 @@ class Preset:
         data = data or self.data
         check_data(data, root="known later")
         merged = {**self.base, "data": data}
-        if epochs := self.epochs.get((data, changes.get("fraction", 1.0))):
-            merged["epochs"] = epochs
+        merged["epochs"] = self.epochs.get(data, merged["epochs"])
+        length = self.lengths.get(changes.get("task", "emotion"), 1.0)
+        merged["epochs"] = max(1, round(length * merged["epochs"]))
         merged |= changes
         # the share of a large data set that this preset affords, of which fractions are taken
         share = self.share.get(data, 1.0)
@@ -280,10 +295,21 @@ PRESETS = {
         Preset(
             "study",
             data="faces",
-            base={"epochs": 12, "people": (1200, 100, 250)},
-            seeds=3,
+            # longer and in bfloat16: half as long again for the same time on the machine of record
+            base={
+                "epochs": 16, "people": (1200, 100, 250), "bs": 32, "lr": 8e-3,
+                "precision": "bf16", "fill": True,
+            },
+            seeds=5,
             fractions=(0.2, 1.0),
-            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3},
+            few=(0.05, 0.2, 1.0),
+            lrs=(4e-3, 8e-3),
+            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
+            short={
+                "fraction": 0.2, "fill": False, "epochs": 40, "bs": 64, "lr": 4e-3,
+                "precision": "",
+            },
+            short_seeds=3,
             tasks=(
                 "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation",
                 "puzzling_3x3", "puzzling_2x2_map", "barlow_twins", "inpainting_grid",
@@ -294,12 +320,8 @@ PRESETS = {
                 "inpainting_grid_pl",
             ),
             balances=("geometric", "focused", "uncertainty"),
-            epochs={
-                ("faces", 0.2): 40,
-                ("faces", 1.0): 12,
-                ("ferplus", 0.2): 24,
-                ("ferplus", 1.0): 6,
-            },
+            epochs={"ferplus": 6},
+            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
         ),
     )
 }  # fmt: skip
@@ -351,6 +373,15 @@ class Run:
         `target_<angle>` and `predicted_<angle>` in degrees.
         """
         return pd.read_csv(self.path / "predictions.csv")
+
+    @cached_property
+    def best(self) -> dict:
+        """`epoch` that is best on the valid split, counted from 1, and its test `scores`.
+
+        Empty for runs that were made before this was kept, and for those without labels.
+        """
+        path = self.path / "best.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
 
     @cached_property
     def machine(self) -> dict:
@@ -498,6 +529,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         bs=spec.bs,
         augment=spec.augment,
         fraction=spec.fraction,
+        fill=spec.fill,
         labels=spec.labels,
         sampling=spec.sampling,
         seed=spec.seed,
@@ -521,18 +553,21 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
 
 def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
     import torch
-    from fastai.callback.fp16 import MixedPrecision
     from fastai.callback.progress import ProgressCallback
     from safetensors.torch import save_model
 
+    from hmtl.callbacks import BestEpoch, mixed_precision
+
     learn = build_learner(spec, pack)
+    task = spec.make_task()
+    keeper = BestEpoch(task.metric, task.better) if task.metric else None
     if not progress:
         learn.remove_cbs(ProgressCallback)
-    on_gpu = learn.dls.device.type == "cuda"
     learn.model.to(learn.dls.device, memory_format=torch.channels_last)
     started, started_cpu = time.perf_counter(), time.process_time()
     with learn.no_logging():
-        learn.fit_one_cycle(spec.epochs, spec.lr, cbs=[MixedPrecision()] if on_gpu else None)
+        cbs = mixed_precision(spec.precision, learn.dls.device) + [keeper] * bool(keeper)
+        learn.fit_one_cycle(spec.epochs, spec.lr, cbs=cbs)
     seconds = time.perf_counter() - started
     cpu_seconds = (
         time.process_time() - started_cpu
@@ -540,11 +575,7 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
     columns = learn.recorder.metric_names[1:-1]  # without the epoch and the time
     metrics = pd.DataFrame(learn.recorder.values, columns=columns)
     metrics.insert(0, "epoch", range(1, len(metrics) + 1))
-    with learn.no_bar():
-        predicted, _ = learn.get_preds(dl=learn.dls[2])
-    predicted = predicted.float().cpu().numpy()
-    test = learn.dls[2].dataset
-    predictions = test.task.predictions(pack.labels.iloc[test.rows], predicted)
+    predictions = _test(learn, pack)
     left_out = sum(loader.dataset.left_out for loader in learn.dls.loaders)
     record = {
         "spec": dataclasses.asdict(spec),
@@ -556,10 +587,23 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
         predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
         save_model(learn.model, str(folder / "model.safetensors"))
         cost = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
-        counts = {"train_faces": len(learn.dls.train_ds), "left_out": left_out}
+        counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
         machine = {**cost, **counts, **here_and_now()}
         (folder / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
+        if keeper:
+            learn.model.load_state_dict(keeper.state)
+            best = {"epoch": keeper.epoch_number, "scores": task.scores(_test(learn, pack))}
+            (folder / "best.json").write_text(json.dumps(best, indent=1) + "\n")
         (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _test(learn, pack: Pack) -> pd.DataFrame:
+    """The predictions of the test faces, as the task stores them."""
+    with learn.no_bar():
+        predicted, _ = learn.get_preds(dl=learn.dls[2])
+    test = learn.dls[2].dataset
+    answers = predicted.float().cpu().numpy()
+    return test.task.predictions(pack.labels.iloc[test.rows], answers)
 
 
 def here_and_now() -> dict:
@@ -647,22 +691,43 @@ def _outcomes(todo: list[RunSpec], jobs: int, options: dict):
             yield pending[future], future.exception() or future.result()
 
 
+def start_of(spec: RunSpec) -> str:
+    """Where the weights come from: "scratch", "imagenet", or what the run at `init` learned.
+
+    Of a pre-training its pretexts; "checkpoint" if `init` is no finished run.
+    """
+    if spec.init in ("scratch", "imagenet"):
+        return spec.init
+    try:
+        before = load_run(spec.init).spec
+    except (FileNotFoundError, ValueError):
+        return "checkpoint"
+    return before.method if before.make_task().columns else "+".join(before.pretexts)
+
+
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     """One row a run: id, method, the fields of its spec, test scores, epoch scores, cost.
 
+    `start` says where its weights come from (`start_of`).
+
     Scores of the last and the best epoch on the valid split are `valid_<metric>` and
-    `best_valid_<metric>`: accuracy of classes, mae of head pose. What a task has not stays empty.
+    `best_valid_<metric>`: accuracy of classes, mae of head pose. `<metric>_at_best` is the test
+    score of that `best_epoch`. What a task has not stays empty.
     """
     rows = []
     for run in runs:
         last = run.metrics.iloc[-1]
         own = {k: v for k, v in last.items() if k.endswith("_score")}
         task = run.spec.make_task()
-        valid = run.metrics[task.metric]
-        epochs = {
-            f"valid_{task.metric}": valid.iloc[-1],
-            f"best_valid_{task.metric}": task.better(valid),
-        }
+        epochs = {}
+        if task.metric:
+            valid = run.metrics[task.metric]
+            epochs = {
+                f"valid_{task.metric}": valid.iloc[-1],
+                f"best_valid_{task.metric}": task.better(valid),
+            }
+            epochs["best_epoch"] = run.best.get("epoch")
+            epochs[f"{task.metric}_at_best"] = run.best.get("scores", {}).get(task.metric)
         spec = dataclasses.asdict(run.spec) | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
@@ -672,8 +737,8 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         cost = {k: run.machine[k] for k in kept}
         rows.append(
             {
-                "run": run.id, "method": run.spec.method, **spec, "pack": run.pack, **run.scores,
-                **epochs, **own, **cost,
+                "run": run.id, "method": run.spec.method, **spec, "start": start_of(run.spec),
+                "pack": run.pack, **run.scores, **epochs, **own, **cost,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ import html
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,13 @@ from hmtl.runs import (
     run_all,
     runs_table,
 )
-from hmtl.tables import correct_by_run, readme_table, recorded_runs, study_tables
+from hmtl.tables import (
+    name_trainings,
+    outcomes_by_run,
+    readme_table,
+    recorded_runs,
+    study_tables,
+)
 from hmtl.verdicts import readme_verdicts, verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -72,6 +78,39 @@ class Setting:
         """A RunSpec of this preset on this data."""
         return self.preset.spec(self.data, **{"seed": self.seed, **changes})
 
+    def short(self, **changes) -> RunSpec:
+        """A RunSpec of this preset at the length of its ablations."""
+        return self.spec(**{**self.preset.short, **changes})
+
+    @property
+    def short_seeds(self) -> range:
+        """The seeds of every cell of an ablation."""
+        return self.seeds[: self.preset.short_seeds]
+
+    def choose_lr(self, methods: Iterable[Mapping], **changes) -> list[dict]:
+        """Each method (fields of a RunSpec) with the learning rate that serves it best.
+
+        One seed is trained with each rate of the preset; the last epoch's score on the valid split
+        decides, never a test face. `learning_rates` shows what was tried. A preset without a choice
+        keeps its own rate.
+        """
+        methods, rates = [dict(method) for method in methods], self.preset.lrs
+        if not rates:
+            return methods
+        tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
+        runs = iter(self.train(spec for row in tried for spec in row))
+        table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in methods])
+        self.save(table, "learning-rates")
+        return [m | {"lr": lr} for m, lr in zip(methods, table["chosen"], strict=True)]
+
+    def learning_rates(self) -> pd.DataFrame:
+        """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
+        name = "learning-rates.csv"
+        if self.shows_reference:
+            table = _read_table(reference_dir() / "tables" / name)
+            return table[table["study"] == self.notebook] if len(table) else table
+        return _read_table(self.outputs / "tables" / f"{self.notebook}-{name}")
+
     def load(self) -> Pack:
         """The pack of this data."""
         return self.spec().load(self.root)
@@ -91,11 +130,11 @@ class Setting:
         table.insert(0, "study", self.notebook)
         self.save(table, "runs")
         if self.shows_reference:
-            recorded, correct = recorded_runs()
+            recorded, outcomes = recorded_runs()
             own = recorded[recorded["study"] == self.notebook].reset_index(drop=True)
             if len(own):  # a new notebook shows its own until there is a record of it
-                return own, correct
-        return table, correct_by_run(runs)
+                return own, outcomes
+        return table, outcomes_by_run(runs)
 
     def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """The same for all notebooks: the committed record at defaults, else what was just made.
@@ -118,6 +157,21 @@ class Setting:
         folder = self.outputs / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{self.notebook}-{name}.png", dpi=120)
+
+
+def rate_row(runs: list[Run]) -> pd.DataFrame:
+    """One row: a training's score on the valid split by learning rate, and the rate chosen."""
+    task = runs[0].spec.make_task()
+    scores = [float(run.metrics[task.metric].iloc[-1]) for run in runs]
+    best = runs[scores.index(task.better(scores))].spec
+    tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
+    named = name_trainings(runs_table(runs[:1]))["method"].iloc[0]
+    row = {"data": best.data, "task": best.task, "method": named, "epochs": best.epochs}
+    return pd.DataFrame([row | tried | {"chosen": best.lr}])
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
 def open_notebook(
@@ -354,10 +408,19 @@ def collect_runs(
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """The runs recorded in output folders of `run_study`, whose store lies beside them.
 
-    Returns (a row a run and study, run id -> bool (faces,): whether each test face was named
-    rightly). Raises FileNotFoundError for a folder without recorded runs.
+    Returns (a row a run and study, run id -> `outcome_by_face`). Raises FileNotFoundError for a
+    folder without recorded runs.
     """
-    tables, correct = [], {}
+    tables, outcomes = [], {}
+    for table, runs in _recorded(folders):
+        table["pack"] = [run.pack for run in runs]
+        tables.append(table)
+        outcomes |= outcomes_by_run(runs)
+    return pd.concat(tables, ignore_index=True), outcomes
+
+
+def _recorded(folders: Iterable[str | Path]) -> Iterator[tuple[pd.DataFrame, list[Run]]]:
+    """Yield what each notebook recorded: its table of runs, and these."""
     for folder in map(Path, folders):
         files = sorted((folder / "tables").glob("*-runs.csv"))
         if not files:
@@ -366,11 +429,24 @@ def collect_runs(
                 "(python -m hmtl study)"
             )
         for file in files:
-            tables.append(pd.read_csv(file))
-            runs = [load_run(folder.parent / "runs" / name) for name in tables[-1]["run"]]
-            tables[-1]["pack"] = [run.pack for run in runs]
-            correct |= correct_by_run(runs)
-    return pd.concat(tables, ignore_index=True), correct
+            table = pd.read_csv(file)
+            yield table, [load_run(folder.parent / "runs" / name) for name in table["run"]]
+
+
+def collect_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
+    """Every epoch of the recorded runs: run, epoch, train_loss, and the score on the valid split.
+
+    `valid` is the metric of the run's task: accuracy in [0, 1], or degrees of head pose.
+    """
+    parts = {}
+    for _, runs in _recorded(folders):
+        for run in runs:
+            metric = run.spec.make_task().metric
+            columns = ["epoch", "train_loss", *([metric] if metric else [])]
+            own = run.metrics[columns].rename(columns={metric: "valid"})
+            parts[run.id] = own.assign(run=run.id)
+    curves = pd.concat(parts.values(), ignore_index=True)
+    return curves.reindex(columns=["run", "epoch", "train_loss", "valid"])
 
 
 def write_reference(
@@ -378,33 +454,67 @@ def write_reference(
 ) -> Path:
     """Write `collect_runs(folders)` as the committed record, with its tables and README's figure.
 
-    `runs.csv` holds a row a run, `correct.npz` a bit a test face: all else follows from them. With
-    `keep` the recorded runs of studies and data sets that the folders do not hold stay.
+    `runs.csv` holds a row a run, `correct.npz` a bit a test face, `errors.npz` the degrees of each
+    face whose head pose was asked for, `curves.csv` a row an epoch: all else follows from them.
+    With `keep` the recorded runs of studies and data sets that the folders do not hold stay.
     """
-    runs, correct = collect_runs(folders)
+    folders = list(folders)
+    runs, outcomes = collect_runs(folders)
+    curves, rates = collect_curves(folders), _collect_rates(folders)
     target = target or reference_dir()
-    target.mkdir(parents=True, exist_ok=True)
+    (target / "tables").mkdir(parents=True, exist_ok=True)
+    rates_file = target / "tables" / "learning-rates.csv"
     if keep and (target / "runs.csv").is_file():
-        old, old_correct = recorded_runs(target)
-        arms = set(zip(runs["study"], runs["data"], strict=True))
-        stays = [arm not in arms for arm in zip(old["study"], old["data"], strict=True)]
+        old, old_outcomes = recorded_runs(target)
+        stays = [arm not in _arms(runs) for arm in zip(old["study"], old["data"], strict=True)]
         runs = pd.concat([runs, old[stays]], ignore_index=True)
-        correct |= {r: old_correct[r] for r in old.loc[stays, "run"] if r in old_correct}
+        outcomes |= {r: old_outcomes[r] for r in old.loc[stays, "run"] if r in old_outcomes}
+        curves = _with_old(curves, _read_table(target / "curves.csv"), ["run"])
+        curves = curves[curves["run"].isin(runs["run"])]
+        rates = _with_old(rates, _read_table(rates_file), ["study", "data"])
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
-    np.savez_compressed(target / "correct.npz", **{k: np.packbits(v) for k, v in correct.items()})
-    runs, correct = recorded_runs(target)  # as a reader will find them, rounding included
-    for name in ("tables", "figures"):
-        (target / name).mkdir(exist_ok=True)
-    verdicts = verdict_table(runs, correct)
-    tables = study_tables(runs, correct) | slice_tables(runs, correct) | {"verdicts": verdicts}
+    curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
+    bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
+    np.savez_compressed(target / "correct.npz", **bits)
+    degrees = {k: v.astype(np.float16) for k, v in outcomes.items() if v.dtype != bool}
+    np.savez_compressed(target / "errors.npz", **degrees)
+    runs, outcomes = recorded_runs(target)  # as a reader will find them, rounding included
+    (target / "figures").mkdir(exist_ok=True)
+    verdicts = verdict_table(runs, outcomes)
+    tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
     for name, table in tables.items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False)
+    rates.to_csv(rates_file, index=False)
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     if target == reference_dir():
         readme = NOTEBOOKS.parent / "README.md"
         between_marks(readme, README_MARKS, readme_table(runs))
         between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
     return target
+
+
+def _arms(runs: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(zip(runs["study"], runs["data"], strict=True))
+
+
+def _collect_rates(folders: Iterable[Path]) -> pd.DataFrame:
+    """What `Setting.choose_lr` tried in each notebook."""
+    parts = [pd.DataFrame(columns=["study", "data"])]
+    for folder in map(Path, folders):
+        for file in sorted((folder / "tables").glob("*-learning-rates.csv")):
+            own = pd.read_csv(file)
+            own.insert(0, "study", file.stem.removesuffix("-learning-rates"))
+            parts.append(own)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The new rows, and the old ones whose columns `by` no new row has."""
+    if old.empty:
+        return new
+    known = set(map(tuple, new[by].to_numpy()))
+    stays = [tuple(row) not in known for row in old[by].to_numpy()]
+    return pd.concat([new, old[stays]], ignore_index=True)
 
 
 def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:

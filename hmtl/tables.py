@@ -7,9 +7,10 @@ Standard statistics, scipy's; the choice of them is ours.
 """
 
 __all__ = [
-    "ABLATIONS", "CONTROL", "PUZZLE", "SCORES", "ablation", "claims", "contrast", "contrasts",
-    "correct_by_run", "correct_matrix", "few_labels", "interval", "markdown", "readme_table",
-    "recorded_runs", "reported", "study_tables", "summary",
+    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "ablation", "claims",
+    "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "interval", "markdown",
+    "name_trainings", "outcome_by_face", "outcomes_by_run", "readme_table", "recorded_runs",
+    "reported", "study_tables", "summary",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -44,13 +45,18 @@ SCORES = {
     "accuracy": ("accuracy %", 100),
     "macro_f1": ("macro F1 %", 100),
     "mean_recall": ("mean recall %", 100),
+    "accuracy_at_best": ("at best epoch %", 100),
     "mae": ("MAE °", 1),
     "mae_yaw": ("yaw °", 1),
     "mae_pitch": ("pitch °", 1),
     "mae_roll": ("roll °", 1),
     "geodesic": ("geodesic °", 1),
+    "mae_at_best": ("at best epoch °", 1),
 }
-"""Test scores of the tasks: the title of a table's column, and what a score is multiplied by."""
+"""Test scores of the tasks: the title of a table's column, and what a score is multiplied by.
+
+They are of the last epoch, but for those "at best epoch", the one best on the valid split.
+"""
 
 
 def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) -> pd.DataFrame:
@@ -82,50 +88,70 @@ def _round(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.2f}"
 
 
-def correct_matrix(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
-    """Whether each run (row) names each test face (column) rightly, bool (runs, faces).
+def outcome_by_face(predictions: pd.DataFrame) -> np.ndarray:
+    """What became of each test face: bool, named rightly or not; of head pose float32, degrees.
 
-    Raises ValueError if the runs were tested on different faces, or measure angles, where nothing
-    is right or wrong.
+    Degrees are the mean absolute error over the angles. Raises ValueError for predictions that
+    answer nothing, of a pre-training say.
     """
-    if not all({"predicted", "target"} <= set(table) for table in predictions):
-        raise ValueError("runs of head pose have errors in degrees, no right and wrong answers")
-    keys = predictions[0]["key"].to_numpy()
-    for table in predictions:
-        if not np.array_equal(table["key"].to_numpy(), keys):
-            raise ValueError("runs tested on different faces cannot be paired")
-    return np.stack([(t["predicted"] == t["target"]).to_numpy() for t in predictions])
+    if {"predicted", "target"} <= set(predictions):
+        return (predictions["predicted"] == predictions["target"]).to_numpy()
+    angles = [name.removeprefix("target_") for name in predictions.filter(regex="^target_")]
+    if not angles:
+        raise ValueError("these predictions hold no answers: no class and no angle")
+    gaps = [(predictions[f"predicted_{a}"] - predictions[f"target_{a}"]).abs() for a in angles]
+    return np.mean(gaps, axis=0).astype(np.float32)
 
 
-def correct_by_run(runs: Iterable) -> dict[str, np.ndarray]:
-    """Run id -> bool (faces,), whether each test face was named rightly, of finished runs.
+def outcomes_by_run(runs: Iterable) -> dict[str, np.ndarray]:
+    """Run id -> `outcome_by_face`, (faces,), of finished runs; those without answers are left out.
 
-    Runs of head pose are left out: their errors are angles.
+    Raises ValueError if runs of one data set and task were tested on different faces.
     """
-    named = [run for run in runs if "predicted" in run.predictions]
-    return {run.id: correct_matrix([run.predictions])[0] for run in named}
+    outcomes, keys = {}, {}
+    for run in runs:
+        if not run.spec.make_task().columns:
+            continue
+        tested = keys.setdefault((run.pack, run.spec.task), run.predictions["key"])
+        if not tested.equals(run.predictions["key"]):
+            raise ValueError(f"{run.id} was tested on other faces than the runs beside it")
+        outcomes[run.id] = outcome_by_face(run.predictions)
+    return outcomes
 
 
-def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
-    """Paired comparison of two methods, bool (seeds, faces) each, seed by seed and face by face.
+def gain_by_face(treated: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """How much better `treated` did than `base`, of outcomes of one shape; float, the same shape.
 
-    Returns `difference` (mean, accuracy), `half` (half-width of its 95 % t interval over seeds),
-    `p_seeds` (paired t-test over seeds; both nan with one seed) and `p_faces` (sign-flip
-    permutation over faces, two-sided).
+    Points of accuracy (100 where one is right and the other is not); of head pose degrees less.
+    Raises ValueError if the two differ in seeds or faces, or in kind.
     """
     if treated.shape != base.shape:
         raise ValueError(f"methods differ in seeds or faces: {treated.shape} and {base.shape}")
-    by_seed = treated.mean(1) - base.mean(1)
+    if (treated.dtype == bool) != (base.dtype == bool):
+        raise ValueError("classes and degrees do not compare")
+    if treated.dtype == bool:
+        return 100.0 * treated - 100.0 * base
+    return base.astype(float) - treated
+
+
+def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
+    """Paired comparison of two methods' outcomes (seeds, faces), seed by seed and face by face.
+
+    Returns `difference` (mean of `gain_by_face`: points, or degrees less), `half` (half-width of
+    its 95 % t interval over seeds), `p_seeds` (paired t-test over seeds; both nan with one seed)
+    and `p_faces` (sign-flip permutation over faces, two-sided).
+    """
+    gains = gain_by_face(treated, base)
+    by_seed = gains.mean(1)
     mean, half = interval(by_seed)
     p_seeds = float("nan")
     if len(by_seed) > 1 and np.ptp(by_seed) > 0:
-        p_seeds = float(stats.ttest_rel(treated.mean(1), base.mean(1)).pvalue)
-    by_face = treated.mean(0) - base.mean(0)
+        p_seeds = float(stats.ttest_1samp(by_seed, 0).pvalue)
     return {
         "difference": mean,
         "half": half,
         "p_seeds": p_seeds,
-        "p_faces": _sign_flip(by_face, np.random.default_rng(seed)),
+        "p_faces": _sign_flip(gains.mean(0), np.random.default_rng(seed)),
     }
 
 
@@ -142,21 +168,25 @@ def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def contrasts(
-    runs: pd.DataFrame, correct: dict[str, np.ndarray], base: str, by: Sequence[str] = ("fraction",)
+    runs: pd.DataFrame,
+    outcomes: dict[str, np.ndarray],
+    base: str,
+    by: Sequence[str] = ("fraction",),
 ) -> pd.DataFrame:
     """Every method against the method `base`, one row a method and combination of `by`.
 
-    `runs` is a `runs_table`; `correct` maps a run's id to bool (faces,). Only seeds that both
-    methods have are paired. Differences are in percentage points.
+    `runs` is a `runs_table`; `outcomes` maps a run's id to what became of each face
+    (`outcome_by_face`). Only seeds that both methods have are paired. `gain` is in points of
+    accuracy, or, of head pose, in degrees less error.
     """
-    gaps = _gaps(runs, correct, base, by)
+    gaps = _gaps(runs, outcomes, base, by)
     if len(gaps):
         gaps.insert(len(by), "contrast", gaps.pop("method") + f" − {base}")
     return gaps
 
 
 def _gaps(
-    runs: pd.DataFrame, correct: dict[str, np.ndarray], base: str, by: Sequence[str]
+    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], base: str, by: Sequence[str]
 ) -> pd.DataFrame:
     """The rows of `contrasts` with the column `method` for the contrast."""
     rows = []
@@ -170,15 +200,16 @@ def _gaps(
             if not seeds:
                 continue
             result = contrast(
-                np.stack([correct[own[s]] for s in seeds]),
-                np.stack([correct[reference[s]] for s in seeds]),
+                np.stack([outcomes[own[s]] for s in seeds]),
+                np.stack([outcomes[reference[s]] for s in seeds]),
             )
-            half = "" if np.isnan(result["half"]) else f" ± {100 * result['half']:.1f}"
+            digits = 1 if outcomes[own[seeds[0]]].dtype == bool else 2
+            half = "" if np.isnan(result["half"]) else f" ± {result['half']:.{digits}f}"
             rows.append(
                 {
                     **dict(zip(by, key, strict=True)),
                     "method": method,
-                    "points": f"{100 * result['difference']:+.1f}{half}",
+                    "gain": f"{result['difference']:+.{digits}f}{half}",
                     "p (seeds)": _p(result["p_seeds"]),
                     "p (faces)": _p(result["p_faces"]),
                     "seeds": len(seeds),
@@ -189,81 +220,118 @@ def _gaps(
 
 CONTROL = "second_view (paired)"
 PUZZLE = "puzzling_2x2 (paired)"
+LONGER = "SL, 2× epochs"
 ABLATIONS = {
     "tasks": ("11_puzzling", ("SL", CONTROL)),
     "inpainting": ("12_inpainting", ("SL", CONTROL, PUZZLE)),
     "balance": ("13_balance", ("SL", CONTROL, PUZZLE)),
 }
 """Tables of small variations, with few labels: the notebook, and what each row is held against."""
+CLAIM_TABLES = {
+    "emotion": ("20_hmtl_emotion", ("SL", CONTROL, LONGER)),
+    "few-labels": ("21_few_labels", ("SL", CONTROL, LONGER)),
+    "pretraining": ("22_pretraining_versus_hmtl", ("SL", CONTROL, LONGER)),
+    "head-pose": ("23_head_pose", ("SL", CONTROL, LONGER)),
+    "gender": ("24_gender", ("SL", CONTROL, LONGER)),
+    "rendered-to-real": ("27_rendered_to_real", ("SL", CONTROL)),
+}
+"""Tables the claims rest on: the notebook, and what each row is held against."""
 
 
 def ablation(
-    runs: pd.DataFrame, correct: dict[str, np.ndarray], bases: Sequence[str]
+    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], bases: Sequence[str]
 ) -> pd.DataFrame:
-    """`summary` of the runs with the fewest labels, and beside it each row's gap to every base.
+    """`gains` of the runs with the fewest labels of each data set."""
+    return gains(_fewest(runs), outcomes, bases)
 
-    Runs of other lengths or batches than the most are rows of their own. The gap is in points, with
-    the half-width of its interval over seeds; its `p` is over faces, by sign flips. Where a base
-    was not run the table is empty.
+
+def gains(
+    runs: pd.DataFrame,
+    outcomes: dict[str, np.ndarray],
+    bases: Sequence[str],
+    by: Sequence[str] = ("data", "fraction"),
+) -> pd.DataFrame:
+    """`summary` of the runs, trainings by their full names, and each one's gap to every base.
+
+    Of runs without an answer of their own, pre-trainings, nothing is said. The gap is a `contrast`
+    with the half-width of its interval over seeds; its `p` is over faces, by sign flips. Where none
+    of the bases was run the table is empty.
     """
-    runs = few_labels(runs)
-    if not set(bases) <= set(runs["method"]):
-        return summary(runs.iloc[:0], ["data"])
-    arms = ["data", "fraction"]
-    table = summary(runs, [*arms, "method"])
+    runs = name_trainings(runs[runs["run"].isin(set(outcomes))])
+    bases = [base for base in bases if base in set(runs["method"])]
+    by = list(by)
+    table = summary(runs, [*by, "method"])
+    if not bases:
+        return table.iloc[:0]
     cost = ["seeds", "CPU s/run"]
-    out = table.drop(columns=["mean recall %", *cost])
+    out = table.drop(columns=["mean recall %", *cost], errors="ignore")
     for base in bases:
-        gaps = _gaps(runs, correct, base, arms)
-        gaps = gaps.rename(columns={"points": f"− {base}", "p (faces)": f"p, {base}"})
-        kept = [*arms, "method", f"− {base}", f"p, {base}"]
-        out = out.merge(gaps[kept], on=[*arms, "method"], how="left")
+        gaps = _gaps(runs, outcomes, base, by)
+        if gaps.empty:
+            continue
+        gaps = gaps.rename(columns={"gain": f"− {base}", "p (faces)": f"p, {base}"})
+        kept = [*by, "method", f"− {base}", f"p, {base}"]
+        out = out.merge(gaps[kept], on=[*by, "method"], how="left")
     return out.fillna("").assign(**table[cost])
 
 
-def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the fewest labels of each data set, as an `ablation` names them.
+def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the full name of each training in `method`.
 
-    A method is named by its epochs and its batch too, where most runs of its data had others.
+    "puzzling_2x2 → SL" starts from another run's weights. Where most runs of the same data, task
+    and labels were of another length or batch, the name says so: "SL, 2× epochs", "SL, batch 128".
     """
-    runs = runs[runs["fraction"] == runs.groupby("data")["fraction"].transform("min")]
     method = runs["method"].copy()
-    for _, group in runs.groupby("data", sort=False):
-        for column, words in (("epochs", "{} epochs"), ("bs", "batch {}")):
+    if "start" in runs:
+        follows = runs["start"].notna() & ~runs["start"].isin(["", "scratch", "imagenet"])
+        method[follows] = runs["start"][follows] + " → " + method[follows]
+    cells = [name for name in ("data", "task", "fraction", "arch") if name in runs]
+    for _, group in runs.groupby(cells, sort=False):
+        for column in ("epochs", "bs"):
             usual = group[column].mode()[0]
             for index, value in group.loc[group[column] != usual, column].items():
-                method[index] += f", {words.format(value)}"
+                word = f"{value / usual:g}× epochs" if column == "epochs" else f"batch {value}"
+                method[index] += f", {word}"
     return runs.assign(method=method)
 
 
-def study_tables(runs: pd.DataFrame, correct: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
+def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the fewest labels of each data set, by the full names of their trainings."""
+    return name_trainings(_fewest(runs))
+
+
+def _fewest(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["fraction"] == runs.groupby("data")["fraction"].transform("min")]
+
+
+def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
     """Every table of the study by name, from all its runs; without runs a table is empty.
 
-    `c1` and `c1-contrasts` (ImageNet or scratch), `c2`, `c2-contrasts-sl` (against supervised
-    training) and `c2-contrasts-control` (against a second plain view at the same compute), and
-    those of `ABLATIONS`.
+    `c1` and `c1-contrasts` (ImageNet or scratch), those of `CLAIM_TABLES` and of `ABLATIONS`.
     """
     c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
-    c2 = runs[runs["study"] == "20_hmtl_emotion"]
-    starts, arms = c1.assign(method=c1["init"]), ["data", "fraction"]
-    scores = [c for c in c2 if c.endswith("_score") and c2[c].notna().any()]
-    emotion = summary(c2, [*arms, "method"], scores)
-    if len(emotion):
-        emotion["paper: AffectNet %"] = [
-            _reported_accuracy(row.method, row.fraction) for row in emotion.itertuples()
+    starts = c1.assign(method=c1["init"])
+    claimed = {
+        name: gains(runs[runs["study"] == study], outcomes, bases, ("data", "task", "fraction"))
+        for name, (study, bases) in CLAIM_TABLES.items()
+    }
+    if len(claimed["emotion"]):
+        claimed["emotion"]["paper: AffectNet %"] = [
+            _reported_accuracy(row.method, row.fraction) for row in claimed["emotion"].itertuples()
         ]
     small = {
-        name: ablation(runs[runs["study"] == notebook], correct, bases)
-        for name, (notebook, bases) in ABLATIONS.items()
+        name: ablation(runs[runs["study"] == study], outcomes, bases)
+        for name, (study, bases) in ABLATIONS.items()
     }
     return {
         "c1": summary(c1, ["data", "init", "augment"]),
-        "c1-contrasts": contrasts(starts, correct, "imagenet", ["data", "augment"]),
-        "c2": emotion,
-        "c2-contrasts-sl": contrasts(c2, correct, "SL", arms),
-        "c2-contrasts-control": contrasts(c2, correct, CONTROL, arms),
+        "c1-contrasts": contrasts(starts, outcomes, "imagenet", ["data", "augment"]),
+        **claimed,
         **small,
     }
+
+
+_REPORTED = {"SL": "SL", "puzzling": "SL + puzzling", "inpainting": "SL + in-painting-pl"}
 
 
 def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientNet-B0") -> str:
@@ -271,7 +339,9 @@ def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientN
 
     Its rows do not say which puzzle or which views, so every puzzle of ours has the same one.
     """
-    row = "SL" if method == "SL" else "SL + puzzling" if method.startswith("puzzling") else None
+    if method.startswith("inpainting") and not method.split(" ")[0].endswith("_pl"):
+        return ""
+    row = _REPORTED.get(method.split("_")[0])
     table = reported()
     same = (table["row"] == row) & (table["backbone"] == backbone) & (table["labels"] == fraction)
     found = table.loc[same, "value"]
@@ -285,15 +355,15 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def readme_table(runs: pd.DataFrame) -> str:
-    """README's table in Markdown: test accuracy in %, data and label share by method."""
-    c2 = runs[runs["study"] == "20_hmtl_emotion"]
-    methods = list(dict.fromkeys(c2["method"]))
+    """README's table in Markdown: test accuracy in %, data and label share by training."""
+    own = name_trainings(runs[runs["study"] == CLAIM_TABLES["emotion"][0]])
+    methods = list(dict.fromkeys(own["method"]))
     rows = []
-    for (data, fraction), group in c2.groupby(["data", "fraction"]):
-        cells = [_scaled(group.loc[group["method"] == m, "accuracy"]) for m in methods]
-        rows.append(
-            [data, f"{fraction:.0%}", *cells, group.groupby("method")["seed"].nunique().min()]
-        )
+    for (data, fraction), group in own.groupby(["data", "fraction"]):
+        scores = {m: own["accuracy"] for m, own in group.groupby("method")}
+        cells = [_scaled(scores[m]) if m in scores else "" for m in methods]
+        seeds = group.groupby("method")["seed"].nunique().min()
+        rows.append([data, f"{fraction:.0%}", *cells, seeds])
     return markdown(pd.DataFrame(rows, columns=["faces", "labels", *methods, "seeds"]))
 
 
@@ -308,15 +378,21 @@ def claims(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
 
 
 def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """The committed runs: (runs.csv as a table, run id -> bool (faces,) from correct.npz)."""
+    """The committed runs: (runs.csv as a table, run id -> `outcome_by_face`).
+
+    Degrees of head pose are recorded to three digits.
+    """
     folder = folder or reference_dir()
     runs = pd.read_csv(folder / "runs.csv", keep_default_na=True)
-    # what was recorded before there were other tasks
-    runs["task"] = runs["task"].fillna("emotion") if "task" in runs else "emotion"
+    # what was recorded before there were other tasks, or other runs to start from
+    for name, default in (("task", "emotion"), ("start", runs["init"])):
+        runs[name] = runs[name].fillna(default) if name in runs else default
+    outcomes: dict[str, np.ndarray] = {}
     with np.load(folder / "correct.npz", allow_pickle=False) as packed:
-        correct = {
-            run: np.unpackbits(packed[run], count=int(faces)).astype(bool)
-            for run, faces in zip(runs["run"], runs["test_faces"], strict=True)
-            if run in packed  # runs of head pose are neither right nor wrong
-        }
-    return runs, correct
+        for run, faces in zip(runs["run"], runs["test_faces"], strict=True):
+            if run in packed:
+                outcomes[run] = np.unpackbits(packed[run], count=int(faces)).astype(bool)
+    if (folder / "errors.npz").is_file():
+        with np.load(folder / "errors.npz", allow_pickle=False) as degrees:
+            outcomes |= {run: degrees[run].astype(np.float32) for run in degrees.files}
+    return runs, outcomes

@@ -87,8 +87,8 @@ runs_table(runs)[["init", "augment", "seed", "accuracy", "macro_f1", "cpu_second
 # %%
 from hmtl.tables import study_tables
 
-recorded, correct = here.results(runs)
-tables = study_tables(recorded, correct)
+recorded, outcomes = here.results(runs)
+tables = study_tables(recorded, outcomes)
 here.save(tables["c1"], "accuracy")
 
 # %%

@@ -116,9 +116,9 @@ for n in (2, 3):
 from hmtl.plots import plot_curves
 
 runs = here.train(
-    here.spec(pretexts=(name,), seed=s)
+    here.short(pretexts=(name,), seed=s)
     for name in ("puzzling_2x2", "puzzling_3x3")
-    for s in here.seeds
+    for s in here.short_seeds
 )
 figure = plot_curves(runs, "puzzling_2x2_score", "tiles placed rightly, 2x2")
 figure.axes[0].axhline(1 / 4, color="0.3", ls=":", lw=1)
@@ -133,7 +133,7 @@ plt.show()
 # %%
 recorded, _ = here.results(runs)
 scores = ["puzzling_2x2_score", "puzzling_3x3_score"]
-solved = recorded[recorded["fraction"] == recorded["fraction"].max()]
+solved = recorded[recorded[scores].notna().any(axis=1)]
 solved = solved.groupby("method", sort=False)[["train_faces", "epochs", "accuracy", *scores]]
 here.save(solved.mean().reset_index(), "solved").round(3)
 
@@ -218,18 +218,18 @@ for name in ("tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "inpain
 # - Supervised training for twice the epochs, with the same batch and with twice the batch, spends
 #   that compute on more steps, or on more pictures a step.
 #
-# All with paired views, the fewest labels of the preset, weights as the authors' where they are
-# known.
+# All with paired views, but one row with a shared one, in which the emotion head sees puzzles and
+# nothing else; weights as the authors' where they are known. There are many of them, so
+# each is trained at the preset's short length: in the recorded study with a fifth of the labels,
+# and a shorter training, than the claims are judged by.
 
 # %% tags=["nbval-ignore-output"]
-few = here.preset.fractions[0]
-base = here.spec(fraction=few)
+base = here.short()
 pretexts = [(), ("second_view",), ("puzzling_2x2",), *((name,) for name in here.preset.tasks)]
 longer = {"epochs": 2 * base.epochs}
 methods = [{"pretexts": names} for names in pretexts] + [longer, longer | {"bs": 2 * base.bs}]
-runs += here.train(
-    here.spec(fraction=few, seed=s, **method) for method in methods for s in here.seeds
-)
+methods += [{"pretexts": ("puzzling_2x2",), "views": "shared"}]
+runs += here.train(here.short(seed=s, **method) for method in methods for s in here.short_seeds)
 runs = list(dict.fromkeys(runs))  # the puzzle may be in both lists
 print(len(runs), "runs")
 
@@ -240,7 +240,7 @@ print(len(runs), "runs")
 from hmtl.plots import plot_ranking
 from hmtl.tables import CONTROL, few_labels, study_tables
 
-recorded, correct = here.results(runs)
+recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL])
 here.save_figure(figure, "tasks")
 plt.show()
@@ -251,7 +251,7 @@ plt.show()
 # faces would agree, the interval whether other seeds would.
 
 # %%
-tables = study_tables(recorded, correct)
+tables = study_tables(recorded, outcomes)
 here.save(tables["tasks"], "tasks")
 
 # %% [markdown]

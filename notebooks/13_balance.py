@@ -195,15 +195,14 @@ plt.show()
 # %% [markdown]
 # ## What is it worth?
 #
-# The 2 × 2 puzzle with paired views and the fewest labels of the preset, its two losses balanced in
+# The 2 × 2 puzzle with paired views at the preset's short length, its two losses balanced in
 # the ways that the preset names; beside them supervised training and the second plain view.
 
 # %% tags=["nbval-ignore-output"]
-few = {"fraction": here.preset.fractions[0]}
 puzzle = {"pretexts": ("puzzling_2x2",)}
 methods = [{}, {"pretexts": ("second_view",)}, puzzle]
 methods += [puzzle | {"balance": name} for name in here.preset.balances]
-runs = here.train(here.spec(seed=s, **few, **method) for method in methods for s in here.seeds)
+runs = here.train(here.short(seed=s, **method) for method in methods for s in here.short_seeds)
 print(len(runs), "runs")
 
 # %% [markdown]
@@ -213,13 +212,13 @@ print(len(runs), "runs")
 from hmtl.plots import plot_ranking
 from hmtl.tables import CONTROL, few_labels, study_tables
 
-recorded, correct = here.results(runs)
+recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL])
 here.save_figure(figure, "ablation")
 plt.show()
 
 # %%
-tables = study_tables(recorded, correct)
+tables = study_tables(recorded, outcomes)
 here.save(tables["balance"], "ablation")
 
 # %% [markdown]

@@ -38,7 +38,7 @@ versions(here)
 # The runs by notebook and data set, the seeds of each cell, and what they cost in core-hours.
 
 # %%
-recorded, correct = here.recorded()
+recorded, outcomes = here.recorded()
 once = recorded["cpu_seconds"].where(~recorded["run"].duplicated(), 0)  # some serve two notebooks
 inventory = (
     recorded.assign(once=once)
@@ -65,7 +65,7 @@ pd.set_option("display.max_colwidth", None)
 claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
 
 # %%
-here.save(verdict_table(recorded, correct), "verdicts").set_index("claim")
+here.save(verdict_table(recorded, outcomes), "verdicts").set_index("claim")
 
 # %% [markdown]
 # An empty verdict means not tested yet. C8, the same network at inference, is no matter of seeds:
@@ -80,7 +80,7 @@ here.save(verdict_table(recorded, correct), "verdicts").set_index("claim")
 # %%
 from hmtl.tables import study_tables
 
-tables = study_tables(recorded, correct)
+tables = study_tables(recorded, outcomes)
 here.save(tables["c1"], "c1")
 
 # %%

@@ -92,8 +92,8 @@ def test_readme_commands_exist():
 
 def test_readme_tables_are_the_record():
     """Every number on the front page follows from outputs/reference/runs.csv."""
-    runs, correct = recorded_runs()
-    verdicts = readme_verdicts(verdict_table(runs, correct))
+    runs, outcomes = recorded_runs()
+    verdicts = readme_verdicts(verdict_table(runs, outcomes))
     text = (ROOT / "README.md").read_text()
     for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table

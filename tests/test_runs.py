@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from hmtl import Gender, Puzzling
 from hmtl import runs as R
 from hmtl.runs import PRESETS, RunSpec, fit, get_preset, grid, load_run, run_all, runs_table
-from hmtl.tables import correct_by_run
+from hmtl.tables import outcomes_by_run
 
 # the smallest honest training: one epoch over the shipped faces
 SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
@@ -137,7 +137,7 @@ def test_every_task_makes_runs_beside_those_of_emotion(run, tmp_path, task, scor
     assert table[f"valid_{metric}"].iloc[1] == other.metrics[metric].iloc[-1]
     assert table["mae"].isna().tolist() == [True, False] if metric == "mae" else True
     assert table["label_views"].tolist() == [True, metric != "mae"]
-    assert set(correct_by_run([run, other])) == {run.id} | (
+    assert set(outcomes_by_run([run, other])) == {run.id} | (
         {other.id} if task == "gender" else set()
     )
 

@@ -125,9 +125,9 @@ def test_a_run_of_head_pose_is_made_and_scored_and_stays_out_of_the_bits(tmp_pat
     emotion = fit(RunSpec(epochs=1), store=store)
     open_notebook("23_any", "", "", "", str(folder), 0).results([pose, emotion])
     write_reference([folder], tmp_path / "reference")
-    table, correct = recorded_runs(tmp_path / "reference")
+    table, outcomes = recorded_runs(tmp_path / "reference")
     assert table["task"].tolist() == ["head_pose", "emotion"]
-    assert set(correct) == {emotion.id}
+    assert set(outcomes) == {emotion.id}
     assert table["mae"].iloc[0] == pytest.approx(pose.scores["mae"], rel=1e-4)
 
 
@@ -166,11 +166,11 @@ def test_the_record_holds_what_the_runs_said(tmp_path):
     runs = [fit(spec, store=tmp_path / "runs") for spec in specs]
     here.results(runs)
     write_reference([tmp_path / "smoke"], tmp_path / "reference")
-    table, correct = recorded_runs(tmp_path / "reference")
+    table, outcomes = recorded_runs(tmp_path / "reference")
     assert table["method"].tolist() == ["SL", "puzzling_2x2 (paired)"]
     for run, row in zip(runs, table.itertuples(), strict=True):
         right = run.predictions["predicted"] == run.predictions["target"]
-        np.testing.assert_array_equal(correct[row.run], right)
+        np.testing.assert_array_equal(outcomes[row.run], right)
         assert row.accuracy == pytest.approx(right.mean(), abs=1e-5)
     with pytest.raises(FileNotFoundError, match="run the notebooks"):
         write_reference([tmp_path / "elsewhere"], tmp_path / "reference")
@@ -183,17 +183,17 @@ def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
     target = tmp_path / "reference"
     write_reference([tmp_path / "20_hmtl_emotion"], target)
     write_reference([tmp_path / "10_imagenet_versus_scratch"], target, keep=True)
-    table, correct = recorded_runs(target)
+    table, outcomes = recorded_runs(target)
     assert sorted(table["study"]) == ["10_imagenet_versus_scratch", "20_hmtl_emotion"]
-    np.testing.assert_array_equal(correct[run.id].mean(), run.scores["accuracy"])
+    np.testing.assert_array_equal(outcomes[run.id].mean(), run.scores["accuracy"])
     write_reference([tmp_path / "10_imagenet_versus_scratch"], target)
     assert len(recorded_runs(target)[0]) == 1
 
 
 def test_the_committed_record_agrees_with_itself():
-    table, correct = recorded_runs()
+    table, outcomes = recorded_runs()
     for row in table.itertuples():
-        assert row.accuracy == pytest.approx(correct[row.run].mean(), abs=1e-5)
+        assert row.accuracy == pytest.approx(outcomes[row.run].mean(), abs=1e-5)
     assert not table.duplicated(["study", "run"]).any()
     arms = table[table["study"] == "20_hmtl_emotion"]
     seeds = arms.groupby(["data", "fraction", "method"])["seed"].nunique()

@@ -1,15 +1,21 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from hmtl.runs import RunSpec
 from hmtl.tables import (
     CONTROL,
     ablation,
     contrast,
     contrasts,
-    correct_matrix,
+    gains,
     interval,
+    name_trainings,
+    outcome_by_face,
+    outcomes_by_run,
     reported,
     study_tables,
     summary,
@@ -45,7 +51,7 @@ def test_contrast_agrees_with_the_paired_t_test_and_with_enumeration():
     base = rng.random((4, 12)) < 0.5
     treated = rng.random((4, 12)) < 0.7
     out = contrast(treated, base)
-    expected = stats.ttest_rel(treated.mean(1), base.mean(1))
+    expected = stats.ttest_rel(100 * treated.mean(1), 100 * base.mean(1))
     assert out["p_seeds"] == pytest.approx(expected.pvalue)
     low, high = expected.confidence_interval(0.95)
     assert out["difference"] - out["half"] == pytest.approx(low)
@@ -87,16 +93,58 @@ def test_contrasts_pair_only_common_seeds():
     runs = table(
         method=["SL", "SL", "X"], seed=[0, 1, 1], fraction=1.0, accuracy=0.5, run=list("abc")
     )
-    correct = {"a": np.zeros(4, bool), "b": np.array([1, 0, 0, 0], bool), "c": np.ones(4, bool)}
-    out = contrasts(runs, correct, "SL")
-    assert out["points"].tolist() == ["+75.0"]
+    outcomes = {"a": np.zeros(4, bool), "b": np.array([1, 0, 0, 0], bool), "c": np.ones(4, bool)}
+    out = contrasts(runs, outcomes, "SL")
+    assert out["gain"].tolist() == ["+75.0"]
     assert out["seeds"].tolist() == [1]
+
+
+def test_a_gain_in_degrees_is_the_error_saved():
+    base, treated = np.array([[4.0, 6, 5], [5, 5, 8]]), np.array([[3.0, 6, 5], [5, 4, 7]])
+    out = contrast(treated.astype(np.float32), base.astype(np.float32))
+    assert out["difference"] == pytest.approx(3 / 6)
+    expected = stats.ttest_rel(base.mean(1), treated.mean(1))
+    assert out["p_seeds"] == pytest.approx(expected.pvalue)
+    with pytest.raises(ValueError, match="do not compare"):
+        contrast(treated.astype(np.float32), base > 5)
+
+
+def test_what_became_of_a_face():
+    classes = pd.DataFrame({"target": ["sad", "fear"], "predicted": ["sad", "sad"]})
+    assert outcome_by_face(classes).tolist() == [True, False]
+    pose = pd.DataFrame({"key": ["f1"]})
+    for angle, target, predicted in (("yaw", 10, 13), ("pitch", -5, -5), ("roll", 0, -6)):
+        pose[f"target_{angle}"], pose[f"predicted_{angle}"] = [target], [predicted]
+    assert outcome_by_face(pose) == pytest.approx([3.0])
+    with pytest.raises(ValueError, match="no answers"):
+        outcome_by_face(pose[["key"]])
 
 
 def test_runs_on_other_faces_are_not_paired():
     a = pd.DataFrame({"key": ["f1"], "target": ["sad"], "predicted": ["sad"]})
-    with pytest.raises(ValueError, match="different faces"):
-        correct_matrix([a, a.assign(key="f2")])
+    runs = [
+        SimpleNamespace(id=key, pack="p", spec=RunSpec(), predictions=a.assign(key=key))
+        for key in ("f1", "f2")
+    ]
+    assert outcomes_by_run(runs[:1])["f1"].tolist() == [True]
+    with pytest.raises(ValueError, match="other faces"):
+        outcomes_by_run(runs)
+
+
+def test_a_training_is_named_by_where_it_starts_and_by_what_is_unusual_of_it():
+    runs = table(
+        data="faces", fraction=1.0, run=list("abcdef"), accuracy=0.5, seed=0,
+        method=["SL"] * 4 + ["P"] * 2, epochs=[10, 20, 10, 10, 10, 5],
+        bs=[64, 64, 64, 32, 64, 64], start=["scratch", "scratch", "Q", "imagenet", None, "Q"],
+    )  # fmt: skip
+    assert name_trainings(runs)["method"].tolist() == [
+        "SL", "SL, 2× epochs", "Q → SL", "SL, batch 32", "P", "Q → P, 0.5× epochs",
+    ]  # fmt: skip
+    outcomes = {name: np.arange(4) < i for i, name in enumerate("abcde")}  # f answers nothing
+    out = gains(runs, outcomes, ["SL"]).set_index("method")
+    assert "Q → P, 0.5× epochs" not in out.index
+    assert out.loc["P", "− SL"] == "+100.0"
+    assert gains(runs, outcomes, ["unknown"]).empty
 
 
 def test_reported_values_have_sources_and_unknown_cells_stay_empty():
@@ -108,13 +156,13 @@ def test_reported_values_have_sources_and_unknown_cells_stay_empty():
 
 def test_the_papers_column_is_filled_only_where_it_is_known():
     runs = table(
-        study="20_hmtl_emotion", data="faces", init="scratch", augment="weak", accuracy=0.5,
-        method=["SL", "puzzling_2x2 (paired)", "second_view (paired)"] * 2, seed=0,
+        study="20_hmtl_emotion", data="faces", task="emotion", epochs=9, bs=64, init="scratch", augment="weak", accuracy=0.5,
+        method=["SL", "puzzling_2x2 (paired)", "inpainting_grid_pl (paired)"] * 2, seed=0,
         fraction=[0.2] * 3 + [1.0] * 3, run=list("abcdef"),
     )  # fmt: skip
-    correct = {name: np.ones(4, bool) for name in "abcdef"}
-    column = study_tables(runs, correct)["c2"]["paper: AffectNet %"]
-    assert column.tolist() == ["52.46", "", "", "60.34", "61.09", ""]
+    outcomes = {name: np.ones(4, bool) for name in "abcdef"}
+    column = study_tables(runs, outcomes)["emotion"]["paper: AffectNet %"]
+    assert column.tolist() == ["52.46", "", "55.36", "60.34", "61.09", "61.72"]
 
 
 def test_an_ablation_sets_every_row_beside_its_bases():
@@ -125,19 +173,22 @@ def test_an_ablation_sets_every_row_beside_its_bases():
         run=list("abcdefghi"), accuracy=[0.25, 0.25, 0.5, 0.5, 0.75, 0.25, 0.5, 0.5, 1.0],
     )  # fmt: skip
     right = {0.25: [1, 0, 0, 0], 0.5: [1, 1, 0, 0], 0.75: [1, 1, 1, 0], 1.0: [1] * 4}
-    correct = {
+    outcomes = {
         r: np.array(right[a], bool) for r, a in zip(runs["run"], runs["accuracy"], strict=True)
     }
-    out = ablation(runs, correct, ["SL", CONTROL]).set_index("method")
+    out = ablation(runs, outcomes, ["SL", CONTROL]).set_index("method")
     # only the fewest labels, and the longer training is no second SL
-    assert out.index.tolist() == ["SL", CONTROL, "X", "SL, 80 epochs, batch 128"]
+    assert out.index.tolist() == ["SL", CONTROL, "X", "SL, 2× epochs, batch 128"]
     assert out["− SL"].tolist()[0] == ""
     assert out.loc[CONTROL, "− SL"] == "+25.0 ± 0.0"
     # by hand: gaps +50 and 0, half-width t(0.975, 1) * 50 / 2
     assert out.loc["X", "− SL"] == f"+25.0 ± {12.7062 * 25:.1f}"
     assert out.loc["X", f"− {CONTROL}"].startswith("+0.0 ±")
     assert out["seeds"].tolist() == [2, 2, 2, 2]
-    assert ablation(runs[runs["method"] != CONTROL], correct, ["SL", CONTROL]).empty
+    assert ablation(runs[runs["method"] == "X"], outcomes, ["SL", CONTROL]).empty
+    assert f"− {CONTROL}" not in ablation(
+        runs[runs["method"] != CONTROL], outcomes, ["SL", CONTROL]
+    )
 
 
 def test_scores_of_different_tasks_stand_in_columns_of_their_own():
@@ -155,5 +206,3 @@ def test_scores_of_different_tasks_stand_in_columns_of_their_own():
     assert table["accuracy %"].tolist()[1] == ""
     assert table["MAE °"].tolist() == ["", f"4.5 ± {half:.1f}"]
     assert "macro F1 %" not in table
-    with pytest.raises(ValueError, match="degrees"):
-        correct_matrix([pd.DataFrame({"key": ["a"], "target_yaw": [1.0]})])

@@ -6,7 +6,15 @@ import pytest
 from scipy import stats
 
 from hmtl.tables import claims, recorded_runs
-from hmtl.verdicts import ASSERTED, MIN_SEEDS, Effect, bootstrap_interval, judge, verdict_table
+from hmtl.verdicts import (
+    ASSERTED,
+    MIN_SEEDS,
+    POSE_MARGIN,
+    Effect,
+    bootstrap_interval,
+    judge,
+    verdict_table,
+)
 
 
 def test_with_one_seed_it_is_the_bootstrap_over_faces():
@@ -62,50 +70,79 @@ def test_the_rule_by_hand(low, high, better, not_worse):
 
 def made(effects: dict, faces: int = 400) -> tuple[pd.DataFrame, dict]:
     """Runs of methods whose accuracy is given, by fraction, with five seeds."""
-    rows, correct, rng = [], {}, np.random.default_rng(5)
+    rows, outcomes, rng = [], {}, np.random.default_rng(5)
     for (method, fraction), accuracy in effects.items():
         for seed in range(5):
             run = f"{method}-{fraction}-{seed}"
-            rows.append((run, "s", "faces", method, fraction, seed))
-            correct[run] = np.arange(faces) < round(faces * accuracy) + rng.integers(3)
+            rows.append((run, "s", "faces", method, fraction, seed, 10, 64))
+            outcomes[run] = np.arange(faces) < round(faces * accuracy) + rng.integers(3)
     return pd.DataFrame(
-        rows, columns=["run", "study", "data", "method", "fraction", "seed"]
-    ), correct
+        rows, columns=["run", "study", "data", "method", "fraction", "seed", "epochs", "bs"]
+    ), outcomes
 
 
 CLAIM = {
-    "id": "X", "claim": "it helps", "notebook": "s", "asks": "better", "column": "method",
-    "treated": "T", "base": "SL", "control": "two", "where": "fraction=0.2", "versus": "",
+    "id": "X", "claim": "it helps", "notebook": "s", "asks": "better", "unit": "points",
+    "column": "method", "treated": "T", "base": "SL", "control": "two", "longer": "",
+    "where": "fraction=0.2", "versus": "",
 }  # fmt: skip
 
 
 def test_a_claim_is_judged_against_its_base_and_against_its_control():
-    runs, correct = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("two", 0.2): 0.7})
-    (row,) = verdict_table(runs, correct, pd.DataFrame([CLAIM])).to_dict("records")
-    assert (row["verdict"], row["verdict, control"]) == ("supported", "refuted")
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("two", 0.2): 0.7})
+    (row,) = verdict_table(runs, outcomes, pd.DataFrame([CLAIM])).to_dict("records")
+    assert (row["verdict"], row["verdict, second view"]) == ("supported", "refuted")
     assert row["effect"].startswith("+10.")
-    assert row["against control"].startswith(("-10.", "-9."))
+    assert row["− second view"].startswith(("-10.", "-9."))
+
+
+def test_head_pose_is_judged_by_degrees_saved_and_by_its_own_margin():
+    runs, _ = made({("T", 0.2): 0.5, ("SL", 0.2): 0.5, ("SL, 2× epochs", 0.2): 0.5})
+    rng = np.random.default_rng(1)
+    level = {"T": 5.0, "SL": 5.05, "SL, 2× epochs": 3.0}
+    errors = {
+        row.run: (level[row.method] + 0.01 * rng.random(400)).astype(np.float32)
+        for row in runs.itertuples()
+    }
+    claim = CLAIM | {"unit": "degrees", "longer": "SL, 2× epochs", "control": ""}
+    (row,) = verdict_table(runs, errors, pd.DataFrame([claim])).to_dict("records")
+    assert row["effect"].startswith("+0.05° [+0.0")
+    assert (row["verdict"], row["verdict, twice the epochs"]) == ("supported", "refuted")
+    (row,) = verdict_table(
+        runs, errors, pd.DataFrame([claim | {"treated": "SL", "base": "T"}])
+    ).to_dict("records")
+    assert row["verdict"] == "refuted"
+    assert judge(Effect(0.02, -0.05, 0.09, 5), margin=POSE_MARGIN) == "equivalent"
+    assert judge(Effect(0.02, -0.05, 0.19, 5), margin=POSE_MARGIN) == "undecided"
+
+
+def test_conditions_are_joined():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
+    claim = pd.DataFrame([CLAIM | {"where": "fraction=0.2 & data=faces", "control": ""}])
+    assert verdict_table(runs, outcomes, claim)["verdict"].tolist() == ["supported"]
+    claim = pd.DataFrame([CLAIM | {"where": "fraction=0.2 & data=ferplus"}])
+    assert verdict_table(runs, outcomes, claim)["verdict"].tolist() == [""]
 
 
 def test_a_larger_gain_is_a_gain_of_gains():
     levels = {("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.72, ("SL", 1.0): 0.7}
-    runs, correct = made(levels)
+    runs, outcomes = made(levels)
     claim = pd.DataFrame([CLAIM | {"versus": "fraction=1", "control": ""}])
-    (row,) = verdict_table(runs, correct, claim).to_dict("records")
+    (row,) = verdict_table(runs, outcomes, claim).to_dict("records")
     assert row["verdict"] == "supported"
     assert float(row["effect"].split()[0]) == pytest.approx(8, abs=0.5)
-    assert row["verdict, control"] == ""
+    assert row["verdict, second view"] == ""
 
 
 def test_what_was_not_run_has_no_verdict_and_what_is_unclear_is_refused():
-    runs, correct = made({("SL", 0.2): 0.5})
-    (row,) = verdict_table(runs, correct, pd.DataFrame([CLAIM])).to_dict("records")
+    runs, outcomes = made({("SL", 0.2): 0.5})
+    (row,) = verdict_table(runs, outcomes, pd.DataFrame([CLAIM])).to_dict("records")
     assert (row["claim"], row["contrast"], row["verdict"]) == ("X", "it helps", "")
-    runs, correct = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
     with pytest.raises(ValueError, match="several runs"):
-        verdict_table(runs, correct, pd.DataFrame([CLAIM | {"where": ""}]))
+        verdict_table(runs, outcomes, pd.DataFrame([CLAIM | {"where": ""}]))
     with pytest.raises(ValueError, match="no column"):
-        verdict_table(runs, correct, pd.DataFrame([CLAIM | {"where": "labels_=1"}]))
+        verdict_table(runs, outcomes, pd.DataFrame([CLAIM | {"where": "labels_=1"}]))
 
 
 def test_every_claim_of_the_paper_has_a_row():
@@ -113,5 +150,5 @@ def test_every_claim_of_the_paper_has_a_row():
     assert set(table["claim"]) == set(claims()["id"])
     known = ("supported", "refuted", "equivalent", "undecided", "asserted", "")
     assert set(table.loc[table["verdict"] == ASSERTED, "claim"]) == {"C8"}
-    for column in ("verdict", "verdict, control"):
+    for column in table.filter(like="verdict"):
         assert table[column].str.split(" ").str[0].isin(known).all()

@@ -1,4 +1,5 @@
-"""The supervised tasks: emotion, gender, head pose. Each says everything that is its own:
+"""The supervised tasks: emotion, gender, head pose, and none of them (pre-training). Each says
+everything that is its own:
 
     columns                         of the label table, what the label is made of
     targets(table) -> tensor        int64 (N,), or float32 (N, 3) for the angles of a head
@@ -14,8 +15,8 @@ and a `name`, by which `make_task` and a RunSpec know it.
 """
 
 __all__ = [
-    "TASKS", "Emotion", "EmotionLoss", "Gender", "HeadPose", "HeadPoseBins", "Task",
-    "class_weights", "emotion_metrics", "geodesic", "hard", "macro_f1", "make_task",
+    "TASKS", "Emotion", "EmotionLoss", "Gender", "HeadPose", "HeadPoseBins", "Pretraining",
+    "Task", "class_weights", "emotion_metrics", "geodesic", "hard", "macro_f1", "make_task",
 ]  # fmt: skip
 
 from hmtl.tasks.base import Task
@@ -29,9 +30,10 @@ from hmtl.tasks.classes import (
     macro_f1,
 )
 from hmtl.tasks.pose import HeadPose, HeadPoseBins, geodesic
+from hmtl.tasks.pretraining import Pretraining
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Emotion, Gender, HeadPose, HeadPoseBins)
+    task.name: task for task in (Emotion, Gender, HeadPose, HeadPoseBins, Pretraining)
 }
 
 
