@@ -1,8 +1,9 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_losses",
-    "plot_ranking", "plot_scores", "plot_slices", "set_style", "show_as_jpeg", "show_faces",
+    "METHOD_COLORS", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_gains",
+    "plot_label_curve", "plot_learning", "plot_losses", "plot_ranking", "plot_scores",
+    "plot_slices", "set_style", "show_as_jpeg", "show_faces",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,9 @@ METHOD_COLORS = {
     "second_view (paired)": _COLORS[1],
     "puzzling_2x2 (paired)": _COLORS[0],
     "puzzling_3x3 (paired)": _COLORS[9],
-    "puzzling_2x2 (shared)": _COLORS[2],
+    "SL, 2× epochs": _COLORS[3],
+    "inpainting_grid_pl (paired)": _COLORS[2],
+    "puzzling_2x2 (shared)": _COLORS[5],
     "puzzling_3x3 (shared)": _COLORS[4],
 }
 
@@ -45,13 +48,15 @@ def show_as_jpeg(quality: int = 62) -> None:
 
 
 def method_label(method: str) -> str:
-    """A method's name for people: "puzzling_2x2 (paired)" -> "SL + puzzling 2×2, paired"."""
-    if method == "SL":
-        return "SL"
-    names, _, views = method.rstrip(")").partition(" (")
+    """A training's name for people: "puzzling_2x2 (paired)" -> "SL + puzzling 2×2, paired"."""
+    start, arrow, method = method.rpartition(" → ")
+    before = f"{start.replace('_', ' ')} → " if arrow else ""
+    if method.split(",")[0] == "SL":
+        return before + method
+    names, _, views = method.replace(")", "").partition(" (")
     parts = [n.replace("_", " ") for n in names.split("+")]
     words = " + ".join(p.replace("2x2", "2×2").replace("3x3", "3×3") for p in parts)
-    return f"SL + {words}, {views}"
+    return f"{before}SL + {words}, {views}"
 
 
 def show_faces(
@@ -112,22 +117,24 @@ def plot_scores(
     return figure
 
 
-def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = ()) -> Figure:
-    """Test accuracy in %, a row a method from best to worst: a dot a run, a stroke their mean.
+def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "accuracy") -> Figure:
+    """A test score, a row a method from best to worst: a dot a run, a stroke their mean.
 
-    The means of the methods `bases` are drawn through all rows.
+    `score` is "accuracy", shown in %, or an error in degrees such as "mae". The means of the
+    methods `bases` are drawn through all rows.
     """
-    order = runs.groupby("method")["accuracy"].mean().sort_values(ascending=False)
+    accuracy = score == "accuracy"
+    runs = runs.assign(shown=runs[score] * (100 if accuracy else 1))
+    order = runs.groupby("method")["shown"].mean().sort_values(ascending=not accuracy)
     figure, axis = plt.subplots(figsize=(8, 0.6 + 0.27 * len(order)), layout="constrained")
-    table = runs.assign(accuracy=100 * runs["accuracy"])
-    options = {"data": table, "x": "accuracy", "y": "method", "order": order.index, "ax": axis}
+    options = {"data": runs, "x": "shown", "y": "method", "order": order.index, "ax": axis}
     sns.stripplot(**options, jitter=False, size=4.5, color=_COLORS[0], alpha=0.7)
     sns.pointplot(
         **options, errorbar=None, color=_COLORS[3], linestyle="none", marker="|", markersize=13
     )
     for base, style in zip(bases, ("-", "--", ":"), strict=False):
-        axis.axvline(100 * order[base], color="0.3", lw=1, ls=style, label=base)
-    axis.set(xlabel="test accuracy (%)", ylabel="")
+        axis.axvline(order[base], color="0.3", lw=1, ls=style, label=base)
+    axis.set(xlabel="test accuracy (%)" if accuracy else f"{score}, degrees", ylabel="")
     if bases:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="mean of")
     return figure
@@ -202,6 +209,85 @@ def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = N
     axis.xaxis.get_major_locator().set_params(integer=True)
     _legend_outside(axis, "method")
     return figure
+
+
+def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> Figure:
+    """The score on the valid split by epoch, of `hmtl.study.Setting.curves`, a panel a data set and
+    share of the labels: one line a training, its band over seeds.
+
+    Accuracies are shown in %, degrees of head pose as they are.
+    """
+    cells = list(curves.groupby(["data", "fraction"], sort=False))
+    figure, axes = plt.subplots(
+        1, len(cells), figsize=(1.6 + 2.9 * len(cells), 3), layout="constrained", squeeze=False
+    )
+    for axis, ((data, fraction), own) in zip(axes.flat, cells, strict=True):
+        factor = 100 if own["valid"].max() <= 1 else 1
+        table = own.assign(valid=factor * own["valid"])
+        sns.lineplot(
+            table, x="epoch", y="valid", hue="method", ax=axis, errorbar=("pi", 100),
+            legend=axis is axes.flat[-1], palette=_palette(curves["method"]),
+        )  # fmt: skip
+        axis.set(title=f"{data}, {fraction:.0%}", ylabel="")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes.flat[0].set_ylabel(ylabel)
+    _legend_outside(axes.flat[-1], "method")
+    return figure
+
+
+def plot_label_curve(runs: pd.DataFrame) -> Figure:
+    """Test accuracy by the share of the labels, a panel a data set: a line a training through its
+    means, with the 95 % interval over seeds."""
+    sets = list(runs.groupby("data", sort=False))
+    figure, axes = plt.subplots(
+        1, len(sets), figsize=(1.8 + 3.6 * len(sets), 3.2), layout="constrained", squeeze=False
+    )
+    for axis, (data, own) in zip(axes.flat, sets, strict=True):
+        table = own.assign(accuracy=100 * own["accuracy"], labels=100 * own["fraction"])
+        sns.lineplot(
+            table, x="labels", y="accuracy", hue="method", ax=axis, marker="o", err_style="bars",
+            legend=axis is axes.flat[-1], palette=_palette(runs["method"]),
+        )  # fmt: skip
+        shares = sorted(table["labels"].unique())
+        axis.set_xscale("log")
+        axis.set_xticks(shares, [f"{share:g}" for share in shares])
+        axis.minorticks_off()
+        axis.set(title=data, xlabel="% of the labels", ylabel="test accuracy (%)")
+    _legend_outside(axes.flat[-1], "method")
+    return figure
+
+
+def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
+    """Gains by slice, of `hmtl.slices.slice_gains`: a dot and its interval a slice, a panel a
+    column; `gain` names the contrast."""
+    columns = list(dict.fromkeys(table["column"]))
+    figure, axes = plt.subplots(
+        2, -(-len(columns) // 2), figsize=(9, 4.6), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis in axes.flat[len(columns) :]:
+        axis.set_axis_off()
+    for axis, column in zip(axes.flat, columns, strict=False):
+        own = table[table["column"] == column]
+        places = range(len(own))
+        axis.axhline(0, color="0.3", lw=1, ls=":")
+        axis.errorbar(
+            places, own["gain"], (own["gain"] - own["low"], own["high"] - own["gain"]), fmt="o",
+            ms=4, lw=1,
+        )  # fmt: skip
+        axis.set_xticks(places, own["slice"], rotation=20, fontsize=7)
+        axis.set_title(column, fontsize=8)
+        axis.set_xlim(-0.5, len(own) - 0.5)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"{gain} ({unit})", fontsize=8)
+    return figure
+
+
+def _palette(methods: Iterable[str]) -> dict:
+    """One colour a training; those of `METHOD_COLORS` keep theirs."""
+    names = list(dict.fromkeys(methods))
+    spare = [c for c in _COLORS if c not in [METHOD_COLORS.get(name) for name in names]]
+    spare = [*spare, *sns.color_palette("husl", len(names))]
+    return {name: METHOD_COLORS.get(name) or spare.pop(0) for name in names}
 
 
 def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:

@@ -16,7 +16,8 @@ several runs at once never oversubscribe them. Ours.
 """
 
 __all__ = [
-    "PRESETS", "Preset", "Run", "RunSpec", "fit", "grid", "load_run", "run_all", "runs_table",
+    "PRESETS", "Preset", "Run", "RunSpec", "fit", "grid", "load_run", "predict_test", "run_all",
+    "runs_table",
 ]  # fmt: skip
 
 import dataclasses
@@ -595,6 +596,21 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
             best = {"epoch": keeper.epoch_number, "scores": task.scores(_test(learn, pack))}
             (folder / "best.json").write_text(json.dumps(best, indent=1) + "\n")
         (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
+    """The predictions of a finished run's network for the test faces of another pack.
+
+    As the run's task stores them; nothing is trained. Raises ValueError if the pack has no test
+    faces or not the labels of the task.
+    """
+    from safetensors.torch import load_model
+
+    _check_splits(run.spec, pack)
+    with _threads(1):
+        learn = build_learner(dataclasses.replace(run.spec, init="scratch"), pack)
+        load_model(learn.model, str(run.path / "model.safetensors"))
+        return _test(learn, pack)
 
 
 def _test(learn, pack: Pack) -> pd.DataFrame:

@@ -6,8 +6,8 @@ table and figure they made. Ours.
 """
 
 __all__ = [
-    "NOTEBOOKS", "Setting", "between_marks", "collect_runs", "history", "open_notebook",
-    "run_study", "versions", "write_reference",
+    "KEPT", "NOTEBOOKS", "Setting", "between_marks", "collect_curves", "collect_runs", "history",
+    "open_notebook", "run_study", "versions", "write_reference",
 ]  # fmt: skip
 
 import base64
@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
+RATES = "learning-rates"
+KEPT = (RATES, "as-they-are")
+"""Tables that notebooks save and the record keeps, beside those that follow from its runs."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,24 @@ class Setting:
         tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
         runs = iter(self.train(spec for row in tried for spec in row))
         table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in methods])
-        self.save(table, "learning-rates")
+        self.save(table, RATES)
         return [m | {"lr": lr} for m, lr in zip(methods, table["chosen"], strict=True)]
 
     def learning_rates(self) -> pd.DataFrame:
         """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
-        name = "learning-rates.csv"
+        return self.kept(RATES)
+
+    def kept(self, name: str) -> pd.DataFrame:
+        """A table of `KEPT` that this notebook saved; at defaults the record's."""
         if self.shows_reference:
-            table = _read_table(reference_dir() / "tables" / name)
+            table = _read_table(reference_dir() / "tables" / f"{name}.csv")
             return table[table["study"] == self.notebook] if len(table) else table
-        return _read_table(self.outputs / "tables" / f"{self.notebook}-{name}")
+        return _read_table(self.outputs / "tables" / f"{self.notebook}-{name}.csv")
+
+    def on(self, data: str, root: str | Path | None) -> "Setting":
+        """The same notebook and places on another data set; ValueError if there is no such."""
+        check_data(data, root)
+        return replace(self, data=data, root=str(root) if root else None)
 
     def load(self) -> Pack:
         """The pack of this data."""
@@ -144,6 +155,21 @@ class Setting:
         if self.shows_reference:
             return recorded_runs()
         return collect_runs([self.outputs])
+
+    def curves(self, recorded: pd.DataFrame) -> pd.DataFrame:
+        """Every epoch of recorded runs: `collect_curves`, and what each run is.
+
+        Columns: epoch, train_loss, valid; data, task, fraction, method (by the training's full
+        name) and seed. Runs whose epochs were not recorded are left out.
+        """
+        if self.shows_reference:
+            epochs = _read_table(reference_dir() / "curves.csv")
+        else:
+            epochs = collect_curves([self.outputs])
+        if epochs.empty:
+            return epochs
+        named = name_trainings(recorded)[["run", "data", "task", "fraction", "method", "seed"]]
+        return epochs.merge(named.drop_duplicates("run"), on="run")
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a table to `tables/<notebook>-<name>.csv` and return it."""
@@ -460,10 +486,9 @@ def write_reference(
     """
     folders = list(folders)
     runs, outcomes = collect_runs(folders)
-    curves, rates = collect_curves(folders), _collect_rates(folders)
+    curves, kept = collect_curves(folders), {name: _collect(folders, name) for name in KEPT}
     target = target or reference_dir()
     (target / "tables").mkdir(parents=True, exist_ok=True)
-    rates_file = target / "tables" / "learning-rates.csv"
     if keep and (target / "runs.csv").is_file():
         old, old_outcomes = recorded_runs(target)
         stays = [arm not in _arms(runs) for arm in zip(old["study"], old["data"], strict=True)]
@@ -471,7 +496,9 @@ def write_reference(
         outcomes |= {r: old_outcomes[r] for r in old.loc[stays, "run"] if r in old_outcomes}
         curves = _with_old(curves, _read_table(target / "curves.csv"), ["run"])
         curves = curves[curves["run"].isin(runs["run"])]
-        rates = _with_old(rates, _read_table(rates_file), ["study", "data"])
+        for name, table in kept.items():
+            before = _read_table(target / "tables" / f"{name}.csv")
+            kept[name] = _with_old(table, before, ["study", "data"])
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
     bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
@@ -482,9 +509,8 @@ def write_reference(
     (target / "figures").mkdir(exist_ok=True)
     verdicts = verdict_table(runs, outcomes)
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
-    for name, table in tables.items():
+    for name, table in (tables | kept).items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False)
-    rates.to_csv(rates_file, index=False)
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     if target == reference_dir():
         readme = NOTEBOOKS.parent / "README.md"
@@ -497,13 +523,13 @@ def _arms(runs: pd.DataFrame) -> set[tuple[str, str]]:
     return set(zip(runs["study"], runs["data"], strict=True))
 
 
-def _collect_rates(folders: Iterable[Path]) -> pd.DataFrame:
-    """What `Setting.choose_lr` tried in each notebook."""
+def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
+    """The tables of that name, of `KEPT`, that the notebooks saved."""
     parts = [pd.DataFrame(columns=["study", "data"])]
     for folder in map(Path, folders):
-        for file in sorted((folder / "tables").glob("*-learning-rates.csv")):
+        for file in sorted((folder / "tables").glob(f"*-{name}.csv")):
             own = pd.read_csv(file)
-            own.insert(0, "study", file.stem.removesuffix("-learning-rates"))
+            own.insert(0, "study", file.stem.removesuffix(f"-{name}"))
             parts.append(own)
     return pd.concat(parts, ignore_index=True)
 

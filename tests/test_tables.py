@@ -156,7 +156,8 @@ def test_reported_values_have_sources_and_unknown_cells_stay_empty():
 
 def test_the_papers_column_is_filled_only_where_it_is_known():
     runs = table(
-        study="20_hmtl_emotion", data="faces", task="emotion", epochs=9, bs=64, init="scratch", augment="weak", accuracy=0.5,
+        study="20_hmtl_emotion", data="faces", task="emotion", init="scratch", augment="weak",
+        epochs=9, bs=64, accuracy=0.5,
         method=["SL", "puzzling_2x2 (paired)", "inpainting_grid_pl (paired)"] * 2, seed=0,
         fraction=[0.2] * 3 + [1.0] * 3, run=list("abcdef"),
     )  # fmt: skip
