@@ -75,7 +75,7 @@ class Encoder(nn.Module):
         `x` is float (B, 3, H, W) in [0, 1]. Convolutional and windowed backbones give a map, plain
         transformers give tokens with their class token first.
         """
-        if not torch.compiler.is_compiling():  # nor exporting: there the tensors are torch's own kind
+        if not torch.compiler.is_compiling():  # nor exporting, whose tensors are of another kind
             x = x.as_subclass(torch.Tensor)  # fastai's subclass costs a dispatch per operation
         if self.normalize:
             x = (x - self.mean) / self.std
