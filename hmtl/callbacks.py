@@ -33,7 +33,7 @@ class MixedBFloat16(MixedPrecision):
 
     def before_fit(self):
         """As fastai's, which asks for CUDA by name."""
-        device = self.dls.device.type
+        device = torch.device(self.dls.device).type
         if device == "cuda" and not torch.cuda.is_bf16_supported():
             raise ValueError("this GPU has no bfloat16; leave precision empty for float16")
         self.autocast = autocast(device, dtype=torch.bfloat16)

@@ -78,6 +78,20 @@ def test_label_fractions_are_nested_stratified_and_seeded():
     assert set(nested_fraction(classes, 0.1, seed=2)) != chosen[1]
 
 
+def test_few_labels_fill_an_epoch(toy_pack):
+    whole = loaders(toy_pack).train_ds
+    few = loaders(toy_pack, fraction=0.3).train_ds
+    filled = loaders(toy_pack, fraction=0.3, fill=True).train_ds
+    assert len(filled) == len(whole)
+    rows, times = np.unique(filled.rows, return_counts=True)
+    assert rows.tolist() == few.rows.tolist()  # the same faces
+    assert times.max() - times.min() <= 1  # as often as one another
+    assert filled.left_out == few.left_out
+    again = loaders(toy_pack, fraction=0.3, fill=True, seed=5).train_ds
+    assert again.rows.tolist() == filled.rows.tolist()  # not of the run's seed
+    assert len(loaders(toy_pack, fill=True).train_ds) == len(whole)
+
+
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.01])
 def test_a_fraction_outside_zero_to_one_is_refused(fraction):
     with pytest.raises(ValueError, match="fraction"):

@@ -17,7 +17,17 @@ from safetensors.torch import load_file
 
 from hmtl import Gender, Puzzling
 from hmtl import runs as R
-from hmtl.runs import PRESETS, RunSpec, fit, get_preset, grid, load_run, run_all, runs_table
+from hmtl.runs import (
+    PRESETS,
+    RunSpec,
+    fit,
+    get_preset,
+    grid,
+    load_run,
+    predict_test,
+    run_all,
+    runs_table,
+)  # fmt: skip
 from hmtl.tables import outcomes_by_run
 
 # the smallest honest training: one epoch over the shipped faces
@@ -57,6 +67,7 @@ def test_the_folder_holds_everything_and_nothing_of_the_pretext(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
         "spec.json", "metrics.csv", "predictions.csv", "model.safetensors", "machine.json",
+        "best.json",
     }  # fmt: skip
     assert load_run(run.path).spec == SPEC
     assert len(run.metrics) == 1
@@ -90,6 +101,7 @@ def test_identity_follows_all_that_can_change_the_numbers(run):
     changes = {
         "fraction": 0.5, "augment": "none", "epochs": 2, "lr": 1e-3, "seed": 1, "views": "shared",
         "pretext_weight": 0.5, "init": "imagenet", "weighted": True, "bs": 32, "task": "gender",
+        "precision": "bf16",
     }  # fmt: skip
     ids = {R.run_id(dataclasses.replace(SPEC, **{k: v}), data) for k, v in changes.items()}
     assert len(ids | {base}) == len(changes) + 1
@@ -137,9 +149,61 @@ def test_every_task_makes_runs_beside_those_of_emotion(run, tmp_path, task, scor
     assert table[f"valid_{metric}"].iloc[1] == other.metrics[metric].iloc[-1]
     assert table["mae"].isna().tolist() == [True, False] if metric == "mae" else True
     assert table["label_views"].tolist() == [True, metric != "mae"]
-    assert set(outcomes_by_run([run, other])) == {run.id} | (
-        {other.id} if task == "gender" else set()
+    outcomes = outcomes_by_run([run, other])
+    assert set(outcomes) == {run.id, other.id}
+    assert outcomes[other.id].mean() == pytest.approx(other.scores[metric], rel=1e-5)
+
+
+def test_pretraining_reads_no_label_and_leaves_an_encoder_to_start_from(tmp_path):
+    spec = RunSpec(task="pretraining", pretexts=("puzzling_2x2",), views="shared", epochs=1, bs=64)
+    before = fit(spec, store=tmp_path)
+    assert before.scores == {"test_faces": len(before.predictions)}
+    assert list(before.predictions) == ["key"]
+    assert before.best == {}
+    mini = spec.load()
+    other = mini.labels.assign(
+        emotion=np.roll(mini.labels["emotion"], 3), gender="female", yaw=0.0, roll=9.0
     )
+    pack = dataclasses.replace(mini, labels=other)
+    again = fit(spec, store=tmp_path / "other", pack=pack)
+    weights, same = (load_file(r.path / "model.safetensors") for r in (before, again))
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
+    # the run that follows starts from these weights, and says so
+    spec = dataclasses.replace(spec, task="emotion", pretexts=(), init=str(before.path))
+    start = R.build_learner(spec, mini, device="cpu").model.encoder.body.state_dict()
+    for name, tensor in start.items():
+        assert torch.equal(tensor, weights[f"encoder.body.{name}"]), name
+    after = fit(spec, store=tmp_path)
+    table = runs_table([before, after])
+    assert table["start"].tolist() == ["scratch", "puzzling_2x2"]
+    assert table["accuracy"].isna().tolist() == [True, False]
+    assert set(outcomes_by_run([before, after])) == {after.id}
+    with pytest.raises(ValueError, match="name the pretexts"):
+        RunSpec(task="pretraining")
+
+
+def test_the_best_epoch_on_valid_is_scored_on_test_too(tmp_path):
+    run = fit(RunSpec(epochs=3, lr=0.02, bs=32), store=tmp_path)
+    accuracy = run.metrics["accuracy"].tolist()
+    assert run.best["epoch"] == accuracy.index(max(accuracy)) + 1
+    row = runs_table([run]).iloc[0]
+    assert row["best_epoch"] == run.best["epoch"]
+    assert row["accuracy_at_best"] == run.best["scores"]["accuracy"]
+    shorter = fit(RunSpec(epochs=1, bs=32), store=tmp_path)
+    assert shorter.best == {"epoch": 1, "scores": shorter.scores}  # the last one is the best
+
+
+def test_a_network_is_tested_on_other_faces(run, tmp_path):
+    mini = SPEC.load()
+    again = predict_test(run, mini)
+    assert again["predicted"].equals(run.predictions["predicted"])
+    np.testing.assert_allclose(
+        again.filter(like="p_"), run.predictions.filter(like="p_"), atol=1e-5
+    )
+    darker = dataclasses.replace(mini, images=np.array(mini.images) // 4)
+    assert not predict_test(run, darker)["p_happy"].equals(again["p_happy"])
+    with pytest.raises(ValueError, match="test"):
+        predict_test(run, dataclasses.replace(mini, labels=mini.labels.assign(split="train")))
 
 
 def test_labels_of_views_are_the_tasks_own_unless_asked_for():

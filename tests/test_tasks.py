@@ -438,14 +438,14 @@ def test_fastai_shows_and_exports_every_task(mini, quiet, tmp_path, name):
     with quiet(learn):
         values = dict(zip([m.name for m in learn.metrics], learn.validate()[1:], strict=True))
     scores = scores_of(learn, quiet, learn.dls.valid)
-    assert task.metric in values
+    assert (task.metric in values) == bool(task.columns)  # without labels nothing is scored
     for metric, value in values.items():
         assert value == pytest.approx(scores[metric], rel=1e-4)
     exported = torch.load(tmp_path / "learner.pkl", weights_only=False)  # our own file
     assert exported.dls.train_ds.task == task
     assert all(len(d.dataset) == 0 for d in exported.dls.loaders)
     words = str(learn.dls.train_ds.decode(learn.dls.train_ds[0])[1])
-    assert words in task.names or words.count("°") == 3
+    assert words in task.names or words.count("°") == (3 if task.columns else 0)
 
 
 @pytest.mark.slow
@@ -472,7 +472,7 @@ def test_gender_is_learned(mini, quiet):
 
 
 def test_tasks_are_known_by_name_and_equal_when_alike():
-    assert list(TASKS) == ["emotion", "gender", "head_pose", "head_pose_bins"]
+    assert list(TASKS) == ["emotion", "gender", "head_pose", "head_pose_bins", "pretraining"]
     assert make_task("emotion", weighted=True) == Emotion(weighted=True)
     assert make_task("head_pose_bins", alpha=1.0).loss(None).alpha == 1
     assert HeadPoseBins().head(5, 3)(torch.rand(2, 5)).shape == (2, 3, 66)
