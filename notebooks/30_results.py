@@ -51,9 +51,10 @@ inventory
 # %% [markdown]
 # ## The claims, and what became of them
 #
-# Each is judged twice: against what the paper compares with, and against the control. The rule
-# stands in `hmtl/verdicts.py`: an interval over seeds and faces at once, wide enough for all of the
-# table together; a margin of one point; five seeds at least, else nothing is decided.
+# Each is judged against what the paper compares with, and against two ways to spend the same
+# compute: a second plain view, and twice the epochs. The rule stands in `hmtl/verdicts.py`: an
+# interval over seeds and faces at once, wide enough for all of the table together; a margin of one
+# point, or a tenth of a degree; five seeds at least, else nothing is decided.
 
 # %%
 import pandas as pd
@@ -69,7 +70,8 @@ here.save(verdict_table(recorded, outcomes), "verdicts").set_index("claim")
 
 # %% [markdown]
 # An empty verdict means not tested yet. C8, the same network at inference, is no matter of seeds:
-# it is checked to the bit in [`00_start_here`](00_start_here.ipynb).
+# it is checked to the bit in
+# [`25_same_model_at_inference`](25_same_model_at_inference.ipynb).
 
 # %% [markdown]
 # ## C1: ImageNet or scratch
@@ -87,38 +89,68 @@ here.save(tables["c1"], "c1")
 here.save(tables["c1-contrasts"], "c1-contrasts")
 
 # %% [markdown]
-# ## C2: puzzling beside supervised training
+# ## C2 and C3: puzzling and in-painting beside supervised training
 #
-# See [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). SL is supervised training, `second_view` the
-# control at equal compute.
+# See [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). SL is supervised training; `second_view` and `SL,
+# 2× epochs` are the controls at equal compute. Each column `−` is the gap to that row, paired by
+# seed and face; read all three before believing one.
 
 # %%
-here.save(tables["c2"], "c2")
-
-# %%
-here.save(tables["c2-contrasts-sl"], "c2-contrasts-sl")
-
-# %%
-here.save(tables["c2-contrasts-control"], "c2-contrasts-control")
+here.save(tables["emotion"], "emotion")
 
 # %% [markdown]
-# The first contrast table is the comparison the paper makes, the second the one that says whether
-# the *task* did it. Read both before believing either. `puzzling_2x2_score` is the share of tiles
-# placed rightly on unseen people, where a guess gets 0.25.
+# ## C4: few labels
 #
+# See [`21_few_labels`](21_few_labels.ipynb), with the learning curves.
+
+# %%
+here.save(tables["few-labels"], "few-labels")
+
+# %% [markdown]
+# ## C5: pre-training and fine-tuning
+#
+# See [`22_pretraining_versus_hmtl`](22_pretraining_versus_hmtl.ipynb).
+
+# %%
+here.save(tables["pretraining"], "pretraining")
+
+# %% [markdown]
+# ## C6: head pose
+#
+# Errors in degrees; the columns `−` are degrees saved. See [`23_head_pose`](23_head_pose.ipynb).
+
+# %%
+here.save(tables["head-pose"], "head-pose")
+
+# %% [markdown]
+# ## C7: gender
+#
+# See [`24_gender`](24_gender.ipynb).
+
+# %%
+here.save(tables["gender"], "gender")
+
+# %% [markdown]
+# ## From rendered faces to real ones
+#
+# See [`27_rendered_to_real`](27_rendered_to_real.ipynb).
+
+# %%
+here.save(tables["rendered-to-real"], "rendered-to-real")
+
+# %% [markdown]
 # ## Other tasks and controls
 #
-# With the fewest labels: each row's gap in points to supervised training and to the second view.
+# In short trainings: each row's gap in points to supervised training and to the second view.
 # What each task is stands in [`11_puzzling`](11_puzzling.ipynb).
 
 # %%
 here.save(tables["tasks"], "tasks")
 
 # %% [markdown]
-# ## C3: in-painting
+# ## In-painting: what is hidden, and how it is compared
 #
-# See [`12_inpainting`](12_inpainting.ipynb): what is hidden, and how it is compared. Few labels
-# only.
+# In short trainings; see [`12_inpainting`](12_inpainting.ipynb).
 
 # %%
 here.save(tables["inpainting"], "inpainting")
@@ -141,12 +173,13 @@ here.save(tables["balance"], "balance")
 import matplotlib.pyplot as plt
 
 from hmtl.plots import plot_scores
+from hmtl.tables import name_trainings
 
-c2 = recorded[recorded["study"] == "20_hmtl_emotion"]
-for name, group in c2.groupby("data", sort=False):
+emotion = name_trainings(recorded[recorded["study"] == "20_hmtl_emotion"])
+for name, group in emotion.groupby("data", sort=False):
     figure = plot_scores(group, x="fraction", hue="method")
     figure.suptitle(name)
-    here.save_figure(figure, f"c2-{name}")
+    here.save_figure(figure, f"emotion-{name}")
     plt.show()
 
 # %% [markdown]
@@ -154,7 +187,7 @@ for name, group in c2.groupby("data", sort=False):
 #
 # Test faces are of people never seen in training (rendered faces) or the data set's own test split
 # (FER+). Numbers are of the last epoch; nothing was chosen on test faces. Intervals are Student's t
-# over seeds, `p (faces)` flips signs over test faces.
+# over seeds, `p` flips signs over test faces.
 
 # %%
 made = recorded[["data", "cores", "gpu", "commit"]].astype("string").fillna("none")
