@@ -66,6 +66,15 @@ def test_contrast_agrees_with_the_paired_t_test_and_with_enumeration():
     assert out["p_faces"] == pytest.approx(min(1, 2 * min(low_tail, high_tail)), abs=1e-9)
 
 
+def test_with_one_seed_the_test_over_faces_is_mcnemars():
+    rng = np.random.default_rng(4)
+    base, treated = rng.random((1, 300)) < 0.6, rng.random((1, 300)) < 0.66
+    won, lost = int((treated & ~base).sum()), int((base & ~treated).sum())
+    exact = stats.binomtest(won, won + lost).pvalue
+    assert 0.001 < exact < 0.9
+    assert contrast(treated, base)["p_faces"] == pytest.approx(exact, abs=0.02)
+
+
 def test_equal_methods_do_not_differ():
     same = np.random.default_rng(1).random((3, 50)) < 0.5
     out = contrast(same, same)
