@@ -2,9 +2,9 @@
 
 Two questions are kept apart. *Would another seed say the same?* The interval and `p (seeds)` are
 Student's t over the seeds' means. *Would other faces say the same?* `p (faces)` is a sign-flip test
-over the test faces, on the same faces for both methods, which with one seed is McNemar's exact test;
-it takes a person's faces as independent.
-Standard statistics, scipy's; the choice of them is ours.
+over the test faces, on the same faces for both methods (with one seed: McNemar's exact test, up to
+the draws of signs); it takes a person's faces as independent. Standard statistics, scipy's; the
+choice of them is ours.
 """
 
 __all__ = [
