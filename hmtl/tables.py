@@ -222,6 +222,7 @@ def _gaps(
 CONTROL = "second_view (paired)"
 PUZZLE = "puzzling_2x2 (paired)"
 LONGER = "SL, 2× epochs"
+_SHORT = {CONTROL: "second view", PUZZLE: "puzzling 2×2", LONGER: "2× epochs"}
 ABLATIONS = {
     "tasks": ("11_puzzling", ("SL", CONTROL)),
     "inpainting": ("12_inpainting", ("SL", CONTROL, PUZZLE)),
@@ -255,8 +256,8 @@ def gains(
     """`summary` of the runs, trainings by their full names, and each one's gap to every base.
 
     Of runs without an answer of their own, pre-trainings, nothing is said. The gap is a `contrast`
-    with the half-width of its interval over seeds; its `p` is over faces, by sign flips. Where none
-    of the bases was run the table is empty.
+    with the half-width of its interval over seeds; in brackets its p over faces, by sign flips.
+    Where none of the bases was run the table is empty.
     """
     runs = name_trainings(runs[runs["run"].isin(set(outcomes))])
     bases = [base for base in bases if base in set(runs["method"])]
@@ -270,9 +271,10 @@ def gains(
         gaps = _gaps(runs, outcomes, base, by)
         if gaps.empty:
             continue
-        gaps = gaps.rename(columns={"gain": f"− {base}", "p (faces)": f"p, {base}"})
-        kept = [*by, "method", f"− {base}", f"p, {base}"]
-        out = out.merge(gaps[kept], on=[*by, "method"], how="left")
+        title = f"− {_SHORT.get(base, base)}"
+        sure = gaps["p (faces)"].replace("^([^<])", r"= \1", regex=True)
+        gaps[title] = gaps["gain"] + " (p " + sure + ")"
+        out = out.merge(gaps[[*by, "method", title]], on=[*by, "method"], how="left")
     return out.fillna("").assign(**table[cost])
 
 
@@ -312,10 +314,11 @@ def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[st
     """
     c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
     starts = c1.assign(method=c1["init"])
-    claimed = {
-        name: gains(runs[runs["study"] == study], outcomes, bases, ("data", "task", "fraction"))
-        for name, (study, bases) in CLAIM_TABLES.items()
-    }
+    claimed = {}
+    for name, (study, bases) in CLAIM_TABLES.items():
+        own = runs[(runs["study"] == study) & runs["run"].isin(set(outcomes))]
+        by = ("data", "task", "fraction") if own["task"].nunique() > 1 else ("data", "fraction")
+        claimed[name] = gains(own, outcomes, bases, by)
     if len(claimed["emotion"]):
         claimed["emotion"]["paper: AffectNet %"] = [
             _reported_accuracy(row.method, row.fraction) for row in claimed["emotion"].itertuples()

@@ -247,7 +247,7 @@ plt.show()
 
 # %% [markdown]
 # Beside each method, its gap in points to supervised training, and to the second plain view, which
-# costs what a paired tile task costs (the last column has what each cost); `p` says whether other
+# costs what a paired tile task costs (the last column has what each cost); p says whether other
 # faces would agree, the interval whether other seeds would.
 
 # %%

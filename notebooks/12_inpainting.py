@@ -213,8 +213,8 @@ tables = study_tables(recorded, outcomes)
 here.save(tables["inpainting"], "ablation")
 
 # %% [markdown]
-# Each column `−` is the gap in points, with its interval over seeds; each `p` says whether other
-# faces would agree. Written by the numbers, not by us:
+# Each column `−` is the gap in points, with its interval over seeds; p in brackets says whether
+# other faces would agree. Written by the numbers, not by us:
 
 # %%
 for data_set, group in few_labels(recorded).groupby("data"):

@@ -223,7 +223,7 @@ here.save(tables["balance"], "ablation")
 
 # %% [markdown]
 # Each column `−` is the gap in points, with its interval over seeds: to supervised training, to the
-# second view, and to the plain sum. Each `p` says whether other faces would agree.
+# second view, and to the plain sum. p in brackets says whether other faces would agree.
 #
 # ## What we found
 #

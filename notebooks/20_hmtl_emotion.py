@@ -106,9 +106,9 @@ runs_table(runs)[columns].round(3)
 # says what accuracy hides. `fraction` is the share of the training labels: with fewer, the same
 # faces are shown more often, so every training but the one of twice the epochs sees as many. Each
 # column `−` is the gap in points to supervised training, to the second view and to twice the
-# epochs, paired by seed and face; each `p` asks whether other faces would agree. The last column is
-# the paper's number for EfficientNet-B0 on AffectNet: other data, so compare differences, not
-# levels; empty where it is not known to us.
+# epochs, paired by seed and face; p in brackets asks whether other faces would agree. The last
+# column is the paper's number for EfficientNet-B0 on AffectNet: other data, so compare differences,
+# not levels; empty where it is not known to us.
 
 # %%
 from hmtl.tables import study_tables

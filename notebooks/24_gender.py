@@ -90,9 +90,9 @@ here.save(judged, "verdicts").set_index("claim")
 # %% [markdown]
 # ## Who is mistaken for whom
 #
-# Of the first supervised run made here (not of the record): the share named rightly, by what is
-# worn and grown. Beards, make-up and long hair are drawn more often for one gender than for the
-# other, and a network takes what it is given; so it does in photographs.
+# Of the first supervised run made here (not of the record): the share of each gender named rightly.
+# Beards, make-up and long hair are drawn more often for one gender than for the other, and a
+# network takes what it is given; so it does in photographs.
 
 # %% tags=["nbval-ignore-output"]
 predictions = runs[0].predictions

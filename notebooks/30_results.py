@@ -187,7 +187,7 @@ for name, group in emotion.groupby("data", sort=False):
 #
 # Test faces are of people never seen in training (rendered faces) or the data set's own test split
 # (FER+). Numbers are of the last epoch; nothing was chosen on test faces. Intervals are Student's t
-# over seeds, `p` flips signs over test faces.
+# over seeds, p in brackets flips signs over test faces.
 
 # %%
 made = recorded[["data", "cores", "gpu", "commit"]].astype("string").fillna("none")
