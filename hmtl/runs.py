@@ -261,6 +261,8 @@ class Preset:
         merged |= changes
         # the share of a large data set that this preset affords, of which fractions are taken
         share = self.share.get(data, 1.0)
+        if share < 1:  # its epochs shall not be filled to the whole set's length
+            merged["fill"] = False
         return RunSpec(**{**merged, "fraction": share * merged.get("fraction", 1.0)})
 
 
@@ -284,14 +286,19 @@ PRESETS = {
         Preset(
             "quick",
             data="faces",
-            base={"epochs": 20, "people": (300, 50, 125)},
+            base={
+                "epochs": 10, "people": (300, 50, 125), "bs": 32, "lr": 8e-3, "fill": True,
+            },
             seeds=2,
             fractions=(1.0,),
-            imagenet={"arch": _LITE0, "epochs": 3, "lr": 2e-3},
+            few=(0.2, 1.0),
+            imagenet={"arch": _LITE0, "epochs": 3, "lr": 2e-3, "bs": 64},
+            short_seeds=1,
             share={"ferplus": 0.1},
             tasks=("tile_rotation_2x2",),
             inpaintings=("inpainting_grid_pl",),
             balances=("uncertainty",),
+            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.3},
         ),
         Preset(
             "study",

@@ -359,6 +359,10 @@ def test_presets_scale_and_refuse():
     assert RunSpec.preset("quick", "ferplus").fraction == pytest.approx(0.1)
     assert RunSpec.preset("quick", lr=1.0).lr == 1.0
     assert PRESETS["quick"].seeds >= 2
+    assert not RunSpec.preset("quick", "ferplus").fill
+    study = PRESETS["study"]
+    assert study.spec(fraction=0.2).fill
+    assert study.spec(task="head_pose").epochs == study.spec().epochs // 2
     with pytest.raises(ValueError, match="smoke, quick, study"):
         get_preset("fast")
     with pytest.raises(ValueError, match="mini, faces, affectnet.*ferplus"):
