@@ -267,6 +267,14 @@ class Preset:
 
 
 _LITE0 = "tf_efficientnet_lite0"
+_TASKS = (
+    "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation", "puzzling_3x3",
+    "puzzling_2x2_map", "barlow_twins", "inpainting_grid", "random_target", "only_puzzling_2x2",
+    "probe_puzzling_2x2",
+)  # fmt: skip
+_INPAINTINGS = (
+    "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block", "inpainting_grid_pl",
+)  # fmt: skip
 PRESETS = {
     p.name: p
     for p in (
@@ -318,18 +326,31 @@ PRESETS = {
                 "precision": "",
             },
             short_seeds=3,
-            tasks=(
-                "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation",
-                "puzzling_3x3", "puzzling_2x2_map", "barlow_twins", "inpainting_grid",
-                "random_target", "only_puzzling_2x2", "probe_puzzling_2x2",
-            ),
-            inpaintings=(
-                "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block",
-                "inpainting_grid_pl",
-            ),
+            tasks=_TASKS,
+            inpaintings=_INPAINTINGS,
             balances=("geometric", "focused", "uncertainty"),
             epochs={"ferplus": 6},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
+        ),
+        Preset(
+            "gpu",
+            data="faces",
+            base={
+                "epochs": 30, "people": (5000, 300, 500), "size": 112, "arch": _LITE0, "bs": 128,
+                "lr": 4e-3, "fill": True,
+            },
+            seeds=3,
+            fractions=(0.2, 1.0),
+            few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
+            lrs=(2e-3, 4e-3),
+            imagenet={"lr": 2e-3},
+            short={"fraction": 0.2, "epochs": 10},
+            tasks=_TASKS,
+            inpaintings=_INPAINTINGS,
+            balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
+            epochs={"ferplus": 50},
+            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
+            jobs=1,
         ),
     )
 }  # fmt: skip
