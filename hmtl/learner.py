@@ -18,6 +18,7 @@ __all__ = ["AUTHORS_SCALES", "Hybrid", "build_model", "find_body", "hmtl_learner
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from fastai.metrics import ValueMetric
 from fastai.torch_core import params
 from fastcore.foundation import L
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmtl.balance import Balance, geometric_mean, make_balance
 from hmtl.encoder import Encoder
@@ -98,7 +100,8 @@ class Hybrid(Callback):
     relative sizes of the transformed views in paired mode, numbers or (low, high) ranges drawn once
     a batch (`AUTHORS_SCALES` for the authors' three). `label_views=False` takes the supervised loss
     on the untouched picture only; None is what the supervised `task` says, by default that of the
-    DataLoaders: True, but of head pose for plain views only, such as the control's. `body` is the
+    DataLoaders: True, but of head pose for plain views only, such as the control's. Views without
+    labels leave no trace in batch norm's running statistics. `body` is the
     module that yields the representation (`find_body`). A fit raises ValueError if a pretext would
     make the task's labels wrong.
 
@@ -369,11 +372,32 @@ class Hybrid(Callback):
     def _pass_views(self, pretext: Pretext, picture: Tensor, main: dict):
         view, target = pretext.transform(picture, self._draw)
         labels = pretext.relabel(self.yb)
+        labelled = pretext.name in self._labelled
         for scale in self.scales:
-            output = self.model(self._seen(self._rescale(view, scale)), *self.xb[1:])
+            seen = self._seen(self._rescale(view, scale))
+            with nullcontext() if labelled else self._statistics_kept():
+                output = self.model(seen, *self.xb[1:])
             self._ask(pretext, target, main)
-            if pretext.name in self._labelled:
+            if labelled:
                 self._view_losses.append(self.learn.loss_func(output, *labels))
+
+    @contextmanager
+    def _statistics_kept(self):
+        """Batch norm works on the batch but does not remember it.
+
+        At inference a network sees no puzzles. Where the supervised head is not trained on a
+        pretext's views, running means that count them are wrong for all that it will see: with them
+        the error of a head pose is twice what the same weights give (papers/LOG.md).
+        """
+        norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
+        kept = [norm for norm in norms if norm.track_running_stats]
+        for norm in kept:
+            norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            for norm in kept:
+                norm.track_running_stats = True
 
     def _rescale(self, view: Tensor, scale) -> Tensor:
         if scale == 1:

@@ -458,7 +458,11 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if torch.cuda.is_available():
         text += "\ncuda"
-    parts = {spec.task: spec.make_task()} | {name: make(name) for name in spec.pretexts}
+    task, pretexts = spec.make_task(), {name: make(name) for name in spec.pretexts}
+    labelled = task.labelled(list(pretexts.values()), spec.label_views)
+    if spec.views == "paired" and set(pretexts) - labelled:
+        text += "\nstatistics kept"  # not so before 25 November 2026
+    parts = {spec.task: task} | pretexts
     for name, part in parts.items():
         if part.revision > 1:
             text += f"\n{name} {part.revision}"

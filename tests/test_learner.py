@@ -74,12 +74,12 @@ def test_after_training_the_model_is_the_plain_network_to_the_bit(dls, quiet, vi
 
 
 def test_a_plain_view_and_no_pretext_loss_change_nothing(dls, quiet):
-    """With weight 0 and no labels on the puzzles, the gradients are those of supervised training.
+    """With weight 0 and no labels on the puzzles, the training is the supervised one.
 
-    Batch norm is left out: a second pass through it moves its running statistics.
+    Batch norm included: what it remembers of pictures is of those that inference will see.
     """
     model = nn.Sequential(
-        nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU()),
         nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 8)),
     )
     trained = []
@@ -88,8 +88,25 @@ def test_a_plain_view_and_no_pretext_loss_change_nothing(dls, quiet):
         learn = learner(loaders, *cbs, model=copy.deepcopy(model))
         with quiet(learn):
             learn.fit(1, 1e-3)
-        trained.append(torch.cat([p.flatten() for p in learn.model.parameters()]))
-    torch.testing.assert_close(trained[0], trained[1], rtol=0, atol=1e-7)
+        trained.append(learn.model.state_dict())
+    assert any("running_mean" in name for name in trained[0])
+    for name, plain in trained[0].items():
+        torch.testing.assert_close(trained[1][name], plain, rtol=0, atol=1e-6)
+
+
+def test_labelled_views_are_remembered_by_batch_norm_and_unlabelled_ones_are_not(dls, quiet):
+    def means(**options):
+        loaders = face_dataloaders(dls.train.dataset.pack, bs=16, device="cpu", seed=0)
+        learn = learner(loaders, *([Hybrid([Puzzling(2)], seed=0, **options)] if options else []))
+        with quiet(learn):
+            learn.fit(1, 0.0)  # the weights stay, the statistics move
+        norm = learn.model[0][1]
+        assert norm.track_running_stats
+        return norm.running_mean
+
+    plain = means()
+    torch.testing.assert_close(means(label_views=False), plain)
+    assert (means(label_views=True) - plain).abs().max() > 1e-4
 
 
 def test_it_does_train_the_encoder(dls, quiet):
