@@ -25,9 +25,7 @@ include_patterns = [
 ]  # fmt: skip
 exclude_patterns = [".*", "**/.*", "outputs", "build", "dist"]
 nitpicky = True
-suppress_warnings = [
-    "myst.header"
-]  # what commands write begins at a level of its own
+suppress_warnings = ["myst.header"]  # what commands write begins at a level of its own
 
 nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath"]
