@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 project, version, release = "hmtl", _PROJECT["version"], _PROJECT["version"]
-copyright = "the hmtl authors, Apache-2.0"
+copyright = "the hmtl developers, Apache-2.0"
 extensions = ["myst_nb"]
 root_doc = "book/index"
 include_patterns = [
