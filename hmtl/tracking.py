@@ -3,8 +3,8 @@
 `fit(spec, track="tensorboard")`, `python -m hmtl run --track tensorboard`, or the environment
 variable `HMTL_TRACK=tensorboard,mlflow`, which notebooks and workers read too. A tracker reads
 losses and metrics and draws no random number, so a run has the same numbers and the same name with
-or without it, and `metrics.csv` is always written. A finished run is read, not trained, so nothing
-of it is tracked again.
+or without it, and `metrics.csv` is always written. What a tracker takes
+counts in the run's seconds. A finished run is read, not trained, so nothing of it is tracked again.
 
     tensorboard  <outputs>/tensorboard/<run>     fastai's TensorBoardCallback
     wandb        project "hmtl", a run each      WANDB_MODE=offline leaves it on this machine
