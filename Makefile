@@ -1,10 +1,10 @@
-# make study | make test | make lab: each builds .venv from requirements.lock if need be.
+# make study | make test | make lab | make book: each builds .venv from requirements.lock if need be.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lab notebooks reference check-faces bench bench-faces lock lint clean
+.PHONY: study test lab notebooks book reference check-faces bench bench-faces lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -35,6 +35,10 @@ notebooks: $(READY)  ## carry the .py twins over and execute all notebooks at th
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
+book: $(READY)  ## notebooks as they are committed, papers, pages: a site that reads offline
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c book -d outputs/.book . outputs/book
+	@echo "book: outputs/book/index.html"
+
 # HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
 # finished runs are read, not repeated.
 reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
@@ -57,7 +61,7 @@ bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into t
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet --upgrade setuptools
-	.lock-venv/bin/python -m pip install --quiet ".[notebooks,ssl,test]"
+	.lock-venv/bin/python -m pip install --quiet ".[book,notebooks,ssl,test,tracking]"
 	{ echo "# Every version pinned; made by 'make lock' from pyproject.toml."; \
 		.lock-venv/bin/python -m pip freeze --all --exclude hmtl --exclude pip \
 		| sed -E '/^(nvidia-|triton|cuda-)/s/$$/ ; platform_system == "Linux"/'; } > requirements.lock
@@ -66,5 +70,12 @@ lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 lint: $(READY)
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+dist:  ## dist/: wheel and sdist, checked as PyPI checks them; nothing is uploaded
+	rm -rf .dist-venv dist && $(PYTHON) -m venv .dist-venv
+	.dist-venv/bin/python -m pip install --quiet --disable-pip-version-check "build>=1.2" "twine>=6.1"
+	.dist-venv/bin/python -m build
+	.dist-venv/bin/python -m twine check --strict dist/*
+	rm -rf .dist-venv
+
 clean:  ## everything that can be made again, the trained runs included
-	rm -rf $(VENV) outputs/smoke outputs/quick* outputs/study* outputs/runs
+	rm -rf $(VENV) dist outputs/book outputs/.book outputs/smoke outputs/quick* outputs/study* outputs/runs

@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--root")
     run.add_argument("--store", help="run store (default: outputs/runs)")
     run.add_argument(
+        "--track", nargs="+", help="tensorboard, wandb, mlflow (default: $HMTL_TRACK, else none)"
+    )
+    run.add_argument(
         "--set", dest="fields", nargs=2, action="append", default=[],
         metavar=("FIELD", "VALUE"), help="a field of RunSpec, e.g. --set pretexts puzzling_2x2",
     )  # fmt: skip
@@ -139,7 +142,8 @@ def _run(args) -> int:
         raise ValueError(f"{error}; --set takes a field of RunSpec") from error
     if lost := set(changes) & set(spec.unused()):
         raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
-    result = fit(spec, root=args.root, store=args.store, progress=show_progress())
+    options = {"root": args.root, "store": args.store, "track": args.track}
+    result = fit(spec, progress=show_progress(), **options)
     print(result.path)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")

@@ -46,6 +46,7 @@ from hmtl.datasets import check_data, load_pack
 from hmtl.labels import PROPORTIONS, SPLITS
 from hmtl.pack import Pack, whole_folder
 from hmtl.paths import outputs_dir, show_progress
+from hmtl.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
 
 
@@ -517,20 +518,23 @@ def fit(
     threads: int = 1,
     progress: bool = False,
     pack: Pack | None = None,
+    track: str | Iterable[str] | None = None,
 ) -> Run:
     """Train one run, or read it if it is finished; returns it.
 
-    A `pack` takes the place of the spec's own data.
+    A `pack` takes the place of the spec's own data. `track` names trackers (`hmtl.tracking`), by
+    default those of `$HMTL_TRACK`; they change no number.
     `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
-    Raises ValueError if a split has no face.
+    Raises ValueError if a split has no face, ModuleNotFoundError if a tracker is not installed.
     """
+    trackers = check_trackers(track)
     pack = spec.load(root, progress) if pack is None else pack
     _check_splits(spec, pack)
     path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
     if path.exists():
         return load_run(path)
     with _threads(threads):
-        _train(spec, pack, path, progress)
+        _train(spec, pack, path, progress, trackers)
     return load_run(path)
 
 
@@ -584,7 +588,9 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
     )
 
 
-def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
+def _train(
+    spec: RunSpec, pack: Pack, path: Path, progress: bool, trackers: Iterable[str] = ()
+) -> None:
     import torch
     from fastai.callback.progress import ProgressCallback
     from safetensors.torch import save_model
@@ -598,9 +604,9 @@ def _train(spec: RunSpec, pack: Pack, path: Path, progress: bool) -> None:
         learn.remove_cbs(ProgressCallback)
     learn.model.to(learn.dls.device, memory_format=torch.channels_last)
     started, started_cpu = time.perf_counter(), time.process_time()
-    with learn.no_logging():
+    with learn.no_logging(), tracked(trackers, path.name, dataclasses.asdict(spec)) as watching:
         cbs = mixed_precision(spec.precision, learn.dls.device) + [keeper] * bool(keeper)
-        learn.fit_one_cycle(spec.epochs, spec.lr, cbs=cbs)
+        learn.fit_one_cycle(spec.epochs, spec.lr, cbs=cbs + watching)
     seconds = time.perf_counter() - started
     cpu_seconds = (
         time.process_time() - started_cpu
@@ -693,6 +699,7 @@ def run_all(
     """
     import torch
 
+    check_trackers(None)  # once and now, not once a run
     specs = list(specs)
     progress = show_progress() if progress is None else progress
     done: dict[RunSpec, Run] = {}

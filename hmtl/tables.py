@@ -372,22 +372,40 @@ def readme_table(runs: pd.DataFrame) -> str:
 
 
 def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
-    """The numbers a paper reports, from `papers/<paper>/reported.csv`; empty cells are unknown."""
-    return pd.read_csv((folder or PAPERS) / paper / "reported.csv", dtype={"value": float})
+    """The numbers a paper reports, from `papers/<paper>/reported.csv`; empty cells are unknown.
+
+    `folder` stands in for `papers`. Raises FileNotFoundError where there is no such file: papers
+    and record belong to a checkout, an installed package has neither.
+    """
+    file = _of_checkout((folder or PAPERS) / paper / "reported.csv")
+    return pd.read_csv(file, dtype={"value": float})
 
 
 def claims(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
-    """The claims of a paper and the notebook that tests each, from `papers/<paper>/claims.csv`."""
-    return pd.read_csv((folder or PAPERS) / paper / "claims.csv")
+    """The claims of a paper and the notebook that tests each, from `papers/<paper>/claims.csv`.
+
+    Raises as `reported`.
+    """
+    return pd.read_csv(_of_checkout((folder or PAPERS) / paper / "claims.csv"))
+
+
+def _of_checkout(file: Path) -> Path:
+    """The file; FileNotFoundError saying where such files are if it is missing."""
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing: papers and record are in a checkout or the source distribution, "
+            "not in an installed package; run there (pip install -e .) or pass folder="
+        )
+    return file
 
 
 def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """The committed runs: (runs.csv as a table, run id -> `outcome_by_face`).
 
-    Degrees of head pose are recorded to three digits.
+    Degrees of head pose are recorded to three digits. Raises as `reported`.
     """
     folder = folder or reference_dir()
-    runs = pd.read_csv(folder / "runs.csv", keep_default_na=True)
+    runs = pd.read_csv(_of_checkout(folder / "runs.csv"), keep_default_na=True)
     # what was recorded before there were other tasks, or other runs to start from
     for name, default in (("task", "emotion"), ("start", runs["init"])):
         runs[name] = runs[name].fillna(default) if name in runs else default
