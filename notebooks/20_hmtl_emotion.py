@@ -41,7 +41,7 @@ versions(here)
 # goes through untouched and its puzzle in a second pass. With $L_1 \dots L_V$ the emotion losses of
 # the views and $T$ the sum of the tiles' losses, the authors' later scripts minimise
 #
-# $$L = \Big(\prod_{v=1}^{V} L_v\Big)^{1/V} + 0.3\, T$$
+# $$L = \left(\prod_{v=1}^{V} L_v\right)^{1/V} + 0.3\, T$$
 #
 # which is this line of code, checked here by hand:
 
