@@ -170,7 +170,7 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
     """
     for folder in (Path(run), Path(store or default_store()) / run):
         if folder.is_dir():
-            if pickles := sorted(f.name for f in folder.rglob("*") if f.suffix in _PICKLES):
+            if pickles := sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES):
                 raise ValueError(
                     f"{folder / pickles[0]} may be a pickle, which can run code when it is read; "
                     "only folders of safetensors, ONNX and JSON are opened"
@@ -182,9 +182,7 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
     )
 
 
-def load(
-    run: str | Path, *, store: str | Path | None = None, device: str | None = None
-) -> Network:
+def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:
     """The trained network of a run: its folder, its name in the `store`, or an exported folder.
 
     It runs on `device`, by default a GPU where there is one. Raises FileNotFoundError and
@@ -276,7 +274,9 @@ def _load_onnx(file: Path, device: str | None) -> Network:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError('an exported network needs onnxruntime: pip install "hmtl[use]"') from error
+        raise ImportError(
+            'an exported network needs onnxruntime: pip install "hmtl[use]"'
+        ) from error
 
     on_gpu = device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     providers = ["CUDAExecutionProvider"] * on_gpu + ["CPUExecutionProvider"]

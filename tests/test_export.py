@@ -1,0 +1,146 @@
+"""Exported networks answer as the run did, alone: no PyTorch, no pretext, nothing else to know."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hmtl
+from hmtl import export as E
+from hmtl.__main__ import main
+from hmtl.datasets import load_pack
+from hmtl.export import export_run
+from hmtl.runs import RunSpec, fit
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def short_card(monkeypatch):
+    """Few resamples: the card's own tests look at its numbers."""
+    card = E.model_card
+    monkeypatch.setattr(E, "model_card", lambda run: card(run, resamples=5))
+
+
+def test_faces():
+    """The stored test faces, as pictures."""
+    pack = load_pack("mini")
+    return [np.asarray(pack.images[row]) for row in pack.rows("test")]
+
+
+test_faces.__test__ = False
+
+
+@pytest.mark.parametrize("task", ["emotion", "head_pose", "head_pose_bins"])
+def test_onnx_gives_the_answers_of_the_test_split(task, store, tmp_path):
+    """Through onnxruntime, against what fastai stored after training."""
+    run = fit(dataclasses.replace(SPEC, task=task), store=store)
+    out = export_run(run, tmp_path / "exported")
+    network = hmtl.load(out)
+    assert network.name == run.id
+    wanted = run.predictions.filter(regex="^p").select_dtypes("number")
+    for batch in (1, 7, 128):  # the batch is free
+        count = 20 if batch == 1 else 128
+        said = network.predict(test_faces()[:count], detect=False, batch=batch)
+        np.testing.assert_allclose(said[list(wanted)], wanted[:count], atol=1e-4, rtol=1e-5)
+
+
+def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(store, tmp_path):
+    run = fit(SPEC, store=store)
+    out = export_run(run, tmp_path / "exported")
+    model = onnx.load(out / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version >= 17
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    card = said.pop("card")
+    assert card == (out / "card.md").read_text()
+    assert said == json.loads((out / "config.json").read_text())
+    assert json.loads(said["labels"])[:2] == ["neutral", "happy"]
+    assert (said["task"], said["size"], said["crop"]) == ("emotion", "48", "0.85")
+    # as many numbers as the supervised network has: batch norms may be folded, never added
+    stored = sum(np.prod(tensor.dims) for tensor in model.graph.initializer)
+    plain = sum(p.numel() for p in E.answers_of(run).parameters())
+    assert stored < 1.01 * plain + 1000
+    assert not any("puzzl" in node.name for node in model.graph.node)
+    assert not {p.name for p in out.iterdir()} - {"model.onnx", "config.json", "card.md"}
+
+
+def test_any_runtime_gives_probabilities_of_plain_pictures(store, tmp_path):
+    """By hand, as somebody without this package would: crop, resize, [0, 1], channels first."""
+    run = fit(SPEC, store=store)
+    out = export_run(run, tmp_path / "exported")
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    face = Image.fromarray(test_faces()[3]).crop((3, 3, 44, 44))
+    face = face.resize((48, 48), Image.Resampling.BILINEAR)
+    given = np.asarray(face, np.float32).transpose(2, 0, 1)[None] / 255
+    (answer,) = session.run(None, {session.get_inputs()[0].name: given})
+    assert answer.shape == (1, 8)
+    np.testing.assert_allclose(answer.sum(), 1, atol=1e-5)
+    # Pillow rounds to whole levels where torch does not
+    np.testing.assert_allclose(answer[0], run.predictions.filter(like="p_").iloc[3], atol=0.01)
+
+
+def test_the_command_writes_both_formats(store, tmp_path, capsys):
+    run = fit(SPEC, store=store)
+    out = tmp_path / "exported"
+    arguments = ["export", run.id, "--store", str(store), "--out", str(out)]
+    assert main([*arguments, "--format", "onnx", "torch"]) == 0
+    assert str(out / "model.pt2") in capsys.readouterr().out
+    extra = {"config.json": ""}
+    saved = torch.export.load(out / "model.pt2", extra_files=extra).module()
+    assert json.loads(extra["config.json"])["run"] == run.id
+    faces = torch.rand(3, 3, 48, 48)
+    with torch.no_grad():
+        np.testing.assert_allclose(saved(faces), E.answers_of(run)(faces), atol=1e-5)
+    assert main(arguments) == 2  # never over something
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_what_answers_otherwise_is_not_kept(store, tmp_path, monkeypatch):
+    run = fit(SPEC, store=store)
+    plain = E.answers_of(run)
+    monkeypatch.setattr(E, "_faces", lambda count, size: torch.rand(count, 3, size, size))
+    broken = lambda faces: plain(faces).detach().numpy() + 2e-4  # noqa: E731
+    with pytest.raises(RuntimeError, match="differs from PyTorch by 0.0002"):
+        E._check(plain, 48, broken, tmp_path / "model.onnx")
+    monkeypatch.setattr(E, "TOLERANCE", -1.0)
+    with pytest.raises(RuntimeError, match="not kept"):
+        export_run(run, tmp_path / "exported")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_says_so(store, tmp_path):
+    run = fit(SPEC, store=store)
+    with pytest.raises(ValueError, match="unknown format tflite"):
+        export_run(run, tmp_path / "exported", ["tflite"])
+    silent = dataclasses.replace(SPEC, task="pretraining")
+    with pytest.raises(ValueError, match="a pre-training answers nothing"):
+        export_run(fit(silent, store=store), tmp_path / "exported")
+
+
+def test_metadata_that_is_missing_or_of_other_labels_is_named(store, tmp_path):
+    out = export_run(fit(SPEC, store=store), tmp_path / "exported")
+    model = onnx.load(out / "model.onnx")
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    for change, problem in (
+        ({"labels": '["good", "bad"]'}, "are not those of the task 'emotion'"),
+        ({"size": None}, "metadata 'size' is missing"),
+    ):
+        props = {k: v for k, v in {**said, **change}.items() if v is not None}
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, props)
+        onnx.save(model, out / "model.onnx")
+        with pytest.raises(ValueError, match=problem):
+            hmtl.load(out)
