@@ -121,7 +121,7 @@ def _training_data(run: Run) -> Iterator[str]:
             "the parameters that shaped the picture."
         )
     else:
-        yield "Photographs of people, labelled by the set's authors; its terms bind this network."
+        yield "Pictures and labels are that set's, and its terms bind this network too."
 
 
 def _scores(run: Run, resamples: int) -> Iterator[str]:

@@ -27,46 +27,62 @@ def store(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
 
 
-@pytest.fixture(autouse=True)
-def short_card(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def short_card():
     """Few resamples: the card's own tests look at its numbers."""
     card = E.model_card
-    monkeypatch.setattr(E, "model_card", lambda run: card(run, resamples=5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(E, "model_card", lambda run: card(run, resamples=5))
+        yield
 
 
-def test_faces():
+@pytest.fixture(scope="module")
+def run(store):
+    return fit(SPEC, store=store)
+
+
+@pytest.fixture(scope="module")
+def exported(run, short_card, tmp_path_factory):
+    """The run as ONNX."""
+    return export_run(run, tmp_path_factory.mktemp("out") / "exported")
+
+
+def answer_of(folder, images, **options):
+    return hmtl.load(folder).predict(images, detect=False, **options)
+
+
+@pytest.fixture(scope="module")
+def faces():
     """The stored test faces, as pictures."""
     pack = load_pack("mini")
     return [np.asarray(pack.images[row]) for row in pack.rows("test")]
 
 
-test_faces.__test__ = False
-
-
-@pytest.mark.parametrize("task", ["emotion", "head_pose", "head_pose_bins"])
-def test_onnx_gives_the_answers_of_the_test_split(task, store, tmp_path):
+def test_onnx_gives_the_answers_of_the_test_split(run, exported, faces):
     """Through onnxruntime, against what fastai stored after training."""
+    assert hmtl.load(exported).name == run.id
+    wanted = run.predictions.filter(like="p_")
+    for count, batch in ((20, 1), (128, 7), (128, 128)):  # the batch is free
+        said = answer_of(exported, faces[:count], batch=batch)
+        np.testing.assert_allclose(said[list(wanted)], wanted[:count], atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["head_pose", "head_pose_bins"])
+def test_poses_leave_as_degrees(task, store, faces, tmp_path):
     run = fit(dataclasses.replace(SPEC, task=task), store=store)
-    out = export_run(run, tmp_path / "exported")
-    network = hmtl.load(out)
-    assert network.name == run.id
-    wanted = run.predictions.filter(regex="^p").select_dtypes("number")
-    for batch in (1, 7, 128):  # the batch is free
-        count = 20 if batch == 1 else 128
-        said = network.predict(test_faces()[:count], detect=False, batch=batch)
-        np.testing.assert_allclose(said[list(wanted)], wanted[:count], atol=1e-4, rtol=1e-5)
+    said = answer_of(export_run(run, tmp_path / "exported"), faces)
+    wanted = run.predictions.filter(like="predicted_")
+    np.testing.assert_allclose(said[list(wanted)], wanted, atol=1e-4, rtol=1e-5)
 
 
-def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(store, tmp_path):
-    run = fit(SPEC, store=store)
-    out = export_run(run, tmp_path / "exported")
-    model = onnx.load(out / "model.onnx")
+def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(run, exported):
+    model = onnx.load(exported / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version >= 17
     said = {entry.key: entry.value for entry in model.metadata_props}
     card = said.pop("card")
-    assert card == (out / "card.md").read_text()
-    assert said == json.loads((out / "config.json").read_text())
+    assert card == (exported / "card.md").read_text()
+    assert said == json.loads((exported / "config.json").read_text())
     assert json.loads(said["labels"])[:2] == ["neutral", "happy"]
     assert (said["task"], said["size"], said["crop"]) == ("emotion", "48", "0.85")
     # as many numbers as the supervised network has: batch norms may be folded, never added
@@ -74,15 +90,13 @@ def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(store, tmp_pa
     plain = sum(p.numel() for p in E.answers_of(run).parameters())
     assert stored < 1.01 * plain + 1000
     assert not any("puzzl" in node.name for node in model.graph.node)
-    assert not {p.name for p in out.iterdir()} - {"model.onnx", "config.json", "card.md"}
+    assert not {p.name for p in exported.iterdir()} - {"model.onnx", "config.json", "card.md"}
 
 
-def test_any_runtime_gives_probabilities_of_plain_pictures(store, tmp_path):
+def test_any_runtime_gives_probabilities_of_plain_pictures(run, exported, faces):
     """By hand, as somebody without this package would: crop, resize, [0, 1], channels first."""
-    run = fit(SPEC, store=store)
-    out = export_run(run, tmp_path / "exported")
-    session = onnxruntime.InferenceSession(out / "model.onnx")
-    face = Image.fromarray(test_faces()[3]).crop((3, 3, 44, 44))
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    face = Image.fromarray(faces[3]).crop((3, 3, 44, 44))
     face = face.resize((48, 48), Image.Resampling.BILINEAR)
     given = np.asarray(face, np.float32).transpose(2, 0, 1)[None] / 255
     (answer,) = session.run(None, {session.get_inputs()[0].name: given})
@@ -92,8 +106,7 @@ def test_any_runtime_gives_probabilities_of_plain_pictures(store, tmp_path):
     np.testing.assert_allclose(answer[0], run.predictions.filter(like="p_").iloc[3], atol=0.01)
 
 
-def test_the_command_writes_both_formats(store, tmp_path, capsys):
-    run = fit(SPEC, store=store)
+def test_the_command_writes_both_formats(run, store, tmp_path, capsys):
     out = tmp_path / "exported"
     arguments = ["export", run.id, "--store", str(store), "--out", str(out)]
     assert main([*arguments, "--format", "onnx", "torch"]) == 0
@@ -108,11 +121,12 @@ def test_the_command_writes_both_formats(store, tmp_path, capsys):
     assert "choose another folder" in capsys.readouterr().err
 
 
-def test_what_answers_otherwise_is_not_kept(store, tmp_path, monkeypatch):
-    run = fit(SPEC, store=store)
+def test_what_answers_otherwise_is_not_kept(run, tmp_path, monkeypatch):
     plain = E.answers_of(run)
-    monkeypatch.setattr(E, "_faces", lambda count, size: torch.rand(count, 3, size, size))
-    broken = lambda faces: plain(faces).detach().numpy() + 2e-4  # noqa: E731
+
+    def broken(images):
+        return plain(images).detach().numpy() + 2e-4
+
     with pytest.raises(RuntimeError, match="differs from PyTorch by 0.0002"):
         E._check(plain, 48, broken, tmp_path / "model.onnx")
     monkeypatch.setattr(E, "TOLERANCE", -1.0)
@@ -121,8 +135,7 @@ def test_what_answers_otherwise_is_not_kept(store, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_exported_says_so(store, tmp_path):
-    run = fit(SPEC, store=store)
+def test_what_cannot_be_exported_says_so(run, store, tmp_path):
     with pytest.raises(ValueError, match="unknown format tflite"):
         export_run(run, tmp_path / "exported", ["tflite"])
     silent = dataclasses.replace(SPEC, task="pretraining")
@@ -130,9 +143,8 @@ def test_what_cannot_be_exported_says_so(store, tmp_path):
         export_run(fit(silent, store=store), tmp_path / "exported")
 
 
-def test_metadata_that_is_missing_or_of_other_labels_is_named(store, tmp_path):
-    out = export_run(fit(SPEC, store=store), tmp_path / "exported")
-    model = onnx.load(out / "model.onnx")
+def test_metadata_that_is_missing_or_of_other_labels_is_named(exported, tmp_path):
+    model = onnx.load(exported / "model.onnx")
     said = {entry.key: entry.value for entry in model.metadata_props}
     for change, problem in (
         ({"labels": '["good", "bad"]'}, "are not those of the task 'emotion'"),
@@ -141,6 +153,6 @@ def test_metadata_that_is_missing_or_of_other_labels_is_named(store, tmp_path):
         props = {k: v for k, v in {**said, **change}.items() if v is not None}
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, props)
-        onnx.save(model, out / "model.onnx")
+        onnx.save(model, tmp_path / "model.onnx")
         with pytest.raises(ValueError, match=problem):
-            hmtl.load(out)
+            hmtl.load(tmp_path)
