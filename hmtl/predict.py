@@ -66,9 +66,10 @@ class Network:
         """The answers about a picture, several of them, or a folder; the table described above.
 
         A picture is a path, a PIL image, or uint8 (H, W, 3) or (H, W); those without a path are
-        named by their place. `detect=False`: each is one face, of which the central square is used.
-        `batch` faces are asked about at once. Raises ValueError for an empty folder and for arrays
-        of another kind, ImportError where the detector is not installed.
+        taken upright as they are, and named by their place. `detect=False`: each is one face, of
+        which the central square is used. `batch` faces are asked about at once. Raises ValueError
+        for an empty folder and for arrays of another kind, ImportError where the detector is not
+        installed.
         """
         pictures = list(_named(images))
         progress = show_progress() if progress is None else progress

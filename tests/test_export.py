@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -141,6 +142,16 @@ def test_what_cannot_be_exported_says_so(run, store, tmp_path):
     silent = dataclasses.replace(SPEC, task="pretraining")
     with pytest.raises(ValueError, match="a pre-training answers nothing"):
         export_run(fit(silent, store=store), tmp_path / "exported")
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime", "onnxscript"])
+def test_a_missing_library_is_named_with_the_remedy(library, run, exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf'needs {library}.*pip install "hmtl\[use\]"'):
+        export_run(run, tmp_path / "exported")
+    if library == "onnxruntime":
+        with pytest.raises(ImportError, match=r'onnxruntime: pip install "hmtl\[use\]"'):
+            hmtl.load(exported)
 
 
 def test_metadata_that_is_missing_or_of_other_labels_is_named(exported, tmp_path):
