@@ -33,6 +33,7 @@ _HOMES = {
     "face_dataloaders": "hmtl.batches",
     "grid": "hmtl.runs",
     "hmtl_learner": "hmtl.learner",
+    "load": "hmtl.predict",
     "load_pack": "hmtl.datasets",
     "open_pack": "hmtl.pack",
     "run_all": "hmtl.runs",

@@ -1,4 +1,7 @@
-"""python -m hmtl: study, run, faces, pack, check-faces, reference; nothing heavy is imported."""
+"""python -m hmtl: study, run, predict, export, card, faces, pack, check-faces, reference.
+
+Nothing heavy is imported. Bad input gives one line on stderr and exit status 2.
+"""
 
 __all__ = ["main"]
 
@@ -48,6 +51,32 @@ def _parser() -> argparse.ArgumentParser:
         "--set", dest="fields", nargs=2, action="append", default=[],
         metavar=("FIELD", "VALUE"), help="a field of RunSpec, e.g. --set pretexts puzzling_2x2",
     )  # fmt: skip
+
+    predict = commands.add_parser(
+        "predict",
+        help="a run's answers about pictures, as a table",
+        description="A row a face; face 0: none was found. Exit status 0: every picture was read; "
+        "1: some were not, they are on stderr and the table has the others; 2: nothing was made.",
+    )
+    predict.add_argument("run", help="a run's folder or name, or an exported folder")
+    predict.add_argument("images", nargs="+", help="pictures or folders of them")
+    predict.add_argument("--out", default="predictions.csv", help="(default: predictions.csv)")
+    predict.add_argument("--no-detect", action="store_true", help="the pictures are faces already")
+    predict.add_argument("--batch", type=int, default=64, help="faces at once (default: 64)")
+    predict.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
+
+    export = commands.add_parser("export", help="a run's network as ONNX or torch.export's file")
+    export.add_argument("run", help="a run's folder or name")
+    export.add_argument("--out", required=True, help="new folder")
+    export.add_argument("--format", dest="formats", nargs="+", default=["onnx"], help="onnx torch")
+
+    card = commands.add_parser("card", help="a run's model card, or a pack's data sheet")
+    card.add_argument("run", nargs="?", help="a run's folder or name")
+    card.add_argument("--data", metavar="PACK", help="a pack's folder, or mini")
+    card.add_argument("--out", help="file (default: card.md in the folder)")
+
+    for command in (predict, export, card):
+        command.add_argument("--store", help="run store (default: outputs/runs)")
 
     faces = commands.add_parser("faces", help="render faces into a pack; resumable")
     faces.add_argument("--count", type=int, help="faces in all, rounded up to whole people")
@@ -147,6 +176,53 @@ def _run(args) -> int:
     print(result.path)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
+    return 0
+
+
+def _predict(args) -> int:
+    from pathlib import Path
+
+    from hmtl.predict import load
+
+    if args.batch < 1:
+        raise ValueError(f"--batch must be at least 1, got {args.batch}")
+    network = load(args.run, store=args.store, device=args.device)
+    table = network.predict(args.images, detect=not args.no_detect, batch=args.batch)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(args.out, index=False, float_format="%.6g")
+    unreadable = table.attrs["unreadable"]
+    for name, problem in unreadable.items():
+        print(f"hmtl: {name}: {problem}", file=sys.stderr)
+    faces = int((table["face"] > 0).sum())
+    print(f"{faces} faces in {table['file'].nunique()} pictures: {args.out}")
+    return 1 if unreadable else 0
+
+
+def _export(args) -> int:
+    from hmtl.export import export_run
+    from hmtl.predict import find_run
+    from hmtl.runs import load_run
+
+    out = export_run(load_run(find_run(args.run, args.store)), args.out, args.formats)
+    print("\n".join(str(file) for file in sorted(out.iterdir())))
+    return 0
+
+
+def _card(args) -> int:
+    from hmtl.card import write_card, write_sheet
+    from hmtl.datasets import MINI_PATH
+    from hmtl.pack import open_pack
+    from hmtl.predict import find_run
+    from hmtl.runs import load_run
+
+    if (args.run is None) == (args.data is None):
+        raise ValueError("give a run, or --data and a pack")
+    if args.run:
+        print(write_card(load_run(find_run(args.run, args.store)), args.out))
+    elif args.data == "mini" and not args.out:
+        raise ValueError("the mini set lies inside the package; say where with --out FILE")
+    else:
+        print(write_sheet(open_pack(MINI_PATH if args.data == "mini" else args.data), args.out))
     return 0
 
 
@@ -264,8 +340,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input prints one line and gives 2."""
     args = _parser().parse_args(arguments)
     handlers = {
-        "study": _study, "run": _run, "faces": _faces, "pack": _pack,
-        "check-faces": _check_faces, "reference": _reference,
+        "study": _study, "run": _run, "predict": _predict, "export": _export, "card": _card,
+        "faces": _faces, "pack": _pack, "check-faces": _check_faces, "reference": _reference,
     }  # fmt: skip
     try:
         return handlers[args.command](args)

@@ -13,7 +13,7 @@ through a forward hook, and share the optimizer only while a fit runs. So what i
 used afterwards is the plain supervised network (claim C8).
 """
 
-__all__ = ["AUTHORS_SCALES", "Hybrid", "build_model", "find_body", "hmtl_learner"]
+__all__ = ["AUTHORS_SCALES", "Answers", "Hybrid", "build_model", "find_body", "hmtl_learner"]
 
 import math
 from collections import OrderedDict, defaultdict
@@ -585,6 +585,23 @@ def build_model(
     encoder = Encoder(arch, weights, normalize=normalize)
     head = task.head(encoder.num_features, classes)
     return nn.Sequential(OrderedDict(encoder=encoder, head=head))
+
+
+class Answers(nn.Module):
+    """A network and its task's activation: images in [0, 1] -> probabilities or degrees.
+
+    Input float (B, 3, H, W), output float (B, classes) or (B, 3). `model` is what `build_model`
+    returns. This is what leaves the laboratory: normalisation is inside, pretexts are not.
+    """
+
+    def __init__(self, model: nn.Module, task: Task):
+        super().__init__()
+        self.model = model
+        self.loss = task.loss(None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run both."""
+        return self.loss.activation(self.model(images))
 
 
 def split_model(model: nn.Module) -> list:

@@ -25,7 +25,10 @@ __all__ = [
     "MISSING",
     "Note",
     "PhotoTask",
+    "cut_square",
+    "describe_problem",
     "difference_hash",
+    "open_photo",
     "read_photos",
     "square_box",
 ]
@@ -90,7 +93,7 @@ def read_photos(task: PhotoTask) -> tuple[np.ndarray, list[Note]]:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise anything on a broken file
-            notes.append(Note(_describe(error, task.paths[i])))
+            notes.append(Note(describe_problem(error, task.paths[i])))
             continue
         squares[i] = pixels.reshape(squares.shape[1:])
         digest = hashlib.blake2b(squares[i].tobytes(), digest_size=8).hexdigest()
@@ -98,7 +101,7 @@ def read_photos(task: PhotoTask) -> tuple[np.ndarray, list[Note]]:
     return squares, notes
 
 
-def _describe(error: Exception, path: str) -> str:
+def describe_problem(error: Exception, path: str) -> str:
     """Return why a picture cannot be used, in one line and without the folders of its path."""
     if isinstance(error, FileNotFoundError):
         return MISSING
@@ -115,17 +118,27 @@ def _read_photo(task: PhotoTask, i: int) -> tuple[np.ndarray, int, int]:
         from hmtl.readers.fer2013 import read_pixels  # pandas: for such sets only
 
         picture = Image.fromarray(read_pixels(task.paths[i], task.offsets[i]))
-        return *_cut(picture, None, task), 1
+        return *cut_square(picture, None, task.size, task.grey, task.fit), 1
     path, box = task.paths[i], task.boxes[i] if task.boxes else None
+    turn = task.exif == "always" or (task.exif == "auto" and box is None)
+    picture, turned = open_photo(path, turn)
+    return *cut_square(picture, box, task.size, task.grey, task.fit), turned
+
+
+def open_photo(path: str, turn: bool = True) -> tuple[Image.Image, int]:
+    """Return a picture, pixels read, and the EXIF orientation that was left alone (1: none).
+
+    With `turn` it is brought upright. Decoders raise anything on a broken file
+    (`describe_problem`); an empty one is a ValueError.
+    """
     if os.path.getsize(path) == 0:
         raise ValueError("an empty file")
     with Image.open(path) as picture:
         picture.load()
         turned = _orientation(picture)
-        if turned > 1 and (task.exif == "always" or (task.exif == "auto" and box is None)):
-            picture, turned = picture.transpose(Image.Transpose[_TURNS[turned]]), 1
-        pixels, side = _cut(picture, box, task)
-    return pixels, side, turned
+        if turn and turned > 1:
+            return picture.transpose(Image.Transpose[_TURNS[turned]]), 1
+    return picture, turned
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -137,15 +150,21 @@ def _orientation(picture: Image.Image) -> int:
     return value if value in _TURNS else 1
 
 
-def _cut(picture: Image.Image, box: tuple | None, task: PhotoTask) -> tuple[np.ndarray, int]:
-    """Return the square of one picture, uint8 (size, size) or (size, size, 3), and its side."""
+def cut_square(
+    picture: Image.Image, box: tuple | None, size: int, grey: bool, fit: str = "cover"
+) -> tuple[np.ndarray, int]:
+    """Return the square of one picture, uint8 (size, size) or (size, size, 3), and its side.
+
+    `box` (left, top, right, bottom) in pixels, None for the whole picture; `fit` one of `FITS`.
+    Raises ValueError for a box without pixels and for colours that are not known.
+    """
     box = (0, 0, *picture.size) if box is None else _check_box(box, picture.size)
-    square = square_box(box, task.fit)
+    square = square_box(box, fit)
     side = min(square[2] - square[0], square[3] - square[1])
     # converted after the cut: most of a photograph is not the face
-    cut = _convert(_crop(picture, square), "L" if task.grey else "RGB")
-    if cut.size != (task.size, task.size):
-        cut = cut.resize((task.size, task.size), Image.Resampling.LANCZOS)
+    cut = _convert(_crop(picture, square), "L" if grey else "RGB")
+    if cut.size != (size, size):
+        cut = cut.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(cut), side
 
 

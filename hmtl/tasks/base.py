@@ -138,4 +138,5 @@ class Task:
     @staticmethod
     def plain(tensor: Tensor) -> Tensor:
         """Without fastai's subclass, which costs a dispatch for every operation."""
-        return tensor.as_subclass(torch.Tensor)
+        # while a network is exported its tensors are of another kind, which must stay
+        return tensor if torch.compiler.is_compiling() else tensor.as_subclass(torch.Tensor)
