@@ -22,7 +22,7 @@
 # shown.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
 data: str = ""  # a set of the table below, e.g. affectnet; empty: a made-up folder is reported on
 root: str = ""  # its folder, or a pack of it by `python -m hmtl pack`
 outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>

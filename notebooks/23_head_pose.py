@@ -18,7 +18,7 @@
 # recorded study.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
 outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>

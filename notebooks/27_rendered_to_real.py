@@ -19,7 +19,7 @@
 # and the tables show the recorded study.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick or study; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
 data: str = ""  # the rendered faces: mini or faces; empty: the preset's own
 real: str = "ferplus"  # the real set
 root: str = ""  # its folder, e.g. the one that holds data/FER2013Train; empty: a made-up stand-in
