@@ -353,18 +353,15 @@ def what_lacks(
     preset: Preset, data: str, root: str | None, paths: Iterable[Path]
 ) -> dict[str, str]:
     """Return notebook -> "ferplus has no head pose" for those that the data cannot serve."""
-    from hmtl.tasks import make_task
-
-    name, _ = parse_data(data)
-    if name in RENDERED:  # which have everything
+    if parse_data(data)[0] in RENDERED:  # which have everything
         return {}
     labels = preset.spec(data).load(root).labels
-    lacks = {}
+    known, lacks = set(labels.columns[labels.notna().any()]), {}
     for path in paths:
         need = NEEDS.get(path.stem.split("_")[0])
         if need == "rendered":
             lacks[path.stem] = f"{data} are no rendered faces"
-        elif need and not set(make_task(need).columns) <= set(labels.dropna(axis=1, how="all")):
+        elif need and not known.issuperset(preset.spec(task=need).make_task().columns):
             lacks[path.stem] = f"{data} has no {need.replace('_', ' ')}"
     return lacks
 
