@@ -317,6 +317,7 @@ def run_study(
     """
     chosen = get_preset(preset)
     check_data(data or chosen.data, root)
+    data = full_name(data) if data else None
     folder = Path(outputs) if outputs else study_folder(chosen, data)
     values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
     values |= {k: v for k, v in (("data", data), ("root", root and _full(root))) if v}

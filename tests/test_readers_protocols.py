@@ -109,5 +109,7 @@ def test_a_protocol_is_read_like_any_data_set(tmp_path):
     assert table.attrs["protocol"]["chosen_on"] == "test"
     with pytest.raises(ValueError, match=r"needs 2 roots \(300W-LP, AFLW2000\), got 3"):
         SOURCES["300w-lp-aflw2000"](os.pathsep.join(["x", "y", "z"]))
+    with pytest.raises(TypeError, match="crops"):
+        SOURCES["300w-lp-aflw2000"](joined, crops="plain")
     with pytest.raises(ValueError, match="its options are .*chosen_on, seed"):
         read_set("affectnet-7", tmp_path, {"classes": 8})  # what the protocol is about

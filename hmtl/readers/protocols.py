@@ -49,6 +49,7 @@ class Protocol(NamedTuple):
     share: float = 0.05
 
 
+_70_30 = (0.7, 0.0, 0.3)
 _W300LP = ("300W-LP", read_w300lp, {})
 PROTOCOLS: dict[str, Protocol] = {
     "affectnet-8": Protocol(
@@ -64,10 +65,13 @@ PROTOCOLS: dict[str, Protocol] = {
         (_W300LP, ("AFLW2000", read_aflw2000, {})), _ERROR, group="source"
     ),
     "300w-lp-biwi": Protocol(
-        (_W300LP, ("BIWI", read_biwi, {"protocol": 1})), _ERROR, group="source"
+        (_W300LP, ("BIWI", read_biwi, {"protocol": 1, "shares": _70_30})), _ERROR, group="source"
     ),
     "biwi-70-30": Protocol(
-        (("BIWI", read_biwi, {"protocol": 2}),), _ERROR, group="person", share=0.15
+        (("BIWI", read_biwi, {"protocol": 2, "shares": _70_30}),),
+        _ERROR,
+        group="person",
+        share=0.15,
     ),
 }
 """By name. AFLW2000 means the 1,969 images within 99 degrees."""
@@ -144,10 +148,12 @@ def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
     for options in taken.values():
         all_taken = options | all_taken
 
-    def read(root, *, chosen_on="held-out", seed=0, **given) -> pd.DataFrame:
+    def read(root, **given) -> pd.DataFrame:
+        read.__signature__.bind(root, **given)  # TypeError, as any function's
+        own = {option: given.pop(option) for option in ("chosen_on", "seed") if option in given}
         of_set = {s: {o: v for o, v in given.items() if o in known} for s, known in taken.items()}
         roots = _roots(root, len(protocol.sets))
-        return read_protocol(name, roots, chosen_on=chosen_on, seed=seed, options=of_set)
+        return read_protocol(name, roots, options=of_set, **own)
 
     root = inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     read.__signature__ = inspect.Signature([root, *all_taken.values()])
