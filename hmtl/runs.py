@@ -280,6 +280,8 @@ _AUTHORS = {"arch": "efficientnet_b0", "lr": 1e-3, "wd": 0.0, "augment": "strong
 _AUTHORS_STUDY = {
     "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
     "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
+    "tasks": ("tile_rotation_2x2",), "inpaintings": ("inpainting_grid_pl",),
+    "balances": ("uncertainty",),
 }  # fmt: skip
 PRESETS = {
     p.name: p
