@@ -29,8 +29,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     study = commands.add_parser("study", help="execute the notebooks and write index.html")
-    study.add_argument("--preset", default="quick", help="smoke, quick, study (default: quick)")
-    study.add_argument("--data", help="mini, faces, ferplus, affectnet ... (default: the preset's)")
+    study.add_argument(
+        "--preset", default="quick", help="smoke, quick, study, paper (default: quick)"
+    )
+    study.add_argument(
+        "--data", help="mini, faces, ferplus, affectnet:classes=7 ... (default: the preset's)"
+    )
     study.add_argument("--root", help="folder of a real data set, or a pack of it")
     study.add_argument("--outputs", help="where to write (default: outputs/PRESET[-DATA])")
     study.add_argument("--only", nargs="+", default=[], help="some, e.g. 20 or 11_puzzling")
@@ -41,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train one run of a preset and print its scores")
     run.add_argument("--preset", default="smoke")
-    run.add_argument("--data")
-    run.add_argument("--root")
+    run.add_argument("--data", help="as for study, e.g. 300w-lp-aflw2000, affectnet:classes=7")
+    run.add_argument("--root", help="folder of a real data set, or a pack of it")
     run.add_argument("--store", help="run store (default: outputs/runs)")
     run.add_argument(
         "--track", nargs="+", help="tensorboard, wandb, mlflow (default: $HMTL_TRACK, else none)"
@@ -97,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     faces.add_argument("--mini", action="store_true", help="render the set the package ships, anew")
 
     pack = commands.add_parser("pack", help="a data set on the disk -> a pack; resumable")
-    pack.add_argument("data", help="affectnet, rafdb, ...; an unknown one lists them")
+    pack.add_argument("data", help="affectnet, 300w-lp-aflw2000 ...; an unknown one lists them")
     pack.add_argument("--root", required=True, help="folder of the data set")
     pack.add_argument("--out", required=True, help="folder of the pack")
     pack.add_argument("--size", type=int, default=144, help="pixels (default: 144)")
@@ -176,6 +180,10 @@ def _run(args) -> int:
     print(result.path)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
+    if result.best:
+        metric, split = spec.make_task().metric, result.best.get("chosen_on", "valid")
+        score = result.best["scores"][metric]
+        print(f"at epoch {result.best['epoch']}, best on the {split} images: {metric} {score:.4f}")
     return 0
 
 

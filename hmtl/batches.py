@@ -6,9 +6,10 @@ and `dls[2]`, the test images. Images are `TensorImage`, classes `TensorCategory
 follow the flips and turns of augmentation, the task says (`hmtl.tasks`). Ours.
 """
 
-__all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "nested_fraction"]
+__all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "fraction_lists", "nested_fraction"]
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,21 @@ def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.n
         rows = rng.permutation(np.flatnonzero(classes == value))
         chosen.append(rows[: max(1, round(fraction * len(rows)))])
     return np.sort(np.concatenate(chosen))
+
+
+def fraction_lists(
+    pack: Pack, fractions: Sequence[float], task: str | Task = "emotion", seed: int = 0
+) -> dict[str, list[str]]:
+    """Return fraction -> sorted keys of the training images whose labels a run with it sees.
+
+    The choice is `nested_fraction`'s among the images that have the task's label, `seed` the
+    `fraction_seed` of `face_dataloaders`. `hmtl.readers.splits.save_lists` writes them, with a
+    hash, for others to use the same.
+    """
+    task = make_task(task) if isinstance(task, str) else task
+    data = FaceDataset(pack, pack.rows("train"), task=task)
+    keys = pack.labels["key"].to_numpy()[data.rows]
+    return {f"{f:g}": sorted(keys[nested_fraction(data.classes, f, seed)]) for f in fractions}
 
 
 def _repeated(positions: np.ndarray, length: int, seed: int) -> np.ndarray:

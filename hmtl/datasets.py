@@ -4,6 +4,12 @@
     faces     rendered faces, as many as asked for, rendered once and cached
     ferplus, affectnet, rafdb, folders, csv ... (`hmtl.readers.READERS`)
               real faces, from the folder `root`
+    affectnet-7, 300w-lp-aflw2000 ... (`hmtl.readers.protocols`)
+              the same by a protocol of the literature, whose test set may be another data set
+
+A name may carry its reader's options: "affectnet:classes=7", "affectnet-8:chosen_on=test",
+"csv:columns=path=file+emotion=label,file=all.csv" (several options after commas, several values
+after plus signs). So one text says what is read: in a notebook, on the command line, in a RunSpec.
 
 For all but the first two, `root` may also be a pack that `python -m hmtl pack` made of the set,
 which is opened as it is. That is the way for large sets: from the data set's own folder, its lists
@@ -17,8 +23,8 @@ A new data set is one reader and a line in `READERS`.
 """
 
 __all__ = [
-    "DATA", "MINI", "build_mini", "check_data", "face_pack", "load_pack", "photo_pack",
-    "write_faces",
+    "DATA", "MINI", "build_mini", "check_data", "face_pack", "full_name", "load_pack", "parse_data",
+    "photo_pack", "write_faces",
 ]  # fmt: skip
 
 import hashlib
@@ -35,9 +41,9 @@ from hmtl.faces import LABEL_COLUMNS, draw_faces, fingerprint
 from hmtl.faceset import FaceSet
 from hmtl.pack import FORMAT, META, GrowingPack, Pack, open_pack
 from hmtl.packing import fingerprint as photo_fingerprint
-from hmtl.packing import pack_photos, read_set
+from hmtl.packing import pack_photos, parse_options, read_set, write_options
 from hmtl.paths import cache_dir, show_progress
-from hmtl.readers import READERS
+from hmtl.readers.protocols import PROTOCOLS, SOURCES
 from hmtl.render import (
     CHUNK,
     RENDERER_VERSION,
@@ -47,19 +53,51 @@ from hmtl.render import (
     worker_count,
 )
 
-DATA = ("mini", "faces", *READERS)
+DATA = ("mini", "faces", *SOURCES)
 _VOTED = ("ferplus", "ferplus-csv")  # whose readers have `labels`
+# what a pack was made with where its options do not say
+_UNSAID = dict.fromkeys(_VOTED, {"labels": "majority"}) | dict.fromkeys(
+    PROTOCOLS, {"chosen_on": "held-out"}
+)
 MINI = FaceSet(people=(52, 12, 16), per_person=8, size=48, seed=2021)
 _FACE_COLUMNS = (*LABEL_COLUMNS, "occlusion")
 MINI_PATH = Path(__file__).parent / "data" / "mini"
 
 
+def parse_data(data: str) -> tuple[str, dict]:
+    """Split "affectnet:classes=7" into a name of `DATA` and the options of its reader.
+
+    Raises ValueError naming what is known for another name, and for options that the reader has
+    not or that are no NAME=VALUE.
+    """
+    name, _, said = data.partition(":")
+    if name not in DATA:
+        raise ValueError(f"unknown data {name!r}; one of {', '.join(DATA)}")
+    if not said:
+        return name, {}
+    if name not in SOURCES:
+        raise ValueError(f"data={data!r}: {name} has no reader, so it takes no options")
+    given = [item.partition("=") for item in said.split(",")]
+    if any(not equals for _, equals, _ in given):
+        raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
+    options = parse_options(name, [[option, *text.split("+")] for option, _, text in given])
+    if name in _VOTED and "labels" in options:
+        raise ValueError(f"data={data!r}: labels are no option here but a field of a run")
+    return name, options
+
+
+def full_name(data: str) -> str:
+    """Return the one way to write `data`: options sorted, those at their defaults left out."""
+    name, options = parse_data(data)
+    said = write_options(name, options) if options else []
+    return f"{name}:{','.join(said)}" if said else name
+
+
 def check_data(data: str, root: str | Path | None = None) -> None:
     """Raise ValueError unless `data` is known and has the `root` it needs."""
-    if data not in DATA:
-        raise ValueError(f"unknown data {data!r}; one of {', '.join(DATA)}")
-    if data in READERS and not root:
-        holds = "the folder that holds data/FER2013Train" if data == "ferplus" else "its folder"
+    name, _ = parse_data(data)
+    if name in SOURCES and not root:
+        holds = "the folder that holds data/FER2013Train" if name == "ferplus" else "its folder"
         raise ValueError(
             f"data={data!r} needs root=DIR, {holds}, or a pack of it by `python -m hmtl pack`"
         )
@@ -80,15 +118,18 @@ def load_pack(
 ) -> Pack:
     """The pack of a data set by name, made and cached if need be.
 
-    `people`, `size`, `face_seed`, `proportions` and `label_noise` say which rendered faces
-    ("faces", see `hmtl.faceset`); `root` and `size` which photographs, `options` how their reader
-    takes them (`{"classes": 7}`), and `labels` which rows of FER+. `progress` shows a bar on
-    long renders (None: `hmtl.paths.show_progress`). Raises ValueError for an unknown name, a
-    missing root, and options of a set that has none.
+    `data` may carry options ("affectnet:classes=7"); `options` are more of them. `people`, `size`,
+    `face_seed`, `proportions` and `label_noise` say which rendered faces ("faces", see
+    `hmtl.faceset`); `root` and `size` which photographs, `options` how their reader takes them
+    (`{"classes": 7}`), and `labels` which rows of FER+. `progress` shows a bar on long renders
+    (None: `hmtl.paths.show_progress`). Raises ValueError for an unknown name, a missing root, and
+    options of a set that has none.
     """
     check_data(data, root)
+    data, own = parse_data(data)
+    options = {**own, **(options or {})}
     progress = show_progress() if progress is None else progress
-    if options and data not in READERS:
+    if options and data not in SOURCES:
         raise ValueError(f"data={data!r} has no reader, so options={dict(options)!r} mean nothing")
     if data == "mini":
         return open_pack(MINI_PATH)
@@ -98,7 +139,7 @@ def load_pack(
         )
         return face_pack(face_set, progress=progress)
     if data in _VOTED:
-        options = {"labels": labels, **(options or {})}
+        options = {"labels": labels, **options}
     if (Path(root) / META).is_file():
         return _open_made(data, Path(root), options)
     return photo_pack(data, root, size=size, options=options, progress=progress)
@@ -109,11 +150,13 @@ def _open_made(data: str, root: Path, options: Mapping | None) -> Pack:
     pack = open_pack(root)
     made = pack.meta.get("settings", {})
     options = json.loads(json.dumps(dict(options or {}), default=str))  # as pack.json has them
+    unsaid = _UNSAID.get(data, {})
+    options = unsaid | options
     if made.get("data") != data:
         raise ValueError(
             f"{root} is a pack of {made.get('data') or pack.meta.get('source')!r}, not of {data!r}"
         )
-    had = {"labels": "majority"} | made["options"] if data in _VOTED else made["options"]
+    had = unsaid | made["options"]
     if apart := {name: v for name, v in options.items() if had.get(name) != v}:
         raise ValueError(f"{root} was not made with {apart}, but with {had}; pack the set again")
     return pack
@@ -207,7 +250,7 @@ def photo_pack(
     options: Mapping | None = None,
     progress: bool | None = None,
 ) -> Pack:
-    """A data set of `READERS` under `root` as a pack, cached as `hmtl.packing` knows it.
+    """A data set of `SOURCES` under `root` as a pack, cached as `hmtl.packing` knows it.
 
     All is at the defaults of `hmtl.packing.pack_photos`, rows held out as valid included.
     """

@@ -1,15 +1,26 @@
-"""fastai's Adam as one fused kernel, with the same numbers up to rounding.
+"""Optimizers by name: `OPTIMIZERS[name]` is the `opt_func` of a Learner.
 
-fastai updates each weight by a dozen small operations, from Python. torch has one kernel for all
-weights at once. Its equations are the same (Kingma and Ba, arXiv 1412.6980; decoupled weight decay,
-Loshchilov and Hutter, arXiv 1711.05101), and so are the names of the state: a saved optimizer of
-one loads into the other.
+    ""                   `fused_adam`: fastai's Adam as one fused kernel
+    adabelief            timm's AdaBelief, as in the authors' first scripts
+    adabelief_lookahead  the same with timm's Lookahead, as in the later ones
+
+AdaBelief (Zhuang et al., arXiv 2010.07468) is rectified (arXiv 1908.03265) and its weight decay
+decoupled; its momenta are 0.9 and 0.999. Lookahead (Zhang et al., arXiv 1907.08610) pulls the
+weights halfway back to slow ones every six steps; timm's slow weights begin at the sixth step.
+
+The fused Adam has fastai's numbers up to rounding. fastai updates each weight by a dozen small
+operations, from Python; torch has one kernel for all weights at once. Its equations are the same
+(Kingma and Ba, arXiv 1412.6980; decoupled weight decay, Loshchilov and Hutter, arXiv 1711.05101),
+and so are the names of the state: a saved optimizer of one loads into the other.
 """
 
-__all__ = ["FusedAdam", "fused_adam"]
+__all__ = [
+    "OPTIMIZERS", "FusedAdam", "Lookahead", "adabelief", "adabelief_lookahead", "fused_adam",
+]  # fmt: skip
 
+import timm.optim
 import torch
-from fastai.optimizer import Adam, Optimizer
+from fastai.optimizer import Adam, Optimizer, OptimWrapper
 from torch.optim.adam import adam
 
 
@@ -103,3 +114,42 @@ def fused_adam(params, lr: float, **hypers) -> FusedAdam:
     for own, hyper in zip(fused.hypers, plain.hypers, strict=True):
         own.update(hyper)
     return fused
+
+
+class Lookahead(timm.optim.Lookahead):
+    """timm's Lookahead whose `state` is that of the optimizer it wraps.
+
+    timm keeps an empty one beside it, so fastai could not clear what the optimizer knows.
+    """
+
+    @property
+    def state(self) -> dict:
+        """What is known of each weight, slow weights included."""
+        return self._base_optimizer.state
+
+    @state.setter
+    def state(self, value: dict) -> None:
+        self._base_optimizer.state = value
+
+
+def adabelief(params, lr: float, **hypers) -> OptimWrapper:
+    """The `opt_func` of a Learner: timm's `AdaBelief`; `hypers` are its own.
+
+    fastai's exception of biases and batch norm from weight decay does not reach it: with `wd` above
+    0 all weights decay.
+    """
+    return OptimWrapper(params, opt=timm.optim.AdaBelief, lr=lr, **hypers)
+
+
+def adabelief_lookahead(params, lr: float, **hypers) -> OptimWrapper:
+    """`adabelief` with Lookahead, six steps and half the way."""
+
+    def make(groups, **options):
+        return Lookahead(timm.optim.AdaBelief(groups, **options))
+
+    return OptimWrapper(params, opt=make, lr=lr, **hypers)
+
+
+OPTIMIZERS = {
+    "": fused_adam, "adabelief": adabelief, "adabelief_lookahead": adabelief_lookahead,
+}  # fmt: skip

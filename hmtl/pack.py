@@ -80,10 +80,20 @@ class Pack:
                 mapped.madvise(mmap.MADV_DONTNEED)
         return taken
 
+    @property
+    def chosen_on(self) -> str:
+        """The split on which epochs are chosen: "valid", or "test" if its protocol says so."""
+        on_test = self.meta.get("protocol", {}).get("chosen_on") == "test"
+        return "test" if on_test else "valid"
+
     def rows(self, split: str) -> np.ndarray:
-        """Indices of the images in `split` ("train", "valid" or "test"), int64 (n,)."""
+        """Indices of the images in `split` ("train", "valid" or "test"), int64 (n,).
+
+        Of valid, where a protocol chooses on the test images, those of test.
+        """
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; one of {', '.join(SPLITS)}")
+        split = self.chosen_on if split == "valid" else split
         return np.flatnonzero(self.labels["split"].to_numpy() == split)
 
 

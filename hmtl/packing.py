@@ -13,7 +13,7 @@ take as long to hash as to pack. Ours.
 
 __all__ = [
     "GREY_SETS", "MAX_BAD", "VALID_SHARE", "BadImages", "fingerprint", "hold_out_valid",
-    "pack_photos", "parse_options", "read_set",
+    "pack_photos", "parse_options", "read_set", "write_options",
 ]  # fmt: skip
 
 import hashlib
@@ -35,6 +35,7 @@ from hmtl.paths import show_progress
 from hmtl.photos import EXIF, FITS, Note, PhotoTask, read_photos
 from hmtl.readers import READERS
 from hmtl.readers.crops import BOX
+from hmtl.readers.protocols import SOURCES
 from hmtl.readers.splits import hold_out
 from hmtl.workers import cores, map_in_order
 
@@ -60,23 +61,27 @@ def read_set(
     valid: float = VALID_SHARE,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the sample table of a data set by the name of its reader, valid rows held out.
+    """Return the sample table of a data set or protocol by its name, valid rows held out.
 
-    `options` go to the reader, `valid` and `seed` to `hold_out_valid`. Raises ValueError for an
-    unknown name or option; beyond that as the reader.
+    `options` go to the reader, `valid` and `seed` to `hold_out_valid`, unless the protocol says
+    that models are chosen on the test images. Raises ValueError for an unknown name or option;
+    beyond that as the reader.
     """
     reader = _find_reader(data)
     try:
         inspect.signature(reader).bind(root, **(options or {}))
     except TypeError as error:
         raise ValueError(f"{data}: {error}; its options are {_names_of(reader)}") from None
-    return hold_out_valid(reader(root, **(options or {})), valid, seed)
+    table = reader(root, **(options or {}))
+    if table.attrs.get("protocol", {}).get("chosen_on") == "test":
+        return table
+    return hold_out_valid(table, valid, seed)
 
 
 def _find_reader(data: str) -> Callable[..., pd.DataFrame]:
-    if data not in READERS:
-        raise ValueError(f"unknown data set {data!r}; one of {', '.join(READERS)}")
-    return READERS[data]
+    if data not in SOURCES:
+        raise ValueError(f"unknown data set {data!r}; one of {', '.join(SOURCES)}")
+    return SOURCES[data]
 
 
 def _parameters(reader: Callable) -> dict[str, inspect.Parameter]:
@@ -109,6 +114,25 @@ def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
         except ValueError as error:
             raise ValueError(f"option {name} {' '.join(texts)}: {error}") from None
     return options
+
+
+def write_options(data: str, options: Mapping) -> list[str]:
+    """Return options as NAME=VALUE, sorted, those at the reader's defaults left out.
+
+    Several values of one option are joined by "+"; the inverse of `parse_options`.
+    """
+    known = _parameters(_find_reader(data))
+    said = {n: v for n, v in options.items() if n not in known or known[n].default != v}
+    return [f"{name}={'+'.join(_write(value))}" for name, value in sorted(said.items())]
+
+
+def _write(value) -> list[str]:
+    if isinstance(value, Mapping):
+        rows = ((k, v if isinstance(v, Mapping) else {"": v}) for k, v in value.items())
+        return [f"{k}:{i}={v}" if i else f"{k}={v}" for k, inner in rows for i, v in inner.items()]
+    if isinstance(value, tuple):
+        return [f"{number:g}" for number in value]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 
 def _parse(texts: list[str], kind: str):
@@ -223,6 +247,7 @@ def pack_photos(
     no UTF-8, and for another pack at `path` or unfinished parts of one.
     """
     path, reader = Path(path), table.attrs.get("report", {})
+    protocol = {name: table.attrs[name] for name in ("protocol",) if name in table.attrs}
     table = table.reset_index(drop=True)
     table.attrs = {}  # pandas would copy them with every slice
     grey = data in GREY_SETS if grey is None else grey
@@ -239,7 +264,7 @@ def pack_photos(
         if not growing.finished:
             make = _tasks(table, size, grey, fit, exif)
             _read_into(growing, table, make, max_bad, workers, progress)
-            _finish(growing, table, reader, settings, identity)
+            _finish(growing, table, reader, settings, {"identity": identity, **protocol})
     pack = open_pack(path)
     if pack.meta.get("identity") != identity or pack.size != size or grey != (pack.channels == 1):
         raise ValueError(
@@ -342,7 +367,7 @@ def _check_bad(growing: GrowingPack, problems: dict[str, str], max_bad: float) -
 
 
 def _finish(
-    growing: GrowingPack, table: pd.DataFrame, reader: dict, settings: dict, identity: str
+    growing: GrowingPack, table: pd.DataFrame, reader: dict, settings: dict, meta: dict
 ) -> None:
     """Find duplicates, write the report, and make the parts a pack."""
     notes = growing.notes()
@@ -362,7 +387,7 @@ def _finish(
             "report.txt": write_text(report),
         },
         bad=_problems(table, notes),
-        identity=identity,
+        **meta,
         shows_people=True,
         source=settings["data"],
         settings=json.loads(json.dumps(settings, default=str)),

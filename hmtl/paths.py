@@ -1,8 +1,9 @@
 """Where things lie, and whether anybody watches: cache, outputs, progress bars. Ours."""
 
-__all__ = ["cache_dir", "outputs_dir", "reference_dir", "show_progress"]
+__all__ = ["cache_dir", "file_name", "outputs_dir", "reference_dir", "show_progress"]
 
 import os
+import re
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -32,3 +33,8 @@ def reference_dir() -> Path:
 def show_progress() -> bool:
     """Whether progress bars are wanted: yes, unless `$HMTL_PROGRESS` is 0 (headless runs)."""
     return os.environ.get("HMTL_PROGRESS", "1") != "0"
+
+
+def file_name(text: str) -> str:
+    """`text` as part of a file's name: "affectnet:classes=7" -> "affectnet-classes=7"."""
+    return re.sub(r"[:,/\\]+", "-", text)

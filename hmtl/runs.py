@@ -6,7 +6,8 @@ not at all, and is never trained again:
 
     spec.json          the RunSpec, the data's fingerprint, the version
     metrics.csv        one row an epoch
-    best.json          the epoch that is best on the valid split, and its test scores
+    best.json          the epoch that is best on the valid split, and its test scores; `chosen_on`
+                       is "test" where the data's protocol chooses it on the test images instead
     predictions.csv    one row a test face: key, target, prediction; probability of each class
     model.safetensors  weights of the plain supervised network
     machine.json       machine, library versions, commit, seconds
@@ -42,10 +43,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from hmtl import __version__
-from hmtl.datasets import check_data, load_pack
+from hmtl.datasets import full_name, load_pack, parse_data
 from hmtl.labels import PROPORTIONS, SPLITS
 from hmtl.pack import Pack, whole_folder
-from hmtl.paths import outputs_dir, show_progress
+from hmtl.paths import file_name, outputs_dir, show_progress
 from hmtl.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
 
@@ -54,7 +55,7 @@ from hmtl.workers import cores, worker_pool
 class RunSpec:
     """One training, completely: what is learned from what, how, and from which seed."""
 
-    data: str = "mini"  # hmtl.datasets.DATA
+    data: str = "mini"  # hmtl.datasets.DATA; its reader's options after a colon
     task: str = "emotion"  # hmtl.tasks.TASKS
     people: tuple[int, int, int] = (300, 50, 125)  # of "faces": train, valid, test; 8 faces each
     proportions: str = "equal"  # of the emotions in "faces"' train split, or "affectnet"
@@ -78,7 +79,9 @@ class RunSpec:
     multiscale: bool = False  # the authors' three sizes of paired views
     balance: str = "sum"  # of the losses: hmtl.balance.BALANCES
     epochs: int = 5
-    lr: float = 4e-3  # peak of the one-cycle schedule
+    lr: float = 4e-3  # peak of the schedule
+    schedule: str = ""  # one-cycle, or one of hmtl.callbacks.SCHEDULES
+    optimizer: str = ""  # fastai's Adam, or one of hmtl.optim.OPTIMIZERS
     wd: float = 0.01
     bs: int = 64
     precision: str = ""  # or "bf16": hmtl.precision
@@ -90,6 +93,7 @@ class RunSpec:
 
         for name in ("people", "pretexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "data", full_name(self.data))
         self._check_types()
         self._check_choices()
         pretexts = [make(name) for name in self.pretexts]
@@ -156,14 +160,15 @@ class RunSpec:
         from hmtl.augment import LEVELS
         from hmtl.balance import BALANCES
         from hmtl.batches import LABELS, SAMPLING
-        from hmtl.callbacks import PRECISIONS
+        from hmtl.callbacks import PRECISIONS, SCHEDULES
         from hmtl.learner import VIEWS
+        from hmtl.optim import OPTIMIZERS
         from hmtl.tasks import TASKS, make_task
 
         for name, valid in (
             ("task", TASKS), ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING),
             ("views", VIEWS), ("balance", BALANCES), ("proportions", PROPORTIONS),
-            ("precision", PRECISIONS),
+            ("precision", PRECISIONS), ("schedule", SCHEDULES), ("optimizer", OPTIMIZERS),
         ):  # fmt: skip
             if getattr(self, name) not in valid:
                 raise ValueError(
@@ -253,12 +258,16 @@ class Preset:
 
     def spec(self, data: str | None = None, **changes) -> RunSpec:
         """A RunSpec of this preset."""
-        data = data or self.data
-        check_data(data, root="known later")
-        merged = {**self.base, "data": data}
+        from hmtl.tasks import TASKS
+
+        merged = {**self.base, "data": data or self.data}
+        data, _ = parse_data(merged["data"])
         merged["epochs"] = self.epochs.get(data, merged["epochs"])
-        length = self.lengths.get(changes.get("task", "emotion"), 1.0)
+        task = changes.get("task", "emotion")
+        length = self.lengths.get(task, 1.0)
         merged["epochs"] = max(1, round(length * merged["epochs"]))
+        if task in TASKS and not TASKS[task].has_classes:
+            merged.pop("weighted", None)
         merged |= changes
         # the share of a large data set that this preset affords, of which fractions are taken
         share = self.share.get(data, 1.0)
@@ -276,6 +285,14 @@ _TASKS = (
 _INPAINTINGS = (
     "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block", "inpainting_grid_pl",
 )  # fmt: skip
+# What all of the authors' scripts share (papers/hmtl/card.md). On a GPU precision "" is their mixed
+# precision, and dropout is the heads' own.
+_AUTHORS = {"arch": "efficientnet_b0", "lr": 1e-3, "wd": 0.0, "augment": "strong", "weighted": True}
+_AUTHORS_STUDY = {
+    "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
+    "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
+    "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),
+}  # fmt: skip
 PRESETS = {
     p.name: p
     for p in (
@@ -353,6 +370,22 @@ PRESETS = {
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
             jobs=1,
         ),
+        Preset(
+            "paper",  # the later scripts
+            base={
+                **_AUTHORS, "size": 112, "bs": 128, "epochs": 100, "multiscale": True,
+                "optimizer": "adabelief_lookahead", "schedule": "warmup_cosine",
+            },
+            **_AUTHORS_STUDY,
+        ),
+        Preset(
+            "paper-first",  # the first scripts, but for their views: the notebooks say which
+            base={
+                **_AUTHORS, "size": 224, "bs": 32, "epochs": 80,
+                "optimizer": "adabelief", "schedule": "steps",
+            },
+            **_AUTHORS_STUDY,
+        ),
     )
 }  # fmt: skip
 
@@ -408,7 +441,9 @@ class Run:
     def best(self) -> dict:
         """`epoch` that is best on the valid split, counted from 1, and its test `scores`.
 
-        Empty for runs that were made before this was kept, and for those without labels.
+        `chosen_on` is "test" if it is best on the test images, as is customary: see
+        `hmtl.readers.protocols`. Empty for runs that were made before this was kept, and for
+        those without labels.
         """
         path = self.path / "best.json"
         return json.loads(path.read_text()) if path.is_file() else {}
@@ -470,7 +505,7 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
     task = "" if spec.task == "emotion" else f"-{spec.task}"
-    return f"{spec.data}{task}-{spec.arch}-{method}-s{spec.seed}-{digest}"
+    return f"{file_name(spec.data)}{task}-{spec.arch}-{method}-s{spec.seed}-{digest}"
 
 
 def _digest(field: str, place: str) -> str:
@@ -543,7 +578,8 @@ def _check_splits(spec: RunSpec, pack: Pack) -> None:
     if empty := [split for split in SPLITS if not len(pack.rows(split))]:
         raise ValueError(
             f"{spec.data} has no {' and no '.join(empty)} faces, so it makes no run; train by "
-            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP"
+            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP, "
+            "or give a protocol as data: 300w-lp-aflw2000"
         )
 
 
@@ -553,6 +589,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
 
     from hmtl.batches import face_dataloaders
     from hmtl.learner import AUTHORS_SCALES, hmtl_learner
+    from hmtl.optim import OPTIMIZERS
     from hmtl.pretext import make
 
     random.seed(spec.seed)
@@ -585,6 +622,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         balance=spec.balance,
         seed=spec.seed,
         wd=spec.wd,
+        opt_func=OPTIMIZERS[spec.optimizer],
     )
 
 
@@ -595,7 +633,7 @@ def _train(
     from fastai.callback.progress import ProgressCallback
     from safetensors.torch import save_model
 
-    from hmtl.callbacks import BestEpoch, mixed_precision
+    from hmtl.callbacks import BestEpoch, fit_scheduled, mixed_precision
 
     learn = build_learner(spec, pack)
     task = spec.make_task()
@@ -606,7 +644,7 @@ def _train(
     started, started_cpu = time.perf_counter(), time.process_time()
     with learn.no_logging(), tracked(trackers, path.name, dataclasses.asdict(spec)) as watching:
         cbs = mixed_precision(spec.precision, learn.dls.device) + [keeper] * bool(keeper)
-        learn.fit_one_cycle(spec.epochs, spec.lr, cbs=cbs + watching)
+        fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
     seconds = time.perf_counter() - started
     cpu_seconds = (
         time.process_time() - started_cpu
@@ -632,6 +670,8 @@ def _train(
         if keeper:
             learn.model.load_state_dict(keeper.state)
             best = {"epoch": keeper.epoch_number, "scores": task.scores(_test(learn, pack))}
+            if pack.chosen_on == "test":
+                best["chosen_on"] = "test"
             (folder / "best.json").write_text(json.dumps(best, indent=1) + "\n")
         (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
 
@@ -767,7 +807,8 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
 
     Scores of the last and the best epoch on the valid split are `valid_<metric>` and
     `best_valid_<metric>`: accuracy of classes, mae of head pose. `<metric>_at_best` is the test
-    score of that `best_epoch`. What a task has not stays empty.
+    score of that `best_epoch`. Where `chosen_on` is "test", all of these are of the test images.
+    What a task has not stays empty.
     """
     rows = []
     for run in runs:
@@ -781,6 +822,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
                 f"valid_{task.metric}": valid.iloc[-1],
                 f"best_valid_{task.metric}": task.better(valid),
             }
+            epochs["chosen_on"] = run.best.get("chosen_on", "valid")
             epochs["best_epoch"] = run.best.get("epoch")
             epochs[f"{task.metric}_at_best"] = run.best.get("scores", {}).get(task.metric)
         spec = dataclasses.asdict(run.spec) | {"label_views": run.spec.views_are_labelled}

@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hmtl.datasets import check_data, load_pack
+from hmtl.datasets import check_data, full_name, load_pack, parse_data
 from hmtl.face_checks import slice_tables
 from hmtl.pack import Pack
-from hmtl.paths import outputs_dir, reference_dir
+from hmtl.paths import file_name, outputs_dir, reference_dir
 from hmtl.runs import (
     Preset,
     Run,
@@ -52,6 +52,12 @@ SMOKE = "smoke"
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 RATES = "learning-rates"
+RENDERED = ("mini", "faces")
+NEEDS = {
+    **dict.fromkeys(("00", "10", "11", "12", "13", "20", "21", "22", "25"), "emotion"),
+    "23": "head_pose", "24": "gender", "26": "rendered", "27": "rendered",
+}  # fmt: skip
+"""What a notebook, by its number, needs: labels of a task, or rendered faces."""
 KEPT = (RATES, "as-they-are")
 """Tables that notebooks save and the record keeps, beside those that follow from its runs."""
 
@@ -117,10 +123,15 @@ class Setting:
             return table[table["study"] == self.notebook] if len(table) else table
         return _read_table(self.outputs / "tables" / f"{self.notebook}-{name}.csv")
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the data are read from a user's folder, not rendered."""
+        return parse_data(self.data)[0] not in RENDERED
+
     def on(self, data: str, root: str | Path | None) -> "Setting":
         """The same notebook and places on another data set; ValueError if there is no such."""
         check_data(data, root)
-        return replace(self, data=data, root=str(root) if root else None)
+        return replace(self, data=full_name(data), root=str(root) if root else None)
 
     def load(self) -> Pack:
         """The pack of this data."""
@@ -182,7 +193,7 @@ class Setting:
         """Write a figure to `figures/<notebook>-<name>.png`."""
         folder = self.outputs / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{self.notebook}-{name}.png", dpi=120)
+        figure.savefig(folder / f"{self.notebook}-{file_name(name)}.png", dpi=120)
 
 
 def rate_row(runs: list[Run]) -> pd.DataFrame:
@@ -211,7 +222,7 @@ def open_notebook(
     from hmtl.plots import set_style
 
     chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
-    data = data or chosen.data
+    data = full_name(data or chosen.data)
     check_data(data, root)
     set_style()
     if os.environ.get("HMTL_PROGRESS") == "0":
@@ -222,7 +233,7 @@ def open_notebook(
 
 def study_folder(preset: Preset, data: str | None) -> Path:
     """Where a study goes unless told otherwise: `outputs/<preset>`, another data set beside it."""
-    suffix = f"-{data}" if data and data != preset.data else ""
+    suffix = f"-{file_name(data)}" if data and data != preset.data else ""
     return outputs_dir() / f"{preset.name}{suffix}"
 
 
@@ -300,17 +311,25 @@ def run_study(
 ) -> tuple[Path, list[str]]:
     """Execute the notebooks in order into `outputs`; returns (index.html, names of failed ones).
 
-    A notebook that fails does not stop the others. Raises ValueError before anything runs if the
-    preset, the data set, a notebook's name or a parameter is unknown.
+    A notebook that fails does not stop the others; one whose labels the data have not is skipped,
+    unless `only` names it. Raises ValueError before anything runs if the preset, the data set, a
+    notebook's name or a parameter is unknown.
     """
     chosen = get_preset(preset)
     check_data(data or chosen.data, root)
+    data = full_name(data) if data else None
     folder = Path(outputs) if outputs else study_folder(chosen, data)
     values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
     values |= {k: v for k, v in (("data", data), ("root", root and _full(root))) if v}
+    only = list(only)
     paths = notebook_paths(only)
     for path in paths:
         check_parameters(path, values)
+    if not only:
+        lacks = what_lacks(chosen, data or chosen.data, values.get("root"), paths)
+        for name, reason in lacks.items():
+            tqdm.write(f"{name}: skipped, {reason}")
+        paths = [path for path in paths if path.stem not in lacks]
     folder.mkdir(parents=True, exist_ok=True)
     entries, failed = {}, []
     bar = tqdm(paths, desc="study", unit="notebook")
@@ -331,8 +350,27 @@ def run_study(
     return write_index(folder, title, [entries[name] for name in sorted(entries)]), failed
 
 
+def what_lacks(
+    preset: Preset, data: str, root: str | None, paths: Iterable[Path]
+) -> dict[str, str]:
+    """Return notebook -> "ferplus has no head pose" for those that the data cannot serve."""
+    if parse_data(data)[0] in RENDERED:  # which have everything
+        return {}
+    labels = preset.spec(data).load(root).labels
+    known, lacks = set(labels.columns[labels.notna().any()]), {}
+    for path in paths:
+        need = NEEDS.get(path.stem.split("_")[0])
+        if need == "rendered":
+            lacks[path.stem] = f"{data} are no rendered faces"
+        elif need and not known.issuperset(preset.spec(task=need).make_task().columns):
+            lacks[path.stem] = f"{data} has no {need.replace('_', ' ')}"
+    return lacks
+
+
 def _full(root: str) -> str:
-    return str(Path(root).expanduser().resolve())
+    """The absolute path of a folder, or of each of several, joined."""
+    parts = [root] if Path(root).exists() else root.split(os.pathsep)
+    return os.pathsep.join(str(Path(part).expanduser().resolve()) for part in parts)
 
 
 def _execute(source: Path, target: Path, values: Mapping[str, Any]) -> str | None:

@@ -168,7 +168,7 @@ plt.show()
 # %%
 import json
 
-yours = here.data in READERS
+yours = here.is_read
 mine = here.load() if yours else pack
 print(here.data if yours else "the made-up first release of AffectNet")
 report = json.loads((mine.path / "report.json").read_text())

@@ -6,9 +6,10 @@ from fastai.torch_core import TensorCategory
 from fastai.vision.core import TensorImage
 
 from hmtl.augment import VALID_CROP, center_crop
-from hmtl.batches import FaceDataset, face_dataloaders, nested_fraction
+from hmtl.batches import FaceDataset, face_dataloaders, fraction_lists, nested_fraction
 from hmtl.datasets import load_pack
 from hmtl.labels import EMOTIONS, emotion_indices
+from hmtl.readers.splits import load_lists, save_lists
 
 
 def loaders(pack, **options):
@@ -101,6 +102,18 @@ def test_a_fraction_outside_zero_to_one_is_refused(fraction):
 def test_fraction_reaches_the_training_set_only(toy_pack):
     dls = loaders(toy_pack, fraction=0.5)
     assert [len(d.dataset) for d in dls.loaders] == [40, 40, 40]
+
+
+def test_the_lists_of_label_shares_are_those_that_runs_see(tmp_path):
+    pack = load_pack("mini")
+    lists = fraction_lists(pack, (0.05, 0.2, 1))
+    for name, keys in lists.items():
+        data = loaders(pack, fraction=float(name)).train.dataset
+        assert keys == sorted(pack.labels["key"].iloc[data.rows])
+    assert set(lists["0.05"]) < set(lists["0.2"]) < set(lists["1"])
+    assert fraction_lists(pack, (0.2,), seed=1)["0.2"] != lists["0.2"]
+    assert len(save_lists(lists, tmp_path / "lists.json")) == 64
+    assert load_lists(tmp_path / "lists.json") == lists
 
 
 def test_balanced_sampling_evens_out_the_classes(tmp_path):

@@ -12,12 +12,14 @@ from reader_fixtures import draw_photo, make_fer2013, make_ferplus_csv, write
 from hmtl import datasets, packing, render
 from hmtl.__main__ import main
 from hmtl.batches import face_dataloaders
-from hmtl.datasets import DATA, check_data, load_pack, write_faces
+from hmtl.datasets import DATA, check_data, full_name, load_pack, parse_data, write_faces
+from hmtl.examples import write_affectnet_npy, write_aflw2000, write_w300lp
 from hmtl.faces import LABEL_COLUMNS, draw_faces
 from hmtl.faceset import FaceSet
 from hmtl.learner import hmtl_learner
 from hmtl.pack import open_pack, write_pack
 from hmtl.readers import READERS
+from hmtl.readers.protocols import PROTOCOLS
 
 SMALL = FaceSet((14, 2, 4), size=16, seed=9)  # 160 faces: three parts
 
@@ -180,7 +182,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_every_name_is_known_and_says_what_it_needs():
-    assert ("mini", "faces", *READERS) == DATA
+    assert ("mini", "faces", *READERS, *PROTOCOLS) == DATA
     with pytest.raises(ValueError, match="one of mini, faces, affectnet, .*rafdb.*csv"):
         check_data("imagenet")
     for data in DATA[2:]:
@@ -189,6 +191,87 @@ def test_every_name_is_known_and_says_what_it_needs():
             check_data(data)
     with pytest.raises(ValueError, match="'mini' has no reader"):
         load_pack("mini", options={"classes": 7})
+
+
+@pytest.mark.parametrize(
+    ("said", "full", "options"),
+    [
+        ("mini", "mini", {}),
+        ("affectnet:classes=7", "affectnet:classes=7", {"classes": 7}),
+        ("affectnet:classes=8", "affectnet", {"classes": 8}),  # one set, one name
+        (
+            "300w-lp-aflw2000:flips=False,chosen_on=test",
+            "300w-lp-aflw2000:chosen_on=test,flips=false",
+            {"flips": False, "chosen_on": "test"},
+        ),
+        (
+            "csv:file=b.csv,columns=path=f+emotion=label",
+            "csv:columns=path=f+emotion=label,file=b.csv",
+            {"file": "b.csv", "columns": {"path": "f", "emotion": "label"}},
+        ),
+        (
+            "csv:names=age:20=young+age:30=old",
+            "csv:names=age:20=young+age:30=old",
+            {"names": {"age": {"20": "young", "30": "old"}}},
+        ),
+        ("biwi:shares=.5+0+.5", "biwi:shares=0.5+0+0.5", {"shares": (0.5, 0.0, 0.5)}),
+        ("folders:shares=0.8+0.1+0.1", "folders", {"shares": (0.8, 0.1, 0.1)}),
+    ],
+)
+def test_a_name_may_carry_the_options_of_its_reader(said, full, options):
+    assert parse_data(said)[1] == options
+    assert full_name(said) == full == full_name(full)
+    check_data(said, "somewhere")
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ("mini:classes=7", "mini has no reader"),
+        ("affectnet:clases=7", "no option 'clases'; it has classes"),
+        ("affectnet:classes", "options are NAME=VALUE"),
+        ("affectnet:classes=many", "option classes many"),
+        ("affectnet-8:classes=7", "it has chosen_on, seed"),
+        ("ferplus:labels=probability", "a field of a run"),
+    ],
+)
+def test_options_that_are_none_are_refused(said, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        check_data(said, "somewhere")
+
+
+def test_options_in_a_name_reach_the_reader(tmp_path, cache):
+    root = write_affectnet_npy(tmp_path / "affectnet", people=2)
+    whole, seven = (load_pack(d, root, size=16) for d in ("affectnet", "affectnet:classes=7"))
+    assert set(whole.labels["emotion"]) - set(seven.labels["emotion"]) == {"contempt"}
+    same = load_pack("affectnet", root, size=16, options={"classes": 7})
+    assert same.path == seven.path
+    assert load_pack("affectnet-7", root, size=16).labels["emotion"].nunique() == 7
+
+
+def test_a_protocol_of_two_sets_is_one_pack_that_says_how_models_are_chosen(tmp_path, cache):
+    write_w300lp(tmp_path / "sets", people=3)
+    write_aflw2000(tmp_path / "sets", people=1)
+    clean, customary = (
+        load_pack(f"300w-lp-aflw2000{options}", tmp_path / "sets", size=16)
+        for options in ("", ":chosen_on=test")
+    )
+    sets = clean.labels["key"].str.split("/").str[0]
+    assert set(sets[clean.rows("test")]) == {"AFLW2000"}
+    assert set(sets[clean.rows("train")]) == set(sets[clean.rows("valid")]) == {"300W-LP"}
+    held = clean.labels["source"].iloc[clean.rows("valid")]
+    assert not set(held) & set(clean.labels["source"].iloc[clean.rows("train")])
+    np.testing.assert_array_equal(customary.rows("valid"), customary.rows("test"))
+    assert (clean.chosen_on, customary.chosen_on) == ("valid", "test")
+    assert len(customary.rows("train")) == len(clean.rows("train")) + len(clean.rows("valid"))
+    assert customary.meta["protocol"]["name"] == "300w-lp-aflw2000"
+    # a pack of the one is not taken for the other
+    command = ["pack", "300w-lp-aflw2000", "--root", str(tmp_path / "sets"), "--size", "16"]
+    assert main([*command, "--out", str(tmp_path / "p"), "--option", "chosen_on", "test"]) == 0
+    made = load_pack("300w-lp-aflw2000:chosen_on=test", tmp_path / "p")
+    assert made.fingerprint == customary.fingerprint
+    with pytest.raises(ValueError, match="was not made with {'chosen_on': 'held-out'}"):
+        load_pack("300w-lp-aflw2000", tmp_path / "p")
 
 
 def test_photographs_are_packed_once_and_found_again(tmp_path, cache, monkeypatch):

@@ -22,10 +22,7 @@ from hmtl.readers.report import Drops, differences, finish_table
 from hmtl.readers.splits import (
     draw_uniform,
     hold_out,
-    load_lists,
     load_split,
-    nested_fractions,
-    save_lists,
     save_split,
     seeded_split,
 )
@@ -325,27 +322,6 @@ def test_a_split_is_saved_as_lists_with_a_hash(tmp_path):
     (tmp_path / "split.json").write_text(text.replace('"1.jpg"', '"x.jpg"'))
     with pytest.raises(ValueError, match="do not have its sha256"):
         load_split(table, tmp_path / "split.json")
-
-
-def test_fractions_of_the_labels_are_stratified_nested_and_saved(tmp_path):
-    table = table_of(400, emotion=["happy"] * 300 + ["sad"] * 97 + ["fear"] * 3)
-    table.loc[::10, "split"] = "test"
-    lists = nested_fractions(table, (0.01, 0.1, 0.2, 1))
-    of_key = table.set_index("key")
-    for name, keys in lists.items():
-        found = of_key.loc[keys]
-        assert (found.split == "train").all()
-        known = of_key[of_key.split == "train"].emotion.value_counts()
-        wanted = (known * float(name)).round().clip(lower=1)
-        assert found.emotion.value_counts().to_dict() == wanted.to_dict()
-    ordered = list(lists.values())
-    assert all(set(a) <= set(b) for a, b in zip(ordered, ordered[1:], strict=False))
-    assert nested_fractions(table[::-1], (0.1,))["0.1"] == lists["0.1"]
-    assert nested_fractions(table, (0.1,), seed=1)["0.1"] != lists["0.1"]
-    assert len(save_lists(lists, tmp_path / "lists.json")) == 64
-    assert load_lists(tmp_path / "lists.json") == lists
-    with pytest.raises(ValueError, match="fraction 0: a number above 0, up to 1"):
-        nested_fractions(table, (0.5, 0))
 
 
 # -- the report ---

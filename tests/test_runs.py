@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from hmtl import Gender, Puzzling
 from hmtl import runs as R
+from hmtl.optim import OPTIMIZERS
 from hmtl.runs import (
     PRESETS,
     RunSpec,
@@ -125,6 +126,58 @@ def test_a_new_field_renames_no_run(monkeypatch):
         (puzzle | {"label_views": False}, "mini-tiny-puzzling_2x2-paired-s0-a711107192e6"),
     ):
         assert R.run_id(RunSpec(**fields, task="emotion"), "fixed") == name
+
+
+def test_how_weights_are_updated_is_part_of_the_identity_if_it_is_not_the_usual():
+    assert not {"optimizer", "schedule"} & set(json.loads(SPEC.to_json()))
+    changes = [{"optimizer": "adabelief"}, {"optimizer": "adabelief_lookahead"}]
+    changes += [{"schedule": "steps"}, {"schedule": "warmup_cosine"}]
+    ids = {R.run_id(dataclasses.replace(SPEC, **change), "abc") for change in changes}
+    assert len(ids | {R.run_id(SPEC, "abc")}) == 5
+    seven = dataclasses.replace(SPEC, data="affectnet:classes=7")
+    assert R.run_id(seven, "abc").startswith("affectnet-classes=7-tiny-")
+    whole = dataclasses.replace(SPEC, data="affectnet")
+    assert dataclasses.replace(SPEC, data="affectnet:classes=8") == whole
+    with pytest.raises(ValueError, match="one of , adabelief, adabelief_lookahead"):
+        dataclasses.replace(SPEC, optimizer="adam")
+    with pytest.raises(ValueError, match="one of , warmup_cosine, steps"):
+        dataclasses.replace(SPEC, schedule="cosine")
+
+
+def test_the_papers_presets_train_by_their_own_rules(tmp_path, monkeypatch):
+    used = []
+    for name, value in OPTIMIZERS.items():
+
+        def watched(params, lr, name=name, value=value):
+            used.append(name)
+            return value(params, lr)
+
+        monkeypatch.setitem(OPTIMIZERS, name, watched)
+    small = {"arch": "tiny", "size": 48, "epochs": 1}
+    for name, optimizer in (("paper", "adabelief_lookahead"), ("paper-first", "adabelief")):
+        spec = RunSpec.preset(name, "mini", pretexts=("puzzling_2x2",), **small)
+        assert fit(spec, store=tmp_path).metrics["train_loss"].notna().all()
+        assert used.pop() == optimizer
+        assert not used
+    paper, first = RunSpec.preset("paper"), RunSpec.preset("paper-first")
+    assert (paper.size, paper.bs, paper.schedule) == (112, 128, "warmup_cosine")
+    assert (first.size, first.bs, first.epochs, first.schedule) == (224, 32, 80, "steps")
+    assert paper.weighted
+    assert not RunSpec.preset("paper", task="head_pose").weighted  # which has no classes
+    assert RunSpec.preset("paper", pretexts=("puzzling_2x2",)).multiscale
+
+
+def test_a_model_chosen_on_the_test_images_is_labelled_so(run, tmp_path, toy_pack, capsys):
+    spec = RunSpec(data="affectnet-8:chosen_on=test", size=32, bs=32, epochs=3)
+    pack = dataclasses.replace(toy_pack, meta=toy_pack.meta | {"protocol": {"chosen_on": "test"}})
+    customary = fit(spec, pack=pack, store=tmp_path)
+    assert customary.best["chosen_on"] == "test"
+    # the epoch that is best on valid is that of the test images, and so is its score
+    found = customary.best["scores"]["accuracy"]
+    assert found == pytest.approx(customary.metrics["accuracy"].max(), abs=1e-6)
+    clean = fit(dataclasses.replace(spec, data="affectnet-8"), pack=toy_pack, store=tmp_path)
+    assert "chosen_on" not in clean.best
+    assert runs_table([customary, clean, run])["chosen_on"].tolist() == ["test", "valid", "valid"]
 
 
 TASK_RUNS = [

@@ -1,6 +1,8 @@
 """The study runner and the command line."""
 
+import dataclasses
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -10,8 +12,9 @@ import pytest
 
 from hmtl import study
 from hmtl.__main__ import main
-from hmtl.runs import PRESETS, Preset, RunSpec, fit, load_run
-from hmtl.study import notebook_paths, open_notebook, run_study, write_reference
+from hmtl.examples import write_affectnet_npy, write_aflw2000, write_w300lp
+from hmtl.runs import PRESETS, Preset, RunSpec, fit, get_preset, load_run
+from hmtl.study import notebook_paths, open_notebook, run_study, what_lacks, write_reference
 from hmtl.tables import recorded_runs
 
 FERPLUS = Path(__file__).parent / "fixtures" / "ferplus"
@@ -250,3 +253,103 @@ def test_the_notebooks_run_on_real_faces_of_the_ferplus_format(tmp_path):
     injected = [c for c in made["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
     assert "ferplus" in "".join(injected[0]["source"])
     assert "<table" in index.read_text()
+
+
+# -- real data sets ---
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Made-up folders of AffectNet, 300W-LP and AFLW2000; a cache and a preset for tests."""
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HMTL_PROGRESS", "0")
+    small = PRESETS["paper"].base | {"arch": "tiny", "size": 32, "epochs": 1, "bs": 32}
+    paper = dataclasses.replace(PRESETS["paper"], base=small, seeds=1, jobs=1)
+    monkeypatch.setitem(PRESETS, "paper", paper)
+    write_w300lp(tmp_path / "pose", people=4)
+    write_aflw2000(tmp_path / "pose", people=1)
+    write_affectnet_npy(tmp_path / "affectnet", people=3)
+    return tmp_path
+
+
+def test_the_papers_preset_runs_on_a_data_set_by_parameters_alone(folders, capsys):
+    arguments = ["run", "--preset", "paper", "--root", str(folders / "affectnet")]
+    arguments += ["--store", str(folders / "runs"), "--set", "pretexts", "puzzling_2x2"]
+    for data in ("affectnet", "affectnet:classes=7"):
+        assert main([*arguments, "--data", data]) == 0
+        path, *said = capsys.readouterr().out.splitlines()
+        run = load_run(path)
+        assert run.spec.data == data
+        assert run.spec.optimizer == "adabelief_lookahead"
+        assert said[-1].startswith("at epoch 1, best on the valid images: accuracy")
+        assert ("contempt" in set(run.predictions["target"])) == (data == "affectnet")
+
+
+def test_notebook_20_runs_on_a_folder_of_affectnet(folders):
+    here = open_notebook(
+        "20_hmtl_emotion", "paper", "affectnet-8", str(folders / "affectnet"), str(folders / "o"), 0
+    )
+    assert here.is_read
+    methods = here.choose_lr([{}, {"pretexts": ("second_view",)}, {"pretexts": ("puzzling_2x2",)}])
+    runs = here.train(here.spec(fraction=f, **m) for f in here.preset.fractions for m in methods)
+    table, outcomes = here.results(runs)
+    assert table["data"].unique().tolist() == ["affectnet-8"]
+    assert table["fraction"].tolist() == [0.2] * 3 + [1.0] * 3
+    assert set(outcomes) == {run.id for run in runs}
+    assert len(outcomes[runs[0].id]) == 24  # of three people
+
+
+def test_notebook_23_trains_on_one_data_set_and_tests_on_another(folders):
+    here = open_notebook(
+        "23_head_pose", "paper", "300w-lp-aflw2000", str(folders / "pose"), str(folders / "o"), 0
+    )
+    first = here.spec(task="pretraining", pretexts=("image_rotation",), views="shared")
+    (before,) = here.train([first])
+    pose = {"task": "head_pose", "init": str(before.path)}
+    runs = here.train([here.spec(**pose), here.spec(**pose, pretexts=("puzzling_2x2",))])
+    for run in runs:
+        assert run.predictions["key"].str.startswith("AFLW2000/").all()
+        assert run.scores["test_faces"] == 7  # of eight, one is beyond 99 degrees
+        assert run.best["epoch"] == 1
+    table, _ = here.results([*runs, before])
+    assert table["start"].tolist() == ["image_rotation"] * 2 + ["scratch"]
+
+
+def test_notebooks_are_left_out_whose_labels_the_data_have_not(folders):
+    stems = ["00_any", "02_any", "20_emotion", "23_pose", "24_gender", "26_slices", "30_results"]
+    paths, preset = [Path(f"{stem}.ipynb") for stem in stems], get_preset("smoke")
+    assert what_lacks(preset, "mini", None, paths) == {}
+    assert what_lacks(preset, "ferplus", str(FERPLUS), paths) == {
+        "23_pose": "ferplus has no head pose",
+        "24_gender": "ferplus has no gender",
+        "26_slices": "ferplus are no rendered faces",
+    }
+    lacks = what_lacks(preset, "300w-lp-aflw2000", str(folders / "pose"), paths)
+    assert list(lacks) == ["00_any", "20_emotion", "24_gender", "26_slices"]
+
+
+def test_a_study_says_what_it_skips_unless_it_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write_notebook(folder / "23_head_pose.ipynb", "data")
+    write_notebook(folder / "30_results.ipynb", "data")
+    monkeypatch.setattr(study, "NOTEBOOKS", folder)
+    command = ["study", "--preset", "smoke", "--data", "ferplus", "--root", str(FERPLUS)]
+    command += ["--outputs", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "23_head_pose: skipped, ferplus has no head pose\n" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "23_head_pose.ipynb").exists()
+    assert (tmp_path / "out" / "30_results.ipynb").exists()
+    assert main([*command, "--only", "23"]) == 0
+    assert (tmp_path / "out" / "23_head_pose.ipynb").exists()
+
+
+def test_names_with_options_name_files_and_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMTL_OUTPUTS", str(tmp_path))
+    here = open_notebook("x", "smoke", "affectnet:classes=8", "somewhere", "", 0)
+    assert (here.data, here.outputs.name) == ("affectnet", "smoke-affectnet")
+    here = open_notebook("x", "smoke", "affectnet:classes=7", "somewhere", "", 0)
+    assert here.outputs.name == "smoke-affectnet-classes=7"
+    two = study._full(f"a{os.pathsep}b")  # the folders of two data sets
+    assert [Path(part).is_absolute() for part in two.split(os.pathsep)] == [True, True]

@@ -3,16 +3,28 @@
 What the literature leaves open is on which images a model is *chosen* (its epoch, its settings).
 Customary is the test images themselves, as there are no others, which flatters every number; clean
 is a part of training, held out by people or photographs. Both are here, and the table says which.
+
+    affectnet-8, affectnet-7   train, tested on the official validation images
+    rafdb-7                    train and test as the authors split the basic part
+    300w-lp-aflw2000           trained on the one, tested on the other: head pose's "protocol 1"
+    300w-lp-biwi               the same, tested on all of BIWI
+    biwi-70-30                 people of BIWI apart: head pose's "protocol 2"
+
+A protocol may stand wherever a data set is named (`SOURCES`); `chosen_on=test` is its option. The
+folder of one of two data sets is that above both, or both folders joined by `os.pathsep`.
 """
 
-__all__ = ["PROTOCOLS", "Protocol", "read_protocol"]
+__all__ = ["PROTOCOLS", "SOURCES", "Protocol", "read_protocol"]
 
+import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from hmtl.readers import READERS
 from hmtl.readers.affectnet import read_affectnet
 from hmtl.readers.aflw2000 import read_aflw2000
 from hmtl.readers.biwi import read_biwi
@@ -37,25 +49,32 @@ class Protocol(NamedTuple):
     share: float = 0.05
 
 
+_70_30 = (0.7, 0.0, 0.3)
 _W300LP = ("300W-LP", read_w300lp, {})
 PROTOCOLS: dict[str, Protocol] = {
-    "AffectNet-8": Protocol((("AffectNet", read_affectnet, {}),), _ACCURACY, by="emotion"),
-    "AffectNet-7": Protocol(
+    "affectnet-8": Protocol(
+        (("AffectNet", read_affectnet, {"classes": 8}),), _ACCURACY, by="emotion"
+    ),
+    "affectnet-7": Protocol(
         (("AffectNet", read_affectnet, {"classes": 7}),), _ACCURACY, by="emotion"
     ),
-    "RAF-DB": Protocol(
+    "rafdb-7": Protocol(
         (("RAF-DB", read_rafdb, {}),), f"{_ACCURACY}; and the mean recall", by="emotion"
     ),
-    "300W-LP to AFLW2000": Protocol(
+    "300w-lp-aflw2000": Protocol(
         (_W300LP, ("AFLW2000", read_aflw2000, {})), _ERROR, group="source"
     ),
-    "300W-LP to BIWI": Protocol((_W300LP, ("BIWI", read_biwi, {})), _ERROR, group="source"),
-    "BIWI 70/30": Protocol(
-        (("BIWI", read_biwi, {"protocol": 2}),), _ERROR, group="person", share=0.15
+    "300w-lp-biwi": Protocol(
+        (_W300LP, ("BIWI", read_biwi, {"protocol": 1, "shares": _70_30})), _ERROR, group="source"
+    ),
+    "biwi-70-30": Protocol(
+        (("BIWI", read_biwi, {"protocol": 2, "shares": _70_30}),),
+        _ERROR,
+        group="person",
+        share=0.15,
     ),
 }
-"""The third and fourth are "protocol 1" of head pose, the last is "protocol 2"; AFLW2000 means the
-1,969 images within 99 degrees."""
+"""By name. AFLW2000 means the 1,969 images within 99 degrees."""
 
 
 def read_protocol(
@@ -119,3 +138,42 @@ def _join(reports: dict[str, dict], whole: dict) -> dict:
     joined["missing"] = [f"{label}/{key}" for label, r in reports.items() for key in r["missing"]]
     joined["notes"] = [f"{label}: {note}" for label, r in reports.items() for note in r["notes"]]
     return joined
+
+
+def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
+    """Return a protocol as a reader: root, `chosen_on`, `seed`, and what its sets' readers take."""
+    protocol, own = PROTOCOLS[name], inspect.signature(read_protocol).parameters
+    taken = {label: _options(reader, fixed) for label, reader, fixed in protocol.sets}
+    all_taken = {"chosen_on": own["chosen_on"], "seed": own["seed"]}
+    for options in taken.values():
+        all_taken = options | all_taken
+
+    def read(root, **given) -> pd.DataFrame:
+        read.__signature__.bind(root, **given)  # TypeError, as any function's
+        own = {option: given.pop(option) for option in ("chosen_on", "seed") if option in given}
+        of_set = {s: {o: v for o, v in given.items() if o in known} for s, known in taken.items()}
+        roots = _roots(root, len(protocol.sets))
+        return read_protocol(name, roots, options=of_set, **own)
+
+    root = inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    read.__signature__ = inspect.Signature([root, *all_taken.values()])
+    return read
+
+
+def _options(reader: Callable, fixed: dict) -> dict[str, inspect.Parameter]:
+    """Return the options of a reader that a protocol leaves open."""
+    known = inspect.signature(reader).parameters.items()
+    return {n: p for n, p in known if p.kind is p.KEYWORD_ONLY and n not in {*fixed, "seed"}}
+
+
+def _roots(root: str | Path, count: int) -> list[str]:
+    """Return a folder for each of `count` sets: one for all, or as many, joined."""
+    together = count == 1 or Path(root).exists()
+    return [str(root)] * count if together else str(root).split(os.pathsep)
+
+
+SOURCES: dict[str, Callable[..., pd.DataFrame]] = {
+    **READERS,
+    **{name: _as_reader(name) for name in PROTOCOLS},
+}
+"""Every reader and every protocol by the name of its data: folder and options -> sample table."""

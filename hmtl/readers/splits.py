@@ -5,8 +5,8 @@ the order of files, so the same folder gives the same split on every machine. Ou
 """
 
 __all__ = [
-    "draw_uniform", "hold_out", "load_lists", "load_split", "nested_fractions", "save_lists",
-    "save_split", "seeded_split",
+    "draw_uniform", "hold_out", "load_lists", "load_split", "save_lists", "save_split",
+    "seeded_split",
 ]  # fmt: skip
 
 import hashlib
@@ -84,28 +84,11 @@ def hold_out(
     return table
 
 
-def nested_fractions(
-    table: pd.DataFrame, fractions: Sequence[float], *, seed: int = 0, by: str = "emotion"
-) -> dict[str, list[str]]:
-    """Return fraction -> keys of the training rows to keep when only so many labels are used.
-
-    Each value of column `by` keeps its share (rounded, at least one row). The lists are nested:
-    whatever is in that of 0.01 is in that of 0.2. Raises ValueError unless 0 < fraction <= 1.
-    """
-    for fraction in fractions:
-        if not 0 < fraction <= 1:
-            raise ValueError(f"fraction {fraction!r}: a number above 0, up to 1")
-    train = table[table["split"] == "train"]
-    draws = train.assign(draw=draw_uniform(train["key"], seed, "fraction")).sort_values("draw")
-    place, count = draws.groupby(by)["draw"].cumcount(), draws.groupby(by)["draw"].transform("size")
-    return {
-        f"{fraction:g}": sorted(draws.loc[place < (fraction * count).round().clip(lower=1), "key"])
-        for fraction in fractions
-    }
-
-
 def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
-    """Write lists of keys by name as JSON, with their SHA-256, which is returned."""
+    """Write lists of keys by name as JSON, with their SHA-256, which is returned.
+
+    Such as the shares of the labels that runs see (`hmtl.batches.fraction_lists`).
+    """
     digest = _digest(lists)
     text = json.dumps({"sha256": digest, **lists}, indent=1)
     Path(file).write_text(text + "\n", encoding="utf-8")
