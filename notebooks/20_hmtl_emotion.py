@@ -103,8 +103,9 @@ runs_table(runs)[columns].round(3)
 #
 # Mean and 95 % interval over seeds, of the last epoch; beside it the test accuracy of the epoch
 # that was best on the valid split. Rendered test faces are balanced, FER+ is not, so there macro F1
-# says what accuracy hides. `fraction` is the share of the training labels: with fewer, the same
-# faces are shown more often, so every training but the one of twice the epochs sees as many. Each
+# says what accuracy hides. `fraction` is the share of the training labels: with
+# fewer, the presets show the same faces more often (`fill`; the authors' own presets do not), so
+# that every training but the one of twice the epochs sees as many. Each
 # column `−` is the gap in points to supervised training, to the second view and to twice the
 # epochs, paired by seed and face; p in brackets asks whether other faces would agree. The last
 # column is the paper's number for EfficientNet-B0 on AffectNet: other data, so compare differences,
