@@ -170,10 +170,11 @@ class FaceSliders(VBox):
         self._faces = faces.drop_duplicates("person").reset_index(drop=True)
         self._answer, self._size, self._seed = answer, size, seed
         self._puzzle = Puzzling(puzzle)
-        names = [f"{f.person}: {f.gender}, {f.age:.0f}" for f in self._faces.itertuples()]
-        self.person = Dropdown(
-            options=list(zip(names, range(len(names)), strict=True)), description="person"
-        )
+        people = [
+            (f"{i + 1}: {face.gender}, {face.age:.0f}", i)
+            for i, face in enumerate(self._faces.itertuples())
+        ]
+        self.person = Dropdown(options=people, description="person")
         self.emotion = Dropdown(options=EMOTIONS, description="emotion")
         for name, (low, high) in RANGES.items():
             slider = FloatSlider(
@@ -201,12 +202,14 @@ class FaceSliders(VBox):
     @property
     def face(self) -> pd.DataFrame:
         """The row that is shown."""
-        moved = {
-            name: getattr(self, name).value
-            for name, start in self._start.items()
-            if getattr(self, name).value != start
-        }
+        now = self._positions()
+        moved = {name: value for name, value in now.items() if value != self._start[name]}
         return posed(self._faces.iloc[[self.person.value]], **moved)
+
+    def _positions(self) -> dict:
+        # a browser sends a slider back when it is first drawn, 6 as 6.000000000000014
+        values = {name: round(getattr(self, name).value, 6) for name in RANGES}
+        return {"emotion": self.emotion.value, **values}
 
     def _choose(self, _=None) -> None:
         """Put the sliders where the chosen person's own picture has them."""
@@ -221,8 +224,7 @@ class FaceSliders(VBox):
             start[name] = round(round(value / step) * step, 2)
         for name, value in start.items():
             getattr(self, name).value = value
-        # as the sliders have them: they keep within their ends
-        self._start = {name: getattr(self, name).value for name in start}
+        self._start = self._positions()
         self._draw()
 
     def _draw(self, _=None) -> None:

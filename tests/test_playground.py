@@ -208,6 +208,16 @@ def test_every_control_moves_the_picture_and_asks_the_network(sliders):
     np.testing.assert_array_equal(puzzle, (255 * expected[0]).round().permute(1, 2, 0))
 
 
+def test_a_browsers_rounding_moves_nothing(faces, sliders):
+    """A slider that is drawn is sent back as the browser computes it: 6 as 6.000000000000014."""
+    widget, _ = sliders
+    before = widget.picture.value
+    for name in RANGES:
+        getattr(widget, name).value -= 1.4e-14
+    pd.testing.assert_frame_equal(widget.face, faces[:1])
+    assert widget.picture.value == before
+
+
 def test_bars_say_what_the_network_answers(faces, sliders):
     widget, _ = sliders
     widget.emotion.value = "fear"
