@@ -83,10 +83,16 @@ def posed(
     face; an intensity alone is one of what the row shows. A neutral face has intensity 0. Contempt
     is on the side that dimples more (AU14), the left if neither does.
 
-    Raises ValueError naming the field and its range, or if `face` is not one row. Ours.
+    Raises ValueError naming the field and its range, or if `face` is not one row with action units.
+    Ours.
     """
     if len(face) != 1:
         raise ValueError(f"face must be one row of a face table, got {len(face)} rows")
+    if lacking := [column for column in ACTION_UNIT_COLUMNS if column not in face]:
+        raise ValueError(
+            f"face has no column {lacking[0]}: labels alone make no picture, pass a row of "
+            "hmtl.faces.draw_faces"
+        )
     given = {"intensity": intensity, "yaw": yaw, "pitch": pitch, "light": light}
     given = {name: _checked(name, value) for name, value in given.items() if value is not None}
     if emotion is not None and emotion not in EMOTIONS:

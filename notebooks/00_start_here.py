@@ -75,7 +75,7 @@ import torch
 
 from hmtl import Puzzling
 
-faces = torch.tensor(pack.images[one_person.index[:4]]).permute(0, 3, 1, 2) / 255  # (4, 3, 48, 48)
+faces = torch.tensor(pack.images[one_person.index[:3]]).permute(0, 3, 1, 2) / 255  # (3, 3, 48, 48)
 Puzzling(2).show(faces)
 plt.show()
 

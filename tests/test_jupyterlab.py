@@ -63,7 +63,7 @@ def jupyterlab(folder: Path):
         sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser",
         "--allow-root", f"--ServerApp.root_dir={folder}", f"--ServerApp.port={port}",
         "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={token}", "--LabApp.news_url=None",
+        f"--IdentityProvider.token={token}",
     ]  # fmt: skip
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(
@@ -117,11 +117,12 @@ def picture(page) -> np.ndarray:
 
 
 def keep(page, folder: Path) -> None:
-    target = ROOT / "outputs" / "jupyterlab.png" if os.environ.get("HMTL_KEEP_SCREENSHOT") else None
-    page.screenshot(path=folder / "jupyterlab.png")
-    if target:
-        target.parent.mkdir(exist_ok=True)
-        shutil.copy(folder / "jupyterlab.png", target)
+    """A screenshot in the test's folder; HMTL_KEEP_SCREENSHOT=1 copies it to outputs/."""
+    taken = folder / "jupyterlab.png"
+    page.screenshot(path=taken)
+    if os.environ.get("HMTL_KEEP_SCREENSHOT"):
+        (ROOT / "outputs").mkdir(exist_ok=True)
+        shutil.copy(taken, ROOT / "outputs")
 
 
 def use_as_its_users_do(page, folder: Path) -> None:
@@ -144,11 +145,11 @@ def use_as_its_users_do(page, folder: Path) -> None:
         "([box, yaw]) => box.textContent.trim() === yaw",
         arg=[slider.locator(".widget-readout").element_handle(), "21"],
     )
-    keep(page, folder)
     moved = render_faces(posed(people[:1], yaw=21), 48, progress=False)[0]
     end = time.monotonic() + 60
     while time.monotonic() < end and not np.array_equal(picture(page), moved):
         page.wait_for_timeout(200)
+    keep(page, folder)
     np.testing.assert_array_equal(picture(page), moved)
     assert np.abs(moved.astype(int) - start).max() > 50
 
@@ -172,9 +173,9 @@ def test_a_twin_runs_in_jupyterlab_and_its_sliders_move_the_face(tmp_path):
         shutil.copy(ROOT / "notebooks" / (NAME + suffix), tmp_path / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)  # how twins are paired
     with jupyterlab(tmp_path) as address, sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(2 * MINUTE)
-        page.goto(address)
-        use_as_its_users_do(page, tmp_path)
-        chromium.close()
+        options = {"executable_path": executable, "args": ["--no-sandbox"]}
+        with playwright.chromium.launch(**options) as chromium:
+            page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+            page.set_default_timeout(2 * MINUTE)
+            page.goto(address)
+            use_as_its_users_do(page, tmp_path)

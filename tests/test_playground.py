@@ -12,7 +12,7 @@ from PIL import Image
 
 from hmtl import Puzzling, playground
 from hmtl.expressions import ACTION_UNIT_COLUMNS, CIRCUMPLEX, EMOTION_UNITS, valence_arousal
-from hmtl.faces import draw_faces, mirror
+from hmtl.faces import LABEL_COLUMNS, draw_faces, mirror
 from hmtl.faceset import FaceSet
 from hmtl.labels import EMOTIONS
 from hmtl.playground import RANGES, FaceSliders, posed
@@ -137,6 +137,8 @@ def test_what_is_no_face_or_emotion_is_named(faces):
         posed(faces[:1], "joy")
     with pytest.raises(ValueError, match="one row of a face table, got 2 rows"):
         posed(faces[:2], "happy")
+    with pytest.raises(ValueError, match="face has no column AU1: .* draw_faces"):
+        posed(faces[list(LABEL_COLUMNS)][:1], yaw=3)
 
 
 # -- the sliders ---
