@@ -137,7 +137,7 @@ def test_what_is_no_face_or_emotion_is_named(faces):
         posed(faces[:1], "joy")
     with pytest.raises(ValueError, match="one row of a face table, got 2 rows"):
         posed(faces[:2], "happy")
-    with pytest.raises(ValueError, match="face has no column AU1: .* draw_faces"):
+    with pytest.raises(ValueError, match="face has no column AU1: .*draw_faces"):
         posed(faces[list(LABEL_COLUMNS)][:1], yaw=3)
 
 
