@@ -79,6 +79,14 @@ def test_units_are_those_of_the_emotion_times_intensity_and_expressivity(faces):
     assert after["AU12_left"] == after["AU14_right"] == 0.0
 
 
+def test_contempt_is_on_the_side_that_dimples(faces):
+    for side, other in (("left", "right"), ("right", "left")):
+        face = faces[:1].assign(**{f"AU14_{side}": 0.2, f"AU14_{other}": 0.1})
+        after = posed(face, "contempt", 1.0).iloc[0]
+        assert after[f"AU14_{side}"] > 0.5 < after[f"AU12_{side}"]
+        assert after[f"AU14_{other}"] == after[f"AU12_{other}"] == 0.0
+
+
 def test_an_intensity_alone_keeps_what_is_shown(faces):
     face = faces[faces["second"] != ""][:1]
     after = posed(face, intensity=1.0).iloc[0]
