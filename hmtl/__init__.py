@@ -10,7 +10,7 @@ import warnings
 from importlib import import_module
 
 # Two notices of libraries, at import, that would open every notebook and worker: fastai scripts a
-# small function, and tqdm misses a widget library that nothing here needs.
+# small function, and tqdm misses a widget library that no bar here needs.
 warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
 warnings.filterwarnings("ignore", message="IProgress not found")
 
