@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from fastai.torch_core import TensorCategory
+from fastai.torch_core import TensorCategory, TitledStr
 from torch import Tensor, nn
 
 from hmtl.tasks.base import Task
@@ -55,9 +55,9 @@ class Pretraining(Task):
         """A class, as far as fastai is concerned."""
         return TensorCategory
 
-    def decode(self, target: Tensor) -> str:
+    def decode(self, target: Tensor) -> TitledStr:
         """Nothing stands above the picture."""
-        return ""
+        return TitledStr("")
 
     def head(self, num_features: int, outputs: int = 1) -> nn.Module:
         """The representation itself, (B, num_features)."""
