@@ -32,7 +32,7 @@ from hmtl.pack import Pack, open_pack, write_pack
 from hmtl.paths import cache_dir
 from hmtl.render import photograph, render_faces, renderer
 from hmtl.runs import RunSpec, fit
-from hmtl.tables import recorded_runs
+from hmtl.tables import recorded_runs, supervised_runs
 
 _FROM_UNITS = {*ACTION_UNIT_COLUMNS, "emotion", "shown", "second", "share", "intensity", "valence",
                "arousal"}  # fmt: skip
@@ -182,8 +182,8 @@ def slice_tables(
     """
     if runs is None:
         runs, outcomes = recorded_runs()
-    own = runs[(runs["data"] == "faces") & (runs["method"] == "SL") & (runs["augment"] == "weak")]
-    own = own[own["task"] == "emotion"] if "task" in own else own
+    own = supervised_runs(runs)
+    own = own[(own["data"] == "faces") & (own["augment"] == "weak")]
     most = own.groupby(["arch", "init"])["train_faces"].transform("max")
     own = own[own["train_faces"] == most]
     tables: dict[str, list] = {f"faces-by-{column}": [] for column in SLICES}

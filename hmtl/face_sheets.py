@@ -17,7 +17,7 @@ from hmtl.labels import EMOTIONS
 from hmtl.pack import Pack
 from hmtl.plots import show_faces
 from hmtl.render import render_faces
-from hmtl.tables import recorded_runs
+from hmtl.tables import recorded_runs, supervised_runs
 
 _CHANCES = ("blink", "makeup", "beards", "long_hair", "glasses", "sunglasses", "hats", "masks",
             "hands", "motion")  # fmt: skip
@@ -88,8 +88,8 @@ def hardest_faces(count: int = 16) -> pd.DataFrame:
     With a column `right`, the share of the runs that named the face; ties in the faces' order.
     """
     runs, outcomes = recorded_runs()
-    own = runs[(runs["data"] == "faces") & (runs["method"] == "SL") & (runs["arch"] == "tiny")]
-    own = own.drop_duplicates("run")
+    own = supervised_runs(runs)
+    own = own[(own["data"] == "faces") & (own["arch"] == "tiny")]
     people = tuple(int(n) for n in own["people"].iloc[0].split("/"))
     face_set = FaceSet(people, size=int(own["size"].iloc[0]))
     faces = draw_faces(face_set, sum(people[:2]) * face_set.per_person).sort_values("key")

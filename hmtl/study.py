@@ -154,8 +154,9 @@ class Setting:
         if self.shows_reference:
             recorded, outcomes = recorded_runs()
             own = recorded[recorded["study"] == self.notebook].reset_index(drop=True)
-            if len(own):  # a new notebook shows its own until there is a record of it
+            if len(own):
                 return own, outcomes
+            print("not recorded yet: what follows is of the small runs just made")
         return table, outcomes_by_run(runs)
 
     def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -548,7 +549,7 @@ def write_reference(
     verdicts = verdict_table(runs, outcomes)
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
     for name, table in (tables | kept).items():
-        table.to_csv(target / "tables" / f"{name}.csv", index=False)
+        table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
     _draw_front_page(target / "figures" / "faces-and-puzzles.png")
     if target == reference_dir():
         readme = NOTEBOOKS.parent / "README.md"

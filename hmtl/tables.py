@@ -11,7 +11,7 @@ __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "ablation", "claims",
     "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "interval", "markdown",
     "name_trainings", "outcome_by_face", "outcomes_by_run", "readme_table", "recorded_runs",
-    "reported", "study_tables", "summary",
+    "reported", "study_tables", "summary", "supervised_runs",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -296,6 +296,13 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
                 word = f"{value / usual:g}× epochs" if column == "epochs" else f"batch {value}"
                 method[index] += f", {word}"
     return runs.assign(method=method)
+
+
+def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Plain supervised runs of emotion at their usual length, each once; none of the ablations."""
+    short = {notebook for notebook, _ in ABLATIONS.values()}
+    own = name_trainings(runs[(runs["task"] == "emotion") & ~runs["study"].isin(short)])
+    return own[own["method"] == "SL"].drop_duplicates("run")
 
 
 def few_labels(runs: pd.DataFrame) -> pd.DataFrame:

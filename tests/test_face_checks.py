@@ -73,7 +73,8 @@ def test_slices_follow_the_faces():
     right = ((test["intensity"] > 0.75) | (test["emotion"] == EMOTIONS[0])).to_numpy()
     run = {"run": "r", "data": "faces", "method": "SL", "augment": "weak", "arch": "tiny",
            "init": "scratch", "train_faces": 16, "people": "2/1/40", "size": size,
-           "pack": "x"}  # fmt: skip
+           "pack": "x", "task": "emotion", "study": "s", "fraction": 1.0, "epochs": 9,
+           "bs": 64}  # fmt: skip
     # real faces in the same record, many more of them, change nothing
     real = {**run, "run": "f", "data": "ferplus", "train_faces": 25000, "people": "1/1/1"}
     correct = {"r": right, "f": np.zeros(3, bool)}
