@@ -87,6 +87,8 @@ plain = here.choose_lr(
     ],
     fraction=few,
 )
+
+# %% tags=["nbval-ignore-output"]
 puzzle = {"pretexts": ("puzzling_2x2",), "epochs": max(1, epochs // 2)}
 started = [(name, {}) for name in names] + [("puzzling_2x2", puzzle)]
 rates = here.choose_lr(
