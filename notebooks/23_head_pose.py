@@ -74,8 +74,6 @@ print("a frontal face whose picture turns by 10 degrees against the clock:", tur
 # place of the regression, at its rate.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
-
 pose = {"task": "head_pose"}
 epochs = here.spec(**pose).epochs
 puzzle = {"pretexts": ("puzzling_2x2",)}
@@ -93,6 +91,10 @@ methods = here.choose_lr(
 started = here.choose_lr(
     pose | start | method for method in [{}, puzzle | {"epochs": max(1, epochs // 2)}]
 )
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.runs import runs_table
+
 specs = [here.spec(**{**method, "seed": s}) for s in here.seeds for method in methods]
 specs += [
     here.spec(**{**method, "seed": s, "init": str(before[s].path)})
