@@ -111,7 +111,7 @@ runs_table(runs)[columns].round(3)
 # `puzzling_2x2 → SL` was pre-trained by puzzles, then fine-tuned. Columns as in
 # [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `CPU s/run` is of the second part alone.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from hmtl.tables import study_tables
 
 recorded, outcomes = here.results(runs + list(before.values()))

@@ -126,7 +126,7 @@ runs_table(runs)[["start", "method", "seed", "train_faces", "accuracy", "macro_f
 # labels and puzzles; `puzzling_2x2 → SL` by puzzles alone. Columns as in
 # [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from hmtl.tables import name_trainings, study_tables
 
 recorded, outcomes = here.results(runs)
