@@ -54,7 +54,7 @@ VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 RATES = "learning-rates"
 RENDERED = ("mini", "faces")
 NEEDS = {
-    **dict.fromkeys(("00", "10", "11", "12", "13", "20", "21", "22", "25"), "emotion"),
+    **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22", "25", "40"), "emotion"),
     "23": "head_pose", "24": "gender", "26": "rendered", "27": "rendered",
 }  # fmt: skip
 """What a notebook, by its number, needs: labels of a task, or rendered faces."""
