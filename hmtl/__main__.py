@@ -30,7 +30,9 @@ def _parser() -> argparse.ArgumentParser:
 
     study = commands.add_parser("study", help="execute the notebooks and write index.html")
     study.add_argument(
-        "--preset", default="quick", help="smoke, quick, study, paper (default: quick)"
+        "--preset",
+        default="quick",
+        help="smoke, quick, study, gpu, paper, paper-first (default: quick)",
     )
     study.add_argument(
         "--data", help="mini, faces, ferplus, affectnet:classes=7 ... (default: the preset's)"

@@ -25,7 +25,7 @@ from scipy.ndimage import binary_dilation
 from scipy.spatial import ConvexHull
 
 from hmtl.expressions import ACTION_UNIT_COLUMNS
-from hmtl.faces import draw_faces
+from hmtl.faces import draw_faces, tested_faces
 from hmtl.faceset import FaceSet
 from hmtl.labels import EMOTIONS, SPLITS, emotion_indices
 from hmtl.pack import Pack, open_pack, write_pack
@@ -194,9 +194,7 @@ def slice_tables(
                 f"runs of {arch}, {init} were tested on different faces: {sorted(group['run'])}; "
                 "record one study of them"
             )
-        people = tuple(int(n) for n in group["people"].iloc[0].split("/"))
-        face_set = FaceSet(people, size=int(group["size"].iloc[0]))
-        faces = draw_faces(face_set, sum(people[:2]) * face_set.per_person).sort_values("key")
+        faces = tested_faces(FaceSet.recorded(group["people"].iloc[0], group["size"].iloc[0]))
         right = np.mean([outcomes[run] for run in group["run"].drop_duplicates()], axis=0)
         name = f"{arch}, {init}"
         for column, edges in SLICES.items():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hmtl.faces import draw_faces
+from hmtl.faces import draw_faces, tested_faces
 from hmtl.faceset import NUISANCES, FaceSet
 from hmtl.labels import EMOTIONS
 from hmtl.pack import Pack
@@ -90,9 +90,7 @@ def hardest_faces(count: int = 16) -> pd.DataFrame:
     runs, outcomes = recorded_runs()
     own = supervised_runs(runs)
     own = own[(own["data"] == "faces") & (own["arch"] == "tiny")]
-    people = tuple(int(n) for n in own["people"].iloc[0].split("/"))
-    face_set = FaceSet(people, size=int(own["size"].iloc[0]))
-    faces = draw_faces(face_set, sum(people[:2]) * face_set.per_person).sort_values("key")
+    faces = tested_faces(FaceSet.recorded(own["people"].iloc[0], own["size"].iloc[0]))
     right = np.mean([outcomes[run] for run in own["run"]], axis=0)
     faces = faces.assign(right=right)
     # neutral and faint faces are hard by design: here are strong expressions that fail

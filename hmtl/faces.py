@@ -13,7 +13,7 @@ blendshape name is always the person's left.
 
 __all__ = [
     "DRAW_VERSION", "LABEL_COLUMNS", "confusion", "draw_faces", "fingerprint", "mirror",
-    "pose_angles", "pose_matrix",
+    "pose_angles", "pose_matrix", "tested_faces",
 ]  # fmt: skip
 
 import functools
@@ -245,6 +245,12 @@ LABEL_COLUMNS: tuple[str, ...] = (
 `emotion` is the label, `shown` what the face shows; they differ only where `label_noise` is asked
 for. The renderer adds `occlusion`, the share of the face that something hides.
 """
+
+
+def tested_faces(face_set: FaceSet) -> pd.DataFrame:
+    """Parameters of the test faces, in the order in which runs store their answers: by key."""
+    first = sum(face_set.people[:2]) * face_set.per_person
+    return draw_faces(face_set, first).sort_values("key")
 
 
 def fingerprint(face_set: FaceSet) -> str:

@@ -84,7 +84,7 @@ class RunSpec:
     optimizer: str = ""  # fastai's Adam, or one of hmtl.optim.OPTIMIZERS
     wd: float = 0.01
     bs: int = 64
-    precision: str = ""  # or "bf16": hmtl.precision
+    precision: str = ""  # or "bf16": hmtl.callbacks
     seed: int = 0
 
     def __post_init__(self):

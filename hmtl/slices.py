@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.datasets import MINI
-from hmtl.faces import draw_faces
+from hmtl.faces import tested_faces
 from hmtl.faceset import FaceSet
 from hmtl.labels import EMOTIONS
 from hmtl.tables import gain_by_face
@@ -54,11 +54,8 @@ def sliced_faces(runs: pd.DataFrame) -> pd.DataFrame:
     if len(tested) != 1 or tested["data"].iloc[0] not in ("mini", "faces"):
         raise ValueError(f"slices need runs on one set of rendered faces, got {tested.to_dict()}")
     data, people, size = tested.iloc[0]
-    face_set = MINI
-    if data == "faces":
-        face_set = FaceSet(tuple(int(n) for n in people.split("/")), size=int(size))
-    faces = draw_faces(face_set, sum(face_set.people[:2]) * face_set.per_person)
-    faces = faces.sort_values("key").reset_index(drop=True)
+    face_set = MINI if data == "mini" else FaceSet.recorded(people, size)
+    faces = tested_faces(face_set).reset_index(drop=True)
     return pd.DataFrame({"key": faces["key"]} | {name: of(faces) for name, of in SLICES.items()})
 
 

@@ -99,7 +99,7 @@ def judge(effect: Effect, asks: str = "better", margin: float = MARGIN) -> str:
 def verdict_table(
     runs: pd.DataFrame, outcomes: dict[str, np.ndarray], table: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row a claim and kind of faces: both contrasts with interval and verdict, and where from.
+    """One row a claim and kind of faces: its contrasts with interval and verdict, and where from.
 
     `table` is `hmtl.tables.claims()`. A claim without runs keeps its row and an empty verdict; one
     that asks "identical" is asserted in its notebook.

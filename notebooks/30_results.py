@@ -69,8 +69,8 @@ claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
 here.save(verdict_table(recorded, outcomes), "verdicts").set_index("claim")
 
 # %% [markdown]
-# An empty verdict means not tested yet. C8, the same network at inference, is no matter of seeds:
-# it is checked to the bit in
+# An empty verdict, or a table below without a row, means not tested yet. C8, the same network at
+# inference, is no matter of seeds: it is checked to the bit in
 # [`25_same_model_at_inference`](25_same_model_at_inference.ipynb).
 
 # %% [markdown]
