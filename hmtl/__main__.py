@@ -163,6 +163,7 @@ def _three_counts(text: str) -> tuple[int, ...]:
 
 
 def _run(args) -> int:
+    from hmtl import distributed
     from hmtl.paths import show_progress
     from hmtl.runs import RunSpec, fit
 
@@ -179,6 +180,9 @@ def _run(args) -> int:
         raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
     options = {"root": args.root, "store": args.store, "track": args.track}
     result = fit(spec, progress=show_progress(), **options)
+    distributed.leave()
+    if not distributed.is_main():
+        return 0
     print(result.path)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")

@@ -40,11 +40,13 @@ def focused_geometric_mean(losses: Tensor, focus: int = 1) -> Tensor:
 class Balance:
     """The plain sum, and base of the others.
 
-    `module` holds what is learned by the optimizer, if anything.
+    `module` holds what is learned by the optimizer, if anything. `average` is the mean of a tensor
+    over the processes that share a run (`hmtl.distributed`); the losses have it already.
     """
 
     name = "sum"
     module: nn.Module | None = None
+    average: Callable[[Tensor], Tensor] = staticmethod(lambda own: own)
 
     def start(self, count: int, device: torch.device) -> None:
         """Called before the first batch of a fit whose steps have `count` losses."""
@@ -145,12 +147,11 @@ class GradNorm(Balance):
         """The weighted sum; the weights move on by one step."""
         total = (self.weights.clone() * losses).sum()
         last = shared()[-1]
-        norms = torch.stack(
-            [
-                torch.autograd.grad(loss, last, retain_graph=True, allow_unused=True)[0].norm()
-                for loss in losses
-            ]
-        )
+        gradients = [
+            torch.autograd.grad(loss, last, retain_graph=True, allow_unused=True)[0]
+            for loss in losses
+        ]
+        norms = torch.stack([self.average(gradient).norm() for gradient in gradients])
         self._step(losses.detach(), norms.detach())
         return total
 
@@ -195,8 +196,8 @@ class PCGrad(Balance):
                     ]
                 )
             )
-        gradients = torch.stack(rows).float()
-        weights = PCGradWeighting()(gradients @ gradients.T)
+        gradients = self.average(torch.stack(rows).float())
+        weights = self.average(PCGradWeighting()(gradients @ gradients.T))
         return (weights.to(losses) * losses).sum()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import IntToFloatTensor
-from fastai.torch_core import default_device
+from fastai.torch_core import default_device, to_detach
 from fastai.vision.core import TensorImage
 from fastcore.basics import chunked
 
@@ -150,7 +150,32 @@ class FaceDataset:
 
 
 class FaceDL(TfmdDL):
-    """A fastai DataLoader that gathers each batch from the pack in one step."""
+    """A fastai DataLoader that gathers each batch from the pack in one step.
+
+    `share` (rank, world) leaves it every `world`-th run of `bs` pictures, from the `rank`-th on: in
+    training as many as every process has, elsewhere all there are (`hmtl.distributed`).
+    """
+
+    share = (0, 1)
+
+    def get_idxs(self):
+        rank, world = self.share
+        idxs = super().get_idxs()
+        if world == 1:
+            return idxs
+        step = world * self.bs
+        stop = len(idxs) // step * step if self.drop_last else len(idxs)
+        starts = range(rank * self.bs, stop, step)
+        return [i for start in starts for i in idxs[start : start + self.bs]]
+
+    def __len__(self) -> int:
+        rank, world = self.share
+        whole = super().__len__()
+        return whole // world if self.drop_last else len(range(rank, whole, world))
+
+    def to_detach(self, b, cpu: bool = True, gather: bool = True):
+        """This process's own: fastai would gather batches of unequal number and size."""
+        return to_detach(b, cpu, gather=False)
 
     def create_batches(self, samps):
         for positions in chunked(samps, self.bs, self.drop_last):

@@ -30,6 +30,7 @@ from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin, combine_scheds
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner
+from fastai.torch_core import get_model
 from fastcore.foundation import L
 from torch.amp import GradScaler, autocast
 
@@ -81,7 +82,8 @@ class BestEpoch(TrackerCallback):
         super().after_epoch()
         if self.new_best:
             self.epoch_number = self.epoch + 1
-            self.state = {k: v.detach().clone() for k, v in self.learn.model.state_dict().items()}
+            state = get_model(self.learn.model).state_dict()  # several processes wrap it
+            self.state = {k: v.detach().clone() for k, v in state.items()}
 
 
 def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], float]:

@@ -17,7 +17,7 @@ __all__ = ["AUTHORS_SCALES", "Answers", "Hybrid", "build_model", "find_body", "h
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -111,6 +111,10 @@ class Hybrid(Callback):
 
     # inside the autocast of mixed precision: before it leaves, after it has entered
     order = MixedPrecision.order - 1
+    # of a run on several processes (hmtl.distributed): the mean of a tensor over them, and what is
+    # done to a new head
+    average: Callable[[Tensor], Tensor] | None = None
+    prepare_head: Callable[[nn.Module], nn.Module] = staticmethod(lambda head: head)
 
     def __init__(
         self,
@@ -264,7 +268,7 @@ class Hybrid(Callback):
             self._head_state = {}
         self._features, self._predictions, self._view_losses = {}, None, None
 
-    def _trained(self) -> list[nn.Module]:
+    def trained(self) -> list[nn.Module]:
         """Everything the optimizer trains beside the model."""
         learned = self.balance.module
         return [*self.heads.values(), *([] if learned is None else [learned])]
@@ -285,7 +289,7 @@ class Hybrid(Callback):
         return [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
 
     def _take_back(self):
-        mine = {id(p): p for head in self._trained() for p in head.parameters()}
+        mine = {id(p): p for head in self.trained() for p in head.parameters()}
         for group in self.learn.opt.param_lists:
             for i in reversed(range(len(group))):
                 if id(group[i]) in mine:
@@ -299,7 +303,7 @@ class Hybrid(Callback):
     def before_train(self):
         if not self._handed_over:
             # not in before_fit: what the learning-rate finder saves there is restored after we left
-            self._hand_over(self._trained())
+            self._hand_over(self.trained())
             self._handed_over = True
         self._sums.clear()
         self._draw = self.generator
@@ -368,6 +372,21 @@ class Hybrid(Callback):
                     view, target = pretext.transform(picture, self._draw)
                     self.model(self._seen(view), *self.xb[1:])
                     self._ask(pretext, target, main)
+
+    def skip(self, count: int):
+        """Draw the puzzles of `count` validation pictures that another process sees.
+
+        So ours are those that they would be in a single process.
+        """
+        asked = [p for p in self.pretexts if self.heads.get(p.name) is not None]
+        if not self._attached or not asked:
+            return
+        others = torch.zeros_like(self._picture()[:1]).repeat(count, 1, 1, 1)
+        if self.views == "shared":
+            self._chain(others)
+            return
+        for pretext in asked:
+            pretext.transform(others, self._draw)
 
     def _pass_views(self, pretext: Pretext, picture: Tensor, main: dict):
         view, target = pretext.transform(picture, self._draw)
@@ -449,7 +468,7 @@ class Hybrid(Callback):
             torch.manual_seed(self.seed)
             head = pretext.head(features.shape[1])
         if head is not None:
-            self.heads[pretext.name] = head.to(features.device)
+            self.heads[pretext.name] = self.prepare_head(head.to(features.device))
             self._hand_over([self.heads[pretext.name]])
 
     def after_loss(self):
@@ -459,12 +478,16 @@ class Hybrid(Callback):
         loss = self.learn.loss
         # what another callback did to the loss before us, gradient accumulation say, is kept
         share = torch.where(loss == 0, 1.0, self.learn.loss_grad / loss).detach()
-        parts = [geometric_mean([loss, *self._view_losses])]
+        parts = [geometric_mean([self._of_all(own) for own in (loss, *self._view_losses)])]
         for name, losses in self._predictions.items():
             if self.weights[name]:
-                parts.append(self.weights[name] * sum(losses) / len(losses))
+                parts.append(self._of_all(self.weights[name] * sum(losses) / len(losses)))
         total = self._balanced(parts)
         self.learn.loss_grad = share * total
+
+    def _of_all(self, own: Tensor) -> Tensor:
+        """A loss as all processes have it, so that they weigh it alike; its gradient stays ours."""
+        return own if self.average is None else own + (self.average(own) - own).detach()
 
     def _balanced(self, parts: list[Tensor]) -> Tensor:
         """The supervised loss and the pretexts' weighted ones as one."""
@@ -524,6 +547,12 @@ class Hybrid(Callback):
         entry[0] = entry[0] + value.detach().float() * count
         entry[1] += count
 
+    def gather_scores(self, gather: Callable[[dict], list[dict]]):
+        """Add to this epoch's losses and scores what other processes counted."""
+        own = {name: (float(total), count) for name, (total, count) in self._sums.items()}
+        for name, entry in _add_up(gather(own)).items():
+            self._sums[name] = entry
+
     def _mean(self, name: str) -> float:
         total, count = self._sums[name]
         return float(total) / count if count else float("nan")
@@ -566,6 +595,15 @@ class Hybrid(Callback):
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         return [pretext.show(images) for pretext in self.pretexts]
+
+
+def _add_up(parts: Iterable[dict[str, tuple[float, int]]]) -> dict[str, list]:
+    """name -> [total, count] over all parts."""
+    sums: dict[str, list] = defaultdict(lambda: [0.0, 0])
+    for part in parts:
+        for name, (total, count) in part.items():
+            sums[name] = [sums[name][0] + total, sums[name][1] + count]
+    return sums
 
 
 def task_of(dls) -> Task | None:

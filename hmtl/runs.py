@@ -42,10 +42,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hmtl import __version__
+from hmtl import __version__, distributed
 from hmtl.datasets import full_name, load_pack, parse_data
 from hmtl.labels import PROPORTIONS, SPLITS
-from hmtl.pack import Pack, whole_folder
+from hmtl.pack import Pack
 from hmtl.paths import file_name, outputs_dir, show_progress
 from hmtl.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
@@ -479,7 +479,8 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
     Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
-    of the task or a pretext, and that it runs on a GPU, whose mixed precision gives other numbers.
+    of the task or a pretext, that it runs on a GPU, whose mixed precision gives other numbers, and
+    on how many processes.
     """
     import torch
 
@@ -494,6 +495,8 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if torch.cuda.is_available():
         text += "\ncuda"
+    if distributed.world() > 1:
+        text += f"\n{distributed.world()} processes"
     task, pretexts = spec.make_task(), {name: make(name) for name in spec.pretexts}
     labelled = task.labelled(list(pretexts.values()), spec.label_views)
     if spec.views == "paired" and set(pretexts) - labelled:
@@ -560,13 +563,15 @@ def fit(
     A `pack` takes the place of the spec's own data. `track` names trackers (`hmtl.tracking`), by
     default those of `$HMTL_TRACK`; they change no number.
     `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
+    Started on several processes (`hmtl.distributed`), all train this one run and return it.
     Raises ValueError if a split has no face, ModuleNotFoundError if a tracker is not installed.
     """
     trackers = check_trackers(track)
+    distributed.join(spec.bs)
     pack = spec.load(root, progress) if pack is None else pack
     _check_splits(spec, pack)
     path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
-    if path.exists():
+    if distributed.agreed(path.exists()):
         return load_run(path)
     with _threads(threads):
         _train(spec, pack, path, progress, trackers)
@@ -642,13 +647,14 @@ def _train(
         learn.remove_cbs(ProgressCallback)
     learn.model.to(learn.dls.device, memory_format=torch.channels_last)
     started, started_cpu = time.perf_counter(), time.process_time()
-    with learn.no_logging(), tracked(trackers, path.name, dataclasses.asdict(spec)) as watching:
+    trackers = trackers if distributed.is_main() else ()
+    watched = tracked(trackers, path.name, dataclasses.asdict(spec))
+    with distributed.shared_fit(learn, spec.seed), learn.no_logging(), watched as watching:
         cbs = mixed_precision(spec.precision, learn.dls.device) + [keeper] * bool(keeper)
         fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
     seconds = time.perf_counter() - started
-    cpu_seconds = (
-        time.process_time() - started_cpu
-    )  # counts only this run, however busy the machine
+    # counts only this run, however busy the machine
+    cpu_seconds = sum(distributed.gather(time.process_time() - started_cpu))
     columns = learn.recorder.metric_names[1:-1]  # without the epoch and the time
     metrics = pd.DataFrame(learn.recorder.values, columns=columns)
     metrics.insert(0, "epoch", range(1, len(metrics) + 1))
@@ -659,13 +665,14 @@ def _train(
         "data": pack.fingerprint,
         "hmtl": __version__,
     }
-    with whole_folder(path) as folder:
+    with distributed.one_folder(path) as folder:
         metrics.to_csv(folder / "metrics.csv", index=False)
         predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
         save_model(learn.model, str(folder / "model.safetensors"))
         cost = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+        processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
         counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
-        machine = {**cost, **counts, **here_and_now()}
+        machine = {**cost, **counts, **processes, **here_and_now()}
         (folder / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
         if keeper:
             learn.model.load_state_dict(keeper.state)
@@ -694,7 +701,7 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
 def _test(learn, pack: Pack) -> pd.DataFrame:
     """The predictions of the test faces, as the task stores them."""
     with learn.no_bar():
-        predicted, _ = learn.get_preds(dl=learn.dls[2])
+        predicted = distributed.predictions(learn, learn.dls[2])
     test = learn.dls[2].dataset
     answers = predicted.float().cpu().numpy()
     return test.task.predictions(pack.labels.iloc[test.rows], answers)
@@ -739,6 +746,7 @@ def run_all(
     """
     import torch
 
+    distributed.refuse("run_all")
     check_trackers(None)  # once and now, not once a run
     specs = list(specs)
     progress = show_progress() if progress is None else progress
