@@ -84,8 +84,8 @@ def join(bs: int) -> None:
         return
     if bs % world() or bs < 2 * world():
         raise ValueError(
-            f"bs is the batch of all {world()} processes together: {bs} pictures are no two or more "
-            f"for each, the same for all; give a multiple of {world()}, at least {2 * world()}"
+            f"bs={bs} is the batch of all {world()} processes together, and no equal share of at "
+            f"least 2 for each: give a multiple of {world()}, at least {2 * world()}"
         )
     if find_spec("accelerate") is None:
         raise ModuleNotFoundError(
@@ -327,4 +327,3 @@ def predictions(learn, dl):
     shares = [(rows, answers) for rows, answers in gather((mine, own)) if rows]
     rows = torch.tensor([row for some, _ in shares for row in some])
     return torch.cat([answers for _, answers in shares])[rows.argsort()]
-
