@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         "-p", dest="parameters", nargs=2, action="append", default=[],
         metavar=("NAME", "VALUE"), help="another notebook parameter, e.g. -p seed 3",
     )  # fmt: skip
+    study.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a Dask cluster makes the runs: tcp://HOST:8786"
+    )
 
     run = commands.add_parser("run", help="train one run of a preset and print its scores")
     run.add_argument("--preset", default="smoke")
@@ -148,6 +151,7 @@ def _study(args) -> int:
         outputs=args.outputs,
         only=args.only,
         parameters={name: _value(value) for name, value in args.parameters},
+        scheduler=args.scheduler,
     )
     print(f"report: {index}")
     if failed:

@@ -1,6 +1,6 @@
 """Where things lie, and whether anybody watches: cache, outputs, progress bars. Ours."""
 
-__all__ = ["cache_dir", "file_name", "outputs_dir", "reference_dir", "show_progress"]
+__all__ = ["cache_dir", "file_name", "full_root", "outputs_dir", "reference_dir", "show_progress"]
 
 import os
 import re
@@ -38,3 +38,14 @@ def show_progress() -> bool:
 def file_name(text: str) -> str:
     """`text` as part of a file's name: "affectnet:classes=7" -> "affectnet-classes=7"."""
     return re.sub(r"[:,/\\]+", "-", text)
+
+
+def full_root(root: str | Path | None) -> str | None:
+    """The absolute path of a data set's folder, or of each of several, joined; None stays None.
+
+    For processes that start in another folder.
+    """
+    if root is None or root == "":
+        return None
+    parts = [str(root)] if Path(root).exists() else str(root).split(os.pathsep)
+    return os.pathsep.join(str(Path(part).expanduser().resolve()) for part in parts)

@@ -31,22 +31,23 @@ import random
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import as_completed
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Executor, Future, as_completed
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hmtl import __version__, distributed
+from hmtl import __version__, cluster, distributed
 from hmtl.datasets import full_name, load_pack, parse_data
 from hmtl.labels import PROPORTIONS, SPLITS
 from hmtl.pack import Pack
-from hmtl.paths import file_name, outputs_dir, show_progress
+from hmtl.paths import file_name, full_root, outputs_dir, show_progress
 from hmtl.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
 
@@ -531,16 +532,21 @@ def load_run(path: str | Path) -> Run:
         raise ValueError(f"{path / 'spec.json'}: {error}") from error
 
 
+# seeds and torch's threads belong to the process: threads of an executor take turns
+_TURN = RLock()
+
+
 @contextmanager
 def _threads(count: int):
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _TURN:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def default_store() -> Path:
@@ -738,11 +744,15 @@ def run_all(
     store: str | Path | None = None,
     jobs: int | None = None,
     progress: bool | None = None,
+    executor: Executor | None = None,
 ) -> list[Run]:
     """Make every run that is not finished yet and return all, in the order of `specs`.
 
     `jobs` runs at once, each in a process of its own on one thread (default: one a core; 1 on a
-    GPU). A run that fails does not stop the others: RuntimeError at the end names every one.
+    GPU). An `executor` of concurrent.futures, or Dask's `client.get_executor()`, makes them in the
+    place of these processes and stays open; by default the cluster at `$HMTL_SCHEDULER`, if that is
+    set (`hmtl.cluster`). A run that fails does not stop the others: RuntimeError at the end names
+    every one.
     """
     import torch
 
@@ -762,10 +772,14 @@ def run_all(
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
     failed: dict[RunSpec, Exception] = {}
-    options = {"root": root, "store": store}
+    # absolute: processes elsewhere have another working directory, and another $HMTL_OUTPUTS
+    options = {"root": full_root(root), "store": Path(store or default_store()).absolute()}
     bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)
-    with bar:
-        for spec, outcome in _outcomes(todo, min(jobs, len(todo)), options):
+    with bar, ExitStack() as stack:
+        address = os.environ.get(cluster.VARIABLE)
+        if todo and executor is None and address:
+            executor = stack.enter_context(cluster.cluster_executor(address, options["store"]))
+        for spec, outcome in _outcomes(todo, min(jobs, len(todo)), options, executor):
             if isinstance(outcome, Run):
                 done[spec] = outcome
             else:
@@ -779,19 +793,26 @@ def run_all(
     return [done[spec] for spec in specs]
 
 
-def _outcomes(todo: list[RunSpec], jobs: int, options: dict):
-    """Yield (spec, Run or Exception) as runs end, `jobs` at once."""
-    if jobs <= 1:
+def _outcomes(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None = None):
+    """Yield (spec, Run or Exception) as runs end, `jobs` at once or as the executor has room."""
+    if jobs <= 1 and executor is None:
         for spec in todo:
             try:
                 yield spec, fit(spec, **options)
             except Exception as error:
                 yield spec, error
         return
-    with worker_pool(jobs) as pool:
+    with worker_pool(jobs) if executor is None else nullcontext(executor) as pool:
         pending = {pool.submit(fit, spec, **options): spec for spec in todo}
         for future in as_completed(pending):
-            yield pending[future], future.exception() or future.result()
+            yield pending[future], _outcome(future)
+
+
+def _outcome(future: Future) -> Run | Exception:
+    try:
+        return future.exception() or future.result()
+    except CancelledError:
+        return RuntimeError("given up by its executor, which was closed or lost its scheduler")
 
 
 def start_of(spec: RunSpec) -> str:

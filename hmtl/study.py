@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from hmtl import cluster, distributed
 from hmtl.datasets import check_data, full_name, load_pack, parse_data
 from hmtl.face_checks import slice_tables
 from hmtl.pack import Pack
-from hmtl.paths import file_name, outputs_dir, reference_dir
+from hmtl.paths import file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import (
     Preset,
     Run,
@@ -309,19 +310,22 @@ def run_study(
     outputs: str | Path | None = None,
     only: Iterable[str] = (),
     parameters: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
 ) -> tuple[Path, list[str]]:
     """Execute the notebooks in order into `outputs`; returns (index.html, names of failed ones).
 
+    With a `scheduler` their runs are made by the Dask cluster at that address (`hmtl.cluster`).
     A notebook that fails does not stop the others; one whose labels the data have not is skipped,
     unless `only` names it. Raises ValueError before anything runs if the preset, the data set, a
     notebook's name or a parameter is unknown.
     """
+    distributed.refuse("the study")
     chosen = get_preset(preset)
     check_data(data or chosen.data, root)
     data = full_name(data) if data else None
     folder = Path(outputs) if outputs else study_folder(chosen, data)
     values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
-    values |= {k: v for k, v in (("data", data), ("root", root and _full(root))) if v}
+    values |= {k: v for k, v in (("data", data), ("root", full_root(root))) if v}
     only = list(only)
     paths = notebook_paths(only)
     for path in paths:
@@ -332,12 +336,16 @@ def run_study(
             tqdm.write(f"{name}: skipped, {reason}")
         paths = [path for path in paths if path.stem not in lacks]
     folder.mkdir(parents=True, exist_ok=True)
+    elsewhere = {cluster.VARIABLE: scheduler} if scheduler else {}
+    if scheduler:  # a cluster that cannot serve is known now, not in the first notebook
+        with cluster.cluster_executor(scheduler, folder.resolve().parent / "runs"):
+            pass
     entries, failed = {}, []
     bar = tqdm(paths, desc="study", unit="notebook")
     for path in bar:
         bar.set_postfix_str(path.stem)
         started = time.perf_counter()
-        error = _execute(path, folder / path.name, values)
+        error = _execute(path, folder / path.name, values, elsewhere)
         seconds = time.perf_counter() - started
         state = f"failed: {error}" if error else "done"
         tqdm.write(f"{path.stem}: {state} ({seconds:.0f} s)")
@@ -368,19 +376,19 @@ def what_lacks(
     return lacks
 
 
-def _full(root: str) -> str:
-    """The absolute path of a folder, or of each of several, joined."""
-    parts = [root] if Path(root).exists() else root.split(os.pathsep)
-    return os.pathsep.join(str(Path(part).expanduser().resolve()) for part in parts)
+def _execute(
+    source: Path, target: Path, values: Mapping[str, Any], variables: Mapping[str, str]
+) -> str | None:
+    """Execute one notebook by papermill; the error in one line, or None.
 
-
-def _execute(source: Path, target: Path, values: Mapping[str, Any]) -> str | None:
-    """Execute one notebook by papermill; the error in one line, or None."""
+    Its kernel has the environment `variables` too.
+    """
     import papermill
 
-    before = {k: os.environ.get(k) for k in ("HMTL_PROGRESS", "IPYTHONDIR")}
-    # the kernel inherits both: no bars in the pages, no start-up chatter on the terminal
-    os.environ.update(HMTL_PROGRESS="0", IPYTHONDIR=str(_quiet_ipython(target.parent)))
+    # the kernel inherits them: no bars in the pages, no start-up chatter on the terminal
+    quiet = {"HMTL_PROGRESS": "0", "IPYTHONDIR": str(_quiet_ipython(target.parent))}
+    before = {k: os.environ.get(k) for k in (*quiet, *variables)}
+    os.environ.update(quiet | dict(variables))
     try:
         papermill.execute_notebook(
             str(source), str(target), dict(values), kernel_name="python3", progress_bar=False

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from threading import Thread
 from typing import Any
 
@@ -36,7 +36,7 @@ def map_in_order(function: Callable, tasks: Iterable, processes: int) -> Iterato
     this process, even if it is killed.
     """
     tasks = iter(tasks)
-    if processes == 1:
+    if processes == 1 or current_process().daemon:  # a daemon, as Dask's workers are, has none
         yield from map(function, tasks)
         return
     with worker_pool(processes) as pool:

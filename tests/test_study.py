@@ -13,6 +13,7 @@ import pytest
 from hmtl import study
 from hmtl.__main__ import main
 from hmtl.examples import write_affectnet_npy, write_aflw2000, write_w300lp
+from hmtl.paths import full_root
 from hmtl.runs import PRESETS, Preset, RunSpec, fit, get_preset, load_run
 from hmtl.study import notebook_paths, open_notebook, run_study, what_lacks, write_reference
 from hmtl.tables import recorded_runs
@@ -351,5 +352,5 @@ def test_names_with_options_name_files_and_folders(tmp_path, monkeypatch):
     assert (here.data, here.outputs.name) == ("affectnet", "smoke-affectnet")
     here = open_notebook("x", "smoke", "affectnet:classes=7", "somewhere", "", 0)
     assert here.outputs.name == "smoke-affectnet-classes=7"
-    two = study._full(f"a{os.pathsep}b")  # the folders of two data sets
+    two = full_root(f"a{os.pathsep}b")  # the folders of two data sets
     assert [Path(part).is_absolute() for part in two.split(os.pathsep)] == [True, True]
