@@ -1,4 +1,4 @@
-"""python -m hmtl: study, run, predict, export, card, faces, pack, check-faces, reference.
+"""python -m hmtl: study, run, predict, export, card, faces, pack, check-faces, reference, scaling.
 
 Nothing heavy is imported. Bad input gives one line on stderr and exit status 2.
 """
@@ -138,6 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_argument(
         "--keep", action="store_true", help="keep recorded runs of data sets not in the folders"
     )
+
+    scaling = commands.add_parser("scaling", help="what many runs on many machines need")
+    scaling.add_argument("--runs", type=int, default=1000)
+    scaling.add_argument("--machines", type=int, default=100)
     return parser
 
 
@@ -354,12 +358,23 @@ def _reference(args) -> int:
     return 0
 
 
+def _scaling(args) -> int:
+    from hmtl.scaling import scaling_report
+    from hmtl.tables import recorded_runs
+
+    if min(args.runs, args.machines) < 1:
+        raise ValueError("--runs and --machines must be at least 1")
+    print(scaling_report(recorded_runs()[0], args.runs, args.machines))
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input prints one line and gives 2."""
     args = _parser().parse_args(arguments)
     handlers = {
         "study": _study, "run": _run, "predict": _predict, "export": _export, "card": _card,
         "faces": _faces, "pack": _pack, "check-faces": _check_faces, "reference": _reference,
+        "scaling": _scaling,
     }  # fmt: skip
     try:
         return handlers[args.command](args)

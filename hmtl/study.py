@@ -39,6 +39,7 @@ from hmtl.runs import (
     run_all,
     runs_table,
 )
+from hmtl.scaling import SCALING_MARKS, scaling_report
 from hmtl.tables import (
     name_trainings,
     outcomes_by_run,
@@ -563,6 +564,8 @@ def write_reference(
         readme = NOTEBOOKS.parent / "README.md"
         between_marks(readme, README_MARKS, readme_table(runs))
         between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
+        scaling = NOTEBOOKS.parent / "papers" / "SCALING.md"
+        between_marks(scaling, SCALING_MARKS, scaling_report(runs))
     return target
 
 
