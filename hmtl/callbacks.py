@@ -17,15 +17,15 @@ The learning rate follows a schedule:
 """
 
 __all__ = [
-    "PRECISIONS", "SCHEDULES", "BestEpoch", "MixedBFloat16", "fit_scheduled", "learning_rate",
-    "mixed_precision",
+    "PRECISIONS", "SCHEDULES", "BestEpoch", "FiniteLoss", "MixedBFloat16", "fit_scheduled",
+    "learning_rate", "mixed_precision",
 ]  # fmt: skip
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin, combine_scheds
 from fastai.callback.tracker import TrackerCallback
@@ -82,6 +82,36 @@ class BestEpoch(TrackerCallback):
         if self.new_best:
             self.epoch_number = self.epoch + 1
             self.state = {k: v.detach().clone() for k, v in self.learn.model.state_dict().items()}
+
+
+class FiniteLoss(Callback):
+    """End the fit at the first loss that is not finite, before it reaches the weights.
+
+    `failure` then holds `epoch` and `batch`, both counted from 1, whether it was in `training`, the
+    `losses` by name and the `images` and `labels` that the network saw; else it is None. `losses`
+    asks for those beside the total. To be given to each fit.
+    """
+
+    order = MixedPrecision.order + 1  # after the pretexts' losses are in, on float32 numbers
+
+    def __init__(self, losses: Callable[[], dict[str, float]] = dict):
+        self.failure: dict | None = None
+        self._losses = losses
+
+    def after_loss(self):
+        """Look at the loss; it is read from the device in every batch anyway, to be recorded."""
+        total = self.learn.loss_grad if self.training else self.learn.loss
+        if torch.isfinite(total).all():
+            return
+        self.failure = {
+            "epoch": self.epoch + 1,
+            "batch": self.iter + 1,
+            "training": self.training,
+            "losses": {"total": float(total.detach()), **(self._losses() if self.training else {})},
+            "images": self.x.detach().as_subclass(torch.Tensor),
+            "labels": [y.detach().as_subclass(torch.Tensor) for y in self.yb],
+        }
+        raise CancelFitException
 
 
 def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], float]:

@@ -60,7 +60,7 @@ def test_a_run_in_a_process_of_its_own_gives_the_same_bits(run, tmp_path):
         f"fit(RunSpec.from_dict({dataclasses.asdict(SPEC)!r}), store={str(tmp_path)!r})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("[!.]*")
     assert (path / "predictions.csv").read_bytes() == (run.path / "predictions.csv").read_bytes()
 
 
