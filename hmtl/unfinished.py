@@ -68,6 +68,7 @@ def claim(path: Path, wait: bool = True) -> Iterator[Path]:
     finally:
         if path.exists():
             shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():  # nothing to take up
             Path(lock.lock_file).unlink(missing_ok=True)  # while it is still ours
         lock.release()
 
