@@ -58,6 +58,15 @@ class Balance:
     def after_epoch(self) -> None:
         """Called after every training epoch."""
 
+    def state_dict(self) -> dict:
+        """What the next epoch hangs on, once it was started."""
+        return {} if self.module is None else self.module.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """The inverse of `state_dict`, after `start`."""
+        if self.module is not None:
+            self.module.load_state_dict(state)
+
 
 class Geometric(Balance):
     """Geometric mean of the losses."""
@@ -123,6 +132,14 @@ class DynamicWeightAverage(Balance):
         """Roll the history on."""
         self._dwa.step()
 
+    def state_dict(self) -> dict:
+        """The means of the last two epochs."""
+        return {"means": list(self._dwa._previous_averages)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """The inverse of `state_dict`."""
+        self._dwa._previous_averages = [*state["means"]]
+
 
 class GradNorm(Balance):
     """Weights learned so that each loss's gradient has the size its training rate deserves.
@@ -154,6 +171,19 @@ class GradNorm(Balance):
         norms = torch.stack([self.average(gradient).norm() for gradient in gradients])
         self._step(losses.detach(), norms.detach())
         return total
+
+    def state_dict(self) -> dict:
+        """The weights, their Adam, and the first batch's losses."""
+        return {"weights": self.weights, "adam": self._adam.state_dict(), "first": self._first}
+
+    def load_state_dict(self, state: dict) -> None:
+        """The inverse of `state_dict`."""
+        with torch.no_grad():
+            self.weights.copy_(state["weights"])
+        adam = state["adam"]
+        known = {int(number): own for number, own in adam["state"].items()}
+        self._adam.load_state_dict({**adam, "state": known})
+        self._first = state["first"]
 
     def _step(self, losses: Tensor, norms: Tensor) -> None:
         """One step of the weights: losses (k,) and the norms (k,) of their own gradients."""

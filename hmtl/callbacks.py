@@ -17,15 +17,15 @@ The learning rate follows a schedule:
 """
 
 __all__ = [
-    "PRECISIONS", "SCHEDULES", "BestEpoch", "MixedBFloat16", "fit_scheduled", "learning_rate",
-    "mixed_precision",
+    "PRECISIONS", "SCHEDULES", "BestEpoch", "FiniteLoss", "MixedBFloat16", "fit_scheduled",
+    "learning_rate", "mixed_precision",
 ]  # fmt: skip
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin, combine_scheds
 from fastai.callback.tracker import TrackerCallback
@@ -33,6 +33,8 @@ from fastai.learner import Learner
 from fastai.torch_core import get_model
 from fastcore.foundation import L
 from torch.amp import GradScaler, autocast
+
+from hmtl import distributed
 
 PRECISIONS = ("", "bf16")
 SCHEDULES = ("", "warmup_cosine", "steps")
@@ -84,6 +86,53 @@ class BestEpoch(TrackerCallback):
             self.epoch_number = self.epoch + 1
             state = get_model(self.learn.model).state_dict()  # several processes wrap it
             self.state = {k: v.detach().clone() for k, v in state.items()}
+
+
+class FiniteLoss(Callback):
+    """End the fit at the first loss that is not finite, before it reaches the weights.
+
+    `failure` then holds `epoch` and `batch`, both counted from 1, whether it was in `training`, the
+    `losses` by name, the `images` and `labels` that the network saw, and their `positions` in the
+    data; else it is None. `losses`
+    asks for those beside the total. To be given to each fit.
+    """
+
+    order = MixedPrecision.order + 1  # after the pretexts' losses are in, on float32 numbers
+
+    def __init__(self, losses: Callable[[], dict[str, float]] = dict):
+        self.failure: dict | None = None
+        self._losses = losses
+
+    def after_loss(self):
+        """Look at the loss; it is read from the device in every batch anyway, to be recorded.
+
+        All processes that share a run train as many batches, and end it together; they validate
+        unequal numbers, so that of those a failure is told at the end.
+        """
+        total = self.learn.loss_grad if self.training else self.learn.loss
+        finite = torch.isfinite(total).all()
+        if self.failure is None and not finite:
+            self.failure = self._told(float(total.detach()))
+        if self.training:
+            finite = distributed.average(finite.float()) == 1
+        if not finite and (self.training or distributed.world() == 1):
+            raise CancelFitException
+
+    def after_validate(self):
+        """End the fit if a validation batch of any process failed."""
+        if distributed.world() > 1 and any(distributed.gather(self.failure is not None)):
+            raise CancelFitException
+
+    def _told(self, total: float) -> dict:
+        return {
+            "epoch": self.epoch + 1,
+            "batch": self.iter + 1,
+            "training": self.training,
+            "losses": {"total": total, **(self._losses() if self.training else {})},
+            "images": self.x.detach().as_subclass(torch.Tensor).cpu(),
+            "labels": [y.detach().as_subclass(torch.Tensor).cpu() for y in self.yb],
+            "positions": list(getattr(self.learn.dl, "positions", ())),
+        }
 
 
 def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], float]:

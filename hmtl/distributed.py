@@ -17,6 +17,8 @@ while a fit runs; without these launchers nothing here does anything. What is de
   before they are used. So N CPU processes train a network with batch norm otherwise than one does.
 - Validation and test images are shared by whole batches and gathered: none twice, in order.
   Their puzzles are those that a single process draws.
+- A loss that is not finite in one process ends the run in all. A killed run goes on from its last
+  epoch on as many processes, each with its own random numbers.
 - Rank 0 alone writes. Other processes must see its store to return the run.
 
 The run's name depends on the number of processes. Losses that compare the pictures of a batch
@@ -24,14 +26,14 @@ with one another (Barlow Twins) and class weights are taken on a process's part.
 """
 
 __all__ = [
-    "agreed", "average", "gather", "is_main", "join", "leave", "one_folder", "predictions",
-    "rank", "refuse", "shared_fit", "world",
+    "agreed", "average", "by_main", "gather", "is_main", "join", "leave", "one_folder",
+    "predictions", "rank", "refuse", "shared_fit", "world",
 ]  # fmt: skip
 
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,6 +149,13 @@ def average(own):
 
 
 @contextmanager
+def by_main(manager: AbstractContextManager) -> Iterator[Any]:
+    """Enter `manager` on rank 0 alone; every process gets what it yields there."""
+    with manager if is_main() else nullcontext() as value:
+        yield agreed(value)
+
+
+@contextmanager
 def one_folder(path: Path) -> Iterator[Path]:
     """`whole_folder(path)` for rank 0; others write to a folder that nobody keeps, and wait."""
     if is_main():
@@ -193,19 +202,21 @@ def _draw_apart(learn, seed: int) -> None:
     import numpy as np
     import torch
 
-    from hmtl.augment import Augment
-    from hmtl.learner import Hybrid
-
     if is_main():
         return
     drawn = np.random.SeedSequence([seed, 2021, rank()]).generate_state(3, np.uint64)
     shuffled, augmented, puzzled = (int(number >> np.uint64(1)) for number in drawn)
     torch.manual_seed(shuffled)  # dropout
     for step in learn.dls.train.after_batch.fs:
-        if isinstance(step, Augment):
+        if isinstance(getattr(step, "generator", None), torch.Generator):
             step.generator.manual_seed(augmented)
-    for hybrid in (cb for cb in learn.cbs if isinstance(cb, Hybrid)):
+    for hybrid in _hybrids(learn):
         hybrid.generator = torch.Generator().manual_seed(puzzled)
+
+
+def _hybrids(learn) -> list:
+    """The Learner's Hybrid callback, if it has one."""
+    return [learn.hybrid] if hasattr(learn, "hybrid") else []
 
 
 def _callbacks(learn) -> list:
@@ -218,9 +229,7 @@ def _callbacks(learn) -> list:
     from timm.layers import convert_sync_batchnorm
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    from hmtl.learner import Hybrid
-
-    hybrids = [cb for cb in learn.cbs if isinstance(cb, Hybrid)]
+    hybrids = _hybrids(learn)
     on_gpu = torch.device(learn.dls.device).type == "cuda"
 
     def synchronised(module):

@@ -41,7 +41,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmtl.balance import Balance, geometric_mean, make_balance
 from hmtl.encoder import Encoder
-from hmtl.optim import fused_adam
+from hmtl.optim import fused_adam, states_by_parameter
 from hmtl.pretext import Pretext, make
 from hmtl.pretext.composite import check_shared
 from hmtl.tasks import Emotion, Task
@@ -152,7 +152,9 @@ class Hybrid(Callback):
         self.views, self.scales, self.label_views = views, tuple(scales), label_views
         self.body, self.seed, self.task = body, seed, task
         self.heads: dict[str, nn.Module] = {}
+        self._widths: dict[str, int] = {}
         self._map: Tensor | None = None
+        self._parts: dict[str, Tensor] = {}
         self._normalize: tuple[Tensor, Tensor] | None = None
         self._balanced_count = 0
         self._head_state: dict = {}
@@ -266,7 +268,7 @@ class Hybrid(Callback):
             for name, state in self._found_heads.items():
                 self.heads[name].load_state_dict(state)
             self._head_state = {}
-        self._features, self._predictions, self._view_losses = {}, None, None
+        self._features, self._predictions, self._view_losses, self._parts = {}, None, None, {}
 
     def trained(self) -> list[nn.Module]:
         """Everything the optimizer trains beside the model."""
@@ -279,14 +281,10 @@ class Hybrid(Callback):
             for parameter in head.parameters():
                 self.learn.opt.param_lists[-1].append(parameter)
                 kept = self._head_state.get(parameter, [{}, {}])
-                for state, own in zip(self._states(), kept, strict=False):
+                states = states_by_parameter(self.learn.opt)
+                for state, own in zip(states, kept, strict=False):
                     # set even if empty: a loaded optimizer's state is no defaultdict any more
                     state[parameter] = own
-
-    def _states(self) -> list[dict]:
-        """The optimizer's state by parameter, and that of the torch optimizer it may wrap."""
-        opt = self.learn.opt
-        return [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
 
     def _take_back(self):
         mine = {id(p): p for head in self.trained() for p in head.parameters()}
@@ -296,7 +294,8 @@ class Hybrid(Callback):
                     del group[i]
         for parameter in mine.values():
             parameter.grad = None
-            self._head_state[parameter] = [s.pop(parameter, {}) for s in self._states()]
+            states = states_by_parameter(self.learn.opt)
+            self._head_state[parameter] = [s.pop(parameter, {}) for s in states]
 
     # -- a batch -----------------------------------------------------------------------------
 
@@ -315,7 +314,7 @@ class Hybrid(Callback):
 
     def before_batch(self):
         """Shared views: the supervised head sees the transformed picture."""
-        self._predictions, self._view_losses = {}, []
+        self._predictions, self._view_losses, self._parts = {}, [], {}
         if self._attached and self.training and self.views == "shared":
             self._target = self._transform_shared()
 
@@ -442,7 +441,7 @@ class Hybrid(Callback):
         features, which a siamese task holds its own against."""
         features = self._read(pretext, self._features)
         if pretext.name not in self.heads:
-            self._make_head(pretext, features)
+            self._make_head(pretext, features.shape[1], features.device)
         head = self.heads.get(pretext.name)
         if head is None:
             return
@@ -461,15 +460,43 @@ class Hybrid(Callback):
                 score = pretext.score(prediction, target)
             self._add(f"{pretext.name}_score", score, len(features))
 
-    def _make_head(self, pretext: Pretext, features: Tensor):
+    def _make_head(self, pretext: Pretext, width: int, device: torch.device):
         """Heads are built when the first features show how wide they must be."""
-        devices = [features.device] if features.is_cuda else []
+        devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):  # the model's own randomness stays as it was
             torch.manual_seed(self.seed)
-            head = pretext.head(features.shape[1])
+            head = pretext.head(width)
         if head is not None:
-            self.heads[pretext.name] = self.prepare_head(head.to(features.device))
+            self.heads[pretext.name] = self.prepare_head(head.to(device))
+            self._widths[pretext.name] = width
             self._hand_over([self.heads[pretext.name]])
+
+    def state(self) -> dict:
+        """What a later `restore` needs beside model and optimizer, between two epochs of a fit."""
+        return {
+            "widths": dict(self._widths),
+            "heads": {name: head.state_dict() for name, head in self.heads.items()},
+            "losses": self._balanced_count,
+            "balance": self.balance.state_dict() if self._balanced_count else {},
+        }
+
+    def restore(self, state: dict) -> None:
+        """Bring heads and balance, in a fit that has just begun, to what `state` returned.
+
+        The optimizer has their parameters in the same order as then.
+        """
+        known, device = {p.name: p for p in self.pretexts}, torch.device(self.dls.device)
+        self._hand_over(self.trained())
+        for pretext in self.pretexts:
+            pretext.prepare(device)
+        for name, width in state["widths"].items():
+            if name not in self.heads:
+                self._make_head(known[name], width, device)
+            self.heads[name].load_state_dict(state["heads"][name])
+        if state["losses"]:
+            self._start_balance(state["losses"], device)
+            self.balance.load_state_dict(state["balance"])
+        self._handed_over = True
 
     def after_loss(self):
         """Add the pretexts' losses to what is differentiated; `learn.loss` stays supervised."""
@@ -478,16 +505,21 @@ class Hybrid(Callback):
         loss = self.learn.loss
         # what another callback did to the loss before us, gradient accumulation say, is kept
         share = torch.where(loss == 0, 1.0, self.learn.loss_grad / loss).detach()
-        parts = [geometric_mean([self._of_all(own) for own in (loss, *self._view_losses)])]
+        own = geometric_mean([self._of_all(part) for part in (loss, *self._view_losses)])
+        self._parts["supervised"] = own
         for name, losses in self._predictions.items():
             if self.weights[name]:
-                parts.append(self._of_all(self.weights[name] * sum(losses) / len(losses)))
-        total = self._balanced(parts)
+                self._parts[name] = self._of_all(self.weights[name] * sum(losses) / len(losses))
+        total = self._balanced(list(self._parts.values()))
         self.learn.loss_grad = share * total
 
     def _of_all(self, own: Tensor) -> Tensor:
         """A loss as all processes have it, so that they weigh it alike; its gradient stays ours."""
         return own if self.average is None else own + (self.average(own) - own).detach()
+
+    def losses(self) -> dict[str, float]:
+        """The last training batch's losses by name, as they are balanced: "supervised" first."""
+        return {name: float(loss.detach()) for name, loss in self._parts.items()}
 
     def _balanced(self, parts: list[Tensor]) -> Tensor:
         """The supervised loss and the pretexts' weighted ones as one."""
@@ -495,12 +527,15 @@ class Hybrid(Callback):
             return parts[0]
         losses = torch.stack([part.as_subclass(Tensor) for part in parts])
         if self._balanced_count != len(parts):
-            known = self.balance.module
-            self.balance.start(len(parts), losses.device)
-            if self.balance.module is not None and self.balance.module is not known:
-                self._hand_over([self.balance.module])
-            self._balanced_count = len(parts)
+            self._start_balance(len(parts), losses.device)
         return self.balance.combine(losses, self._shared_parameters)
+
+    def _start_balance(self, count: int, device: torch.device):
+        known = self.balance.module
+        self.balance.start(count, device)
+        if self.balance.module is not None and self.balance.module is not known:
+            self._hand_over([self.balance.module])
+        self._balanced_count = count
 
     def _shared_parameters(self) -> list[Tensor]:
         """The encoder's trainable parameters, in order."""

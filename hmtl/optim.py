@@ -16,6 +16,7 @@ and so are the names of the state: a saved optimizer of one loads into the other
 
 __all__ = [
     "OPTIMIZERS", "FusedAdam", "Lookahead", "adabelief", "adabelief_lookahead", "fused_adam",
+    "states_by_parameter",
 ]  # fmt: skip
 
 import timm.optim
@@ -98,7 +99,16 @@ class FusedAdam(Optimizer):
     def load_state_dict(self, sd: dict) -> None:
         """What `state_dict` of this or of fastai's Adam returned."""
         super().load_state_dict(sd)
+        self.recount()
+
+    def recount(self) -> None:
+        """Read the steps from the state again, after it was changed from outside."""
         self._counts.clear()
+
+
+def states_by_parameter(opt) -> list[dict]:
+    """The states by parameter of a fastai optimizer: its own, and of the torch one it may wrap."""
+    return [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
 
 
 def fused_adam(params, lr: float, **hypers) -> FusedAdam:

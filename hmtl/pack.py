@@ -116,6 +116,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         except OSError:
             if not path.exists():
                 raise
+        sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -125,6 +126,16 @@ def _sync(folder: Path) -> None:
     for file in folder.iterdir():
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until what was renamed in a folder is on the disk, where the system can say so."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _fingerprint(folder: Path) -> str:

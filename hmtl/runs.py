@@ -12,13 +12,23 @@ not at all, and is never trained again:
     model.safetensors  weights of the plain supervised network
     machine.json       machine, library versions, commit, seconds
 
+While it trains, one process holds it and keeps its state after every epoch, so that a run killed at
+any moment goes on from its last one (`hmtl.unfinished`).
+
+A run whose loss stops being finite is a result too: another try would end there again. Its folder
+has the epochs that were finished, and in the place of predictions and weights
+
+    failure.json            epoch, batch, the losses by name, the seed, the keys of the faces
+    failure.safetensors     the batch as the network saw it, and the weights it met
+    epoch-*.safetensors     the state after the epoch before, from which `replay` goes there again
+
 On a CPU a run trains on one thread: its numbers then do not depend on how many cores there are, and
 several runs at once never oversubscribe them. Ours.
 """
 
 __all__ = [
-    "PRESETS", "Preset", "Run", "RunSpec", "fit", "grid", "load_run", "predict_test", "run_all",
-    "runs_table",
+    "PRESETS", "Diverged", "Preset", "Run", "RunSpec", "fit", "grid", "load_run", "predict_test",
+    "replay", "run_all", "runs_table",
 ]  # fmt: skip
 
 import dataclasses
@@ -28,8 +38,10 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
-import time
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import CancelledError, Executor, Future, as_completed
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -450,6 +462,16 @@ class Run:
         return json.loads(path.read_text()) if path.is_file() else {}
 
     @cached_property
+    def failure(self) -> dict:
+        """Where the loss was not finite any more, empty if it always was.
+
+        `epoch` and `batch` counted from 1, `training`, the `losses` by name as text, the `seed`,
+        the keys of the `faces`. Such a run has no predictions and no weights.
+        """
+        path = self.path / "failure.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @cached_property
     def machine(self) -> dict:
         """Where it ran: machine, versions, commit, seconds."""
         return json.loads((self.path / "machine.json").read_text())
@@ -464,8 +486,10 @@ class Run:
         """Test scores of the last epoch.
 
         Of classes accuracy, macro_f1 and mean_recall, each in [0, 1]; of head pose mae, mae_yaw,
-        mae_pitch, mae_roll and geodesic, in degrees.
+        mae_pitch, mae_roll and geodesic, in degrees. None of a run that failed.
         """
+        if self.failure:
+            return {}
         return score_predictions(self.predictions, self.spec.task)
 
 
@@ -554,6 +578,17 @@ def default_store() -> Path:
     return outputs_dir() / "runs"
 
 
+class Diverged(FloatingPointError):
+    """The loss of a run stopped being finite; `path` is its folder in the store."""
+
+    def __init__(self, message: str, path: Path):
+        super().__init__(message, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
 def fit(
     spec: RunSpec,
     *,
@@ -563,25 +598,47 @@ def fit(
     progress: bool = False,
     pack: Pack | None = None,
     track: str | Iterable[str] | None = None,
+    wait: bool = True,
 ) -> Run:
-    """Train one run, or read it if it is finished; returns it.
+    """Train one run, go on with it if it was cut off, or read it if it is finished; returns it.
 
     A `pack` takes the place of the spec's own data. `track` names trackers (`hmtl.tracking`), by
     default those of `$HMTL_TRACK`; they change no number.
     `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
+    If another process makes this run, its end is waited for, or with `wait=False` Claimed raised.
     Started on several processes (`hmtl.distributed`), all train this one run and return it.
-    Raises ValueError if a split has no face, ModuleNotFoundError if a tracker is not installed.
+    Raises ValueError if a split has no face, ModuleNotFoundError if a tracker is not installed,
+    Diverged if a loss is not finite, now or when the run was made, OSError if the store cannot be
+    written.
     """
+    from hmtl.unfinished import claim
+
     trackers = check_trackers(track)
     distributed.join(spec.bs)
     pack = spec.load(root, progress) if pack is None else pack
     _check_splits(spec, pack)
     path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
-    if distributed.agreed(path.exists()):
-        return load_run(path)
-    with _threads(threads):
-        _train(spec, pack, path, progress, trackers)
-    return load_run(path)
+    if not distributed.agreed(path.exists()):
+        with distributed.by_main(claim(path, wait)) as unfinished, _threads(threads):
+            # made by the process that was waited for
+            if not distributed.agreed(path.exists()):
+                _train(spec, pack, path, unfinished, progress, trackers)
+    run = load_run(path)
+    if run.failure:
+        raise Diverged(why(run), path)
+    return run
+
+
+def why(run: Run) -> str:
+    """Why a run failed, in one line; empty if it did not."""
+    if not run.failure:
+        return ""
+    odd = [name for name, value in run.failure["losses"].items() if "n" in value]  # nan, inf
+    phase = "training" if run.failure["training"] else "validation"
+    return (
+        f"loss not finite ({', '.join(odd)}) in {phase} batch {run.failure['batch']} of epoch "
+        f"{run.failure['epoch']}, seed {run.failure['seed']}: {run.id}"
+    )
 
 
 def _check_splits(spec: RunSpec, pack: Pack) -> None:
@@ -638,55 +695,147 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
 
 
 def _train(
-    spec: RunSpec, pack: Pack, path: Path, progress: bool, trackers: Iterable[str] = ()
+    spec: RunSpec,
+    pack: Pack,
+    path: Path,
+    unfinished: Path,
+    progress: bool,
+    trackers: Iterable[str] = (),
 ) -> None:
-    import torch
-    from fastai.callback.progress import ProgressCallback
-    from safetensors.torch import save_model
+    """Train, from the last epoch in `unfinished` if there is one, and write the run to `path`."""
+    from hmtl.unfinished import store_errors
 
-    from hmtl.callbacks import BestEpoch, fit_scheduled, mixed_precision
-
-    learn = build_learner(spec, pack)
-    task = spec.make_task()
-    keeper = BestEpoch(task.metric, task.better) if task.metric else None
-    if not progress:
-        learn.remove_cbs(ProgressCallback)
-    learn.model.to(learn.dls.device, memory_format=torch.channels_last)
-    started, started_cpu = time.perf_counter(), time.process_time()
-    trackers = trackers if distributed.is_main() else ()
-    watched = tracked(trackers, path.name, dataclasses.asdict(spec))
-    with distributed.shared_fit(learn, spec.seed), learn.no_logging(), watched as watching:
-        cbs = mixed_precision(spec.precision, learn.dls.device) + [keeper] * bool(keeper)
-        fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
-    seconds = time.perf_counter() - started
-    # counts only this run, however busy the machine
-    cpu_seconds = sum(distributed.gather(time.process_time() - started_cpu))
+    learn, keeper, failure, cost = _fit(spec, pack, unfinished, progress, trackers, path.name)
     columns = learn.recorder.metric_names[1:-1]  # without the epoch and the time
-    metrics = pd.DataFrame(learn.recorder.values, columns=columns)
+    metrics = pd.DataFrame(list(map(list, learn.recorder.values)), columns=columns)
     metrics.insert(0, "epoch", range(1, len(metrics) + 1))
-    predictions = _test(learn, pack)
     left_out = sum(loader.dataset.left_out for loader in learn.dls.loaders)
     record = {
         "spec": dataclasses.asdict(spec),
         "data": pack.fingerprint,
         "hmtl": __version__,
     }
-    with distributed.one_folder(path) as folder:
+    with store_errors(path.parent), distributed.one_folder(path) as folder:
         metrics.to_csv(folder / "metrics.csv", index=False)
-        predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
-        save_model(learn.model, str(folder / "model.safetensors"))
-        cost = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
-        processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
         counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
+        processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
         machine = {**cost, **counts, **processes, **here_and_now()}
-        (folder / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
-        if keeper:
-            learn.model.load_state_dict(keeper.state)
-            best = {"epoch": keeper.epoch_number, "scores": task.scores(_test(learn, pack))}
-            if pack.chosen_on == "test":
-                best["chosen_on"] = "test"
-            (folder / "best.json").write_text(json.dumps(best, indent=1) + "\n")
-        (folder / "spec.json").write_text(json.dumps(record, indent=1) + "\n")
+        _write_json(folder / "machine.json", machine)
+        if failure:
+            _write_failure(folder, learn, failure, spec.seed, unfinished)
+        else:
+            _write_answers(folder, learn, keeper, pack)
+        _write_json(folder / "spec.json", record)
+
+
+def _fit(
+    spec: RunSpec,
+    pack: Pack,
+    unfinished: Path,
+    progress: bool = False,
+    trackers: Iterable[str] = (),
+    name: str = "",
+) -> tuple:
+    """The trained Learner, the keeper of its best epoch, its failure or None, and what it cost."""
+    import torch
+    from fastai.callback.progress import ProgressCallback
+
+    from hmtl.callbacks import BestEpoch, FiniteLoss, fit_scheduled, mixed_precision
+    from hmtl.unfinished import resumable
+
+    learn = build_learner(spec, pack)
+    task = spec.make_task()
+    keeper = [BestEpoch(task.metric, task.better)] if task.metric else []
+    finite = FiniteLoss(learn.hybrid.losses if spec.pretexts else dict)
+    trackers = trackers if distributed.is_main() else ()
+    if not progress:
+        learn.remove_cbs(ProgressCallback)
+    learn.model.to(learn.dls.device, memory_format=torch.channels_last)
+    with (
+        distributed.shared_fit(learn, spec.seed),
+        learn.no_logging(),
+        tracked(trackers, name, dataclasses.asdict(spec)) as watching,
+        resumable(learn, unfinished) as checkpoints,
+    ):
+        cbs = [*mixed_precision(spec.precision, learn.dls.device), *keeper, finite, checkpoints]
+        fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
+    cost = {
+        "seconds": round(checkpoints.seconds, 2),
+        "cpu_seconds": round(sum(distributed.gather(checkpoints.cpu_seconds)), 2),
+        "taken_up": checkpoints.taken_up,  # after how many kills
+    }
+    failure = next(filter(None, distributed.gather(finite.failure)), None)
+    return learn, keeper[0] if keeper else None, failure, cost
+
+
+def _write_json(path: Path, values: dict) -> None:
+    path.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _write_answers(folder: Path, learn, keeper, pack: Pack) -> None:
+    """What a finished training leaves: weights, predictions, the best epoch's scores."""
+    from safetensors.torch import save_model
+
+    predictions = _test(learn, pack)
+    predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
+    save_model(learn.model, str(folder / "model.safetensors"))
+    if keeper:
+        learn.model.load_state_dict(keeper.state)
+        scores = learn.dls.train_ds.task.scores(_test(learn, pack))
+        best = {"epoch": keeper.epoch_number, "scores": scores}
+        if pack.chosen_on == "test":
+            best["chosen_on"] = "test"
+        _write_json(folder / "best.json", best)
+
+
+def _write_failure(folder: Path, learn, failure: dict, seed: int, unfinished: Path) -> None:
+    """What a training leaves whose loss is not finite."""
+    from safetensors.torch import save_file
+
+    loader = learn.dls.train if failure["training"] else learn.dls.valid
+    rows = loader.dataset.rows[np.asarray(failure["positions"])]
+    told = {
+        "epoch": failure["epoch"],
+        "batch": failure["batch"],
+        "training": failure["training"],
+        "losses": {name: repr(value) for name, value in failure["losses"].items()},
+        "seed": seed,
+        "faces": loader.dataset.pack.labels["key"].iloc[rows].tolist(),
+    }
+    _write_json(folder / "failure.json", told)
+    tensors = {"images": failure["images"]}
+    tensors |= {f"labels.{i}": labels for i, labels in enumerate(failure["labels"])}
+    tensors |= {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    for pretext, head in (learn.hybrid.heads if hasattr(learn, "hybrid") else {}).items():
+        tensors |= {f"{pretext}.{name}": value for name, value in head.state_dict().items()}
+    kept = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    save_file(kept, str(folder / "failure.safetensors"))
+    for state in unfinished.glob("epoch-*.safetensors"):
+        shutil.copy(state, folder)
+
+
+def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None) -> dict:
+    """Train a run that failed once more, from its last whole epoch to where it failed; nothing is
+    stored.
+
+    Returns that batch: `epoch`, `batch`, `training`, `losses` by name, `images`, `labels`; on the
+    CPU it made them on, they are those of `failure.json` and `failure.safetensors` to the bit.
+    Raises ValueError if the run did not fail, or does not fail again.
+    """
+    if not run.failure:
+        raise ValueError(f"{run.id} did not fail, so there is nothing to replay")
+    if (processes := run.machine.get("processes", 1)) > 1:
+        raise ValueError(f"{run.id} was made by {processes} processes; replay knows one only")
+    pack = run.spec.load(root) if pack is None else pack
+    with tempfile.TemporaryDirectory() as place, _threads(1):
+        states = Path(place) / "store" / "unfinished"
+        states.mkdir(parents=True)
+        for state in run.path.glob("epoch-*.safetensors"):
+            shutil.copy(state, states)
+        failure = _fit(run.spec, pack, states)[2]
+    if failure is None:
+        raise ValueError(f"{run.id} trained to its end this time; it failed on another machine?")
+    return failure
 
 
 def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
@@ -751,8 +900,9 @@ def run_all(
     `jobs` runs at once, each in a process of its own on one thread (default: one a core; 1 on a
     GPU). An `executor` of concurrent.futures, or Dask's `client.get_executor()`, makes them in the
     place of these processes and stays open; by default the cluster at `$HMTL_SCHEDULER`, if that is
-    set (`hmtl.cluster`). A run that fails does not stop the others: RuntimeError at the end names
-    every one.
+    set (`hmtl.cluster`). Runs that another process is making are left to it, and waited for at the
+    end. A run whose loss is not finite is returned like the others, with its `failure`. One that
+    fails otherwise does not stop the others: RuntimeError at the end names every one.
     """
     import torch
 
@@ -782,6 +932,9 @@ def run_all(
         for spec, outcome in _outcomes(todo, min(jobs, len(todo)), options, executor):
             if isinstance(outcome, Run):
                 done[spec] = outcome
+            elif isinstance(outcome, Diverged):
+                done[spec] = load_run(outcome.path)
+                tqdm.write(str(outcome), file=sys.stderr)
             else:
                 failed[spec] = outcome
             bar.update()
@@ -794,7 +947,23 @@ def run_all(
 
 
 def _outcomes(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None = None):
-    """Yield (spec, Run or Exception) as runs end, `jobs` at once or as the executor has room."""
+    """Yield (spec, Run or Exception) as runs end, `jobs` at once or as the executor has room.
+
+    Those that other processes are making come last.
+    """
+    from hmtl.unfinished import Claimed
+
+    elsewhere = []
+    for spec, outcome in _attempts(todo, jobs, {**options, "wait": False}, executor):
+        if isinstance(outcome, Claimed):
+            elsewhere.append(spec)
+        else:
+            yield spec, outcome
+    # waited for: if the other process dies, its run is taken up here
+    yield from _attempts(elsewhere, min(jobs, len(elsewhere)), options, executor)
+
+
+def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None):
     if jobs <= 1 and executor is None:
         for spec in todo:
             try:
@@ -837,15 +1006,17 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     Scores of the last and the best epoch on the valid split are `valid_<metric>` and
     `best_valid_<metric>`: accuracy of classes, mae of head pose. `<metric>_at_best` is the test
     score of that `best_epoch`. Where `chosen_on` is "test", all of these are of the test images.
-    What a task has not stays empty.
+    What a task has not stays empty, and so do the scores of a run that failed, whose `failure` says
+    why.
     """
     rows = []
     for run in runs:
-        last = run.metrics.iloc[-1]
+        whole = len(run.metrics) > 0  # else the very first epoch failed
+        last = run.metrics.iloc[-1] if whole else {}
         own = {k: v for k, v in last.items() if k.endswith("_score")}
         task = run.spec.make_task()
         epochs = {}
-        if task.metric:
+        if task.metric and whole:
             valid = run.metrics[task.metric]
             epochs = {
                 f"valid_{task.metric}": valid.iloc[-1],
@@ -865,6 +1036,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
             {
                 "run": run.id, "method": run.spec.method, **spec, "start": start_of(run.spec),
                 "pack": run.pack, **run.scores, **epochs, **own, **cost,
+                **({"failure": why(run)} if run.failure else {}),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

@@ -38,6 +38,7 @@ from hmtl.runs import (
     load_run,
     run_all,
     runs_table,
+    why,
 )
 from hmtl.scaling import SCALING_MARKS, scaling_report
 from hmtl.tables import (
@@ -102,8 +103,9 @@ class Setting:
         """Each method (fields of a RunSpec) with the learning rate that serves it best.
 
         One seed is trained with each rate of the preset; the last epoch's score on the valid split
-        decides, never a test face. `learning_rates` shows what was tried. A preset without a choice
-        keeps its own rate.
+        decides, never a test face; a rate at which the loss stops being finite is not chosen.
+        `learning_rates` shows what was tried. A preset without a choice keeps its own rate. Raises
+        ValueError if no rate trains a method.
         """
         methods, rates = [dict(method) for method in methods], self.preset.lrs
         if not rates:
@@ -202,8 +204,13 @@ class Setting:
 def rate_row(runs: list[Run]) -> pd.DataFrame:
     """One row: a training's score on the valid split by learning rate, and the rate chosen."""
     task = runs[0].spec.make_task()
-    scores = [float(run.metrics[task.metric].iloc[-1]) for run in runs]
-    best = runs[scores.index(task.better(scores))].spec
+    scores = [
+        float("nan") if run.failure else float(run.metrics[task.metric].iloc[-1]) for run in runs
+    ]
+    whole = [score for score in scores if score == score]
+    if not whole:
+        raise ValueError(f"no learning rate trains: {why(runs[0])}")
+    best = runs[scores.index(task.better(whole))].spec
     tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
     named = name_trainings(runs_table(runs[:1]))["method"].iloc[0]
     row = {"data": best.data, "task": best.task, "method": named, "epochs": best.epochs}

@@ -28,10 +28,14 @@ PAPERS = Path(__file__).parents[1] / "papers"
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Mean and half-width of its Student t interval; the half-width of one value is nan."""
+    """Mean and half-width of its Student t interval; the half-width of one value is nan.
+
+    Values that are nan, of runs that failed, are left out; without any other the mean is nan.
+    """
     values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
     if len(values) < 2:
-        return float(values.mean()), float("nan")
+        return float(values[0]) if len(values) else float("nan"), float("nan")
     half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean()), float(half)
 
@@ -39,6 +43,8 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 def _scaled(values: Sequence[float], factor: float = 100) -> str:
     """Mean ± half-width of its interval, both times `factor`, to a tenth."""
     mean, half = interval(values)
+    if np.isnan(mean):
+        return ""
     return f"{factor * mean:.1f}" + ("" if np.isnan(half) else f" ± {factor * half:.1f}")
 
 
@@ -65,8 +71,10 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
 
     Columns: those of `SCORES` that the runs have (of classes accuracy, macro F1 and mean recall in
     %, of head pose errors in degrees) as mean ± half-width of the 95 % interval over seeds, means
-    of the columns `extra`, seeds, and CPU seconds a run.
+    of the columns `extra`, seeds, and CPU seconds a run. If any run failed, `failed` counts those
+    of each row; they are among its seeds, its scores are those of the others.
     """
+    failed = _failed(runs)
     rows, scores = [], [name for name in SCORES if name in runs and runs[name].notna().any()]
     for key, group in runs.groupby(list(by), sort=False):
         row = dict(zip(by, key, strict=True))
@@ -75,8 +83,17 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
             row[title] = _scaled(group[name], factor) if group[name].notna().any() else ""
         row |= {name: _round(group[name].mean()) for name in extra if name in group}
         row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
+        if failed.any():
+            row["failed"] = int(failed[group.index].sum())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _failed(runs: pd.DataFrame) -> pd.Series:
+    """Which runs of a `runs_table` failed, bool."""
+    if "failure" not in runs:
+        return pd.Series(False, index=runs.index)
+    return runs["failure"].notna() & (runs["failure"] != "")
 
 
 def _p(value: float) -> str:
@@ -111,7 +128,7 @@ def outcomes_by_run(runs: Iterable) -> dict[str, np.ndarray]:
     """
     outcomes, keys = {}, {}
     for run in runs:
-        if not run.spec.make_task().columns:
+        if not run.spec.make_task().columns or run.failure:
             continue
         tested = keys.setdefault((run.pack, run.spec.task), run.predictions["key"])
         if not tested.equals(run.predictions["key"]):
@@ -177,7 +194,8 @@ def contrasts(
     """Every method against the method `base`, one row a method and combination of `by`.
 
     `runs` is a `runs_table`; `outcomes` maps a run's id to what became of each face
-    (`outcome_by_face`). Only seeds that both methods have are paired. `gain` is in points of
+    (`outcome_by_face`). Only seeds that both methods have, and where none of the two failed, are
+    paired. `gain` is in points of
     accuracy, or, of head pose, in degrees less error.
     """
     gaps = _gaps(runs, outcomes, base, by)
@@ -191,6 +209,7 @@ def _gaps(
 ) -> pd.DataFrame:
     """The rows of `contrasts` with the column `method` for the contrast."""
     rows = []
+    runs = runs[~_failed(runs)]
     for key, group in runs.groupby(list(by), sort=False):
         reference = group[group["method"] == base].set_index("seed")["run"]
         for method, own in group[group["method"] != base].groupby("method", sort=False):
@@ -255,17 +274,18 @@ def gains(
 ) -> pd.DataFrame:
     """`summary` of the runs, trainings by their full names, and each one's gap to every base.
 
-    Of runs without an answer of their own, pre-trainings, nothing is said. The gap is a `contrast`
+    Of runs without an answer of their own, pre-trainings, nothing is said; of those that failed,
+    that they did. The gap is a `contrast`
     with the half-width of its interval over seeds; in brackets its p over faces, by sign flips.
     Where none of the bases was run the table is empty.
     """
-    runs = name_trainings(runs[runs["run"].isin(set(outcomes))])
+    runs = name_trainings(runs[runs["run"].isin(set(outcomes)) | _failed(runs)])
     bases = [base for base in bases if base in set(runs["method"])]
     by = list(by)
     table = summary(runs, [*by, "method"])
     if not bases:
         return table.iloc[:0]
-    cost = ["seeds", "CPU s/run"]
+    cost = [name for name in ("seeds", "failed", "CPU s/run") if name in table]
     out = table.drop(columns=["mean recall %", *cost], errors="ignore")
     for base in bases:
         gaps = _gaps(runs, outcomes, base, by)
@@ -323,7 +343,7 @@ def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[st
     starts = c1.assign(method=c1["init"])
     claimed = {}
     for name, (study, bases) in CLAIM_TABLES.items():
-        own = runs[(runs["study"] == study) & runs["run"].isin(set(outcomes))]
+        own = runs[(runs["study"] == study) & (runs["run"].isin(set(outcomes)) | _failed(runs))]
         by = ("data", "task", "fraction") if own["task"].nunique() > 1 else ("data", "fraction")
         claimed[name] = gains(own, outcomes, bases, by)
     if len(claimed["emotion"]):

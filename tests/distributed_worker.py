@@ -7,11 +7,14 @@ import sys
 from collections import OrderedDict
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import make_toy_pack
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
 from torch import nn
 
-from hmtl import distributed, runs
+from hmtl import distributed, runs, unfinished
 from hmtl.__main__ import main
 from hmtl.batches import face_dataloaders
 from hmtl.learner import Hybrid, hmtl_learner
@@ -100,6 +103,58 @@ def run_all_balances(pack):
     return states
 
 
+def killed(folder):
+    """The weights of a run that was cut off after its first epoch and taken up, and of one not."""
+    spec = runs.RunSpec(data="mini", epochs=2, bs=64, pretexts=("puzzling_2x2",), balance="dwa")
+    after_epoch = unfinished.Checkpoints.after_epoch
+
+    def cut_off(checkpoints):
+        after_epoch(checkpoints)
+        raise KeyboardInterrupt
+
+    whole = runs.fit(spec, store=folder / "whole")
+    unfinished.Checkpoints.after_epoch = cut_off
+    with pytest.raises(KeyboardInterrupt):
+        runs.fit(spec, store=folder / "killed")
+    unfinished.Checkpoints.after_epoch = after_epoch
+    again = runs.fit(spec, store=folder / "killed")
+    return [str(run.path) for run in (whole, again)]
+
+
+class OnceNotFinite(Callback):
+    """A loss that is not finite, in one process alone."""
+
+    order = MixedPrecision.order
+
+    def __init__(self, training):
+        self.wanted = training
+
+    def after_loss(self):
+        last = self.iter == (1 if self.training else 0)
+        if distributed.rank() == 1 and self.training == self.wanted and last:
+            self.learn.loss_grad = self.learn.loss_grad * float("nan")
+            self.learn.loss = self.learn.loss_grad.clone()
+
+
+def diverged(folder, training):
+    """Where a run is kept that failed in process 1."""
+    build = runs.build_learner
+
+    def spoilt(*args, **options):
+        learn = build(*args, **options)
+        learn.add_cb(OnceNotFinite(training))
+        return learn
+
+    runs.build_learner = spoilt
+    try:
+        spec = runs.RunSpec(data="mini", epochs=2, bs=24)
+        runs.fit(spec, store=folder / f"diverged-{training}")
+    except runs.Diverged as error:
+        return str(error.path)
+    finally:
+        runs.build_learner = build
+
+
 def command(folder):
     """A run by the command line: what the Learner ends with."""
     kept = {}
@@ -129,5 +184,7 @@ if __name__ == "__main__":
     report["balances"] = run_all_balances(toys)
     report["gathered"] = distributed.gather(distributed.rank() * 10)
     report["agreed"] = distributed.agreed(f"said by {distributed.rank()}")
+    report["killed"] = killed(place)
+    report["diverged"] = [diverged(place, training) for training in (True, False)]
     report["command"] = command(place)
     torch.save(report, place / f"rank-{distributed.rank()}.pt")

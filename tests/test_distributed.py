@@ -55,7 +55,7 @@ def ranks(place):
 @pytest.fixture(scope="module")
 def run(place):
     """The one run that the command made."""
-    (path,) = (place / "store").iterdir()
+    (path,) = (place / "store").glob("[!.]*")
     return load_run(path)
 
 
@@ -182,13 +182,32 @@ def test_one_process_writes_and_speaks(place, run, monkeypatch):
     printed = (place / "printed").read_text()
     assert printed.count("accuracy") == 2  # the last epoch's and the best one's
     assert printed.count(run.id) == 1
-    assert [p.name for p in (place / "store").iterdir()] == [run.id]
+    assert [p.name for p in (place / "store").glob("[!.]*")] == [run.id]
     assert run.machine["processes"] == 2
     assert run.spec == SPEC
     fingerprint = run.spec.load().fingerprint
     assert run_id(SPEC, fingerprint) != run.id
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run_id(SPEC, fingerprint) == run.id
+
+
+def test_a_run_that_was_cut_off_goes_on_in_all_processes(ranks):
+    """To the bits of the run that was not: every process takes up its own random numbers."""
+    assert ranks[0]["killed"] == ranks[1]["killed"]
+    whole, again = (load_run(path) for path in ranks[0]["killed"])
+    assert (whole.machine["taken_up"], again.machine["taken_up"]) == (0, 1)
+    for name in ("metrics.csv", "predictions.csv", "model.safetensors"):
+        assert (whole.path / name).read_bytes() == (again.path / name).read_bytes(), name
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_the_run_in_all(ranks):
+    assert ranks[0]["diverged"] == ranks[1]["diverged"]
+    for path, training, batch in zip(ranks[0]["diverged"], (True, False), (2, 1), strict=True):
+        failure = load_run(path).failure
+        assert (failure["epoch"], failure["batch"], failure["training"]) == (1, batch, training)
+        faces = SPEC.load().labels.set_index("key").loc[failure["faces"]]
+        assert set(faces["split"]) == {"train" if training else "valid"}
+        assert len(faces) == (12 if training else 48)  # its part of a batch of 24; a whole one
 
 
 @pytest.mark.parametrize(("bs", "count"), [(63, 2), (4, 4)])

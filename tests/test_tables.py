@@ -132,7 +132,7 @@ def test_what_became_of_a_face():
 def test_runs_on_other_faces_are_not_paired():
     a = pd.DataFrame({"key": ["f1"], "target": ["sad"], "predicted": ["sad"]})
     runs = [
-        SimpleNamespace(id=key, pack="p", spec=RunSpec(), predictions=a.assign(key=key))
+        SimpleNamespace(id=key, pack="p", spec=RunSpec(), failure={}, predictions=a.assign(key=key))
         for key in ("f1", "f2")
     ]
     assert outcomes_by_run(runs[:1])["f1"].tolist() == [True]

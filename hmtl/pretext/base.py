@@ -62,6 +62,10 @@ class Pretext:
         """
         return labels
 
+    def prepare(self, device: torch.device) -> None:
+        """Load now what is loaded at first use: a training taken up midway does so before it takes
+        up the random numbers."""
+
     @staticmethod
     def seeded(seed: int) -> torch.Generator:
         """A generator that starts at `seed`."""

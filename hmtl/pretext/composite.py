@@ -64,6 +64,11 @@ class OneView(Pretext):
             targets.append(target)
         return images, targets
 
+    def prepare(self, device: torch.device) -> None:
+        """Each pretext's own."""
+        for pretext in self.pretexts:
+            pretext.prepare(device)
+
     def head(self, num_features: int) -> nn.Module:
         """One head a task."""
         return _Heads([pretext.head(num_features) for pretext in self.pretexts])

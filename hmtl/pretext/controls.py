@@ -143,6 +143,10 @@ class _Wrapped(Pretext):
         """The pretext's own."""
         self.pretext.attach(dls)
 
+    def prepare(self, device: torch.device) -> None:
+        """The pretext's own."""
+        self.pretext.prepare(device)
+
     def show(self, images: Tensor, seed: int = 0) -> Figure:
         """The pretext's own."""
         return self.pretext.show(images, seed)

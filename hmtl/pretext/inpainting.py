@@ -136,6 +136,12 @@ class Inpainting(Pretext):
         masks = masks.to(images.device)
         return torch.where(masks, _GREY, images), (images, masks)
 
+    def prepare(self, device: torch.device) -> None:
+        """Load the network of the perceptual loss, if it has one."""
+        prepare = getattr(self.features, "prepare", None)  # of `FrozenFeatures`
+        if prepare:
+            prepare(device)
+
     def head(self, num_features: int) -> nn.Module:
         """The decoder."""
         return Decoder(num_features)

@@ -78,15 +78,19 @@ class FrozenFeatures:
 
         return keep
 
+    def prepare(self, device: torch.device) -> None:
+        """Load the network, if it is not, and bring it to the device."""
+        if self._encoder is None:
+            self._encoder = self._load(device)
+        self._encoder.to(device)
+
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Feature maps of images (B, 3, H, W) in [0, 1], one a layer.
 
         Gradients reach the images, never the network. In full precision whatever autocast says:
         deep sums of squares overflow in half.
         """
-        if self._encoder is None:
-            self._encoder = self._load(images.device)
-        self._encoder.to(images.device)
+        self.prepare(images.device)
         with torch.autocast(images.device.type, enabled=False), suppress(_Enough):
             self._encoder.forward_map(images.float())
         seen = [self._seen[name] for name in self.layers]
