@@ -193,19 +193,21 @@ def _draw_apart(learn, seed: int) -> None:
     import numpy as np
     import torch
 
-    from hmtl.augment import Augment
-    from hmtl.learner import Hybrid
-
     if is_main():
         return
     drawn = np.random.SeedSequence([seed, 2021, rank()]).generate_state(3, np.uint64)
     shuffled, augmented, puzzled = (int(number >> np.uint64(1)) for number in drawn)
     torch.manual_seed(shuffled)  # dropout
     for step in learn.dls.train.after_batch.fs:
-        if isinstance(step, Augment):
+        if isinstance(getattr(step, "generator", None), torch.Generator):
             step.generator.manual_seed(augmented)
-    for hybrid in (cb for cb in learn.cbs if isinstance(cb, Hybrid)):
+    for hybrid in _hybrids(learn):
         hybrid.generator = torch.Generator().manual_seed(puzzled)
+
+
+def _hybrids(learn) -> list:
+    """The Learner's Hybrid callback, if it has one."""
+    return [learn.hybrid] if hasattr(learn, "hybrid") else []
 
 
 def _callbacks(learn) -> list:
@@ -218,9 +220,7 @@ def _callbacks(learn) -> list:
     from timm.layers import convert_sync_batchnorm
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    from hmtl.learner import Hybrid
-
-    hybrids = [cb for cb in learn.cbs if isinstance(cb, Hybrid)]
+    hybrids = _hybrids(learn)
     on_gpu = torch.device(learn.dls.device).type == "cuda"
 
     def synchronised(module):
