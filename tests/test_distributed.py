@@ -55,7 +55,7 @@ def ranks(place):
 @pytest.fixture(scope="module")
 def run(place):
     """The one run that the command made."""
-    (path,) = (place / "store").iterdir()
+    (path,) = (place / "store").glob("[!.]*")
     return load_run(path)
 
 
@@ -182,7 +182,7 @@ def test_one_process_writes_and_speaks(place, run, monkeypatch):
     printed = (place / "printed").read_text()
     assert printed.count("accuracy") == 2  # the last epoch's and the best one's
     assert printed.count(run.id) == 1
-    assert [p.name for p in (place / "store").iterdir()] == [run.id]
+    assert [p.name for p in (place / "store").glob("[!.]*")] == [run.id]
     assert run.machine["processes"] == 2
     assert run.spec == SPEC
     fingerprint = run.spec.load().fingerprint
