@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from distributed_worker import BATCH, SEED, plain_learner, train, watch
 from fastai.callback.core import Callback, CancelTrainException
 from safetensors.torch import load_model
+from timm.layers import convert_sync_batchnorm
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmtl import distributed
 from hmtl.balance import geometric_mean
@@ -189,6 +192,20 @@ def test_one_process_writes_and_speaks(place, run, monkeypatch):
     assert run_id(SPEC, fingerprint) != run.id
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run_id(SPEC, fingerprint) == run.id
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_efficientnet"])
+def test_converted_batch_norm_keeps_its_activation(arch):
+    """What GPUs train with: torch's own conversion would drop timm's fused activations."""
+    model = timm.create_model(arch).eval()
+    pictures = torch.rand(2, 3, 48, 48)
+    before, names = model(pictures), list(model.state_dict())
+    converted = convert_sync_batchnorm(model)
+    norms = [m for m in converted.modules() if isinstance(m, _BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    torch.testing.assert_close(converted(pictures), before)
+    assert list(converted.state_dict()) == names
 
 
 @pytest.mark.parametrize(("bs", "count"), [(63, 2), (4, 4)])
