@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from distributed_worker import BATCH, SEED, plain_learner, train, watch
 from fastai.callback.core import Callback, CancelTrainException
 from safetensors.torch import load_model
+from timm.layers import convert_sync_batchnorm
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmtl import distributed
 from hmtl.balance import geometric_mean
@@ -208,6 +211,18 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_the_run_in_all(ranks):
         faces = SPEC.load().labels.set_index("key").loc[failure["faces"]]
         assert set(faces["split"]) == {"train" if training else "valid"}
         assert len(faces) == (12 if training else 48)  # its part of a batch of 24; a whole one
+@pytest.mark.parametrize("arch", ["test_resnet", "test_efficientnet"])
+def test_converted_batch_norm_keeps_its_activation(arch):
+    """What GPUs train with: torch's own conversion would drop timm's fused activations."""
+    model = timm.create_model(arch).eval()
+    pictures = torch.rand(2, 3, 48, 48)
+    before, names = model(pictures), list(model.state_dict())
+    converted = convert_sync_batchnorm(model)
+    norms = [m for m in converted.modules() if isinstance(m, _BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    torch.testing.assert_close(converted(pictures), before)
+    assert list(converted.state_dict()) == names
 
 
 @pytest.mark.parametrize(("bs", "count"), [(63, 2), (4, 4)])
