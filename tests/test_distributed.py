@@ -211,6 +211,8 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_the_run_in_all(ranks):
         faces = SPEC.load().labels.set_index("key").loc[failure["faces"]]
         assert set(faces["split"]) == {"train" if training else "valid"}
         assert len(faces) == (12 if training else 48)  # its part of a batch of 24; a whole one
+
+
 @pytest.mark.parametrize("arch", ["test_resnet", "test_efficientnet"])
 def test_converted_batch_norm_keeps_its_activation(arch):
     """What GPUs train with: torch's own conversion would drop timm's fused activations."""
