@@ -292,9 +292,9 @@ def _faces(args) -> int:
 
 
 def _pack(args) -> int:
-    import json
     from pathlib import Path
 
+    from hmtl.files import read_json
     from hmtl.packing import MAX_BAD, VALID_SHARE, pack_photos, parse_options, read_set
 
     options = parse_options(args.data, args.options)
@@ -313,7 +313,7 @@ def _pack(args) -> int:
         drop_duplicates=args.drop_duplicates,
         workers=args.workers,
     )
-    report = json.loads((pack.path / "report.json").read_text(encoding="utf-8"))
+    report = read_json(pack.path / "report.json", "pack the set again")
     for line in report["differences"]:
         print(line)
     bad, missing = len(report["bad"]), len(report["missing"])

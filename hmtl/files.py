@@ -78,7 +78,7 @@ def has_kind(value: Any, kind: Any) -> bool:
 
 
 def describe_kind(kind: Any) -> str:
-    """A type in words, as errors have it: "a whole number", "3 whole numbers", "text or nothing"."""
+    """A type in words, as errors have it: "a whole number", "text or nothing"."""
     if isinstance(kind, types.UnionType):
         return " or ".join(describe_kind(one) for one in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:

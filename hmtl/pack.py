@@ -170,8 +170,9 @@ def _finish(
     size: int,
     channels: int,
     meta: dict,
+    files: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the labels, whole or table by table, and `pack.json`."""
+    """Write the labels, whole or table by table, the texts of `files`, and `pack.json`."""
     tables = [labels] if isinstance(labels, pd.DataFrame) else labels
     keys: set = set()
     rows = 0
@@ -192,6 +193,9 @@ def _finish(
             raise ValueError(f"labels need one row for each of {count} images, got {rows}")
     record = {"format": FORMAT, "count": count, "size": size, "channels": channels, **meta}
     hashes, record["fingerprint"] = _hashes(folder)
+    for name, text in (files or {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        hashes[name] = hash_file(folder / name)
     text = json.dumps(sealed(record, hashes), indent=1, sort_keys=True)
     (folder / META).write_text(text + "\n", encoding="utf-8")
 
@@ -367,9 +371,7 @@ class GrowingPack:
         self._leave_out(keep)
         size, channels = self.shape[2:]
         count = int(keep.sum())
-        _finish(self.folder, tables if count else empty, count, size, channels, meta)
-        for name, text in (files or {}).items():
-            (self.folder / name).write_text(text, encoding="utf-8")
+        _finish(self.folder, tables if count else empty, count, size, channels, meta, files)
         _sync(self.folder)
         if self.path.is_dir():  # an empty one, which the user made
             self.path.rmdir()
@@ -477,7 +479,7 @@ _verified: set[str] = set()  # states of packs, in this process
 
 
 def _verify(path: Path, meta: dict, anew: bool) -> None:
-    """Raise ValueError unless images and labels are those that were written, if none said so yet."""
+    """Raise ValueError unless images and labels are those that were written."""
     there = [(path / name).stat() for name in (IMAGES, LABELS)]
     times = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in there]
     state = f"{path.resolve()} {meta['fingerprint']} {times}"

@@ -12,7 +12,6 @@ __all__ = [
 
 import base64
 import html
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from hmtl.datasets import check_data, full_name, load_pack, parse_data
 from hmtl.face_checks import slice_tables
+from hmtl.files import has_kind, read_json
 from hmtl.pack import Pack
 from hmtl.paths import file_name, outputs_dir, reference_dir
 from hmtl.runs import (
@@ -49,6 +49,8 @@ from hmtl.verdicts import readme_verdicts, verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
+_PLACES = ("root", "outputs")
+_COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 RATES = "learning-rates"
@@ -218,10 +220,12 @@ def open_notebook(
     """Check the parameters of a notebook and set the look of its figures.
 
     An empty preset means `$HMTL_PRESET`, else "smoke"; empty data the preset's own; empty outputs
-    `outputs/<preset>` of the checkout. Raises ValueError naming the valid presets and data sets.
+    `outputs/<preset>` of the checkout. Raises ValueError naming the parameter that is wrong, and
+    the valid presets and data sets.
     """
     from hmtl.plots import set_style
 
+    check_values(preset=preset, data=data, root=root, outputs=outputs, seed=seed)
     chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
     data = full_name(data or chosen.data)
     check_data(data, root)
@@ -230,6 +234,23 @@ def open_notebook(
         _quiet_fastai()
     folder = Path(outputs).resolve() if outputs else study_folder(chosen, data)
     return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def check_values(**values) -> None:
+    """Raise ValueError naming a parameter of a notebook that is not of its kind.
+
+    papermill passes what it is given: `-p seed 1.5` is a number, `-p data 300` one too.
+    """
+    for name, value in values.items():
+        number = name == "seed"
+        if number and not (has_kind(value, int) and 0 <= value < 2**32):
+            raise ValueError(f"parameter {name} must be a whole number from 0 up, got {value!r}")
+        if not (number or isinstance(value, str | Path if name in _PLACES else str)):
+            raise ValueError(f"parameter {name} must be text, got {value!r}")
+        if "\0" in str(value):
+            raise ValueError(f"parameter {name} holds a zero byte: {value!r}")
+    if (outputs := values.get("outputs")) and Path(outputs).is_file():
+        raise ValueError(f"parameter outputs: {outputs} is a file; name a folder")
 
 
 def study_folder(preset: Preset, data: str | None) -> Path:
@@ -295,10 +316,11 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
     import papermill
 
     known = papermill.inspect_notebook(str(path))
-    if unknown := set(parameters) - set(known):
+    if unknown := sorted(str(name) for name in set(parameters) - set(known)):
         raise ValueError(
-            f"{path.name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(known)}"
+            f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
         )
+    check_values(**{name: parameters[name] for name in _COMMON if name in parameters})
 
 
 def run_study(
@@ -438,7 +460,7 @@ def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str
         kind = "failed" if error else "note"
         parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
         if notebook.is_file():
-            parts += _shown(json.loads(notebook.read_text()))
+            parts += _shown(read_json(notebook, "execute it again", {"cells": list}))
     path = folder / "index.html"
     path.write_text("\n".join(parts) + "\n")
     return path

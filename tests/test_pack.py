@@ -253,6 +253,7 @@ def test_the_second_of_two_writers_finds_it_finished(tmp_path):
 @pytest.mark.parametrize("large", [0, 1 << 40])
 def test_rows_are_taken_alike_from_large_and_small_packs(tmp_path, monkeypatch, large):
     monkeypatch.setattr("hmtl.pack._LARGE", large)
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
     labels = pd.DataFrame({"key": range(40), "split": "train"})
     pack = write_pack(tmp_path / "p", images, labels)

@@ -13,7 +13,6 @@ order and under other names; here they are mapped by name to `hmtl.labels.EMOTIO
 
 __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
-import csv
 import os
 import re
 from pathlib import Path
@@ -24,6 +23,7 @@ import pandas as pd
 
 from hmtl.labels import SPLITS
 from hmtl.readers.ferplus_votes import COLUMNS, MODES, check_mode, label_votes, parse_votes
+from hmtl.readers.listing import read_lines, split_line
 from hmtl.readers.report import Drops, finish_table
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
@@ -153,13 +153,11 @@ def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
     """Read one label.csv and check each line; `seen` collects where every image was named."""
     file = folder / "label.csv"
     names, votes = [], []
-    with open(file, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            # Line by line, so that one lost quotation mark cannot swallow the lines after it.
-            row = next(csv.reader([line]), [])
-            where = f"{file} line {number}"
-            names.append(_check_name(row, where, seen))
-            votes.append(parse_votes(row[2:], where))
+    for number, line in read_lines(file):
+        where = f"{file} line {number}"
+        row = split_line(line, where)
+        names.append(_check_name(row, where, seen))
+        votes.append(parse_votes(row[2:], where))
     with os.scandir(folder) as entries:
         on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
     missing = [name for name in names if name not in on_disk]

@@ -107,7 +107,7 @@ def _most_voted(votes: np.ndarray) -> np.ndarray:
 def parse_votes(fields: list[str], where: str) -> list[int]:
     """Return the ten votes of one line as whole numbers from 0 up; ValueError for anything else."""
     for column, text in zip(COLUMNS, fields, strict=True):
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) < 6):
             raise ValueError(
                 f"{where}, field {column}: {text!r} is not a whole number of votes from 0 up; "
                 "restore the line from the FER+ repository"
