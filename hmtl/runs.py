@@ -300,7 +300,7 @@ class Preset:
         merged = {**self.base, "data": data or self.data}
         data, _ = parse_data(merged["data"])
         merged["epochs"] = self.epochs.get(data, merged["epochs"])
-        task = changes.get("task", "emotion")
+        task = str(changes.get("task", "emotion"))
         length = self.lengths.get(task, 1.0)
         merged["epochs"] = max(1, round(length * merged["epochs"]))
         if task in TASKS and not TASKS[task].has_classes:
@@ -310,7 +310,9 @@ class Preset:
         share = self.share.get(data, 1.0)
         if share < 1:  # its epochs shall not be filled to the whole set's length
             merged["fill"] = False
-        return RunSpec(**{**merged, "fraction": share * merged.get("fraction", 1.0)})
+        fraction = merged.get("fraction", 1.0)  # what is no number, RunSpec refuses
+        merged["fraction"] = share * fraction if has_kind(fraction, float) else fraction
+        return RunSpec(**merged)
 
 
 _LITE0 = "tf_efficientnet_lite0"
