@@ -80,7 +80,10 @@ def parse_data(data: str) -> tuple[str, dict]:
     given = [item.partition("=") for item in said.split(",")]
     if any(not equals for _, equals, _ in given):
         raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
-    options = parse_options(name, [[option, *text.split("+")] for option, _, text in given])
+    try:
+        options = parse_options(name, [[option, *text.split("+")] for option, _, text in given])
+    except ValueError as error:
+        raise ValueError(f"data={data!r}: {error}") from None
     if name in _VOTED and "labels" in options:
         raise ValueError(f"data={data!r}: labels are no option here but a field of a run")
     return name, options

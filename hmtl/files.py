@@ -158,8 +158,8 @@ def sealed(record: Mapping, hashes: Mapping[str, str]) -> dict:
 
 
 def check_seal(record: Mapping, file: str | Path, remedy: str) -> None:
-    """Raise ValueError naming `file` if its record was changed since; one without a seal passes."""
-    if SEAL in record and record[SEAL] != _digest(record):
+    """Raise ValueError naming `file` if its record was changed; one without checksums passes."""
+    if (SEAL in record or CHECKED in record) and record.get(SEAL) != _digest(record):
         raise ValueError(f"{file} was changed: it does not have its {SEAL}; {remedy}")
 
 

@@ -1,18 +1,21 @@
 """Mutations: what a torn disk, a careless editor or a stranger makes of a file or of values.
 
-Each is drawn from a seeded generator, so that a failing one can be made again by its seed.
+Each is drawn from a seeded generator, so that a failing one can be made again by its seed. Tests
+draw the same 500 each time; with HMTL_MUTATIONS=5000 other ones, and as many.
 """
 
 import json
+import os
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 
+COUNT = int(os.environ.get("HMTL_MUTATIONS", 500))
 MANY = settings(
-    max_examples=500,
+    max_examples=COUNT,
     deadline=None,
     database=None,
-    derandomize=True,
+    derandomize=COUNT == 500,
     suppress_health_check=list(HealthCheck),
 )
 SPLICES = (

@@ -99,7 +99,7 @@ def test_fields_on_the_command_line(no_training, capsys, field, text):
         spec = trained.args[0]
         assert field in FIELDS
         assert RunSpec.from_dict(dataclasses.asdict(spec)) == spec
-        said = str(getattr(spec, field)).lower()
+        said = str(getattr(spec, field)).strip().lower()
         value = text.strip().lower()
         words = "pretexts people features data label_views".split()
         assert field in words or said == value or float(said) == float(value)

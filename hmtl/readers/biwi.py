@@ -152,8 +152,8 @@ def _read_pose(file: Path) -> np.ndarray:
         numbers = np.array(file.read_text().split(), float)
         rotation = numbers[:9].reshape(3, 3)
         proper = np.abs(rotation @ rotation.T - np.eye(3)).max() < 0.01
-        near = np.abs(numbers).max() < _FAR and numbers[11] > 0
-        if len(numbers) == 12 and near and proper and np.linalg.det(rotation) > 0:
+        near = len(numbers) == 12 and np.abs(numbers).max() < _FAR and numbers[11] > 0
+        if near and proper and np.linalg.det(rotation) > 0:
             return numbers
     except ValueError:  # no numbers, or too few
         pass
