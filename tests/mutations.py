@@ -20,7 +20,8 @@ MANY = settings(
 )
 SPLICES = (
     b"", b"\x00", b"\xff\xfe", b"\n", b"\r", b",", b'"', b" ", b";", b"-1", b"7", b"nan", b"inf",
-    b"1e999", b"../", b"/etc/passwd", b"{}", b"null", b"\xef\xbb\xbf", b"\x80\x04\x95", b"PK\x03\x04",
+    b"1e999", b"../", b"/etc/passwd", b"{}", b"null", b"\xef\xbb\xbf", b"\x80\x04\x95",
+    b"PK\x03\x04",
 )  # fmt: skip
 VALUES = (
     None, True, False, 0, -1, 1, 3, 2**70, 0.5, -0.5, 1e308, float("nan"), float("inf"), "", "x",

@@ -8,7 +8,6 @@ import functools
 import json
 import math
 
-import numpy as np
 import papermill
 import pytest
 from hypothesis import given
@@ -101,7 +100,7 @@ def test_fields_on_the_command_line(no_training, capsys, field, text):
         assert RunSpec.from_dict(dataclasses.asdict(spec)) == spec
         said = str(getattr(spec, field)).strip().lower()
         value = text.strip().lower()
-        words = "pretexts people features data label_views".split()
+        words = ["pretexts", "people", "features", "data", "label_views"]
         assert field in words or said == value or float(said) == float(value)
         return
     lines = capsys.readouterr().err.splitlines()

@@ -70,7 +70,7 @@ def test_packs(packs, version, name, seed):
 @MANY
 @given(st.integers(0, 2**32))
 def test_packs_that_vouch_for_other_labels(packs, seed):
-    """A stranger's pack fits its checksums; its labels must still be ours, and as many as images."""
+    """A stranger's pack fits its checksums; its labels must still be ours, one an image."""
     folder, _, _, meta = packs("sealed")
     whole = {name: (folder / name).read_bytes() for name in FILES}
     try:

@@ -14,7 +14,6 @@ order and under other names; here they are mapped by name to `hmtl.labels.EMOTIO
 __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,14 @@ import numpy as np
 import pandas as pd
 
 from hmtl.labels import SPLITS
-from hmtl.readers.ferplus_votes import COLUMNS, MODES, check_mode, label_votes, parse_votes
+from hmtl.readers.ferplus_votes import (
+    COLUMNS,
+    MODES,
+    NAME,
+    check_mode,
+    label_votes,
+    parse_votes,
+)
 from hmtl.readers.listing import read_lines, split_line
 from hmtl.readers.report import Drops, finish_table
 
@@ -41,7 +47,6 @@ FERPLUS_TRAIN_EMOTIONS = {
 }
 
 _FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
-_NAME = re.compile(r"fer\d{7}\.png")
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
 
 
@@ -179,7 +184,7 @@ def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
             "votes); restore the line from the FER+ repository"
         )
     name, box = row[:2]
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(
             f"{where}, field image: {name!r} is no FER+ image; expected a name like fer0000000.png"
         )

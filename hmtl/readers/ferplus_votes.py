@@ -4,7 +4,9 @@ The modes are described in `hmtl.readers.ferplus.read_ferplus`; those of the aut
 github.com/microsoft/FERPlus, src/ferplus.py.
 """
 
-__all__ = ["COLUMNS", "MODES", "check_mode", "label_votes", "parse_votes", "take_votes"]
+__all__ = ["COLUMNS", "MODES", "NAME", "check_mode", "label_votes", "parse_votes", "take_votes"]
+
+import re
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,8 @@ COLUMNS = (
     "NF",  # not a face
 )
 
+NAME = re.compile(r"fer\d{7}\.png", re.ASCII)
+"""Names of FER+'s images."""
 MODES = ("majority", "probability", "crossentropy", "multi_target")
 
 _RENAMED = {"happiness": "happy", "sadness": "sad"}
