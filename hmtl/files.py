@@ -169,8 +169,8 @@ def named_hashes(record: Mapping, file: str | Path, remedy: str) -> dict[str, st
     Raises ValueError for names that are no plain names: a record must not lead out of its folder.
     """
     hashes = record.get(CHECKED, {})
-    plain = all(n and n == Path(n).name and isinstance(h, str) for n, h in hashes.items())
-    if not plain:
+    plain = (n not in ("", ".", "..") and not set(n) & set("/\\\0") for n in hashes)
+    if not (all(plain) and all(isinstance(value, str) for value in hashes.values())):
         raise ValueError(f"{file}: field {CHECKED!r} must map names of files to SHA-256; {remedy}")
     return hashes
 

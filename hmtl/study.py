@@ -12,7 +12,10 @@ __all__ = [
 
 import base64
 import html
+import json
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -408,15 +411,32 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any]) -> str | Non
             str(source), str(target), dict(values), kernel_name="python3", progress_bar=False
         )
     except papermill.exceptions.PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}".splitlines()[0]
+        return _without_paths(f"{error.ename}: {error.evalue}".splitlines()[0], values)
     except Exception as error:  # a dead kernel, a time-out: the study goes on
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return _without_paths(f"{type(error).__name__}: {error}".splitlines()[0], values)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         if target.is_file():
+            text = target.read_text(encoding="utf-8")
+            target.write_text(_without_paths(text, values), encoding="utf-8")
             _write_page(target)
     return None
+
+
+def _without_paths(text: str, values: Mapping[str, Any]) -> str:
+    """Text of an executed notebook without the folders of this machine, which may be passed on.
+
+    Of each the last part stays, of the home folder "~".
+    """
+    own = [values.get("outputs", ""), *str(values.get("root", "")).split(os.pathsep)]
+    places = [*own, str(NOTEBOOKS), str(NOTEBOOKS.parent), sys.prefix, tempfile.gettempdir()]
+    names = {place: Path(place).name for place in places if Path(place).name}
+    names[str(Path.home())] = "~"
+    for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
+        if len(Path(place).parts) > 1:
+            text = text.replace(*(json.dumps(part)[1:-1] for part in (place, names[place])))
+    return text
 
 
 def _quiet_ipython(folder: Path) -> Path:
