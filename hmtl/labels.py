@@ -52,7 +52,9 @@ def odd_label(table) -> tuple[int, str] | None:
     """
     for column, names in (("split", SPLITS), ("emotion", EMOTIONS), ("gender", GENDERS)):
         if column in table:
-            known = table[column].isin(names) | (table[column].isna() & (column != "split"))
+            values = table[column]
+            none = (values.isna() | (values == "")) & (column != "split")
+            known = values.isin(names) | none
             if not known.all():
                 return int(np.flatnonzero(~known)[0]), column
     return None

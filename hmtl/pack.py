@@ -151,7 +151,8 @@ def _hashes(folder: Path) -> tuple[dict[str, str], str]:
 def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> Pack:
     """Write `images` uint8 (N, S, S, C) and their `labels` as a pack at `path` and open it.
 
-    Raises ValueError if shapes, dtype or the columns `key` and `split` are not as described.
+    Raises ValueError if shapes, dtype or the columns `key` and `split` are not as described, and
+    for a split, emotion or gender that the project does not know.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(
@@ -183,6 +184,9 @@ def _finish(
                 raise ValueError(
                     f"labels need the columns key and split, missing {sorted(missing)}"
                 )
+            if odd := odd_label(table):
+                name = table[odd[1]].iloc[odd[0]]
+                raise ValueError(f"{table['key'].iloc[odd[0]]}: {odd[1]} {name!r} is not known")
             for key in table["key"]:
                 if key in keys:
                     raise ValueError(f"two images share the key {key!r}")

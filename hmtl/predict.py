@@ -251,6 +251,8 @@ def run_record(run: Run) -> dict[str, str]:
 
 def _network(record: Mapping[str, str], answer: Callable, source: Path) -> Network:
     with reading(source, _REMEDY):
+        if missing := {"task", "labels", "size", "crop", "colour", "run"} - set(record):
+            raise ValueError(f"metadata {', '.join(map(repr, sorted(missing)))} is missing")
         task = make_task(record["task"])
         labels, colour = json.loads(record["labels"]), record["colour"]
         size, crop = int(record["size"]), float(record["crop"])

@@ -86,6 +86,13 @@ def mutate_file(rng: np.random.Generator, data: bytes) -> bytes:
     return mutate(rng, data)
 
 
+def age(file) -> None:
+    """Make a record, spec.json or pack.json, one of an older version: without checksums."""
+    record = json.loads(file.read_text())
+    del record["files"], record["sha256"]
+    file.write_text(json.dumps(record))
+
+
 def assert_clear(error: BaseException, *names) -> None:
     """An error of ours: of a plain type, in one sentence, that has at least one of the names."""
     kinds = (ValueError, FileNotFoundError, OSError, NotADirectoryError, IsADirectoryError)

@@ -10,7 +10,7 @@ import pytest
 from conftest import make_toy_pack
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import MANY, assert_clear, mutate_file
+from mutations import MANY, age, assert_clear, mutate_file
 
 import hmtl.pack
 from hmtl.check import check_all
@@ -21,14 +21,6 @@ FILES = ("images.npy", "labels.csv", "pack.json")
 HARMLESS = {"source", "files", "sha256"}
 
 
-def age(folder):
-    """Make a pack one of an older version: without checksums but the fingerprint."""
-    file = folder / "pack.json"
-    meta = json.loads(file.read_text())
-    del meta["files"], meta["sha256"]
-    file.write_text(json.dumps(meta))
-
-
 @pytest.fixture(scope="module")
 def packs(tmp_path_factory):
     """A function from a version to the folder of a small pack and the pack as it was."""
@@ -37,7 +29,7 @@ def packs(tmp_path_factory):
     for name in ("sealed", "older"):
         make_toy_pack(folder / name, count=16, size=32, votes=True)
         if name == "older":
-            age(folder / name)
+            age(folder / name / "pack.json")
         pack = open_pack(folder / name)
         made[name] = folder / name, np.array(pack.images), pack.labels, pack.meta
     return lambda version: made[version]
@@ -134,7 +126,7 @@ def test_a_large_pack_is_read_once_a_machine(tmp_path, monkeypatch, aged):
     monkeypatch.setattr(hmtl.pack, "_LARGE", 100)
     folder = make_toy_pack(tmp_path / "p", count=16).path
     if aged:
-        age(folder)
+        age(folder / "pack.json")
     open_pack(folder)
     reads = counting(monkeypatch)
     for _ in range(3):

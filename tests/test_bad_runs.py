@@ -11,7 +11,7 @@ import torch
 from conftest import make_toy_pack, reseal
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import MANY, assert_clear, mutate_file
+from mutations import MANY, age, assert_clear, mutate_file
 from safetensors.torch import load_file, save_file
 
 from hmtl.__main__ import main
@@ -25,14 +25,6 @@ from hmtl.runs import RunSpec, fit, load_run, predict_test, run_id, runs_table
 SPEC = RunSpec(data="mini", epochs=1, bs=64, size=32)
 TABLES = ("spec.json", "metrics.csv", "predictions.csv", "best.json", "machine.json")
 WEIGHTS = "model.safetensors"
-
-
-def age(folder):
-    """Make a run one of an older version: without checksums."""
-    file = folder / "spec.json"
-    record = json.loads(file.read_text())
-    del record["files"], record["sha256"]
-    file.write_text(json.dumps(record))
 
 
 def summary(run):
@@ -62,7 +54,7 @@ def folders(run, tmp_path_factory):
     for name in ("sealed", "older", "forged"):
         shutil.copytree(run.path, folder / name)
         if name == "older":
-            age(folder / name)
+            age(folder / name / "spec.json")
         made[name] = folder / name, summary(load_run(folder / name))
     return lambda version: made[version]
 
@@ -184,7 +176,7 @@ def test_a_missing_file_is_missed(run, tmp_path):
 
 def test_runs_of_older_versions_open_as_before(run, tmp_path):
     folder = shutil.copytree(run.path, tmp_path / "old")
-    age(folder)
+    age(folder / "spec.json")
     (folder / "best.json").unlink()
     old = load_run(folder)
     assert old.best == {}
@@ -201,7 +193,7 @@ def test_check_names_what_is_wrong_in_a_whole_store(run, pack, tmp_path, capsys)
     shutil.copytree(pack.path, tmp_path / "packs" / "p")
     for name in ("good", "bad", "old"):
         shutil.copytree(run.path, tmp_path / "runs" / name)
-    age(tmp_path / "runs" / "old")
+    age(tmp_path / "runs" / "old" / "spec.json")
     assert main(["check", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "1 pack, 3 runs: none changed" in said
