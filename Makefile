@@ -61,7 +61,7 @@ bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into t
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet --upgrade setuptools
-	.lock-venv/bin/python -m pip install --quiet ".[book,notebooks,ssl,test,tracking,use]"
+	.lock-venv/bin/python -m pip install --quiet ".[book,cluster,notebooks,parallel,ssl,test,tracking,use]"
 	{ echo "# Every version pinned; made by 'make lock' from pyproject.toml."; \
 		.lock-venv/bin/python -m pip freeze --all --exclude hmtl --exclude pip \
 		| sed -E '/^(nvidia-|triton|cuda-)/s/$$/ ; platform_system == "Linux"/'; } > requirements.lock

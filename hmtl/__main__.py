@@ -1,4 +1,5 @@
-"""python -m hmtl: study, run, predict, export, card, faces, pack, check-faces, reference, scaling.
+"""python -m hmtl: study, run, predict, export, card, faces, pack, check, check-faces, reference,
+scaling.
 
 Nothing heavy is imported. Bad input gives one line on stderr and exit status 2.
 """
@@ -129,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
         "--drop-duplicates", action="store_true", help="leave out what the report would name"
     )
 
+    whole = commands.add_parser(
+        "check",
+        help="compare packs, runs and exported networks with their checksums",
+        description="Exit status 0: all are as they were written; 1: some are not, they are on "
+        "stderr; 2: there is nothing to check.",
+    )
+    whole.add_argument("folder", help="of a pack, a run, an exported network, or above them")
+
     checks = commands.add_parser("check-faces", help="look for shortcuts in the rendered faces")
     checks.add_argument("--preset", default="study", help="whose faces and training (study)")
     checks.add_argument("--out", help="CSV file (default: outputs/reference/faces-shortcuts.csv)")
@@ -180,10 +189,11 @@ def _run(args) -> int:
         changes["people"] = _three_counts(dict(args.fields)["people"])
     if isinstance(changes.get("pretexts"), str):
         changes["pretexts"] = tuple(changes["pretexts"].split("+"))
-    try:
-        spec = RunSpec.preset(args.preset, args.data, **changes)
-    except TypeError as error:
-        raise ValueError(f"{error}; --set takes a field of RunSpec") from error
+    names = [field.name for field in dataclasses.fields(RunSpec) if field.name != "data"]
+    if unknown := sorted(set(changes) - set(names)):
+        known = "data has an option of its own: --data" if unknown == ["data"] else ", ".join(names)
+        raise ValueError(f"--set {', '.join(unknown)} is no field of a run; {known}")
+    spec = RunSpec.preset(args.preset, args.data, **changes)
     if lost := set(changes) & set(spec.unused()):
         raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
     options = {"root": args.root, "store": args.store, "track": args.track}
@@ -304,9 +314,9 @@ def _faces(args) -> int:
 
 
 def _pack(args) -> int:
-    import json
     from pathlib import Path
 
+    from hmtl.files import read_json
     from hmtl.packing import MAX_BAD, VALID_SHARE, pack_photos, parse_options, read_set
 
     options = parse_options(args.data, args.options)
@@ -325,7 +335,7 @@ def _pack(args) -> int:
         drop_duplicates=args.drop_duplicates,
         workers=args.workers,
     )
-    report = json.loads((pack.path / "report.json").read_text(encoding="utf-8"))
+    report = read_json(pack.path / "report.json", "pack the set again")
     for line in report["differences"]:
         print(line)
     bad, missing = len(report["bad"]), len(report["missing"])
@@ -333,6 +343,28 @@ def _pack(args) -> int:
     print(f"{bad} unreadable, {missing} missing; {leaks} pictures in two splits")
     print(f"{len(pack)} images: {pack.path} (report.txt says what was found)")
     return 0
+
+
+def _check(args) -> int:
+    from collections import Counter
+
+    from hmtl.check import check_all
+
+    counts: Counter = Counter()
+    for found in check_all(args.folder):
+        counts[found.kind] += 1
+        counts["changed"] += bool(found.problem)
+        counts["old"] += not found.has_checksums
+        if found.problem:
+            print(f"hmtl: {found.problem}", file=sys.stderr)
+    kinds = [
+        f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items() if kind not in ("changed", "old")
+    ]
+    changed, old = counts["changed"], counts["old"]
+    print(f"{', '.join(kinds)}: {changed or 'none'} changed or broken")
+    if old:
+        print(f"{old} of an older version have no checksums, so their bytes were not compared")
+    return 1 if changed else 0
 
 
 def _check_faces(args) -> int:
@@ -373,8 +405,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     handlers = {
         "study": _study, "run": _run, "predict": _predict, "export": _export, "card": _card,
-        "faces": _faces, "pack": _pack, "check-faces": _check_faces, "reference": _reference,
-        "scaling": _scaling,
+        "faces": _faces, "pack": _pack, "check": _check, "check-faces": _check_faces,
+        "reference": _reference, "scaling": _scaling,
     }  # fmt: skip
     try:
         return handlers[args.command](args)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from hmtl.files import checked, read_json
 from hmtl.labels import SPLITS
 from hmtl.pack import Pack
 from hmtl.runs import Run, runs_table, score_predictions, start_of
@@ -27,6 +28,7 @@ from hmtl.verdicts import bootstrap_interval
 LEVEL = 0.95
 RESAMPLES = 1000
 NAME = "card.md"
+_REMEDY = "pack the set again"
 _RENDERED = ("mini", "faces")
 _SHARES = ("accuracy", "macro_f1", "mean_recall")
 
@@ -235,7 +237,7 @@ def _limits(run: Run) -> Iterator[str]:
 
 def _training(run: Run) -> Iterator[str]:
     spec, machine = run.spec, run.machine
-    record = json.loads((run.path / "spec.json").read_text(encoding="utf-8"))
+    record = run.record
     cost = [("method", spec.method), ("backbone", spec.arch), ("start", start_of(spec))]
     cost += [("epochs", spec.epochs), ("augmentation", spec.augment)]
     cost += [("hmtl", record.get("hmtl", "not recorded"))]
@@ -305,7 +307,9 @@ def _left_out(file: Path) -> Iterator[str]:
     """What packing left out or found odd, from its report, if there is one."""
     if not file.is_file():
         return
-    report = json.loads(file.read_text(encoding="utf-8"))
+    lists = dict.fromkeys(("missing", "bad", "tiny", "turned", "differences"), list | dict)
+    objects = dict.fromkeys(("reader", "duplicates", "images"), dict)
+    report = read_json(checked(file, _REMEDY), _REMEDY, objects | lists)
     reader, duplicates = report["reader"], report["duplicates"]
     rows = [*report["images"].items()]
     rows += [(f"left out by the reader: {why}", n) for why, n in reader.get("dropped", {}).items()]

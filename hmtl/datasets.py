@@ -70,7 +70,7 @@ def parse_data(data: str) -> tuple[str, dict]:
     Raises ValueError naming what is known for another name, and for options that the reader has
     not or that are no NAME=VALUE.
     """
-    name, _, said = data.partition(":")
+    name, _, said = str(data).partition(":")
     if name not in DATA:
         raise ValueError(f"unknown data {name!r}; one of {', '.join(DATA)}")
     if not said:
@@ -80,7 +80,10 @@ def parse_data(data: str) -> tuple[str, dict]:
     given = [item.partition("=") for item in said.split(",")]
     if any(not equals for _, equals, _ in given):
         raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
-    options = parse_options(name, [[option, *text.split("+")] for option, _, text in given])
+    try:
+        options = parse_options(name, [[option, *text.split("+")] for option, _, text in given])
+    except ValueError as error:
+        raise ValueError(f"data={data!r}: {error}") from None
     if name in _VOTED and "labels" in options:
         raise ValueError(f"data={data!r}: labels are no option here but a field of a run")
     return name, options
@@ -156,7 +159,7 @@ def _open_made(data: str, root: Path, options: Mapping | None) -> Pack:
         raise ValueError(
             f"{root} is a pack of {made.get('data') or pack.meta.get('source')!r}, not of {data!r}"
         )
-    had = unsaid | made["options"]
+    had = unsaid | made.get("options", {})
     if apart := {name: v for name, v in options.items() if had.get(name) != v}:
         raise ValueError(f"{root} was not made with {apart}, but with {had}; pack the set again")
     return pack

@@ -20,11 +20,14 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import nn
+
+from hmtl.files import tensors_in
 
 ALIASES = {"tiny": "test_resnet"}  # timm's 0.37 M test model: minutes on one core
 OFFLINE_IMAGENET = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+
+_REMEDY = "give another checkpoint, or copy this one anew from where it came"
 
 # timm modules whose networks can resample their position embedding to the image they are given.
 _RESIZABLE = ("vision_transformer", "deit", "eva")
@@ -192,7 +195,7 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         )
     if file.suffix != ".safetensors":  # pickles can run code when they are read
         raise ValueError(f"{file}: only .safetensors checkpoints are read")
-    tensors = load_file(file)
+    tensors = tensors_in(file, _REMEDY)
     for prefix in ("encoder.body.", "body."):
         if any(key.startswith(prefix) for key in tensors):
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -209,6 +212,9 @@ def _load(body: nn.Module, state: dict[str, torch.Tensor], what: str) -> None:
         "missing": [key for key in own if key not in state],
         "unexpected": [key for key in state if key not in own],
         "of another shape": [key for key in both if own[key].shape != state[key].shape],
+        "of another type": [
+            key for key in both if own[key].is_floating_point() != state[key].is_floating_point()
+        ],
     }
     if any(faults.values()):
         found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)

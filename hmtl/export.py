@@ -2,7 +2,7 @@
 
     model.onnx    ONNX, for onnxruntime and others
     model.pt2     the same as torch.export saves it (`--format torch`)
-    config.json   what its user must know: task, labels, size, crop, colour
+    config.json   what its user must know: task, labels, size, crop, colour; checksums of the files
     card.md       the model card
 
 Input: faces float32 (batch, 3, size, size) in [0, 1], any batch, RGB (three equal planes where
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hmtl.card import NAME, model_card
+from hmtl.files import hash_folder, sealed
 from hmtl.pack import whole_folder
 from hmtl.predict import answers_of, run_record
 from hmtl.runs import Run
@@ -51,7 +52,8 @@ def export_run(run: Run, out: str | Path, formats: Sequence[str] = ("onnx",)) ->
             _write_onnx(model, run.spec.size, folder / "model.onnx", {**record, "card": card})
         if "torch" in formats:
             _write_torch(model, run.spec.size, folder / "model.pt2", record)
-        (folder / "config.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        config = json.dumps(sealed(record, hash_folder(folder)), indent=1)
+        (folder / "config.json").write_text(config + "\n", encoding="utf-8")
         (folder / NAME).write_text(card, encoding="utf-8")
     return out
 

@@ -4,7 +4,9 @@ AffectNet numbers its eight emotions 0 to 7 in this order; every data set is map
 *names*, never to another data set's numbers.
 """
 
-__all__ = ["EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices"]
+__all__ = [
+    "EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices", "odd_label",
+]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
 
@@ -41,3 +43,18 @@ def emotion_indices(names: Iterable[str]) -> np.ndarray:
     Raises ValueError naming the first name that is not one of `EMOTIONS` and its position.
     """
     return class_indices(names, EMOTIONS, "emotion")
+
+
+def odd_label(table) -> tuple[int, str] | None:
+    """The first (row, column) of a label table whose split, emotion or gender is none of ours.
+
+    A missing emotion or gender is no odd one, a missing split is.
+    """
+    for column, names in (("split", SPLITS), ("emotion", EMOTIONS), ("gender", GENDERS)):
+        if column in table:
+            values = table[column]
+            none = (values.isna() | (values == "")) & (column != "split")
+            known = values.isin(names) | none
+            if not known.all():
+                return int(np.flatnonzero(~known)[0]), column
+    return None

@@ -4,7 +4,8 @@ A folder of three files, written whole or not at all:
 
     images.npy   uint8 (N, size, size, C), C = 3 (colour) or 1 (grey)
     labels.csv   one row an image, in the same order; `key` and `split` always, then the labels
-    pack.json    format, size, channels, where it came from, and the fingerprint of the two files
+    pack.json    format, size, channels, where it came from, the fingerprint of the two files
+                 together, the checksum of each and its own
 
 Reading a pack costs no memory but the pages a batch touches, and `GrowingPack` writes one part by
 part, so its size is bounded by the disk alone. Ours.
@@ -19,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,23 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from hmtl.labels import SPLITS
+from hmtl.files import (
+    CHECKED,
+    SEAL,
+    check_seal,
+    hash_file,
+    named_hashes,
+    read_json,
+    read_table,
+    reading,
+    sealed,
+)
+from hmtl.labels import SPLITS, odd_label
+from hmtl.paths import cache_dir
 
 FORMAT = 1
 _LARGE = 1 << 28  # bytes of images
+_REMEDY = "delete the folder and pack again, or copy it anew from where it came"
 _FLOATS = "%.6g"  # of labels on the disk
 IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
 
@@ -138,19 +152,18 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _fingerprint(folder: Path) -> str:
+def _hashes(folder: Path) -> tuple[dict[str, str], str]:
+    """The SHA-256 of images and labels by their names, and the fingerprint of both together."""
     digest = hashlib.sha256()
-    for name in (IMAGES, LABELS):
-        with (folder / name).open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
+    hashes = {IMAGES: hash_file(folder / IMAGES, digest), LABELS: hash_file(folder / LABELS)}
+    return hashes, hash_file(folder / LABELS, digest)[:16]
 
 
 def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> Pack:
     """Write `images` uint8 (N, S, S, C) and their `labels` as a pack at `path` and open it.
 
-    Raises ValueError if shapes, dtype or the columns `key` and `split` are not as described.
+    Raises ValueError if shapes, dtype or the columns `key` and `split` are not as described, and
+    for a split, emotion or gender that the project does not know.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(
@@ -169,8 +182,9 @@ def _finish(
     size: int,
     channels: int,
     meta: dict,
+    files: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the labels, whole or table by table, and `pack.json`."""
+    """Write the labels, whole or table by table, the texts of `files`, and `pack.json`."""
     tables = [labels] if isinstance(labels, pd.DataFrame) else labels
     keys: set = set()
     rows = 0
@@ -181,6 +195,9 @@ def _finish(
                 raise ValueError(
                     f"labels need the columns key and split, missing {sorted(missing)}"
                 )
+            if odd := odd_label(table):
+                name = table[odd[1]].iloc[odd[0]]
+                raise ValueError(f"{table['key'].iloc[odd[0]]}: {odd[1]} {name!r} is not known")
             for key in table["key"]:
                 if key in keys:
                     raise ValueError(f"two images share the key {key!r}")
@@ -190,8 +207,12 @@ def _finish(
         if rows != count:
             raise ValueError(f"labels need one row for each of {count} images, got {rows}")
     record = {"format": FORMAT, "count": count, "size": size, "channels": channels, **meta}
-    record["fingerprint"] = _fingerprint(folder)
-    (folder / META).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    hashes, record["fingerprint"] = _hashes(folder)
+    for name, text in (files or {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        hashes[name] = hash_file(folder / name)
+    text = json.dumps(sealed(record, hashes), indent=1, sort_keys=True)
+    (folder / META).write_text(text + "\n", encoding="utf-8")
 
 
 class GrowingPack:
@@ -365,9 +386,7 @@ class GrowingPack:
         self._leave_out(keep)
         size, channels = self.shape[2:]
         count = int(keep.sum())
-        _finish(self.folder, tables if count else empty, count, size, channels, meta)
-        for name, text in (files or {}).items():
-            (self.folder / name).write_text(text, encoding="utf-8")
+        _finish(self.folder, tables if count else empty, count, size, channels, meta, files)
         _sync(self.folder)
         if self.path.is_dir():  # an empty one, which the user made
             self.path.rmdir()
@@ -403,10 +422,17 @@ def _read_text(part: Path) -> pd.DataFrame:
     return pd.read_csv(part, dtype=str, keep_default_na=False)
 
 
-def open_pack(path: Path) -> Pack:
-    """Open the pack at `path`, memory-mapped and read-only.
+def open_pack(path: str | Path, verify: bool = False) -> Pack:
+    """Open the pack at `path`, memory-mapped and read-only, and notice what changed in it.
 
-    Raises FileNotFoundError or ValueError naming the file that is missing or does not fit.
+    Compared with pack.json every time: its own checksum, the labels', shapes and counts, names of
+    splits, emotions and genders. The pixels too, up to 256 MB of them once in a process, beyond
+    that once on a machine (the cache remembers it); in both cases again as soon as the size or a
+    time of a file is another. `verify` compares them now, whatever is remembered: that finds a bit
+    that turned on the disk. Packs of older versions have no checksums but the fingerprint, which
+    is treated as the pixels are.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file, the field and the remedy.
     """
     path = Path(path)
     for name in (META, IMAGES, LABELS):
@@ -414,17 +440,85 @@ def open_pack(path: Path) -> Pack:
             raise FileNotFoundError(
                 f"{path / name} is missing, so {path} is no pack; make it again from the data"
             )
-    meta = json.loads((path / META).read_text())
-    if meta.get("format") != FORMAT:
+    meta = _read_meta(path / META)
+    with reading(path / IMAGES, _REMEDY):
+        images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
+    shape = (meta["count"], meta["size"], meta["size"], meta["channels"])
+    if images.dtype != np.uint8 or images.shape != shape or not images.flags.c_contiguous:
         raise ValueError(
-            f"{path / META}: format {meta.get('format')!r}, this version reads {FORMAT}; "
-            "delete the folder and pack again"
+            f"{path / IMAGES} holds {images.dtype} {images.shape} where {META} says uint8 {shape}; "
+            f"{_REMEDY}"
         )
-    images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
-    labels = pd.read_csv(path / LABELS)
-    if len(images) != len(labels) or len(images) != meta["count"]:
+    _verify(path, meta, verify)
+    return Pack(path, images, _read_labels(path / LABELS, meta), meta)
+
+
+def _read_meta(file: Path) -> dict:
+    """What pack.json says, each field of its type."""
+    found = read_json(file, _REMEDY).get("format")
+    if found != FORMAT:
         raise ValueError(
-            f"{path}: {IMAGES} holds {len(images)} images, {LABELS} {len(labels)} rows and "
-            f"{META} says {meta['count']}; delete the folder and pack again"
+            f"{file}: format {found!r}, this version reads {FORMAT}; delete the folder and pack "
+            "again"
         )
-    return Pack(path, images, labels, meta)
+    needed = {"count": int, "size": int, "channels": int, "fingerprint": str}
+    optional = {"shows_people": bool, "protocol": dict, "settings": dict, CHECKED: dict, SEAL: str}
+    meta = read_json(file, _REMEDY, needed, optional)
+    check_seal(meta, file, _REMEDY)
+    return meta
+
+
+def _read_labels(file: Path, meta: dict) -> pd.DataFrame:
+    """The labels of a pack, a row an image, with keys and splits that can be used."""
+    hashes = named_hashes(meta, file.with_name(META), _REMEDY)
+    if hashes and hash_file(file) != hashes.get(LABELS):
+        raise ValueError(f"{file} was changed: it does not have its SHA-256 in {META}; {_REMEDY}")
+    labels = read_table(file, _REMEDY, ("key", "split"))
+    if len(labels) != meta["count"]:
+        raise ValueError(
+            f"{file} holds {len(labels)} rows where {META} says {meta['count']}; {_REMEDY}"
+        )
+    if odd := odd_label(labels):
+        row, column = odd
+        raise ValueError(
+            f"{file} line {row + 2}, field {column}: {labels[column].iloc[row]!r} is not known; "
+            f"{_REMEDY}"
+        )
+    if labels["key"].duplicated().any():
+        key = labels["key"][labels["key"].duplicated()].iloc[0]
+        raise ValueError(f"{file}, field key: {key!r} is there twice; {_REMEDY}")
+    return labels
+
+
+_verified: set[str] = set()  # states of packs, in this process
+
+
+def _verify(path: Path, meta: dict, anew: bool) -> None:
+    """Raise ValueError unless images and labels are those that were written."""
+    there = [(path / name).stat() for name in (IMAGES, LABELS)]
+    times = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in there]
+    state = f"{path.resolve()} {meta['fingerprint']} {times}"
+    stamp = cache_dir() / "verified" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    large = there[0].st_size > _LARGE
+    if not anew and (state in _verified or (large and _said(stamp) == state)):
+        return
+    hashes, fingerprint = _hashes(path)
+    wanted = meta.get(CHECKED, hashes)
+    changed = [name for name in (IMAGES, LABELS) if hashes[name] != wanted.get(name)]
+    if changed or fingerprint != meta["fingerprint"]:
+        what = f"{' and '.join(changed)} in it" if changed else f"{IMAGES} or {LABELS} in it"
+        raise ValueError(f"{path} was changed: {what}; {META} has other checksums; {_REMEDY}")
+    _verified.add(state)
+    if large:
+        with suppress(OSError):  # a cache that cannot be written costs time only
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            beside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+            beside.write_text(state, encoding="utf-8")
+            os.replace(beside, stamp)
+
+
+def _said(stamp: Path) -> str:
+    try:
+        return stamp.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

@@ -20,7 +20,7 @@ folder that holds a pickle is refused. Ours.
 __all__ = ["Network", "answers_of", "find_run", "load", "run_record"]
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from hmtl import __version__
+from hmtl.files import checked, load_weights, reading
 from hmtl.packing import GREY_SETS
 from hmtl.paths import show_progress
 from hmtl.photos import cut_square, describe_problem, open_photo, square_box
@@ -38,6 +39,7 @@ from hmtl.tasks import Task, make_task
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill"}
 _BOX = ["x0", "y0", "x1", "y1"]
+_REMEDY = "train or export the run again, or copy its folder anew from where it came"
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,6 @@ def answers_of(run: Run):
     Raises ValueError for a run without answers or whose weights do not fit, FileNotFoundError for
     one without weights.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model
-
     from hmtl.learner import Answers, build_model
 
     if not run.spec.make_task().columns:
@@ -226,15 +225,9 @@ def answers_of(run: Run):
             f"{run.path}: a pre-training answers nothing; train a run that starts from it "
             "(--set init FOLDER)"
         )
-    file = run.path / "model.safetensors"
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing, so there are no weights to load")
     task = make_task(run.spec.task)  # without the weights of classes, which only training needs
     model = build_model(run.spec.arch, len(task.names), task)
-    try:
-        load_model(model, str(file))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{file} holds no weights of {run.spec.arch}: {error}") from error
+    load_weights(model, run.path / "model.safetensors", _REMEDY)
     return Answers(model, task).eval()
 
 
@@ -256,19 +249,18 @@ def run_record(run: Run) -> dict[str, str]:
     }
 
 
-def _network(record: dict[str, str], answer: Callable, source: Path) -> Network:
-    try:
+def _network(record: Mapping[str, str], answer: Callable, source: Path) -> Network:
+    with reading(source, _REMEDY):
+        if missing := {"task", "labels", "size", "crop", "colour", "run"} - set(record):
+            raise ValueError(f"metadata {', '.join(map(repr, sorted(missing)))} is missing")
         task = make_task(record["task"])
-        labels = json.loads(record["labels"])
-        network = Network(
-            record["run"], task, int(record["size"]), float(record["crop"]),
-            record["colour"] == "grey", answer,
-        )  # fmt: skip
-    except KeyError as error:
-        raise ValueError(f"{source}: metadata {error} is missing; export the run again") from error
-    if labels != list(task.names):
-        raise ValueError(f"{source}: labels {labels} are not those of the task {task.name!r}")
-    return network
+        labels, colour = json.loads(record["labels"]), record["colour"]
+        size, crop = int(record["size"]), float(record["crop"])
+        if labels != list(task.names):
+            raise ValueError(f"labels {labels} are not those of the task {task.name!r}")
+        if not (0 < crop <= 1 and size > 0 and colour in ("grey", "colour")):
+            raise ValueError(f"size {size}, crop {crop}, colour {colour!r}: no face is seen so")
+        return Network(record["run"], task, size, crop, colour == "grey", answer)
 
 
 def _load_onnx(file: Path, device: str | None) -> Network:
@@ -281,13 +273,17 @@ def _load_onnx(file: Path, device: str | None) -> Network:
 
     on_gpu = device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     providers = ["CUDAExecutionProvider"] * on_gpu + ["CPUExecutionProvider"]
-    try:  # bytes: then it cannot name another file
+    with reading(checked(file, _REMEDY), _REMEDY):  # bytes: then it cannot name another file
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=providers)
-    except Exception as error:  # onnxruntime's have no public base
-        raise ValueError(f"{file} is no ONNX network: {error}") from error
-    asked = session.get_inputs()[0].name
+        asked = session.get_inputs()[0].name
 
     def answer(faces: np.ndarray) -> np.ndarray:
-        return session.run(None, {asked: faces})[0]
+        with reading(file, _REMEDY):
+            answers = session.run(None, {asked: faces})[0]
+            shape = (len(faces), len(network.task.names))
+            if answers.shape != shape or not np.isfinite(answers).all():
+                raise ValueError(f"finite answers {shape} are needed, it gave {answers.shape}")
+        return answers
 
-    return _network(session.get_modelmeta().custom_metadata_map, answer, file)
+    network = _network(session.get_modelmeta().custom_metadata_map, answer, file)
+    return network

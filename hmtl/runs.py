@@ -4,7 +4,8 @@ A run is one training, named by a hash of everything that can change its numbers
 fingerprint of the data, the version of this package. A finished run is a folder, written whole or
 not at all, and is never trained again:
 
-    spec.json          the RunSpec, the data's fingerprint, the version
+    spec.json          the RunSpec, the data's fingerprint, the version; the checksums of the other
+                       files and its own, which are compared when a file is read
     metrics.csv        one row an epoch
     best.json          the epoch that is best on the valid split, and its test scores; `chosen_on`
                        is "test" where the data's protocol chooses it on the test images instead
@@ -57,11 +58,37 @@ from tqdm import tqdm
 
 from hmtl import __version__, cluster, distributed
 from hmtl.datasets import full_name, load_pack, parse_data
+from hmtl.files import (
+    CHECKED,
+    SEAL,
+    check_seal,
+    checked,
+    describe_kind,
+    has_kind,
+    hash_file,
+    hash_folder,
+    load_weights,
+    named_hashes,
+    read_json,
+    read_table,
+    sealed,
+)
 from hmtl.labels import PROPORTIONS, SPLITS
 from hmtl.pack import Pack
 from hmtl.paths import file_name, full_root, outputs_dir, show_progress
 from hmtl.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
+
+_REMEDY = "train the run again, or copy its folder anew from where it came"
+_RANGES = {
+    "epochs": (1, 10**6), "bs": (2, 10**6), "size": (8, 4096), "seed": (0, 2**32 - 1),
+    "fraction": (0, 1), "label_noise": (0, 1), "lr": (0, np.inf), "wd": (0, np.inf),
+    "pretext_weight": (0, np.inf),
+}  # fmt: skip
+_MACHINE = {
+    "train_faces": int, "seconds": float, "cpu_seconds": float, "cores": int | None,
+    "gpu": str | None, "commit": str | None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,10 +131,10 @@ class RunSpec:
         from hmtl.pretext import make
         from hmtl.pretext.perceptual import PERCEPTUAL
 
+        self._check_types()
         for name in ("people", "pretexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "data", full_name(self.data))
-        self._check_types()
         self._check_choices()
         pretexts = [make(name) for name in self.pretexts]
         # one training, one name: what says nothing is left out
@@ -117,8 +144,6 @@ class RunSpec:
         for name in self.unused():
             object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
         self._check_views(pretexts)
-        if self.epochs < 1 or self.bs < 2:
-            raise ValueError(f"epochs >= 1 and bs >= 2, got {self.epochs} and {self.bs}")
 
     def unused(self) -> list[str]:
         """Fields without a meaning here, which are set back to their defaults.
@@ -163,11 +188,19 @@ class RunSpec:
 
     def _check_types(self) -> None:
         for entry in dataclasses.fields(self):
-            value = getattr(self, entry.name)
-            if entry.type in (int, float) and (
-                isinstance(value, bool) or not isinstance(value, (int, entry.type))
-            ):
-                raise ValueError(f"{entry.name} must be a number, got {value!r}")
+            value, kind = getattr(self, entry.name), entry.type
+            if not has_kind(value, kind):
+                raise ValueError(f"{entry.name} must be {describe_kind(kind)}, got {value!r}")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{entry.name} holds a zero byte: {value!r}")
+            low, high = _RANGES.get(entry.name, (-np.inf, np.inf))
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise ValueError(f"{entry.name} must be from {low:g} to {high:g}, got {value!r}")
+        for name in ("fraction", "lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
+        if min(self.people) < 0 or max(self.people) > 10**7:
+            raise ValueError(f"people must be counts from 0 to {10**7}, got {self.people}")
 
     def _check_choices(self) -> None:
         from hmtl.augment import LEVELS
@@ -208,10 +241,14 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
-        """The inverse of `dataclasses.asdict`; raises ValueError naming unknown fields."""
-        unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown fields of a RunSpec: {', '.join(sorted(unknown))}")
+        """The inverse of `dataclasses.asdict`; raises ValueError naming unknown or wrong fields."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a RunSpec is made of fields and values, not {values!r}")
+        if unknown := sorted(str(name) for name in set(values) - set(names)):
+            raise ValueError(
+                f"unknown fields of a RunSpec: {', '.join(unknown)}; it has {', '.join(names)}"
+            )
         return cls(**values)
 
     @property
@@ -276,7 +313,7 @@ class Preset:
         merged = {**self.base, "data": data or self.data}
         data, _ = parse_data(merged["data"])
         merged["epochs"] = self.epochs.get(data, merged["epochs"])
-        task = changes.get("task", "emotion")
+        task = str(changes.get("task", "emotion"))
         length = self.lengths.get(task, 1.0)
         merged["epochs"] = max(1, round(length * merged["epochs"]))
         if task in TASKS and not TASKS[task].has_classes:
@@ -286,7 +323,9 @@ class Preset:
         share = self.share.get(data, 1.0)
         if share < 1:  # its epochs shall not be filled to the whole set's length
             merged["fill"] = False
-        return RunSpec(**{**merged, "fraction": share * merged.get("fraction", 1.0)})
+        fraction = merged.get("fraction", 1.0)  # what is no number, RunSpec refuses
+        merged["fraction"] = share * fraction if has_kind(fraction, float) else fraction
+        return RunSpec(**merged)
 
 
 _LITE0 = "tf_efficientnet_lite0"
@@ -405,7 +444,7 @@ PRESETS = {
 
 def get_preset(name: str) -> Preset:
     """The preset of that name; ValueError naming all of them otherwise."""
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
@@ -439,7 +478,16 @@ class Run:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row an epoch: train_loss, valid_loss, the task's metrics, the pretexts' own."""
-        return pd.read_csv(self.path / "metrics.csv")
+        task = self.spec.make_task()
+        columns = ("epoch", *([task.metric] if task.metric else []))
+        file = checked(self.path / "metrics.csv", _REMEDY)
+        table = read_table(file, _REMEDY, columns)
+        numbers = table.select_dtypes("number")
+        if table.empty and self.failure:  # in its first epoch
+            return table
+        if table.empty or set(columns) - set(numbers):
+            raise ValueError(f"{file} holds no epochs with numbers for each column; {_REMEDY}")
+        return table
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -448,7 +496,13 @@ class Run:
         Of classes target, predicted (names) and a probability each, `p_<name>`; of head pose
         `target_<angle>` and `predicted_<angle>` in degrees.
         """
-        return pd.read_csv(self.path / "predictions.csv")
+        file = checked(self.path / "predictions.csv", _REMEDY)
+        table = read_table(file, _REMEDY, ("key",))
+        try:
+            self.spec.make_task().check_predictions(table)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}; {_REMEDY}") from None
+        return table
 
     @cached_property
     def best(self) -> dict:
@@ -458,8 +512,14 @@ class Run:
         `hmtl.readers.protocols`. Empty for runs that were made before this was kept, and for
         those without labels.
         """
-        path = self.path / "best.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        path, metric = self.path / "best.json", self.spec.make_task().metric
+        if not path.is_file() and path.name not in self.record.get(CHECKED, {}):
+            return {}
+        fields = {"epoch": int, "scores": dict}
+        best = read_json(checked(path, _REMEDY), _REMEDY, fields, {"chosen_on": str})
+        if not has_kind(best["scores"].get(metric), float):
+            raise ValueError(f"{path}: field 'scores' has no number for {metric!r}; {_REMEDY}")
+        return best
 
     @cached_property
     def failure(self) -> dict:
@@ -469,17 +529,25 @@ class Run:
         the keys of the `faces`. Such a run has no predictions and no weights.
         """
         path = self.path / "failure.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        if not path.is_file() and path.name not in self.record.get(CHECKED, {}):
+            return {}
+        fields = {"epoch": int, "batch": int, "losses": dict, "faces": list}
+        return read_json(checked(path, _REMEDY), _REMEDY, fields)
 
     @cached_property
     def machine(self) -> dict:
         """Where it ran: machine, versions, commit, seconds."""
-        return json.loads((self.path / "machine.json").read_text())
+        return read_json(checked(self.path / "machine.json", _REMEDY), _REMEDY, _MACHINE)
 
     @cached_property
     def pack(self) -> str:
         """Fingerprint of the pixels and labels it learned from."""
-        return json.loads((self.path / "spec.json").read_text())["data"]
+        return self.record["data"]
+
+    @cached_property
+    def record(self) -> dict:
+        """All that spec.json says."""
+        return _read_record(self.path)
 
     @cached_property
     def scores(self) -> dict:
@@ -542,18 +610,32 @@ def _digest(field: str, place: str) -> str:
     file = start / "model.safetensors" if start.is_dir() else start
     if not file.is_file():
         raise FileNotFoundError(f"{field}={place!r}: no checkpoint there")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hash_file(checked(file, _REMEDY))
 
 
 def load_run(path: str | Path) -> Run:
-    """Open a finished run; FileNotFoundError or ValueError naming the file and field otherwise."""
+    """Open a finished run; FileNotFoundError or ValueError naming the file and field otherwise.
+
+    Its other files are compared with their checksums when they are asked for, so that opening
+    hundreds of runs is cheap (`hmtl.check` compares all).
+    """
     path = Path(path)
     if not (path / "spec.json").is_file():
         raise FileNotFoundError(f"{path} holds no spec.json, so it is no finished run")
+    record = _read_record(path)
     try:
-        return Run(path, RunSpec.from_dict(json.loads((path / "spec.json").read_text())["spec"]))
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path / 'spec.json'}: {error}") from error
+        return Run(path, RunSpec.from_dict(record["spec"]))
+    except ValueError as error:
+        raise ValueError(f"{path / 'spec.json'}: {error}; {_REMEDY}") from error
+
+
+def _read_record(path: Path) -> dict:
+    """What the spec.json of a folder says, if it is whole."""
+    file = path / "spec.json"
+    record = read_json(file, _REMEDY, {"spec": dict, "data": str}, {CHECKED: dict, SEAL: str})
+    check_seal(record, file, _REMEDY)
+    named_hashes(record, file, _REMEDY)
+    return record
 
 
 # seeds and torch's threads belong to the process: threads of an executor take turns
@@ -725,7 +807,7 @@ def _train(
             _write_failure(folder, learn, failure, spec.seed, unfinished)
         else:
             _write_answers(folder, learn, keeper, pack)
-        _write_json(folder / "spec.json", record)
+        _write_json(folder / "spec.json", sealed(record, hash_folder(folder)))
 
 
 def _fit(
@@ -844,12 +926,10 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     As the run's task stores them; nothing is trained. Raises ValueError if the pack has no test
     faces or not the labels of the task.
     """
-    from safetensors.torch import load_model
-
     _check_splits(run.spec, pack)
     with _threads(1):
-        learn = build_learner(dataclasses.replace(run.spec, init="scratch"), pack)
-        load_model(learn.model, str(run.path / "model.safetensors"))
+        learn = build_learner(dataclasses.replace(run.spec, init="scratch", features=""), pack)
+        load_weights(learn.model, run.path / "model.safetensors", _REMEDY)
         return _test(learn, pack)
 
 

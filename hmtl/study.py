@@ -14,6 +14,8 @@ import base64
 import html
 import json
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ from tqdm import tqdm
 from hmtl import cluster, distributed
 from hmtl.datasets import check_data, full_name, load_pack, parse_data
 from hmtl.face_checks import slice_tables
+from hmtl.files import has_kind, read_json
 from hmtl.pack import Pack
 from hmtl.paths import file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import (
@@ -52,6 +55,8 @@ from hmtl.verdicts import readme_verdicts, verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
+_PLACES = ("root", "outputs")
+_COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 RATES = "learning-rates"
@@ -227,10 +232,12 @@ def open_notebook(
     """Check the parameters of a notebook and set the look of its figures.
 
     An empty preset means `$HMTL_PRESET`, else "smoke"; empty data the preset's own; empty outputs
-    `outputs/<preset>` of the checkout. Raises ValueError naming the valid presets and data sets.
+    `outputs/<preset>` of the checkout. Raises ValueError naming the parameter that is wrong, and
+    the valid presets and data sets.
     """
     from hmtl.plots import set_style
 
+    check_values(preset=preset, data=data, root=root, outputs=outputs, seed=seed)
     chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
     data = full_name(data or chosen.data)
     check_data(data, root)
@@ -239,6 +246,23 @@ def open_notebook(
         _quiet_fastai()
     folder = Path(outputs).resolve() if outputs else study_folder(chosen, data)
     return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def check_values(**values) -> None:
+    """Raise ValueError naming a parameter of a notebook that is not of its kind.
+
+    papermill passes what it is given: `-p seed 1.5` is a number, `-p data 300` one too.
+    """
+    for name, value in values.items():
+        number = name == "seed"
+        if number and not (has_kind(value, int) and 0 <= value < 2**32):
+            raise ValueError(f"parameter {name} must be a whole number from 0 up, got {value!r}")
+        if not (number or isinstance(value, str | Path if name in _PLACES else str)):
+            raise ValueError(f"parameter {name} must be text, got {value!r}")
+        if "\0" in str(value):
+            raise ValueError(f"parameter {name} holds a zero byte: {value!r}")
+    if (outputs := values.get("outputs")) and Path(outputs).is_file():
+        raise ValueError(f"parameter outputs: {outputs} is a file; name a folder")
 
 
 def study_folder(preset: Preset, data: str | None) -> Path:
@@ -304,10 +328,11 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
     import papermill
 
     known = papermill.inspect_notebook(str(path))
-    if unknown := set(parameters) - set(known):
+    if unknown := sorted(str(name) for name in set(parameters) - set(known)):
         raise ValueError(
-            f"{path.name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(known)}"
+            f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
         )
+    check_values(**{name: parameters[name] for name in _COMMON if name in parameters})
 
 
 def run_study(
@@ -402,15 +427,32 @@ def _execute(
             str(source), str(target), dict(values), kernel_name="python3", progress_bar=False
         )
     except papermill.exceptions.PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}".splitlines()[0]
+        return _without_paths(f"{error.ename}: {error.evalue}".splitlines()[0], values)
     except Exception as error:  # a dead kernel, a time-out: the study goes on
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return _without_paths(f"{type(error).__name__}: {error}".splitlines()[0], values)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         if target.is_file():
+            text = target.read_text(encoding="utf-8")
+            target.write_text(_without_paths(text, values), encoding="utf-8")
             _write_page(target)
     return None
+
+
+def _without_paths(text: str, values: Mapping[str, Any]) -> str:
+    """Text of an executed notebook without the folders of this machine, which may be passed on.
+
+    Of each the last part stays, of the home folder "~".
+    """
+    own = [values.get("outputs", ""), *str(values.get("root", "")).split(os.pathsep)]
+    places = [*own, str(NOTEBOOKS), str(NOTEBOOKS.parent), sys.prefix, tempfile.gettempdir()]
+    names = {place: Path(place).name for place in places if Path(place).name}
+    names[str(Path.home())] = "~"
+    for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
+        if len(Path(place).parts) > 1:
+            text = text.replace(*(json.dumps(part)[1:-1] for part in (place, names[place])))
+    return text
 
 
 def _quiet_ipython(folder: Path) -> Path:
@@ -454,7 +496,7 @@ def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str
         kind = "failed" if error else "note"
         parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
         if notebook.is_file():
-            parts += _shown(json.loads(notebook.read_text()))
+            parts += _shown(read_json(notebook, "execute it again", {"cells": list}))
     path = folder / "index.html"
     path.write_text("\n".join(parts) + "\n")
     return path

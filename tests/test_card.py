@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_toy_pack
+from conftest import make_toy_pack, reseal
 
 from hmtl.__main__ import main
 from hmtl.card import data_sheet, model_card, score_table, slice_table
@@ -31,6 +31,7 @@ def run(store):
     table = pd.read_csv(file)
     table["predicted"] = table["target"].where(np.arange(len(table)) % 3 > 0, "fear")
     table.to_csv(file, index=False)
+    reseal(run.path)
     return fit(SPEC, store=store)
 
 

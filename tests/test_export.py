@@ -83,7 +83,10 @@ def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(run, exported
     said = {entry.key: entry.value for entry in model.metadata_props}
     card = said.pop("card")
     assert card == (exported / "card.md").read_text()
-    assert said == json.loads((exported / "config.json").read_text())
+    config = json.loads((exported / "config.json").read_text())
+    assert set(config.pop("files")) == {"model.onnx"}
+    assert len(config.pop("sha256")) == 64
+    assert said == config
     assert json.loads(said["labels"])[:2] == ["neutral", "happy"]
     assert (said["task"], said["size"], said["crop"]) == ("emotion", "48", "0.85")
     # as many numbers as the supervised network has: batch norms may be folded, never added

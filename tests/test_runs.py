@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import reseal
 from safetensors.torch import load_file
 
 from hmtl import Gender, Puzzling
@@ -418,6 +419,9 @@ def test_broken_run_folders_are_named(run, tmp_path):
     record = json.loads((run.path / "spec.json").read_text())
     record["spec"]["epoch"] = 3
     (tmp_path / "spec.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"spec\.json was changed"):
+        load_run(tmp_path)
+    reseal(tmp_path)
     with pytest.raises(ValueError, match=r"spec\.json.*epoch"):
         load_run(tmp_path)
 

@@ -147,7 +147,7 @@ def test_a_run_of_head_pose_is_made_and_scored_and_stays_out_of_the_bits(tmp_pat
         (["balance", "geometric"], "balance has no meaning"),  # without a pretext
         (["balance", "geometrik"], "gradnorm"),
         (["proportions", "foo"], "affectnet"),
-        (["epochs", "two"], "epochs must be a number"),
+        (["epochs", "two"], "epochs must be a whole number"),
         (["init", "imagenet"], "tf_efficientnet_lite0"),
     ],
 )

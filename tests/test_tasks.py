@@ -225,7 +225,12 @@ def test_faces_without_the_label_are_left_out_and_counted(tmp_path):
 
 
 def test_labels_that_are_not_there_are_named(tmp_path):
-    pack = labelled(tmp_path, gender=["female", "women"] * 6)
+    with pytest.raises(ValueError, match="k1: gender 'women' is not known"):
+        labelled(tmp_path / "odd", gender=["female", "women"] * 6)
+    assert not (tmp_path / "odd" / "p").exists()
+    pack = labelled(tmp_path, gender=["female", "male"] * 6)
+    odd = pack.labels.assign(gender=["female", "women"] * 6)
+    pack = dataclasses.replace(pack, labels=odd)
     with pytest.raises(ValueError, match="yaw, pitch, roll"):
         loaders(pack, "head_pose")
     with pytest.raises(ValueError, match="'gender' needs the column gender"):

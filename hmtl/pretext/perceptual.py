@@ -16,7 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hmtl.files import read_json
+
 PERCEPTUAL = "tf_efficientnet_lite0"  # the network where nothing is said: its weights are at hand
+_REMEDY = "name another finished run in features, or train that one again"
 # Layers by their timm names where nothing is said: shallow and middle, where texture and parts are.
 _LAYERS = {
     PERCEPTUAL: ("blocks.0", "blocks.1", "blocks.2"),
@@ -51,9 +54,8 @@ class FrozenFeatures:
 
         folder = Path(self.network)
         if (folder / "spec.json").is_file():
-            import json
-
-            arch = json.loads((folder / "spec.json").read_text())["spec"]["arch"]
+            record = read_json(folder / "spec.json", _REMEDY, {"spec": dict})
+            arch = str(record["spec"].get("arch", "tiny"))
             encoder = Encoder(arch, folder)
         else:
             arch, encoder = self.network, Encoder(self.network, "imagenet")

@@ -18,7 +18,7 @@ import pandas as pd
 
 from hmtl.readers.affectnet_labels import check_classes
 from hmtl.readers.folders import SPLIT_FOLDERS, list_classes
-from hmtl.readers.listing import read_rows
+from hmtl.readers.listing import find_header, read_rows
 from hmtl.readers.names import name_labels
 from hmtl.readers.report import Drops, finish_table
 from hmtl.readers.splits import seeded_split
@@ -78,7 +78,7 @@ def _read_labels(file: Path, names: Mapping | None) -> pd.Series:
     header = [name.strip() for name in rows[0][1]] if rows else []
     if not set(_HEADER) <= set(header):
         raise ValueError(f"{file} line 1: expected the columns pth and label, found {header}")
-    at = [header.index(name) for name in _HEADER]
+    at = find_header(file, header, _HEADER)
     for line, fields in rows[1:]:
         if len(fields) != len(header):
             raise ValueError(
@@ -94,6 +94,10 @@ def _compare_labels(
     table: pd.DataFrame, said: pd.Series, file: Path, disagreeing: str, drops: Drops
 ) -> pd.DataFrame:
     """Return the table after asking labels.csv; images that it does not name keep their folder."""
+    labels = said.groupby(level=0).nunique()
+    unsure = labels.index[labels > 1]  # a path with two labels agrees with no folder
+    if disagreeing == "csv" and len(unsure):
+        raise ValueError(f"{file}: {unsure[0]} is there with two labels; keep one")
     said = said[~said.index.duplicated()]
     by_csv = table["key"].map(said)
     if by_csv.isna().all():
@@ -101,7 +105,7 @@ def _compare_labels(
             f"{file}: names none of the images, such as {table['key'].iloc[0]!r}; its first is "
             f"{said.index[0] if len(said) else None!r}"
         )
-    apart = by_csv.notna() & (by_csv != table["emotion"])
+    apart = by_csv.notna() & ((by_csv != table["emotion"]) | table["key"].isin(unsure))
     if disagreeing == "csv":
         return table.assign(emotion=table["emotion"].where(~apart, by_csv))
     if disagreeing == "folder":

@@ -65,11 +65,11 @@ def check_affect(table: pd.DataFrame, where: Place) -> pd.DataFrame:
     table = table.copy()
     for column in ("valence", "arousal"):
         values = table[column].to_numpy(float)
-        values = np.where(values == _UNKNOWN_AFFECT, np.nan, values)
-        odd = np.flatnonzero(np.abs(values) > 1 + 1e-6)
+        unknown = values == _UNKNOWN_AFFECT
+        odd = np.flatnonzero(~unknown & ~(np.abs(values) <= 1 + 1e-6))
         if len(odd):
             raise ValueError(
                 f"{where(int(odd[0]), column)}, field {column}: {values[odd[0]]:g} is not in -1..1"
             )
-        table[column] = values
+        table[column] = np.where(unknown, np.nan, values)
     return table

@@ -16,6 +16,7 @@ __all__ = ["read_affectnet_npy", "read_scalar"]
 import functools
 import io
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,7 @@ def read_scalar(file: str | Path) -> float:
         if len(values) != 1:
             raise ValueError(f"holds {len(values)} values")
         return float(values[0])
-    except (ValueError, TypeError, EOFError) as error:
+    except (ValueError, TypeError, EOFError, SyntaxError, TokenError) as error:
         raise ValueError(f"{file}: expected one number in it; {error}") from None
 
 

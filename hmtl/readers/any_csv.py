@@ -16,7 +16,7 @@ import pandas as pd
 
 from hmtl.readers.crops import BOX
 from hmtl.readers.folders import SPLIT_FOLDERS
-from hmtl.readers.listing import describe, number_repeats, read_rows
+from hmtl.readers.listing import describe, find_header, number_repeats, read_rows
 from hmtl.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.readers.report import NOT_ON_DISK, Drops, finish_table
 from hmtl.readers.splits import seeded_split
@@ -49,7 +49,8 @@ def read_csv(
     (counted), but not in path, split, an angle or a box. A picture that is named again gets a key
     with "#2" if it has another box; otherwise the row is dropped.
 
-    Dropped and counted: rows with a wrong number of fields, repeated rows, images not on disk.
+    Dropped and counted: rows with a wrong number of fields, repeated rows, faces that two rows
+    label otherwise, images not on disk.
     Raises FileNotFoundError if there is no such file; ValueError, naming file and line, for a label
     that is not known or a number that is none or out of range, and for columns that are not there.
     """
@@ -62,6 +63,10 @@ def read_csv(
     table = _name_columns(table, source, names or {})
     table["key"] = _relative(table, root, source)
     face = ["key", *(c for c in BOX if c in table)]
+    said = table.drop(columns=["line", "path"]).drop_duplicates()
+    two = said[face][said.duplicated(face)]
+    unsure = pd.MultiIndex.from_frame(table[face]).isin(pd.MultiIndex.from_frame(two))
+    table = drops.filter(table, unsure, "one face with two labels")
     table = drops.filter(table, table.duplicated(face), "repeated row")
     missing = [not os.path.isfile(root / key) for key in table["key"]]
     table = drops.filter(table, missing, NOT_ON_DISK)
@@ -87,10 +92,7 @@ def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.Da
     rows = read_rows(file)
     _, header = next(rows, (0, []))
     header = [name.strip() for name in header]
-    lost = sorted(set(columns.values()) - set(header))
-    if lost:
-        raise ValueError(f"{file} line 1: no column {', '.join(lost)}; it has {', '.join(header)}")
-    at = [header.index(name) for name in columns.values()]
+    at = find_header(file, header, list(columns.values()))
     good, malformed = [], []
     for line, fields in rows:
         if len(fields) == len(header):

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
-from hmtl.readers.listing import find_root, list_files, read_rows, with_paths
+from hmtl.readers.listing import find_root, list_files, read_lines, read_rows, with_paths
 from hmtl.readers.report import Drops, finish_table
 from hmtl.readers.splits import seeded_split
 
@@ -31,6 +31,7 @@ PEOPLE = {
     **{21: "F02", 22: "M01", 23: "M13", 24: "M14"},
 }
 _ANGLES = ["yaw", "pitch", "roll"]
+_FAR = 1e6  # mm and pixels; nothing of a recording lies beyond
 _GENDERS = {"F": "female", "M": "male"}
 
 
@@ -96,10 +97,13 @@ def _crop_boxes(table: pd.DataFrame, file: Path, drops: Drops) -> pd.DataFrame:
             continue
         key, *sides = (field.strip() for field in fields)
         try:
-            left, top, right, bottom = tight[key] = [float(side) for side in sides]
+            left, top, right, bottom = box = [float(side) for side in sides]
         except ValueError:
-            left, top, right, bottom = 0, 0, 0, 0
-        if not (right > left and bottom > top):
+            left, top, right, bottom = box = [0.0] * 4
+        if key in tight:
+            raise ValueError(f"{file} line {line}: {key} is named twice; keep one")
+        tight[key] = box
+        if not (right > left and bottom > top and max(map(abs, box)) < _FAR):
             raise ValueError(f"{file} line {line}: expected key,left,top,right,bottom in pixels")
     table = drops.filter(table, ~table["key"].isin(tight), "no face box")
     crops = hopenet_crop(
@@ -148,7 +152,8 @@ def _read_pose(file: Path) -> np.ndarray:
         numbers = np.array(file.read_text().split(), float)
         rotation = numbers[:9].reshape(3, 3)
         proper = np.abs(rotation @ rotation.T - np.eye(3)).max() < 0.01
-        if len(numbers) == 12 and proper and np.linalg.det(rotation) > 0 and numbers[11] > 0:
+        near = len(numbers) == 12 and np.abs(numbers).max() < _FAR and numbers[11] > 0
+        if near and proper and np.linalg.det(rotation) > 0:
             return numbers
     except ValueError:  # no numbers, or too few
         pass
@@ -164,7 +169,7 @@ def _project(centres: np.ndarray, file: Path, head_mm: float) -> np.ndarray:
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; it comes with each recording of BIWI")
-    lines = file.read_text().splitlines()
+    lines = [line for _, line in read_lines(file)]
     try:
         inner, turn = (np.array([s.split() for s in lines[a : a + 3]], float) for a in (0, 6))
         shift = np.array(lines[10].split(), float)
@@ -173,6 +178,11 @@ def _project(centres: np.ndarray, file: Path, head_mm: float) -> np.ndarray:
         raise ValueError(
             f"{file}: expected matrices in lines 1-3 and 7-9, a vector in 11"
         ) from None
-    half = inner[0, 0] * head_mm / 2 / z
-    u, v = inner[0, 0] * x / z + inner[0, 2], inner[1, 1] * y / z + inner[1, 2]
-    return np.rint(np.stack([u - half, v - half, u + half, v + half], axis=1))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        half = inner[0, 0] * head_mm / 2 / z
+        u, v = inner[0, 0] * x / z + inner[0, 2], inner[1, 1] * y / z + inner[1, 2]
+    boxes = np.rint(np.stack([u - half, v - half, u + half, v + half], axis=1))
+    seen = ~np.isnan(centres).any(axis=1)  # of malformed pose files there is no centre
+    if not ((np.abs(boxes[seen]) < _FAR).all() and (half[seen] > 0).all()):
+        raise ValueError(f"{file}: no camera sees a head by it; copy it anew from BIWI")
+    return boxes

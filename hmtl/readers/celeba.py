@@ -10,13 +10,21 @@ On disk, side by side or in the authors' folders Img, Anno and Eval:
 
 __all__ = ["read_celeba"]
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.labels import SPLITS
-from hmtl.readers.listing import describe, find_root, list_files, present, with_paths
+from hmtl.readers.listing import (
+    describe,
+    find_root,
+    list_files,
+    present,
+    read_lines,
+    with_paths,
+)
 from hmtl.readers.report import Drops, finish_table, map_labels
 
 IMAGES = "img_align_celeba"
@@ -75,27 +83,41 @@ def _find(root: Path, name: str, *, needed: bool = True) -> Path | None:
 
 def _read_male(file: Path) -> pd.Series:
     """Return the gender of each image by its name."""
-    with open(file, encoding="utf-8") as lines:
-        count, names = next(lines, "").strip(), next(lines, "").split()
-    if not count.isdigit() or "Male" not in names:
+    lines = read_lines(file)
+    (_, count), (_, header) = next(lines, (1, "")), next(lines, (2, ""))
+    names = header.split()
+    if not count.strip().isdecimal() or names.count("Male") != 1:
         raise ValueError(
             f"{file}: expected a count in line 1 and names, Male among them, in line 2"
         )
-    table = pd.read_csv(
-        file, sep=r"\s+", skiprows=2, header=None, names=["image", *names], index_col="image"
-    )
-    short = np.flatnonzero(table.isna().any(axis=1))
-    if len(short):
-        raise ValueError(f"{file} line {short[0] + 3}: fewer than {len(names)} attributes")
-    if len(table) != int(count):
-        raise ValueError(f"{file}: line 1 says {int(count):,} images, but {len(table):,} follow")
-    return map_labels(table["Male"], _GENDERS, lambda i: f"{file} line {i + 3}", "Male")
+    rows = _read_words(file, lines, len(names), "attributes")
+    if len(rows) != int(count):
+        raise ValueError(f"{file}: line 1 says {int(count):,} images, but {len(rows):,} follow")
+    male = rows.str[names.index("Male")].map(_number)
+    return map_labels(male, _GENDERS, lambda i: f"{file} line {i + 3}", "Male")
 
 
 def _read_pairs(file: Path) -> pd.Series:
     """Return the number of each image by its name."""
-    pairs = pd.read_csv(file, sep=r"\s+", header=None, names=["image", "n"], index_col="image")["n"]
-    if pairs.index.duplicated().any():
-        name = pairs.index[pairs.index.duplicated()][0]
-        raise ValueError(f"{file}: {name} is named twice; keep one")
-    return pairs
+    return _read_words(file, read_lines(file), 1, "number").str[0].map(_number)
+
+
+def _read_words(file: Path, lines: Iterable[tuple[int, str]], count: int, what: str) -> pd.Series:
+    """Return the words after each image's name, a list of `count`, by that name."""
+    words: dict[str, list[str]] = {}
+    for number, line in lines:
+        name, *rest = line.split() or [""]
+        if not name:
+            continue
+        if len(rest) != count:
+            fewer = "fewer" if len(rest) < count else "more"
+            raise ValueError(f"{file} line {number}: {fewer} than {count} {what}")
+        if name in words:
+            raise ValueError(f"{file}: {name} is named twice; keep one")
+        words[name] = rest
+    return pd.Series(words, dtype=object)
+
+
+def _number(text: str) -> int | str:
+    """Return a whole number, or the text that is none."""
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,9}", text) else text

@@ -78,7 +78,7 @@ def read_fei(
         drops,
         source=str(root),
         published={"all": _PUBLISHED[images], "subjects/female": half, "subjects/male": half},
-        groups=["subjects/" + subjects],
+        groups=["subjects/" + subjects.astype(str)],
         notes=[
             f"gender is the user's own, from {GENDERS}; FEI ships none",
             f"no official split: subjects {shares} drawn by seed {seed}",

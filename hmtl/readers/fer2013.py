@@ -111,7 +111,7 @@ def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
             whole = len(fields) == len(header)
             if whole and fields[header.index("pixels")].count(b" ") == _SIDE**2 - 1:
                 named = dict(zip(header, fields, strict=True))
-                label, usage = (named.get(c, b"").decode() for c in ("emotion", "usage"))
+                label, usage = (_text(named.get(c, b"")) for c in ("emotion", "usage"))
                 rows.append((number, number + 2, offset, label, usage))
             elif line.strip():
                 malformed.append(f"{file.name} line {number + 2}")
@@ -130,13 +130,18 @@ def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
     return table.drop(columns="usage").assign(path=str(file))
 
 
+def _text(raw: bytes) -> str:
+    """Return UTF-8 text; what is none becomes signs that no label or name has."""
+    return raw.decode("utf-8-sig", "replace")
+
+
 def _read_header(file: Path, line: bytes, split: str | None) -> list[str]:
     """Return the names of the columns, lower case and without the blanks around them."""
-    header = [name.strip(' "\r\n').lower() for name in line.decode("utf-8-sig").split(",")]
+    header = [name.strip(' "\r\n').lower() for name in _text(line).split(",")]
     needed = {"pixels"} if split == "test" else {"pixels", "emotion"}
     if split is None:
         needed |= {"usage"}
-    if not needed <= set(header):
+    if not needed <= set(header) or len(set(header)) < len(header):
         raise ValueError(f"{file} line 1: expected columns {sorted(needed)}, found {header}")
     return header
 

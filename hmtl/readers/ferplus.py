@@ -13,9 +13,7 @@ order and under other names; here they are mapped by name to `hmtl.labels.EMOTIO
 
 __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
-import csv
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +21,15 @@ import numpy as np
 import pandas as pd
 
 from hmtl.labels import SPLITS
-from hmtl.readers.ferplus_votes import COLUMNS, MODES, check_mode, label_votes, parse_votes
+from hmtl.readers.ferplus_votes import (
+    COLUMNS,
+    MODES,
+    NAME,
+    check_mode,
+    label_votes,
+    parse_votes,
+)
+from hmtl.readers.listing import read_lines, split_line
 from hmtl.readers.report import Drops, finish_table
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
@@ -41,7 +47,6 @@ FERPLUS_TRAIN_EMOTIONS = {
 }
 
 _FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
-_NAME = re.compile(r"fer\d{7}\.png")
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
 
 
@@ -153,13 +158,11 @@ def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
     """Read one label.csv and check each line; `seen` collects where every image was named."""
     file = folder / "label.csv"
     names, votes = [], []
-    with open(file, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            # Line by line, so that one lost quotation mark cannot swallow the lines after it.
-            row = next(csv.reader([line]), [])
-            where = f"{file} line {number}"
-            names.append(_check_name(row, where, seen))
-            votes.append(parse_votes(row[2:], where))
+    for number, line in read_lines(file):
+        where = f"{file} line {number}"
+        row = split_line(line, where)
+        names.append(_check_name(row, where, seen))
+        votes.append(parse_votes(row[2:], where))
     with os.scandir(folder) as entries:
         on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
     missing = [name for name in names if name not in on_disk]
@@ -181,7 +184,7 @@ def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
             "votes); restore the line from the FER+ repository"
         )
     name, box = row[:2]
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(
             f"{where}, field image: {name!r} is no FER+ image; expected a name like fer0000000.png"
         )

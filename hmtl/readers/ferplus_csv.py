@@ -18,7 +18,7 @@ import pandas as pd
 
 from hmtl.labels import SPLITS
 from hmtl.readers.fer2013 import USAGES, WHOLE, list_rows
-from hmtl.readers.ferplus_votes import COLUMNS, check_mode, label_votes, parse_votes
+from hmtl.readers.ferplus_votes import COLUMNS, NAME, check_mode, label_votes, parse_votes
 from hmtl.readers.listing import find_root, read_rows
 from hmtl.readers.report import Drops, finish_table
 
@@ -75,7 +75,13 @@ def _read_votes(file: Path) -> tuple[pd.DataFrame, np.ndarray]:
                 f"{where}: expected {len(_HEADER)} fields, the first of them one of "
                 f"{', '.join(USAGES)}; restore the line from the FER+ repository"
             )
-        rows.append((line, USAGES[fields[0]], fields[1].strip()))
+        name = fields[1].strip()
+        if name and not NAME.fullmatch(name):  # keys are made of it
+            raise ValueError(
+                f"{where}, field Image name: {name!r} is no name like fer0000000.png; restore the "
+                "line from the FER+ repository"
+            )
+        rows.append((line, USAGES[fields[0]], name))
         votes.append(parse_votes(fields[2:], where))
     shaped = np.array(votes, np.int64).reshape(-1, len(COLUMNS))
     return pd.DataFrame(rows, columns=["line", "split", "name"]), shaped

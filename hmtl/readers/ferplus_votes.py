@@ -4,7 +4,9 @@ The modes are described in `hmtl.readers.ferplus.read_ferplus`; those of the aut
 github.com/microsoft/FERPlus, src/ferplus.py.
 """
 
-__all__ = ["COLUMNS", "MODES", "check_mode", "label_votes", "parse_votes", "take_votes"]
+__all__ = ["COLUMNS", "MODES", "NAME", "check_mode", "label_votes", "parse_votes", "take_votes"]
+
+import re
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,8 @@ COLUMNS = (
     "NF",  # not a face
 )
 
+NAME = re.compile(r"fer\d{7}\.png", re.ASCII)
+"""Names of FER+'s images."""
 MODES = ("majority", "probability", "crossentropy", "multi_target")
 
 _RENAMED = {"happiness": "happy", "sadness": "sad"}
@@ -107,7 +111,7 @@ def _most_voted(votes: np.ndarray) -> np.ndarray:
 def parse_votes(fields: list[str], where: str) -> list[int]:
     """Return the ten votes of one line as whole numbers from 0 up; ValueError for anything else."""
     for column, text in zip(COLUMNS, fields, strict=True):
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) < 6):
             raise ValueError(
                 f"{where}, field {column}: {text!r} is not a whole number of votes from 0 up; "
                 "restore the line from the FER+ repository"

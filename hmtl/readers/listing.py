@@ -5,8 +5,8 @@ seconds; nothing is opened.
 """
 
 __all__ = [
-    "PICTURES", "describe", "find_root", "list_files", "number_repeats", "present", "read_rows",
-    "subfolder", "with_paths",
+    "PICTURES", "describe", "find_header", "find_root", "list_files", "number_repeats", "present",
+    "read_lines", "read_rows", "split_line", "subfolder", "with_paths",
 ]  # fmt: skip
 
 import csv
@@ -77,12 +77,15 @@ def list_files(
     """Return the files with one of `endings` in `folder`, sorted, relative, with "/" between.
 
     `deep` goes into its subfolders too; hidden files and `__MACOSX` are passed over. `prefix` goes
-    before every name.
+    before every name. Links are followed, wherever they lead, but for folders that a link puts into
+    themselves: their files would come again and again under other names.
     """
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
+                continue
+            if deep and entry.is_symlink() and _leads_up(entry.path):
                 continue
             if deep and entry.is_dir():
                 found += list_files(Path(entry.path), endings, prefix=f"{prefix}{entry.name}/")
@@ -91,19 +94,56 @@ def list_files(
     return sorted(found)
 
 
-def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number from 1, fields) of each line of a csv file that is not blank.
+def _leads_up(link: str) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    place = os.path.realpath(os.path.dirname(link))
+    return f"{place}{os.sep}".startswith(os.path.realpath(link).rstrip(os.sep) + os.sep)
 
-    Line by line, so that one lost quotation mark cannot swallow the lines after it. Raises
-    ValueError naming a file that is not UTF-8.
+
+def read_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, text) of each line of a file, without its end.
+
+    Raises ValueError naming a file that is not UTF-8.
     """
     try:
         with open(file, encoding="utf-8-sig", newline="") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield number, next(csv.reader([line.rstrip("\r\n")]))
+                yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: {error}; save it as UTF-8 text") from None
+
+
+def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number from 1, fields) of each line of a csv file that is not blank.
+
+    Line by line, so that one lost quotation mark cannot swallow the lines after it. Raises
+    ValueError naming a file that is not UTF-8, or a line with a field of endless length.
+    """
+    for number, line in read_lines(file):
+        if line.strip():
+            yield number, split_line(line, f"{file} line {number}")
+
+
+def split_line(line: str, where: str) -> list[str]:
+    """Return the fields of one line of a csv file; ValueError saying `where` if there are none."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise ValueError(f"{where}: {error}; mend the line") from None
+
+
+def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return where each name stands in the header of a csv file, its first line.
+
+    Raises ValueError naming the columns that are not there, or there twice.
+    """
+    if lost := sorted(set(names) - set(header)):
+        raise ValueError(
+            f"{file} line 1: no column {', '.join(lost)}; it has {', '.join(header)[:200]}"
+        )
+    if twice := [name for name in names if header.count(name) > 1]:
+        raise ValueError(f"{file} line 1: column {twice[0]} is there twice; rename one")
+    return [header.index(name) for name in names]
 
 
 def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
+from hmtl.files import reading
 from hmtl.readers.report import Drops
 
 ANGLES = ["yaw", "pitch", "roll"]
@@ -21,6 +22,7 @@ LIMIT = 99.0
 """Degrees: images with a larger angle are left out by Hopenet and all who compare with it."""
 _ORDER = [1, 0, 2]  # Pose_Para has pitch first
 _BOX = ["x0", "y0", "x1", "y1"]
+_FAR = 1e6  # pixels
 
 
 def add_poses(
@@ -43,31 +45,34 @@ def add_poses(
         except Exception:  # scipy raises errors of many kinds for torn files
             torn[i] = True
             continue
-        rows[i, :3] = np.degrees(_pose_of(file, content))[_ORDER]
-        rows[i, 3:] = _tight_box(file, content, points, seen_only)
+        with reading(file, "copy it anew from the data set"):
+            rows[i, :3] = np.degrees(_pose_of(content))[_ORDER]
+            rows[i, 3:] = _tight_box(content, points, seen_only)
     table = table.assign(**dict(zip([*ANGLES, *_BOX], rows.T, strict=True)))
     lost = ~torn & np.isnan(rows[:, 3])
     table = drops.filter(table.assign(lost=lost), torn, ".mat cannot be read")
     return drops.filter(table, table["lost"], "no landmark in the picture").drop(columns="lost")
 
 
-def _pose_of(file: Path, content: dict) -> np.ndarray:
+def _pose_of(content: dict) -> np.ndarray:
     """Return pitch, yaw, roll in radians, (3,)."""
     if "Pose_Para" not in content or content["Pose_Para"].size != 7:
         found = content["Pose_Para"].shape if "Pose_Para" in content else "none"
-        raise ValueError(f"{file}: expected Pose_Para of shape (1, 7), found {found}")
+        raise ValueError(f"expected Pose_Para of shape (1, 7), found {found}")
     pose = np.asarray(content["Pose_Para"], float).ravel()[:3]
     if not np.isfinite(pose).all():
-        raise ValueError(f"{file}: Pose_Para is not a number: {pose}")
+        raise ValueError(f"Pose_Para is not a number: {pose}")
     return pose
 
 
-def _tight_box(file: Path, content: dict, points: str, seen_only: bool) -> np.ndarray:
+def _tight_box(content: dict, points: str, seen_only: bool) -> np.ndarray:
     """Return left, top, right, bottom of the landmarks, (4,); nan if there is none."""
     if points not in content or len(content[points]) not in (2, 3):
         found = content[points].shape if points in content else "none"
-        raise ValueError(f"{file}: expected {points} of shape (2, n) or (3, n), found {found}")
+        raise ValueError(f"expected {points} of shape (2, n) or (3, n), found {found}")
     x, y = np.asarray(content[points][:2], float)
+    if not (np.abs([x, y]) < _FAR).all():
+        raise ValueError(f"{points} holds landmarks that are no places in a picture")
     if seen_only:
         x, y = (values[(x > 0) & (y > 0)] for values in (x, y))
     return np.array([x.min(), y.min(), x.max(), y.max()]) if len(x) else np.full(4, np.nan)

@@ -18,7 +18,14 @@ import numpy as np
 import pandas as pd
 
 from hmtl.readers.folders import list_classes
-from hmtl.readers.listing import find_root, list_files, present, subfolder, with_paths
+from hmtl.readers.listing import (
+    find_root,
+    list_files,
+    present,
+    read_lines,
+    subfolder,
+    with_paths,
+)
 from hmtl.readers.report import Drops, finish_table, map_labels
 
 LABELS = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")  # 1 to 7
@@ -82,9 +89,9 @@ def _find_copy(root: Path) -> Path | None:
 
 def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
-    lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    good = [(i, *pair) for i, pair in enumerate(lines, start=1) if len(pair) == 2]
-    bad = [f"{file.name} line {i}" for i, pair in enumerate(lines, 1) if pair and len(pair) != 2]
+    lines = [(number, line.split()) for number, line in read_lines(file)]
+    good = [(i, *pair) for i, pair in lines if len(pair) == 2]
+    bad = [f"{file.name} line {i}" for i, pair in lines if pair and len(pair) != 2]
     drops.add("malformed row", bad)
     table = pd.DataFrame(good, columns=["line", "name", "emotion"])
 
@@ -106,7 +113,8 @@ def _add_gender(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[s
     values = []
     for stem in table["stem"]:
         file = folder / f"{stem}_manu_attri.txt"
-        words = file.read_text().split() if file.is_file() else []
+        lines = read_lines(file) if file.is_file() else []
+        words = [word for _, line in lines for word in line.split()]
         values.append(words[10] if len(words) == 13 else None)  # after five points x, y
     values = pd.Series(values, table.index, dtype=object)
     known = values.dropna()

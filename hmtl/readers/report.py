@@ -23,12 +23,11 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from hmtl.labels import EMOTIONS, GENDERS, SPLITS
+from hmtl.labels import odd_label
 
 NOT_ON_DISK = "not on disk"
 """The reason to leave out a row whose image is missing."""
 _EXAMPLES = 5
-_KNOWN = {"split": SPLITS, "emotion": EMOTIONS, "gender": GENDERS}
 _ANGLES = ("yaw", "pitch", "roll")
 
 
@@ -101,11 +100,9 @@ def finish_table(
     again = table["key"].duplicated()
     if again.any():
         raise ValueError(f"{source}: two rows share the key {table['key'][again].iloc[0]!r}")
-    for column in (c for c in _KNOWN if c in table):
-        odd = table[column].notna() & ~table[column].isin(_KNOWN[column])
-        if odd.any():
-            row = table[odd].iloc[0]
-            raise ValueError(f"{source}: {row['key']}: unknown {column} {row[column]!r}")
+    if odd := odd_label(table):
+        row, column = table.iloc[odd[0]], odd[1]
+        raise ValueError(f"{source}: {row['key']}: unknown {column} {row[column]!r}")
     for column in (c for c in _ANGLES if c in table):
         if not np.isfinite(table[column].to_numpy(float)).all():
             raise ValueError(f"{source}: {column} must be a number of degrees in every row")

@@ -86,6 +86,24 @@ class Task:
         """
         raise NotImplementedError
 
+    def check_predictions(self, predictions: pd.DataFrame) -> None:
+        """Raise ValueError naming the column and row that `predictions` cannot have made."""
+        if predictions.empty:
+            raise ValueError("no test face in it")
+
+    @staticmethod
+    def check_numbers(
+        table: pd.DataFrame, columns: Sequence[str], low: float = -np.inf, high: float = np.inf
+    ) -> None:
+        """Raise ValueError naming the column and line of what is no number from `low` to `high`."""
+        for name in columns:
+            values = pd.to_numeric(table.get(name, np.nan), errors="coerce")
+            values = np.broadcast_to(np.asarray(values, float), len(table))
+            odd = np.flatnonzero(~(np.isfinite(values) & (values >= low) & (values <= high)))
+            if len(odd):
+                span = f" from {low:g} to {high:g}" if np.isfinite(low) else ""
+                raise ValueError(f"line {odd[0] + 2}, column {name}: a number{span} is needed")
+
     def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
         """Scores by name of a table that `predictions` made, and `test_faces`, their number."""
         raise NotImplementedError

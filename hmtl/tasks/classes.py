@@ -144,6 +144,18 @@ class ClassTask(Task):
             }
         )
 
+    def check_predictions(self, predictions: pd.DataFrame) -> None:
+        """Raise ValueError naming the column and line of no class or no probability."""
+        super().check_predictions(predictions)
+        for column in ("target", "predicted"):
+            if column not in predictions:
+                raise ValueError(f"column {column} is missing")
+            try:
+                class_indices(predictions[column], self.names, f"{column} class")
+            except ValueError as error:
+                raise ValueError(f"column {column}, {error}") from None
+        self.check_numbers(predictions, [f"p_{name}" for name in self.names], 0, 1)
+
     def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
         """accuracy, macro_f1 and mean_recall, in [0, 1].
 

@@ -243,6 +243,12 @@ class HeadPose(Task):
             }
         )
 
+    def check_predictions(self, predictions: pd.DataFrame) -> None:
+        """Raise ValueError naming the column and line of an angle that is none."""
+        super().check_predictions(predictions)
+        kinds = ("target", "predicted")
+        self.check_numbers(predictions, [f"{kind}_{name}" for kind in kinds for name in ANGLES])
+
     def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
         """Errors in degrees, as `pose_scores` names them."""
         predicted, target = (

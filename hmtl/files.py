@@ -1,0 +1,237 @@
+"""Files that may be torn, changed or a stranger's: read with errors that name file, field, remedy.
+
+A folder of this project says in one of its `RECORDS` what its files hold: `files` maps their names
+to their SHA-256, and the record has one of its own (`sealed`). `checked` compares a file with it
+before it is read. Folders of older versions have no checksums and are read without. Checksums tell
+accidents, not attacks: whoever can write a folder can write a record that fits. Ours.
+"""
+
+__all__ = [
+    "CHECKED", "RECORDS", "SEAL", "check_seal", "checked", "describe_kind", "has_kind", "hash_file",
+    "hash_folder", "load_weights", "named_hashes", "read_json", "read_table", "reading", "sealed",
+    "tensors_in",
+]  # fmt: skip
+
+import hashlib
+import json
+import math
+import reprlib
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+CHECKED = "files"
+SEAL = "sha256"
+RECORDS = ("spec.json", "config.json", "pack.json")
+"""Of a run, an exported network, a pack."""
+_WORDS = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
+    list: "a list", tuple: "a list",
+}  # fmt: skip
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def reading(file: str | Path, remedy: str) -> Iterator[None]:
+    """Whatever a library raises while it reads `file` becomes one error that names it.
+
+    FileNotFoundError if it is not there, OSError if the system refuses it, else ValueError; each
+    ends in `remedy`.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file} is missing; {remedy}") from None
+    except OSError as error:
+        raise OSError(f"{file} cannot be read ({error.strerror or error}); {remedy}") from error
+    except Exception as error:  # parsers raise anything on a broken file
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"{file} cannot be read ({why}); {remedy}") from error
+
+
+def has_kind(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type: int, float (finite), bool, str, dict, tuple[str, ...], a union.
+
+    Whole numbers are numbers, true and false are not; lists do for tuples.
+    """
+    if isinstance(kind, types.UnionType):
+        return any(has_kind(value, one) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)
+        if not isinstance(value, list | tuple):
+            return False
+        if inner[-1] is not Ellipsis and len(inner) != len(value):
+            return False
+        return all(has_kind(item, inner[0]) for item in value)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)
+
+
+def describe_kind(kind: Any) -> str:
+    """A type in words, as errors have it: "a whole number", "text or nothing"."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join(describe_kind(one) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)
+        count = "" if inner[-1] is Ellipsis else f" of {len(inner)}"
+        return f"a list{count}, each {_WORDS[inner[0]]}"
+    return "nothing" if kind is type(None) else _WORDS[kind]
+
+
+def read_json(
+    file: str | Path,
+    remedy: str,
+    needed: Mapping[str, Any] | None = None,
+    optional: Mapping[str, Any] | None = None,
+) -> dict:
+    """The object in a JSON file; `needed` and `optional` fields are of the given types.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file, the field and the `remedy`.
+    """
+    with reading(file, remedy):
+        values = json.loads(Path(file).read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} holds no JSON object; {remedy}")
+    needed = needed or {}
+    for name, kind in {**needed, **(optional or {})}.items():
+        if name not in values and name in needed:
+            raise ValueError(f"{file}: field {name!r} is missing; {remedy}")
+        if name in values and not has_kind(values[name], kind):
+            raise ValueError(
+                f"{file}: field {name!r} must be {describe_kind(kind)}, got "
+                f"{reprlib.repr(values[name])}; {remedy}"
+            )
+    return values
+
+
+def read_table(
+    file: str | Path, remedy: str, columns: Iterable[str] = (), **options
+) -> pd.DataFrame:
+    """The table in a csv file, which has some `columns`; `options` are those of pandas.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file, the columns and the `remedy`.
+    """
+    with reading(file, remedy):
+        table = pd.read_csv(file, **options)
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(f"{file}: column {', '.join(missing)} is missing; {remedy}")
+    return table
+
+
+# --------------------------------------------------------------------------------------- checksums
+
+
+def hash_file(file: str | Path, digest=None) -> str:
+    """SHA-256 of a file, hexadecimal; or of what `digest` took in before, and the file."""
+    digest = digest or hashlib.sha256()
+    with Path(file).open("rb") as handle:
+        while block := handle.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest(record: Mapping) -> str:
+    rest = {name: value for name, value in record.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def hash_folder(folder: str | Path) -> dict[str, str]:
+    """Name -> SHA-256 of every file in a folder but its record."""
+    files = sorted(f for f in Path(folder).iterdir() if f.is_file() and f.name not in RECORDS)
+    return {file.name: hash_file(file) for file in files}
+
+
+def sealed(record: Mapping, hashes: Mapping[str, str]) -> dict:
+    """The record of a folder with the checksums of its files, by their names, and its own."""
+    whole = json.loads(json.dumps({**record, CHECKED: dict(hashes)}))
+    return {**whole, SEAL: _digest(whole)}
+
+
+def check_seal(record: Mapping, file: str | Path, remedy: str) -> None:
+    """Raise ValueError naming `file` if its record was changed; one without checksums passes."""
+    if (SEAL in record or CHECKED in record) and record.get(SEAL) != _digest(record):
+        raise ValueError(f"{file} was changed: it does not have its {SEAL}; {remedy}")
+
+
+def named_hashes(record: Mapping, file: str | Path, remedy: str) -> dict[str, str]:
+    """Name -> SHA-256 of the files that a record vouches for, none for an older one.
+
+    Raises ValueError for names that are no plain names: a record must not lead out of its folder.
+    """
+    hashes = record.get(CHECKED, {})
+    plain = (n not in ("", ".", "..") and not set(n) & set("/\\\0") for n in hashes)
+    if not (all(plain) and all(isinstance(value, str) for value in hashes.values())):
+        raise ValueError(f"{file}: field {CHECKED!r} must map names of files to SHA-256; {remedy}")
+    return hashes
+
+
+def checked(file: str | Path, remedy: str) -> Path:
+    """Return `file` after comparing it with the checksum in the record beside it, if there is one.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file and the `remedy`.
+    """
+    file = Path(file)
+    for name in RECORDS:
+        beside = file.with_name(name)
+        if name == file.name or not beside.is_file():
+            continue
+        record = read_json(beside, remedy, optional={CHECKED: dict, SEAL: str})
+        check_seal(record, beside, remedy)
+        hashes = named_hashes(record, beside, remedy)
+        if CHECKED in record and file.name not in hashes:
+            raise ValueError(f"{file} is not among the files that {name} vouches for; {remedy}")
+        if file.name in hashes:
+            with reading(file, remedy):
+                same = hash_file(file) == hashes[file.name]
+            if not same:
+                raise ValueError(
+                    f"{file} was changed: it does not have the SHA-256 in {name}; {remedy}"
+                )
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; {remedy}")
+    return file
+
+
+# ----------------------------------------------------------------------------------------- weights
+
+
+def tensors_in(file: str | Path, remedy: str) -> dict:
+    """The tensors of a safetensors file by name, checked against the record beside it.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file and the `remedy`; numbers that
+    are not finite are refused, since a network with them gives the first answer to everything.
+    """
+    from safetensors.torch import load_file
+
+    file = checked(file, remedy)
+    with reading(file, remedy):
+        tensors = load_file(file)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{file}: {name} holds numbers that are not finite; {remedy}")
+    return tensors
+
+
+def load_weights(model, file: str | Path, remedy: str) -> None:
+    """Load a run's weights into `model`, whose every tensor must be there, alike in shape and type.
+
+    Raises as `tensors_in`, and ValueError naming the tensors that do not fit.
+    """
+    from safetensors.torch import load_model
+
+    own, tensors = model.state_dict(), tensors_in(file, remedy)
+    other = [n for n, t in tensors.items() if n in own and t.dtype != own[n].dtype]
+    if other:
+        raise ValueError(f"{file}: {', '.join(other[:3])} hold numbers of another type; {remedy}")
+    with reading(file, remedy):
+        load_model(model, str(file))
