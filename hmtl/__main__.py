@@ -1,5 +1,4 @@
-"""python -m hmtl: study, run, predict, export, card, faces, pack, check, check-faces, reference,
-scaling.
+"""python -m hmtl: study, run, runs, predict, export, card, faces, pack, check, reference ...
 
 Nothing heavy is imported. Bad input gives one line on stderr and exit status 2.
 """
@@ -62,13 +61,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("FIELD", "VALUE"), help="a field of RunSpec, e.g. --set pretexts puzzling_2x2",
     )  # fmt: skip
 
+    runs = commands.add_parser("runs", help="list the trained runs of the store, newest first")
+    runs.add_argument("--store", help="run store (default: outputs/runs)")
+
     predict = commands.add_parser(
         "predict",
         help="a run's answers about pictures, as a table",
         description="A row a face; face 0: none was found. Exit status 0: every picture was read; "
         "1: some were not, they are on stderr and the table has the others; 2: nothing was made.",
     )
-    predict.add_argument("run", help="a run's folder or name, or an exported folder")
+    predict.add_argument("run", help="a run's folder or name, latest, or an exported folder")
     predict.add_argument("images", nargs="+", help="pictures or folders of them")
     predict.add_argument("--out", default="predictions.csv", help="(default: predictions.csv)")
     predict.add_argument("--no-detect", action="store_true", help="the pictures are faces already")
@@ -76,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
 
     export = commands.add_parser("export", help="a run's network as ONNX or torch.export's file")
-    export.add_argument("run", help="a run's folder or name")
+    export.add_argument("run", help="a run's folder or name, or latest")
     export.add_argument("--out", required=True, help="new folder")
     export.add_argument("--format", dest="formats", nargs="+", default=["onnx"], help="onnx torch")
 
     card = commands.add_parser("card", help="a run's model card, or a pack's data sheet")
-    card.add_argument("run", nargs="?", help="a run's folder or name")
+    card.add_argument("run", nargs="?", help="a run's folder or name, or latest")
     card.add_argument("--data", metavar="PACK", help="a pack's folder, or mini")
     card.add_argument("--out", help="file (default: card.md in the folder)")
 
@@ -208,6 +210,24 @@ def _run(args) -> int:
         metric, split = spec.make_task().metric, result.best.get("chosen_on", "valid")
         score = result.best["scores"][metric]
         print(f"at epoch {result.best['epoch']}, best on the {split} images: {metric} {score:.4f}")
+    return 0
+
+
+def _runs(args) -> int:
+    from pathlib import Path
+
+    from hmtl.predict import trained_runs
+    from hmtl.runs import default_store, load_run
+
+    store = Path(args.store or default_store())
+    found = trained_runs(store)
+    if not found:
+        raise FileNotFoundError(f"no trained run in {store}; make one: python -m hmtl run")
+    for folder in found:
+        run = load_run(folder)
+        metric = run.spec.make_task().metric
+        said = f"{metric} {run.scores[metric]:.3f}" if metric else ""
+        print(f"{folder.name}  {run.spec.task}  {run.spec.method}  {said}".rstrip())
     return 0
 
 
@@ -404,8 +424,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input prints one line and gives 2."""
     args = _parser().parse_args(arguments)
     handlers = {
-        "study": _study, "run": _run, "predict": _predict, "export": _export, "card": _card,
-        "faces": _faces, "pack": _pack, "check": _check, "check-faces": _check_faces,
+        "study": _study, "run": _run, "runs": _runs,
+        "predict": _predict, "export": _export, "card": _card, "faces": _faces,
+        "pack": _pack, "check": _check, "check-faces": _check_faces,
         "reference": _reference, "scaling": _scaling,
     }  # fmt: skip
     try:

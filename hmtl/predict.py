@@ -17,7 +17,7 @@ A stranger's folder cannot run code here: weights are safetensors or ONNX, all e
 folder that holds a pickle is refused. Ours.
 """
 
-__all__ = ["Network", "answers_of", "find_run", "load", "run_record"]
+__all__ = ["Network", "answers_of", "find_run", "load", "run_record", "trained_runs"]
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -167,22 +167,38 @@ def _boxes(picture: Image.Image, detect: bool) -> Iterable[tuple]:
 
 
 def find_run(run: str | Path, store: str | Path | None = None) -> Path:
-    """The folder of a run given by its path or its name in the store.
+    """The folder of a run: its path, its name in the store or how that begins, or "latest".
 
-    Raises FileNotFoundError if it is neither, and ValueError if it holds a pickle.
+    Raises FileNotFoundError if there is none, ValueError if several begin like this, or if the
+    folder holds a pickle.
     """
-    for folder in (Path(run), Path(store or default_store()) / run):
-        if folder.is_dir():
-            if pickles := sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES):
-                raise ValueError(
-                    f"{folder / pickles[0]} may be a pickle, which can run code when it is read; "
-                    "only folders of safetensors, ONNX and JSON are opened"
-                )
-            return folder
-    raise FileNotFoundError(
-        f"{run} is no folder and no run in {store or default_store()}; give a run's folder, its "
-        "name, or a folder that `python -m hmtl export` made"
-    )
+    store = Path(store or default_store())
+    if str(run) == "latest":
+        folders = trained_runs(store)[:1]
+    else:
+        folders = [folder for folder in (Path(run), store / run) if folder.is_dir()][:1]
+        folders = folders or [f for f in trained_runs(store) if f.name.startswith(str(run))]
+    if len(folders) > 1:
+        some = ", ".join(folder.name for folder in folders[:4])
+        raise ValueError(f"{len(folders)} runs in {store} begin with {run}: {some} ...; say more")
+    if not folders:
+        raise FileNotFoundError(
+            f"{run} is no folder and no run in {store}; give a run's folder, its name (`python -m "
+            "hmtl runs` lists them), or a folder that `python -m hmtl export` made"
+        )
+    (folder,) = folders
+    if pickles := sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES):
+        raise ValueError(
+            f"{folder / pickles[0]} may be a pickle, which can run code when it is read; "
+            "only folders of safetensors, ONNX and JSON are opened"
+        )
+    return folder
+
+
+def trained_runs(store: Path) -> list[Path]:
+    """The folders of the runs in a store that have a trained network, the newest first."""
+    found = store.glob("[!.]*/model.safetensors")
+    return [f.parent for f in sorted(found, key=lambda f: f.stat().st_mtime_ns, reverse=True)]
 
 
 def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:

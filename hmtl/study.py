@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class Setting:
     root: str | None
     outputs: Path
     seed: int
+    rates: list = field(default_factory=list, compare=False, repr=False)  # what was chosen so far
 
     @property
     def seeds(self) -> range:
@@ -118,7 +119,8 @@ class Setting:
         tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
         runs = iter(self.train(spec for row in tried for spec in row))
         table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in methods])
-        self.save(table, RATES)
+        self.rates.append(table)
+        self.save(pd.concat(self.rates).drop_duplicates(), RATES)
         return [m | {"lr": lr} for m, lr in zip(methods, table["chosen"], strict=True)]
 
     def learning_rates(self) -> pd.DataFrame:

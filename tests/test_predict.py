@@ -1,6 +1,7 @@
 """Trained runs in use: the answers of the test split, faces found in pictures, folders refused."""
 
 import dataclasses
+import os
 import shutil
 import sys
 
@@ -143,6 +144,23 @@ def test_bad_input_gives_one_line_that_says_what_to_do(run, tmp_path, capsys):
         assert not (tmp_path / "o.csv").exists()
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         hmtl.load(run.path).predict([np.zeros((9, 9, 3))])
+
+
+def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path, capsys):
+    for name, age in (("mini-a-1", 20), ("mini-a-2", 10), ("mini-b-3", 30)):
+        folder = shutil.copytree(run.path, tmp_path / name)
+        os.utime(folder / "model.safetensors", (1e9 - age, 1e9 - age))
+    (tmp_path / ".unfinished" / "mini-c-4").mkdir(parents=True)
+    assert find_run("mini-b", tmp_path).name == "mini-b-3"
+    assert find_run("latest", tmp_path).name == "mini-a-2"
+    with pytest.raises(ValueError, match="2 runs in .* begin with mini-a: mini-a-2, mini-a-1"):
+        find_run("mini-a", tmp_path)
+    with pytest.raises(FileNotFoundError, match="python -m hmtl runs"):
+        find_run("mini-c", tmp_path)
+    assert main(["runs", "--store", str(tmp_path)]) == 0
+    said = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["mini-a-2", "mini-a-1", "mini-b-3"]
+    assert main(["runs", "--store", str(tmp_path / "none")]) == 2
 
 
 # -- folders of strangers ---
