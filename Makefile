@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lab notebooks book reference check-faces bench bench-faces lock lint dist clean
+.PHONY: study test lab notebooks book reference check-faces bench bench-faces soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -57,6 +57,9 @@ bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory;
 
 bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into the record
 	$(BIN)/python benchmarks/bench.py
+
+soak: $(READY)  ## an hour of small trainings in one process: memory and handles stay flat
+	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/soak.py --minutes $(or $(SOAK_MINUTES),60)
 
 lock:  ## requirements.lock anew, from the bounds in pyproject.toml
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
