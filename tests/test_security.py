@@ -245,7 +245,7 @@ def test_no_secret_of_the_environment_is_stored(store):
 
 def forged(store, tmp_path, **fields):
     """A copy of the run whose spec says something else and whose checksums fit."""
-    (run,) = (store / "runs").iterdir()
+    (run,) = (store / "runs").glob("[!.]*")
     folder = shutil.copytree(run, tmp_path / "theirs")
     record = json.loads((folder / "spec.json").read_text())
     reseal(folder, spec={**record["spec"], **fields})
@@ -253,7 +253,7 @@ def forged(store, tmp_path, **fields):
 
 
 def test_paths_in_a_strangers_spec_are_not_followed(store, pack, tmp_path):
-    (run,) = (store / "runs").iterdir()
+    (run,) = (store / "runs").glob("[!.]*")
     bait = shutil.copytree(run, tmp_path / "bait")
     folder = forged(
         store, tmp_path, init=str(bait), features=str(bait), pretexts=["inpainting_grid_pl"]
@@ -288,7 +288,7 @@ def test_checksums_name_files_of_their_own_folder_only(store, tmp_path, name):
 
 
 def test_packs_and_runs_are_read_without_a_pickle(store):
-    (path,) = (store / "runs").iterdir()
+    (path,) = (store / "runs").glob("[!.]*")
     with watched():
         open_pack(MINI_PATH, verify=True)
         run = load_run(path)
@@ -320,7 +320,7 @@ def test_an_executed_notebook_can_be_passed_on(tmp_path, monkeypatch):
     target.parent.mkdir()
     nbformat.write(notebook, source)
     values = {"outputs": str(target.parent), "root": "/data/me/faces"}
-    error = study._execute(source, target, values)
+    error = study._execute(source, target, values, {})
     assert "JSONDecodeError" in error
     assert "~/x" in str(nbformat.read(target, 4))
     places = [str(tmp_path), f"{Path.home()}/", sys.prefix, "/data/me", *SECRETS.values()]

@@ -35,7 +35,7 @@ SPECS = [
     {"pretexts": ["puzzling_2x2", "second_view"], "balance": "dwa", "multiscale": True},
 ]
 BASE = {"epochs": 4, "bs": 32, "size": 32, "seed": 3}
-ANSWERS = ("metrics.csv", "predictions.csv", "best.json", "model.safetensors", "spec.json")
+ANSWERS = ("metrics.csv", "predictions.csv", "best.json", "model.safetensors")
 
 
 @pytest.fixture(scope="module")
