@@ -10,8 +10,8 @@ choice of them is ours.
 __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "ablation", "claims",
     "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "interval", "markdown",
-    "name_trainings", "outcome_by_face", "outcomes_by_run", "readme_table", "recorded_runs",
-    "reported", "study_tables", "summary", "supervised_runs",
+    "name_trainings", "near_chance", "outcome_by_face", "outcomes_by_run", "readme_table",
+    "recorded_runs", "reported", "study_tables", "summary", "supervised_runs",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -323,6 +323,19 @@ def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
     short = {notebook for notebook, _ in ABLATIONS.values()}
     own = name_trainings(runs[(runs["task"] == "emotion") & ~runs["study"].isin(short)])
     return own[own["method"] == "SL"].drop_duplicates("run")
+
+
+def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
+    """A line a run of a `runs_table` that names fewer than twice as many faces rightly as a guess.
+
+    Such a training never began to learn: it drags its row's mean down, and widens every interval.
+    """
+    low = runs[runs["accuracy"] < 2 / classes].drop_duplicates("run")
+    return "\n".join(
+        f"near chance: {row.data}, {row.fraction:.0%} of the labels, {row.method}, seed {row.seed} "
+        f"({row.accuracy:.1%})"
+        for row in low.itertuples()
+    )
 
 
 def few_labels(runs: pd.DataFrame) -> pd.DataFrame:

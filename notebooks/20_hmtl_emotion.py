@@ -121,7 +121,7 @@ here.save(study_tables(recorded, outcomes)["emotion"], "accuracy")
 import matplotlib.pyplot as plt
 
 from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER, name_trainings
+from hmtl.tables import CONTROL, LONGER, name_trainings, near_chance
 
 named = name_trainings(recorded)
 for (name, fraction), group in named.groupby(["data", "fraction"], sort=False):
@@ -163,7 +163,8 @@ reported().pivot_table(
 # %% [markdown]
 # ## What the runs say
 #
-# Written by the numbers, not by us: the mean gap of each pretext to its baselines.
+# Written by the numbers, not by us: the mean gap of each pretext to its baselines, and
+# trainings that never began to learn, whose rows say nothing by their means.
 
 # %%
 means = named.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100
@@ -173,6 +174,7 @@ for (name, fraction), row in means.iterrows():
         said = ", ".join(f"{gap:+.1f} to {base}" for base, gap in gaps.items() if gap == gap)
         if said:
             print(f"{name}, {fraction:.0%} of the labels, {method}: {said}")
+print(near_chance(named))
 if recorded["test_faces"].min() >= 500:  # fewer faces are only a smoke test
     assert (means.stack().dropna() > 100 / 8).all(), "a method is below chance"
 

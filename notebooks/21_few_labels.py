@@ -87,7 +87,7 @@ runs_table(runs)[["method", "epochs", "fraction", "seed", "train_faces", "accura
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `fraction` is the share of the labels.
 
 # %%
-from hmtl.tables import name_trainings, study_tables
+from hmtl.tables import name_trainings, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 here.save(study_tables(recorded, outcomes)["few-labels"], "accuracy")
@@ -130,7 +130,8 @@ if len(curves):
 # %% [markdown]
 # Written by the numbers, not by us: what twice the epochs add to supervised training. Where that is
 # little, its curve had flattened; where it is much, every comparison at these epochs measures in
-# part how fast a method learns.
+# part how fast a method learns. A training that never began to learn is named: its row's mean says
+# nothing.
 
 # %%
 means = named.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100
@@ -141,6 +142,7 @@ for (name, fraction), row in means.iterrows():
     gains = [f"{row['puzzling_2x2 (paired)'] - row[base]:+.1f} to {base}" for base in row.index
              if base in ("SL", "second_view (paired)", "SL, 2× epochs")]  # fmt: skip
     print(f"{name}, {fraction:.0%} of the labels: the puzzle {', '.join(gains)}")
+print(near_chance(named))
 
 # %% [markdown]
 # **Where we depart from the paper:** its few-label row is of 20 % of AffectNet, tens of thousands

@@ -14,6 +14,7 @@ from hmtl.tables import (
     gains,
     interval,
     name_trainings,
+    near_chance,
     outcome_by_face,
     outcomes_by_run,
     reported,
@@ -216,3 +217,21 @@ def test_scores_of_different_tasks_stand_in_columns_of_their_own():
     assert table["accuracy %"].tolist()[1] == ""
     assert table["MAE °"].tolist() == ["", f"4.5 ± {half:.1f}"]
     assert "macro F1 %" not in table
+
+
+def test_a_training_that_never_began_to_learn_is_named_once():
+    columns = {"data": "faces", "fraction": 1.0, "method": "SL"}
+    runs = pd.DataFrame(
+        [
+            {"run": run, "seed": seed, "accuracy": accuracy, **columns}
+            for run, seed, accuracy in (
+                ("a", 0, 0.7),
+                ("b", 3, 0.13),
+                ("b", 3, 0.13),
+                ("c", 4, 0.3),
+            )
+        ]
+    )
+    said = near_chance(runs)
+    assert said == "near chance: faces, 100% of the labels, SL, seed 3 (13.0%)"
+    assert near_chance(runs[runs["run"] == "a"]) == ""
