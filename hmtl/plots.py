@@ -217,7 +217,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
 
     Accuracies are shown in %, degrees of head pose as they are.
     """
-    cells = list(curves.groupby(["data", "fraction"], sort=False))
+    cells = list(curves.groupby(["data", "fraction"]))
     figure, axes = plt.subplots(
         1, len(cells), figsize=(1.6 + 2.9 * len(cells), 3), layout="constrained", squeeze=False
     )
