@@ -274,7 +274,7 @@ def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
             places, own["gain"], (own["gain"] - own["low"], own["high"] - own["gain"]), fmt="o",
             ms=4, lw=1,
         )  # fmt: skip
-        axis.set_xticks(places, own["slice"], rotation=20, fontsize=7)
+        axis.set_xticks(places, own["slice"], rotation=90, fontsize=7)
         axis.set_title(column, fontsize=8)
         axis.set_xlim(-0.5, len(own) - 0.5)
     for axis in axes[:, 0]:

@@ -157,7 +157,7 @@ except KeyboardInterrupt:
     print("interrupted")
 assert not any(m._forward_hooks for m in stopped.model.modules())
 assert parameters(stopped.model) == parameters(plain.model)
-stopped.remove_cb(Hybrid)
+stopped = stopped.remove_cb(Hybrid)
 
 # %% [markdown]
 # **What the paper reports:** that inference is unchanged, without numbers known to us.
