@@ -146,8 +146,12 @@ def _parser() -> argparse.ArgumentParser:
 
     reference = commands.add_parser("reference", help="collect finished studies for the record")
     reference.add_argument("folders", nargs="+", help="output folders, e.g. outputs/study")
-    reference.add_argument(
+    old = reference.add_mutually_exclusive_group()
+    old.add_argument(
         "--keep", action="store_true", help="keep recorded runs of data sets not in the folders"
+    )
+    old.add_argument(
+        "--add", action="store_true", help="keep all recorded runs, add those of the folders"
     )
 
     scaling = commands.add_parser("scaling", help="what many runs on many machines need")
@@ -406,7 +410,7 @@ def _check_faces(args) -> int:
 def _reference(args) -> int:
     from hmtl.study import write_reference
 
-    print(write_reference(args.folders, keep=args.keep))
+    print(write_reference(args.folders, keep=args.keep, add=args.add))
     return 0
 
 

@@ -304,6 +304,7 @@ class Preset:
     tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
     inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
     balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum
+    networks: tuple[str, ...] = ()  # siblings of the preset's own, usually of another size
     jobs: int | None = None  # runs at once; None: one a core
 
     def spec(self, data: str | None = None, **changes) -> RunSpec:
@@ -344,6 +345,7 @@ _AUTHORS_STUDY = {
     "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
     "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
     "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),
+    "networks": ("efficientnet_b2",),
 }  # fmt: skip
 PRESETS = {
     p.name: p
@@ -359,6 +361,7 @@ PRESETS = {
             tasks=("tile_rotation_2x2",),
             inpaintings=("inpainting_grid_pl",),
             balances=("uncertainty",),
+            networks=("test_efficientnet",),
             jobs=1,
         ),
         Preset(
@@ -376,6 +379,7 @@ PRESETS = {
             tasks=("tile_rotation_2x2",),
             inpaintings=("inpainting_grid_pl",),
             balances=("uncertainty",),
+            networks=("test_efficientnet",),
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.3},
         ),
         Preset(
@@ -399,6 +403,7 @@ PRESETS = {
             tasks=_TASKS,
             inpaintings=_INPAINTINGS,
             balances=("geometric", "focused", "uncertainty"),
+            networks=("resnet10t",),  # of the same family, with thirteen times the weights
             epochs={"ferplus": 6},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
         ),
@@ -418,6 +423,7 @@ PRESETS = {
             tasks=_TASKS,
             inpaintings=_INPAINTINGS,
             balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
+            networks=("tf_efficientnet_lite2",),
             epochs={"ferplus": 50},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
             jobs=1,

@@ -62,12 +62,26 @@ VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 RATES = "learning-rates"
 RENDERED = ("mini", "faces")
 NEEDS = {
-    **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22", "25", "40"), "emotion"),
+    **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22"), "emotion"),
+    **dict.fromkeys(("25", "28", "40"), "emotion"),
     "23": "head_pose", "24": "gender", "26": "rendered", "27": "rendered",
 }  # fmt: skip
 """What a notebook, by its number, needs: labels of a task, or rendered faces."""
-KEPT = (RATES, "as-they-are")
-"""Tables that notebooks save and the record keeps, beside those that follow from its runs."""
+KEPT = {
+    RATES: ["study", "data", "task", "arch", "method", "epochs"],
+    "as-they-are": ["study", "data", "trained", "seed"],
+}
+"""Tables that notebooks save and the record keeps, and which columns tell their rows apart.
+
+All others follow from the record's runs.
+"""
+ROW = ["study", "data", "task", "fraction", "arch", "augment", "start", "method", "epochs", "bs"]
+"""Columns of the record's runs that are the same along a row of a table; over seeds it averages."""
+PROTOCOL = [
+    "people", "proportions", "label_noise", "size", "labels", "sampling", "weighted", "lr", "wd",
+    "fill", "schedule", "optimizer", "precision", "pack",
+]  # fmt: skip
+"""Columns that must be the same along a row, or its mean is of nothing."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +234,8 @@ def rate_row(runs: list[Run]) -> pd.DataFrame:
     best = runs[scores.index(task.better(whole))].spec
     tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
     named = name_trainings(runs_table(runs[:1]))["method"].iloc[0]
-    row = {"data": best.data, "task": best.task, "method": named, "epochs": best.epochs}
+    row = {"data": best.data, "task": best.task, "arch": best.arch}
+    row |= {"method": named, "epochs": best.epochs}
     return pd.DataFrame([row | tried | {"chosen": best.lr}])
 
 
@@ -575,29 +590,36 @@ def collect_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def write_reference(
-    folders: Iterable[str | Path], target: Path | None = None, *, keep: bool = False
+    folders: Iterable[str | Path],
+    target: Path | None = None,
+    *,
+    keep: bool = False,
+    add: bool = False,
 ) -> Path:
     """Write `collect_runs(folders)` as the committed record, with its tables and README's figure.
 
     `runs.csv` holds a row a run, `correct.npz` a bit a test face, `errors.npz` the degrees of each
     face whose head pose was asked for, `curves.csv` a row an epoch: all else follows from them.
-    With `keep` the recorded runs of studies and data sets that the folders do not hold stay.
+    With `keep` the recorded runs of studies and data sets that the folders do not hold stay; with
+    `add` all do, and the folders' are added. Raises ValueError, and writes nothing, if a row of a
+    table would then average runs of two protocols.
     """
     folders = list(folders)
     runs, outcomes = collect_runs(folders)
     curves, kept = collect_curves(folders), {name: _collect(folders, name) for name in KEPT}
     target = target or reference_dir()
     (target / "tables").mkdir(parents=True, exist_ok=True)
-    if keep and (target / "runs.csv").is_file():
+    if (keep or add) and (target / "runs.csv").is_file():
         old, old_outcomes = recorded_runs(target)
-        stays = [arm not in _arms(runs) for arm in zip(old["study"], old["data"], strict=True)]
-        runs = pd.concat([runs, old[stays]], ignore_index=True)
-        outcomes |= {r: old_outcomes[r] for r in old.loc[stays, "run"] if r in old_outcomes}
+        by = ["study", "run"] if add else ["study", "data"]
+        runs = _with_old(runs, old, by)
+        _check_rows(runs)
+        outcomes = {r: old_outcomes[r] for r in runs["run"] if r in old_outcomes} | outcomes
         curves = _with_old(curves, _read_table(target / "curves.csv"), ["run"])
         curves = curves[curves["run"].isin(runs["run"])]
         for name, table in kept.items():
             before = _read_table(target / "tables" / f"{name}.csv")
-            kept[name] = _with_old(table, before, ["study", "data"])
+            kept[name] = _with_old(table, before, KEPT[name] if add else by)
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
     bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
@@ -620,8 +642,18 @@ def write_reference(
     return target
 
 
-def _arms(runs: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(runs["study"], runs["data"], strict=True))
+def _check_rows(runs: pd.DataFrame) -> None:
+    """Raise ValueError naming a row of a table, over whose seeds the protocol changes."""
+    row, protocol = ([name for name in names if name in runs] for names in (ROW, PROTOCOL))
+    for cell, group in runs.groupby(row, sort=False, dropna=False):
+        for name in protocol:
+            if group[name].nunique(dropna=False) > 1:
+                told = ", ".join(f"{k} {v}" for k, v in zip(row, cell, strict=True))
+                values = " and ".join(map(str, group[name].unique()))
+                raise ValueError(
+                    f"runs.csv: {name} is {values} along one row of a table ({told}); record "
+                    "these runs without --add, so that the older ones leave the record"
+                )
 
 
 def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:

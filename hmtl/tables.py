@@ -255,6 +255,7 @@ CLAIM_TABLES = {
     "head-pose": ("23_head_pose", ("SL", CONTROL, LONGER)),
     "gender": ("24_gender", ("SL", CONTROL, LONGER)),
     "rendered-to-real": ("27_rendered_to_real", ("SL", CONTROL)),
+    "networks": ("28_other_networks", ("SL", CONTROL, LONGER)),
 }
 """Tables the claims rest on: the notebook, and what each row is held against."""
 
@@ -331,6 +332,8 @@ def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
     Such a training never began to learn: it drags its row's mean down, and widens every interval.
     """
     low = runs[runs["accuracy"] < 2 / classes].drop_duplicates("run")
+    if "arch" in runs and runs["arch"].nunique() > 1:
+        low = low.assign(data=low["data"] + ", " + low["arch"])
     return "\n".join(
         f"near chance: {row.data}, {row.fraction:.0%} of the labels, {row.method}, seed {row.seed} "
         f"({row.accuracy:.1%})"
@@ -357,7 +360,8 @@ def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[st
     claimed = {}
     for name, (study, bases) in CLAIM_TABLES.items():
         own = runs[(runs["study"] == study) & (runs["run"].isin(set(outcomes)) | _failed(runs))]
-        by = ("data", "task", "fraction") if own["task"].nunique() > 1 else ("data", "fraction")
+        several = [c for c in ("task", "arch") if c in own and own[c].nunique() > 1]
+        by = ("data", *several, "fraction")
         claimed[name] = gains(own, outcomes, bases, by)
     if len(claimed["emotion"]):
         claimed["emotion"]["paper: AffectNet %"] = [

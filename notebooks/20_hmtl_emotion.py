@@ -198,6 +198,8 @@ plt.show()
 # - Whether the trainings were long enough stands in [`21_few_labels`](21_few_labels.ipynb), with
 #   the learning curves: the row of twice the epochs says how far each share of the labels is from
 #   its end.
+# - Whether another network would say the same is asked in
+#   [`28_other_networks`](28_other_networks.ipynb).
 # - The pretexts' own scores, in the first table, show that the tasks were learned; what they are
 #   worth for emotions is a different question, and the answer above stands as it is.
 #

@@ -162,4 +162,4 @@ for name, group in named.groupby("data"):
 # 1. Train on rendered faces in grey (`Level(..., grey=1.0)`). How much of the gap was colour?
 # 2. Fine-tune with all real labels. Is anything left of the better start?
 #
-# Next: [`30_results`](30_results.ipynb), all tables on one page.
+# Next: [`28_other_networks`](28_other_networks.ipynb).

@@ -139,6 +139,15 @@ here.save(tables["gender"], "gender")
 here.save(tables["rendered-to-real"], "rendered-to-real")
 
 # %% [markdown]
+# ## Other networks
+#
+# With few labels; gaps are within one network. See
+# [`28_other_networks`](28_other_networks.ipynb).
+
+# %%
+here.save(tables["networks"], "networks")
+
+# %% [markdown]
 # ## Other tasks and controls
 #
 # In short trainings: each row's gap in points to supervised training and to the second view.

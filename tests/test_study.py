@@ -198,6 +198,26 @@ def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
     assert len(recorded_runs(target)[0]) == 1
 
 
+def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_path):
+    target, runs = tmp_path / "reference", {}
+    for name, changes in (("a", {}), ("b", {"seed": 1}), ("c", {"seed": 2, "lr": 1e-3})):
+        runs[name] = fit(RunSpec(epochs=1, bs=64, **changes), store=tmp_path / "runs")
+        here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / name), 0)
+        here.results([runs[name]])
+    write_reference([tmp_path / "a"], target)
+    for _ in range(2):  # the same run a second time takes its own place
+        write_reference([tmp_path / "b"], target, add=True)
+    table, outcomes = recorded_runs(target)
+    assert set(table["run"]) == set(outcomes) == {runs["a"].id, runs["b"].id}
+    assert len(table) == 2
+    curves = pd.read_csv(target / "curves.csv")
+    assert sorted(curves["run"]) == sorted(table["run"])
+    before = (target / "runs.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"lr is 0.001 and 0.\d+ along one row.*without --add"):
+        write_reference([tmp_path / "c"], target, add=True)
+    assert (target / "runs.csv").read_bytes() == before
+
+
 def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monkeypatch):
     tiny = Preset("tiny", "mini", {"epochs": 1}, 1, (1.0,), {}, lrs=(4e-3, 1e-7), jobs=1)
     monkeypatch.setitem(PRESETS, "tiny", tiny)
@@ -222,6 +242,7 @@ def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monk
     kept = pd.read_csv(tmp_path / "reference" / "tables" / "learning-rates.csv")
     assert kept["study"].unique().tolist() == ["20_hmtl_emotion"]
     assert kept["chosen"].tolist() == [4e-3, 4e-3]
+    assert kept["arch"].tolist() == ["tiny", "tiny"]
     quick = open_notebook("x", "smoke", "", "", str(tmp_path / "smoke"), 0)
     assert quick.choose_lr([{}]) == [{}]  # a preset without a choice keeps its own
 

@@ -235,3 +235,18 @@ def test_a_training_that_never_began_to_learn_is_named_once():
     said = near_chance(runs)
     assert said == "near chance: faces, 100% of the labels, SL, seed 3 (13.0%)"
     assert near_chance(runs[runs["run"] == "a"]) == ""
+    networks = near_chance(runs.assign(arch=["tiny", "tiny", "tiny", "resnet18"]))
+    assert networks.startswith("near chance: faces, tiny, 100%")
+
+
+def test_gaps_of_several_networks_are_within_each():
+    runs = table(
+        study="28_other_networks", data="faces", task="emotion", init="scratch", augment="weak",
+        arch=["tiny", "tiny", "large", "large"], fraction=0.2, epochs=9, bs=64, seed=0,
+        method=["SL", "puzzling_2x2 (paired)"] * 2, run=list("abcd"), accuracy=[0, 0.25, 0.5, 1],
+    )  # fmt: skip
+    outcomes = {name: np.arange(4) < i for name, i in zip("abcd", (0, 1, 2, 4), strict=True)}
+    out = study_tables(runs, outcomes)["networks"].set_index(["arch", "method"])["− SL"]
+    assert out["tiny", "puzzling_2x2 (paired)"].startswith("+25.0")
+    assert out["large", "puzzling_2x2 (paired)"].startswith("+50.0")
+    assert out["large", "SL"] == ""
