@@ -13,9 +13,9 @@
 #
 # The paper shows its tables for EfficientNet-B0 and B2, and what a pretext adds differs between
 # them. A larger network learns more from the same faces, or learns them by heart; a pretext may
-# matter more, or less. Each preset names siblings of its own network: here the first claim's
-# question (C2b, few labels) is put to them. At notebook defaults a small training runs, in about a
-# minute, and the tables show the recorded study.
+# matter more, or less. Each preset names siblings of its own network: here they are asked what
+# claim C2b asks, whether a puzzle helps where labels are few. At notebook defaults a small training
+# runs, in about a minute, and the tables show the recorded study.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
