@@ -620,6 +620,7 @@ def write_reference(
         for name, table in kept.items():
             before = _read_table(target / "tables" / f"{name}.csv")
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
+    runs = _in_order(runs)
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
     bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
@@ -640,6 +641,13 @@ def write_reference(
         scaling = NOTEBOOKS.parent / "papers" / "SCALING.md"
         between_marks(scaling, SCALING_MARKS, scaling_report(runs))
     return target
+
+
+def _in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """By study, rendered faces before real ones, fewer labels before more, however put together."""
+    real = ~runs["data"].isin(RENDERED)
+    order = runs.assign(real=real).sort_values(["study", "real", "data", "fraction"], kind="stable")
+    return order.drop(columns="real").reset_index(drop=True)
 
 
 def _check_rows(runs: pd.DataFrame) -> None:
@@ -669,8 +677,8 @@ def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
 
 def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The new rows, and the old ones whose columns `by` no new row has."""
-    if old.empty:
-        return new
+    if old.empty or new.empty:
+        return old if new.empty else new
     known = set(map(tuple, new[by].to_numpy()))
     stays = [tuple(row) not in known for row in old[by].to_numpy()]
     return pd.concat([new, old[stays]], ignore_index=True)

@@ -204,6 +204,10 @@ def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_p
         runs[name] = fit(RunSpec(epochs=1, bs=64, **changes), store=tmp_path / "runs")
         here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / name), 0)
         here.results([runs[name]])
+    rates = {"data": "mini", "task": "emotion", "arch": "tiny", "method": "SL", "epochs": 1}
+    rates = pd.DataFrame([rates | {"chosen": 0.004}])
+    first = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "a"), 0)
+    first.save(rates, "learning-rates")
     write_reference([tmp_path / "a"], target)
     for _ in range(2):  # the same run a second time takes its own place
         write_reference([tmp_path / "b"], target, add=True)
@@ -212,6 +216,8 @@ def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_p
     assert len(table) == 2
     curves = pd.read_csv(target / "curves.csv")
     assert sorted(curves["run"]) == sorted(table["run"])
+    kept = pd.read_csv(target / "tables" / "learning-rates.csv")
+    assert kept["chosen"].tolist() == [0.004]
     before = (target / "runs.csv").read_bytes()
     with pytest.raises(ValueError, match=r"lr is 0.001 and 0.\d+ along one row.*without --add"):
         write_reference([tmp_path / "c"], target, add=True)
@@ -255,6 +261,10 @@ def test_the_committed_record_agrees_with_itself():
         elif row.task != "pretraining":
             assert row.mae == pytest.approx(outcomes[row.run].mean(), abs=1e-2)
     assert not table.duplicated(["study", "run"]).any()
+    for _, own in table.groupby("study"):  # in one order, however the record was put together
+        real = own["data"].map(["faces", "ferplus"].index)
+        places = list(zip(real, own["fraction"], strict=True))
+        assert places == sorted(places)
     arms = table[table["study"] == "20_hmtl_emotion"]
     seeds = arms.groupby(["data", "fraction", "method"])["seed"].nunique()
     assert set(arms["data"]) == {"faces", "ferplus"}
