@@ -31,16 +31,29 @@ class Checked(NamedTuple):
 def check_all(path: str | Path) -> Iterator[Checked]:
     """Yield every pack, run and exported network at or below `path`, checked, in order.
 
-    Links to folders are not followed, hidden folders (what a kill left) are passed over. Raises
+    A folder that cannot be read is yielded too, and so is a run that lost its `spec.json`. Links to
+    folders are not followed, hidden folders (what a kill left) are passed over. Raises
     FileNotFoundError if `path` is no folder or none of these is in it.
     """
     path, found = Path(path), False
-    for folder, inside, files in os.walk(path):
+    closed: list[OSError] = []
+    for folder, inside, files in os.walk(path, onerror=closed.append):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         for record, (kind, check) in _KINDS.items():
             if record in files and (record != "config.json" or _is_exported(files)):
                 found = True
                 yield _check(Path(folder), record, kind, check)
+        if "metrics.csv" in files and not set(_KINDS) & set(files):
+            found = True
+            missing = f"{Path(folder) / 'spec.json'} is missing; {_REMEDY}"
+            yield Checked(Path(folder), "run", missing, False)
+    for error in closed:
+        if Path(error.filename) != path:
+            found = True
+            problem = (
+                f"{error.filename} cannot be read ({error.strerror}); get the right to read it"
+            )
+            yield Checked(Path(error.filename), "folder", problem, False)
     if not found:
         raise FileNotFoundError(
             f"{path} holds no pack, no run and no exported network; give the folder of one, or one "

@@ -73,7 +73,10 @@ def has_kind(value: Any, kind: Any) -> bool:
     if kind in (int, float) and isinstance(value, bool):
         return False
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        try:
+            return isinstance(value, int | float) and math.isfinite(value)
+        except OverflowError:  # a whole number of more than 308 digits
+            return False
     return isinstance(value, kind)
 
 
@@ -181,6 +184,8 @@ def checked(file: str | Path, remedy: str) -> Path:
     Raises FileNotFoundError, OSError or ValueError naming the file and the `remedy`.
     """
     file = Path(file)
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file} is no regular file; {remedy}")
     for name in RECORDS:
         beside = file.with_name(name)
         if name == file.name or not beside.is_file():

@@ -44,8 +44,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from concurrent.futures import CancelledError, Executor, Future, as_completed
-from contextlib import ExitStack, contextmanager, nullcontext
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +79,7 @@ from hmtl.paths import file_name, full_root, outputs_dir, show_progress
 from hmtl.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
 
-_REMEDY = "train the run again, or copy its folder anew from where it came"
+_REMEDY = "delete its folder and train the run again, or copy it anew from where it came"
 _RANGES = {
     "epochs": (1, 10**6), "bs": (2, 10**6), "size": (8, 4096), "seed": (0, 2**32 - 1),
     "fraction": (0, 1), "label_noise": (0, 1), "lr": (0, np.inf), "wd": (0, np.inf),
@@ -132,6 +132,9 @@ class RunSpec:
         from hmtl.pretext.perceptual import PERCEPTUAL
 
         self._check_types()
+        for name in ("fraction", "label_noise", "lr", "wd", "pretext_weight"):
+            if (value := getattr(self, name)) is not None:  # 1 and 1.0 are one training
+                object.__setattr__(self, name, float(value))
         for name in ("people", "pretexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "data", full_name(self.data))
@@ -613,6 +616,8 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
 def _digest(field: str, place: str) -> str:
     """Hash of the weights at `place`, a run's folder or a file."""
     start = Path(place)
+    if (start / "failure.json").is_file():
+        raise ValueError(f"{field}={place!r}: no run can start from it, {why(load_run(start))}")
     file = start / "model.safetensors" if start.is_dir() else start
     if not file.is_file():
         raise FileNotFoundError(f"{field}={place!r}: no checkpoint there")
@@ -711,10 +716,20 @@ def fit(
             # made by the process that was waited for
             if not distributed.agreed(path.exists()):
                 _train(spec, pack, path, unfinished, progress, trackers)
-    run = load_run(path)
+    run = _finished(path)
     if run.failure:
         raise Diverged(why(run), path)
     return run
+
+
+def _finished(path: Path) -> Run:
+    """Read a finished run, and clear away what a kill at its very end left of its making."""
+    from hmtl.unfinished import FOLDER, Claimed, claim
+
+    if distributed.is_main() and (path.parent / FOLDER / path.name).exists():
+        with suppress(Claimed, OSError), claim(path, wait=False):
+            pass  # what is left of a finished run goes with the claim
+    return load_run(path)
 
 
 def why(run: Run) -> str:
@@ -803,11 +818,11 @@ def _train(
         "data": pack.fingerprint,
         "hmtl": __version__,
     }
+    counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
+    processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
+    machine = {**cost, **counts, **processes, **here_and_now()}
     with store_errors(path.parent), distributed.one_folder(path) as folder:
         metrics.to_csv(folder / "metrics.csv", index=False)
-        counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
-        processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
-        machine = {**cost, **counts, **processes, **here_and_now()}
         _write_json(folder / "machine.json", machine)
         if failure:
             _write_failure(folder, learn, failure, spec.seed, unfinished)
@@ -949,18 +964,14 @@ def _test(learn, pack: Pack) -> pd.DataFrame:
 
 
 def here_and_now() -> dict:
-    """The machine, the versions and the commit, for the record."""
+    """The machine, the versions and the commit (None outside a checkout), for the record."""
     import fastai
     import timm
     import torch
 
-    here = Path(__file__).parent
-    commit = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "commit": commit or None,
+        "commit": _commit(),
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
@@ -970,6 +981,20 @@ def here_and_now() -> dict:
         "fastai": fastai.__version__,
         "timm": timm.__version__,
     }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package is in; None without git, or if it is in none.
+
+    A package installed somewhere below another project's checkout has not that one's commit.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(checkout), "rev-parse", "--show-toplevel", "--short", "HEAD"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    except OSError:  # no git on this machine
+        return None
+    return said[1] if len(said) == 2 and Path(said[0]).resolve() == checkout else None
 
 
 def run_all(
@@ -998,16 +1023,19 @@ def run_all(
     progress = show_progress() if progress is None else progress
     done: dict[RunSpec, Run] = {}
     todo: list[RunSpec] = []
+    failed: dict[RunSpec, Exception] = {}
     for spec in dict.fromkeys(specs):  # each once, in order
         pack = spec.load(root, progress)  # rendered here, once, before the processes start
-        path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
-        if path.exists():
-            done[spec] = load_run(path)
-        else:
-            todo.append(spec)
+        try:
+            path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
+            if path.exists():
+                done[spec] = _finished(path)
+            else:
+                todo.append(spec)
+        except (OSError, ValueError) as error:  # of this run alone: its start, its folder
+            failed[spec] = error
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
-    failed: dict[RunSpec, Exception] = {}
     # absolute: processes elsewhere have another working directory, and another $HMTL_OUTPUTS
     options = {"root": full_root(root), "store": Path(store or default_store()).absolute()}
     bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)
@@ -1057,10 +1085,28 @@ def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor 
             except Exception as error:
                 yield spec, error
         return
+    killed = []
     with worker_pool(jobs) if executor is None else nullcontext(executor) as pool:
         pending = {pool.submit(fit, spec, **options): spec for spec in todo}
-        for future in as_completed(pending):
-            yield pending[future], _outcome(future)
+        try:
+            for future in as_completed(pending):
+                outcome = _outcome(future)
+                if executor is None and isinstance(outcome, BrokenExecutor):
+                    killed.append(pending[future])
+                else:
+                    yield pending[future], outcome
+        finally:  # Ctrl-C: those not begun yet never begin
+            for future in pending:
+                future.cancel()
+    for spec in killed:  # one process killed takes its pool along: which of them was it?
+        with worker_pool(1) as pool:
+            outcome = _outcome(pool.submit(fit, spec, **options))
+        if isinstance(outcome, BrokenExecutor):
+            outcome = RuntimeError(
+                "its process was killed from outside, twice; if for want of memory, take fewer "
+                "jobs or a smaller bs"
+            )
+        yield spec, outcome
 
 
 def _outcome(future: Future) -> Run | Exception:

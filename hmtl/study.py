@@ -31,7 +31,7 @@ from hmtl.datasets import check_data, full_name, load_pack, parse_data
 from hmtl.face_checks import slice_tables
 from hmtl.files import has_kind, read_json
 from hmtl.pack import Pack
-from hmtl.paths import file_name, full_root, outputs_dir, reference_dir
+from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import (
     Preset,
     Run,
@@ -463,12 +463,17 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     Of each the last part stays, of the home folder "~".
     """
     own = [values.get("outputs", ""), *str(values.get("root", "")).split(os.pathsep)]
+    if values.get("outputs"):
+        own.append(str(Path(values["outputs"]).parent))  # where the store of runs lies
+    own += [str(cache_dir()), str(outputs_dir())]
     places = [*own, str(NOTEBOOKS), str(NOTEBOOKS.parent), sys.prefix, tempfile.gettempdir()]
     names = {place: Path(place).name for place in places if Path(place).name}
     names[str(Path.home())] = "~"
     for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
         if len(Path(place).parts) > 1:
-            text = text.replace(*(json.dumps(part)[1:-1] for part in (place, names[place])))
+            for ascii in (True, False):  # json escapes what is not ASCII, notebooks need not
+                both = (json.dumps(part, ensure_ascii=ascii) for part in (place, names[place]))
+                text = text.replace(*(part[1:-1] for part in both))
     return text
 
 

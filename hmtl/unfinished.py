@@ -174,7 +174,7 @@ def _random_state(learn: Learner) -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [kind, keys.tolist(), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "loaders": [loader.rng.getstate() for loader in learn.dls.loaders],
         "generators": [generator.get_state() for generator in _generators(learn)],
     }
@@ -190,7 +190,7 @@ def _set_random_state(learn: Learner, state: dict[str, Any]) -> None:
     np.random.set_state((kind, np.array(keys, np.uint32), *rest))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"][0])  # the one in use, whatever others there are
     for loader, kept in zip(learn.dls.loaders, state["loaders"], strict=True):
         loader.rng.setstate(python_state(kept))
     for generator, kept in zip(_generators(learn), state["generators"], strict=True):
@@ -284,9 +284,22 @@ class Checkpoints(Callback):
     def take_up(self) -> int:
         """Restore the Learner if there is a state, and return the epoch to go on with, from 0."""
         state = read_state(self.folder)
+        seen = distributed.gather(state and state["epoch"])
+        if len(set(seen)) > 1:
+            raise ValueError(
+                f"{self.folder}: the processes of this run see its state after epochs {seen}; they "
+                "must share one store"
+            )
         if state is None:
             return 0
-        restore(self.learn, state["learn"])
+        try:
+            restore(self.learn, state["learn"])
+        except Exception as error:  # made by other code, or by another version of a library
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ValueError(
+                f"{self.folder}: the state in it does not fit ({reason}); delete this folder, and "
+                "the run begins anew"
+            ) from error
         self._before, self.taken_up = tuple(state["seconds"]), state["taken_up"] + 1
         return state["epoch"]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
@@ -205,6 +206,15 @@ def test_check_names_what_is_wrong_in_a_whole_store(run, pack, tmp_path, capsys)
     assert len(err.splitlines()) == 1
     assert "bad/metrics.csv was changed" in err
     assert [f.folder.name for f in check_all(tmp_path) if f.problem] == ["bad"]
+    (tmp_path / "runs" / "bad" / "spec.json").unlink()
+    (tmp_path / "runs" / "old" / "spec.json").write_text(f'{{"lr": {10**400}}}')
+    problems = {f.folder.name: f.problem for f in check_all(tmp_path) if f.problem}
+    assert sorted(problems) == ["bad", "old"]
+    assert "spec.json is missing" in problems["bad"]
+    (tmp_path / "runs" / "good" / "best.json").unlink()
+    os.mkfifo(tmp_path / "runs" / "good" / "best.json")  # a read of it would never end
+    problems = {f.folder.name: f.problem for f in check_all(tmp_path) if f.problem}
+    assert "best.json is no regular file" in problems["good"]
     assert main(["check", str(tmp_path / "runs" / "none")]) == 2
     assert "holds no pack" in capsys.readouterr().err
 

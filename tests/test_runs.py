@@ -2,9 +2,14 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Executor, Future
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -325,6 +330,7 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ({"lr": 1, "wd": 0, "fraction": 1}, {"lr": 1.0, "wd": 0.0, "fraction": 1.0}),
         ({"pretexts": ["inpainting_grid_40percent"]}, {"pretexts": ["inpainting_grid"]}),
         ({"pretexts": ["inpainting_block_cell4"]}, {"pretexts": ["inpainting_block"]}),
         ({"pretexts": ["tile_rotation_2x2_4turned"]}, {"pretexts": ["tile_rotation_2x2"]}),
@@ -340,6 +346,7 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
 )
 def test_one_training_has_one_name(one, other):
     assert RunSpec(**one) == RunSpec(**other)
+    assert R.run_id(RunSpec(**one), "abc") == R.run_id(RunSpec(**other), "abc")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +374,9 @@ def test_methods_that_differ_have_names_that_differ():
 
 
 def test_a_crash_between_the_files_of_a_run_leaves_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(R, "here_and_now", lambda: 1 / 0)  # after metrics, predictions and weights
+    monkeypatch.setattr(
+        R, "hash_folder", lambda folder: 1 / 0
+    )  # after metrics, predictions and weights
     with pytest.raises(ZeroDivisionError):
         fit(SPEC, store=tmp_path)
     assert list(tmp_path.glob("[!.]*")) == []
@@ -379,6 +388,71 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path):
         run_all([bad, good], store=tmp_path, jobs=1, progress=False)
     assert len(list(tmp_path.glob("[!.]*"))) == 1
     assert not list((tmp_path / ".unfinished").iterdir())
+
+
+def test_a_broken_folder_or_a_start_that_is_not_there_costs_one_run(run, tmp_path):
+    broken = tmp_path / run.id
+    shutil.copytree(run.path, broken)
+    (broken / "spec.json").write_text("{")
+    specs = [
+        SPEC,
+        dataclasses.replace(SPEC, pretexts=(), init=str(tmp_path / "nowhere")),
+        dataclasses.replace(SPEC, pretexts=()),
+    ]
+    with pytest.raises(RuntimeError, match=r"2 of 3 runs failed(?s:.*)delete its folder") as told:
+        run_all(specs, store=tmp_path, jobs=1, progress=False)
+    assert "no checkpoint there" in str(told.value)
+    assert len(list(tmp_path.glob("[!.]*"))) == 2
+    shutil.rmtree(broken)
+    assert run_all(specs[::2], store=tmp_path, jobs=1, progress=False)[0].path == broken
+
+
+def fit_or_die(spec, **options):
+    """In the place of `fit`: seed 1 is killed in every process, seed 2 in its first one."""
+    met = Path(options["store"]) / f"met-{spec.seed}"
+    if spec.seed == 1 or (spec.seed == 2 and not met.exists()):
+        met.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return spec.seed
+
+
+def test_a_process_killed_for_its_memory_takes_no_other_run_along(tmp_path, monkeypatch):
+    monkeypatch.setattr(R, "fit", fit_or_die)
+    specs = grid(SPEC, seed=range(5))
+    outcomes = dict(R._attempts(specs, 2, {"store": str(tmp_path)}, None))
+    failed = outcomes.pop(specs[1])
+    assert isinstance(failed, RuntimeError)
+    assert "killed from outside, twice" in str(failed)
+    assert {spec.seed: said for spec, said in outcomes.items()} == {0: 0, 2: 2, 3: 3, 4: 4}
+
+
+def test_runs_that_have_not_begun_do_not_begin_after_an_interrupt():
+    class Idle(Executor):
+        def __init__(self):
+            self.given = []
+
+        def submit(self, function, *args, **options):
+            self.given.append(Future())
+            return self.given[-1]
+
+    idle = Idle()
+    attempts = R._attempts(grid(SPEC, seed=[0, 1, 2]), 2, {}, idle)
+    threading.Timer(0.2, lambda: idle.given[0].set_result("made")).start()
+    assert next(attempts)[1] == "made"
+    attempts.close()  # as an exception does that leaves the loop over them
+    assert [future.cancelled() for future in idle.given] == [False, True, True]
+
+
+def test_the_commit_is_the_checkouts_own_and_git_need_not_be_there(tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    monkeypatch.setattr(R, "__file__", str(tmp_path / "hmtl" / "runs.py"))
+    assert len(R.here_and_now()["commit"]) >= 7
+    monkeypatch.setattr(R, "__file__", str(tmp_path / "venv" / "hmtl" / "runs.py"))
+    assert R.here_and_now()["commit"] is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert R.here_and_now()["commit"] is None
 
 
 def test_two_jobs_give_the_runs_of_one(run, tmp_path):

@@ -272,6 +272,14 @@ def test_the_committed_record_agrees_with_itself():
     assert seeds.min() >= 2
 
 
+def test_folders_of_the_machine_leave_an_executed_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMTL_CACHE", "/scratch/cache")
+    values = {"outputs": "/scratch/jörg/quick"}
+    for write in (json.dumps, lambda text: json.dumps(text, ensure_ascii=False)):
+        for own in ("/scratch/jörg/quick/tables", "/scratch/jörg/runs/x", "/scratch/cache/packs"):
+            assert "scratch" not in study._without_paths(write(f"in {own}"), values)
+
+
 @pytest.mark.slow
 def test_the_notebooks_run_on_real_faces_of_the_ferplus_format(tmp_path):
     """On the fixture: by parameters alone, and no photograph is drawn."""

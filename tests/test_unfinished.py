@@ -202,6 +202,24 @@ def test_a_broken_state_is_named_and_not_read(pack, tmp_path):
         assert fit(spec, store=tmp_path, pack=pack).machine["taken_up"] == 0
 
 
+def test_a_state_of_other_code_is_named_with_a_remedy(pack, tmp_path):
+    spec = RunSpec(**{**BASE, "epochs": 2})
+    folder = tmp_path / U.FOLDER / R.run_id(spec, pack.fingerprint)
+    U.write_state(folder, {"epoch": 1, "learn": {"model": {"other": torch.zeros(1)}}})
+    with pytest.raises(ValueError, match=rf"{folder.name}: the state in it does not fit.*delete"):
+        fit(spec, store=tmp_path, pack=pack)
+
+
+def test_what_a_kill_left_after_the_very_end_goes_when_the_run_is_read(pack, tmp_path):
+    spec = RunSpec(**{**BASE, "epochs": 1})
+    run = fit(spec, store=tmp_path, pack=pack)
+    left = tmp_path / U.FOLDER / run.id
+    for read in (lambda: fit(spec, store=tmp_path, pack=pack), lambda: R._finished(run.path)):
+        U.write_state(left, {"epoch": 1})
+        assert read().path == run.path
+        assert only_run(tmp_path) == run.path
+
+
 # -- one store, many writers -----------------------------------------------------------------------
 
 
@@ -376,6 +394,11 @@ def test_a_study_goes_on_after_a_failure_and_its_tables_show_it(odd, pack, tmp_p
     assert rows.loc[hybrid[0].method, "accuracy %"] == f"{100 * table['accuracy'][1]:.1f}"
     assert gains(table, outcomes, ["SL"]).set_index("method").loc[hybrid[0].method, "failed"] == 1
     assert contrasts(table, outcomes, "SL")["seeds"].tolist() == [1]  # only the other seed pairs
+    # what would start from it says why it cannot, and the others are made
+    starts = [dataclasses.replace(plain[0], init=str(run.path), epochs=1) for run in runs[:2]]
+    with pytest.raises(RuntimeError, match=r"1 of 2 runs(?s:.*)no run can start.*batch 4 of"):
+        run_all(starts, store=tmp_path, jobs=1, progress=False)
+    assert len(list(tmp_path.glob("[!.]*"))) == 5
 
 
 def test_a_failure_in_the_very_first_epoch_has_a_row_too(pack, tmp_path, monkeypatch):
