@@ -212,26 +212,33 @@ def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = N
 
 
 def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> Figure:
-    """The score on the valid split by epoch, of `hmtl.study.Setting.curves`, a panel a data set and
-    share of the labels: one line a training, its band over seeds.
+    """The score on the valid split by epoch, of `hmtl.study.Setting.curves`, a row a data set and a
+    panel a share of the labels: one line a training, its band over seeds.
 
     Accuracies are shown in %, degrees of head pose as they are.
     """
-    cells = list(curves.groupby(["data", "fraction"]))
+    rows = [list(own.groupby(["data", "fraction"])) for _, own in curves.groupby("data")]
+    width = max(map(len, rows))
     figure, axes = plt.subplots(
-        1, len(cells), figsize=(1.6 + 2.9 * len(cells), 3), layout="constrained", squeeze=False
-    )
-    for axis, ((data, fraction), own) in zip(axes.flat, cells, strict=True):
+        len(rows), width, figsize=(1.6 + 2.9 * width, 0.3 + 2.7 * len(rows)),
+        layout="constrained", squeeze=False,
+    )  # fmt: skip
+    for axis in axes.flat:
+        axis.set_visible(False)  # until it has curves
+    cells = [
+        pair for line, row in zip(axes, rows, strict=True) for pair in zip(line, row, strict=False)
+    ]
+    for axis, ((data, fraction), own) in cells:
+        axis.set_visible(True)
         factor = 100 if own["valid"].max() <= 1 else 1
         table = own.assign(valid=factor * own["valid"])
         sns.lineplot(
             table, x="epoch", y="valid", hue="method", ax=axis, errorbar=("pi", 100),
-            legend=axis is axes.flat[-1], palette=_palette(curves["method"]),
+            legend=axis is cells[-1][0], palette=_palette(curves["method"]),
         )  # fmt: skip
-        axis.set(title=f"{data}, {fraction:.0%}", ylabel="")
+        axis.set(title=f"{data}, {fraction:.0%}", ylabel=ylabel if axis in axes[:, 0] else "")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    axes.flat[0].set_ylabel(ylabel)
-    _legend_outside(axes.flat[-1], "method")
+    _legend_outside(cells[-1][0], "method")
     return figure
 
 
