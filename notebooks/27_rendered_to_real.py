@@ -96,7 +96,7 @@ here.save(as_they_are, "as-they-are").round(3)
 # %% [markdown]
 # In the recorded study, in %, mean and 95 % interval over seeds:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from hmtl.tables import summary
 
 kept = here.kept("as-they-are")
@@ -148,7 +148,7 @@ for name, group in named.groupby("data", sort=False):
 # %% [markdown]
 # Written by the numbers, not by us:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 for name, group in named.groupby("data"):
     means = 100 * group.groupby("method")["accuracy"].mean()
     for method in means.index.drop("SL"):
