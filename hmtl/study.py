@@ -464,15 +464,15 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     """
     own = [values.get("outputs", ""), *str(values.get("root", "")).split(os.pathsep)]
     if values.get("outputs"):
-        own.append(str(Path(values["outputs"]).parent))  # where the store of runs lies
+        own.append(str(Path(values["outputs"]).with_name("runs")))  # the store beside it
     own += [str(cache_dir()), str(outputs_dir())]
     places = [*own, str(NOTEBOOKS), str(NOTEBOOKS.parent), sys.prefix, tempfile.gettempdir()]
     names = {place: Path(place).name for place in places if Path(place).name}
     names[str(Path.home())] = "~"
     for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
         if len(Path(place).parts) > 1:
-            for ascii in (True, False):  # json escapes what is not ASCII, notebooks need not
-                both = (json.dumps(part, ensure_ascii=ascii) for part in (place, names[place]))
+            for escaped in (True, False):  # json may escape what is not ASCII, notebooks do not
+                both = (json.dumps(part, ensure_ascii=escaped) for part in (place, names[place]))
                 text = text.replace(*(part[1:-1] for part in both))
     return text
 

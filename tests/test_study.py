@@ -272,7 +272,7 @@ def test_the_committed_record_agrees_with_itself():
     assert seeds.min() >= 2
 
 
-def test_folders_of_the_machine_leave_an_executed_notebook(tmp_path, monkeypatch):
+def test_folders_of_the_machine_leave_an_executed_notebook(monkeypatch):
     monkeypatch.setenv("HMTL_CACHE", "/scratch/cache")
     values = {"outputs": "/scratch/jörg/quick"}
     for write in (json.dumps, lambda text: json.dumps(text, ensure_ascii=False)):
