@@ -581,11 +581,9 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
     Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
-    of the task or a pretext, that it runs on a GPU, whose mixed precision gives other numbers, and
-    on how many processes.
+    of the task or a pretext, that it runs on a GPU ("cuda" or "mps"), whose mixed precision gives
+    other numbers, and on how many processes.
     """
-    import torch
-
     from hmtl.pretext import make
 
     files = {}
@@ -595,8 +593,8 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
         files["features"] = spec.features
     digests = {name: _digest(name, place) for name, place in files.items()}
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
-    if torch.cuda.is_available():
-        text += "\ncuda"
+    if kind := gpu_kind():
+        text += f"\n{kind}"
     if distributed.world() > 1:
         text += f"\n{distributed.world()} processes"
     task, pretexts = spec.make_task(), {name: make(name) for name in spec.pretexts}
@@ -963,13 +961,23 @@ def _test(learn, pack: Pack) -> pd.DataFrame:
     return test.task.predictions(pack.labels.iloc[test.rows], answers)
 
 
+def gpu_kind() -> str:
+    """Where fastai puts a training on this machine: "cuda", "mps", or "" for the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else ""
+
+
 def here_and_now() -> dict:
     """The machine, the versions and the commit (None outside a checkout), for the record."""
     import fastai
     import timm
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    kind = gpu_kind()
+    gpu = torch.cuda.get_device_name() if kind == "cuda" else kind or None
     return {
         "commit": _commit(),
         "machine": platform.machine(),
@@ -1015,7 +1023,6 @@ def run_all(
     end. A run whose loss is not finite is returned like the others, with its `failure`. One that
     fails otherwise does not stop the others: RuntimeError at the end names every one.
     """
-    import torch
 
     distributed.refuse("run_all")
     check_trackers(None)  # once and now, not once a run
@@ -1035,7 +1042,7 @@ def run_all(
         except (OSError, ValueError) as error:  # of this run alone: its start, its folder
             failed[spec] = error
     if jobs is None:
-        jobs = 1 if torch.cuda.is_available() else cores()
+        jobs = 1 if gpu_kind() else cores()
     # absolute: processes elsewhere have another working directory, and another $HMTL_OUTPUTS
     options = {"root": full_root(root), "store": Path(store or default_store()).absolute()}
     bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)
@@ -1103,8 +1110,8 @@ def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor 
             outcome = _outcome(pool.submit(fit, spec, **options))
         if isinstance(outcome, BrokenExecutor):
             outcome = RuntimeError(
-                "its process was killed from outside, twice; if for want of memory, take fewer "
-                "jobs or a smaller bs"
+                "its process was killed from outside, twice, or cannot start (then it said why "
+                "above); if for want of memory, take fewer jobs or a smaller bs"
             )
         yield spec, outcome
 

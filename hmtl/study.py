@@ -119,6 +119,16 @@ class Setting:
         """The seeds of every cell of an ablation."""
         return self.seeds[: self.preset.short_seeds]
 
+    def ways(self, *more: str, **changes) -> list[dict]:
+        """The ways of training that the claims compare, as fields of a RunSpec with `changes`.
+
+        Supervised; supervised for twice the epochs; a second plain view; puzzling 2x2, as costly
+        as either; then each pretext named in `more`, in paired views too. (Ours.)
+        """
+        ways: list[dict] = [{}, {"epochs": 2 * self.spec(**changes).epochs}]
+        ways += [{"pretexts": (name,)} for name in ("second_view", "puzzling_2x2", *more)]
+        return [{**changes, **way} for way in ways]
+
     def choose_lr(self, methods: Iterable[Mapping], **changes) -> list[dict]:
         """Each method (fields of a RunSpec) with the learning rate that serves it best.
 

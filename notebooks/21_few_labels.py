@@ -64,15 +64,7 @@ for share in (1.0, 0.2, 0.05):
 # %% tags=["nbval-ignore-output"]
 from hmtl.runs import runs_table
 
-methods = here.choose_lr(
-    [
-        {},
-        {"epochs": 2 * here.spec().epochs},
-        {"pretexts": ("second_view",)},
-        {"pretexts": ("puzzling_2x2",)},
-    ],
-    fraction=here.preset.fractions[0],
-)
+methods = here.choose_lr(here.ways(), fraction=here.preset.fractions[0])
 runs = here.train(
     here.spec(fraction=fraction, seed=s, **method)
     for s in here.seeds

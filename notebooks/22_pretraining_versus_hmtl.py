@@ -78,15 +78,8 @@ runs_table(before.values()).filter(regex="^(seed|pretexts|train_faces|.*_score)$
 # %% tags=["nbval-ignore-output"]
 few = here.preset.fractions[0]
 epochs = here.spec().epochs
-plain = here.choose_lr(
-    [
-        {},
-        {"epochs": 2 * epochs},
-        {"pretexts": ("second_view",)},
-        {"pretexts": ("puzzling_2x2",)},
-    ],
-    fraction=few,
-)
+plain = here.choose_lr(here.ways(), fraction=few)
+plain
 
 # %% tags=["nbval-ignore-output"]
 puzzle = {"pretexts": ("puzzling_2x2",), "epochs": max(1, epochs // 2)}

@@ -85,9 +85,7 @@ first = [
 ]
 before = {run.spec.seed: run for run in here.train(first)}
 start = {"init": str(before[here.seed].path)}
-methods = here.choose_lr(
-    pose | method for method in [{}, {"epochs": 2 * epochs}, {"pretexts": ("second_view",)}, puzzle]
-)
+methods = here.choose_lr(here.ways(**pose))
 started = here.choose_lr(
     pose | start | method for method in [{}, puzzle | {"epochs": max(1, epochs // 2)}]
 )

@@ -42,17 +42,7 @@ versions(here)
 # %% tags=["nbval-ignore-output"]
 from hmtl.runs import runs_table
 
-gender = {"task": "gender"}
-epochs = here.spec(**gender).epochs
-methods = here.choose_lr(
-    gender | method
-    for method in [
-        {},
-        {"epochs": 2 * epochs},
-        {"pretexts": ("second_view",)},
-        {"pretexts": ("puzzling_2x2",)},
-    ]
-)
+methods = here.choose_lr(here.ways(task="gender"))
 runs = here.train(here.spec(**{**method, "seed": s}) for s in here.seeds for method in methods)
 runs_table(runs)[["method", "epochs", "seed", "accuracy", "macro_f1", "cpu_seconds"]].round(3)
 

@@ -69,16 +69,8 @@ pd.DataFrame(rows).set_index("arch").round(2)
 from hmtl.runs import runs_table
 
 few = here.preset.fractions[0]
-ways = [
-    {},
-    {"epochs": 2 * here.spec().epochs},
-    {"pretexts": ("second_view",)},
-    {"pretexts": ("puzzling_2x2",)},
-]
-methods = here.choose_lr(
-    [way if arch == networks[0] else {**way, "arch": arch} for arch in networks for way in ways],
-    fraction=few,
-)
+siblings = [{}] + [{"arch": arch} for arch in networks[1:]]
+methods = here.choose_lr([way for own in siblings for way in here.ways(**own)], fraction=few)
 runs = here.train(here.spec(fraction=few, seed=s, **m) for s in here.seeds for m in methods)
 columns = ["arch", "method", "epochs", "seed", "accuracy", "macro_f1", "cpu_seconds"]
 runs_table(runs)[columns].round(3)

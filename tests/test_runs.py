@@ -115,6 +115,16 @@ def test_identity_follows_all_that_can_change_the_numbers(run):
     assert R.run_id(dataclasses.replace(plain, views="shared"), data) == R.run_id(plain, data)
 
 
+def test_identity_says_which_kind_of_gpu(monkeypatch):
+    ids = set()
+    for cuda, mps in ((False, False), (True, False), (False, True)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
+        ids.add(R.run_id(SPEC, "abc"))
+    assert len(ids) == 3
+    assert R.here_and_now()["gpu"] == "mps"
+
+
 def test_a_new_field_renames_no_run(monkeypatch):
     """The names that version 0.3.0 gave on a CPU before runs had a task."""
     monkeypatch.setattr(R, "__version__", "0.3.0")

@@ -253,6 +253,23 @@ def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monk
     assert quick.choose_lr([{}]) == [{}]  # a preset without a choice keeps its own
 
 
+def test_the_ways_compared_cost_one_unit_or_two(tmp_path):
+    here = open_notebook("23_head_pose", "study", "", "", str(tmp_path / "study"), 3)
+    pose = {"task": "head_pose"}
+    ways = [here.spec(**way) for way in here.ways("inpainting_grid_pl", **pose)]
+    assert {spec.task for spec in ways} == {"head_pose"}
+    assert {spec.seed for spec in ways} == {3}
+    plain = here.spec(**pose)
+    assert ways[0] == plain
+    assert ways[1] == dataclasses.replace(plain, epochs=2 * plain.epochs)
+    assert [way.pretexts for way in ways[2:]] == [
+        ("second_view",), ("puzzling_2x2",), ("inpainting_grid_pl",)
+    ]  # fmt: skip
+    units = [spec.epochs / plain.epochs * (2 if spec.pretexts else 1) for spec in ways]
+    assert units == [1, 2, 2, 2, 2]
+    assert {spec.views for spec in ways} == {"paired"}
+
+
 def test_the_committed_record_agrees_with_itself():
     table, outcomes = recorded_runs()
     for row in table.itertuples():
