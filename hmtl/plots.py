@@ -3,7 +3,7 @@
 __all__ = [
     "METHOD_COLORS", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_gains",
     "plot_label_curve", "plot_learning", "plot_losses", "plot_ranking", "plot_scores",
-    "plot_slices", "set_style", "show_as_jpeg", "show_faces",
+    "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg", "show_faces",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -287,6 +287,59 @@ def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel(f"{gain} ({unit})", fontsize=8)
     return figure
+
+
+_KINDS = {
+    "base": ("what the paper compares with", METHOD_COLORS["SL"]),
+    "control": ("a second plain view", METHOD_COLORS["second_view (paired)"]),
+    "longer": ("twice the epochs", METHOD_COLORS["SL, 2× epochs"]),
+}
+
+
+def plot_verdicts(effects: pd.DataFrame, most: Mapping[str, float] | None = None) -> Figure:
+    """The claims' effects, of `hmtl.verdicts.effect_table`: a dot and its interval a contrast.
+
+    A panel a unit, a row a claim and kind of faces. A full dot is a claim decided, a hollow one is
+    not. Each axis ends at `most` of its unit (unit -> number; 16 points, 1 degree), where an arrow
+    says that an interval goes on.
+    """
+    most = {"points": 16.0, "degrees": 1.0} | dict(most or {})
+    panels = list(effects.groupby("unit", sort=False))
+    names = [own.groupby(["claim", "faces"], sort=False).ngroups for _, own in panels]
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(8, 1.6 + 0.36 * sum(names)), layout="constrained",
+        height_ratios=names, squeeze=False,
+    )  # fmt: skip
+    for axis, (unit, own) in zip(axes.flat, panels, strict=True):
+        edge, ticks = most[unit], []
+        axis.axvline(0, color="0.3", lw=1, ls=":")
+        for row, (cell, group) in enumerate(own.groupby(["claim", "faces"], sort=False)):
+            ticks.append(", ".join(cell))
+            for i, effect in enumerate(group.itertuples()):
+                _draw_effect(axis, effect, row + 0.24 * (i - (len(group) - 1) / 2), edge)
+        axis.set_yticks(range(len(ticks)), ticks, fontsize=8)
+        axis.set(xlim=(-edge, edge), ylim=(len(ticks) - 0.5, -0.5))
+        axis.set_xlabel({"points": "points of accuracy gained", "degrees": "degrees saved"}[unit])
+        axis.grid(visible=False, axis="y")
+    handles = [
+        plt.Line2D([], [], color=color, marker="o", ms=5, lw=1.5, label=f"against {words}")
+        for words, color in _KINDS.values()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def _draw_effect(axis, effect, place: float, edge: float) -> None:
+    """One interval with its dot, cut at ±edge."""
+    color = _KINDS[effect.kind][1]
+    low, high = np.clip([effect.low, effect.high], -edge, edge)
+    axis.plot([low, high], [place, place], color=color, lw=1.5)
+    for end, at, marker in ((effect.low, low, "<"), (effect.high, high, ">")):
+        if end != at:
+            axis.plot(at, place, marker=marker, color=color, ms=5, clip_on=False)
+    if abs(effect.gain) <= edge:
+        decided = not effect.verdict.startswith("undecided")
+        axis.plot(effect.gain, place, "o", ms=5, color=color, mfc=color if decided else "white")
 
 
 def _palette(methods: Iterable[str]) -> dict:

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from hmtl import cluster, distributed
 from hmtl.datasets import check_data, full_name, load_pack, parse_data
 from hmtl.face_checks import slice_tables
-from hmtl.files import has_kind, read_json
+from hmtl.files import has_kind, hash_file, read_json
 from hmtl.pack import Pack
 from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import (
@@ -51,7 +51,7 @@ from hmtl.tables import (
     recorded_runs,
     study_tables,
 )
-from hmtl.verdicts import readme_verdicts, verdict_table
+from hmtl.verdicts import effect_table, readme_verdicts, verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
@@ -300,15 +300,13 @@ def study_folder(preset: Preset, data: str | None) -> Path:
 
 def versions(setting: Setting) -> pd.DataFrame:
     """What this notebook runs with: preset, data, seeds, device and library versions."""
-    import torch
-
-    names = ("python", "torch", "fastai", "timm")
+    names, machine = ("python", "torch", "fastai", "timm"), here_and_now()
     rows = {
         "preset": setting.preset.name,
         "data": setting.data,
         "seeds": ", ".join(map(str, setting.seeds)),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        **{name: value for name, value in here_and_now().items() if name in names},
+        "device": machine["gpu"] or "CPU",
+        **{name: machine[name] for name in names},
     }
     return pd.DataFrame({"": rows})
 
@@ -611,7 +609,7 @@ def write_reference(
     keep: bool = False,
     add: bool = False,
 ) -> Path:
-    """Write `collect_runs(folders)` as the committed record, with its tables and README's figure.
+    """Write `collect_runs(folders)` as the committed record, with its tables and README's figures.
 
     `runs.csv` holds a row a run, `correct.npz` a bit a test face, `errors.npz` the degrees of each
     face whose head pose was asked for, `curves.csv` a row an epoch: all else follows from them.
@@ -648,7 +646,8 @@ def write_reference(
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
     for name, table in (tables | kept).items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
-    _draw_front_page(target / "figures" / "faces-and-puzzles.png")
+    shown = hash_file(target / "tables" / "verdicts.csv")
+    _draw_front_page(target / "figures", effect_table(runs, outcomes), shown)
     if target == reference_dir():
         readme = NOTEBOOKS.parent / "README.md"
         between_marks(readme, README_MARKS, readme_table(runs))
@@ -712,15 +711,19 @@ def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
     path.write_text(f"{before}{start}\n{text}\n{end}{after}")
 
 
-def _draw_front_page(path: Path) -> None:
-    """One person's eight expressions above the puzzles made of them, from the shipped faces."""
+def _draw_front_page(folder: Path, effects: pd.DataFrame, shown: str) -> None:
+    """README's figures: one person's eight expressions, shipped, above the puzzles made of them;
+    and what became of the claims, which keeps the hash of the table it shows."""
     import torch
 
-    from hmtl.plots import set_style
+    from hmtl.plots import plot_verdicts, set_style
     from hmtl.pretext import Puzzling
 
     set_style()
     pack = load_pack("mini")
     person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
     faces = torch.tensor(pack.images[person.index]).permute(0, 3, 1, 2) / 255
-    Puzzling(2).show(faces).savefig(path, dpi=100)
+    Puzzling(2).show(faces).savefig(folder / "faces-and-puzzles.png", dpi=100)
+    if len(effects):
+        says = {"Source": f"verdicts.csv, sha256 {shown}"}
+        plot_verdicts(effects).savefig(folder / "verdicts.png", dpi=100, metadata=says)

@@ -18,8 +18,8 @@ ones it judges. Faces of one person count as independent. Ours.
 """
 
 __all__ = [
-    "MARGIN", "MIN_SEEDS", "Effect", "bootstrap_interval", "judge", "readme_verdicts",
-    "verdict_table",
+    "MARGIN", "MIN_SEEDS", "Effect", "bootstrap_interval", "effect_table", "judge",
+    "readme_verdicts", "verdict_table",
 ]  # fmt: skip
 
 from typing import NamedTuple
@@ -40,6 +40,9 @@ CONTRASTS = {
     "control": ("− second view", "verdict, second view"),
     "longer": ("− twice the epochs", "verdict, twice the epochs"),
 }
+EFFECT_COLUMNS = [
+    "claim", "faces", "kind", "base", "unit", "gain", "low", "high", "seeds", "verdict",
+]  # fmt: skip
 COLUMNS = [
     "claim", "faces", "contrast", *(c for both in CONTRASTS.values() for c in both), "notebook",
 ]  # fmt: skip
@@ -96,60 +99,68 @@ def judge(effect: Effect, asks: str = "better", margin: float = MARGIN) -> str:
     return "undecided"
 
 
-def verdict_table(
+def effect_table(
     runs: pd.DataFrame, outcomes: dict[str, np.ndarray], table: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row a claim and kind of faces: its contrasts with interval and verdict, and where from.
+    """One row a contrast of a claim that was run: `EFFECT_COLUMNS`, numbers as numbers.
 
-    `table` is `hmtl.tables.claims()`. A claim without runs keeps its row and an empty verdict; one
-    that asks "identical" is asserted in its notebook.
+    `table` is `hmtl.tables.claims()`. `kind` is "base", "control" or "longer" and `base` the
+    training held against; `gain` with `low` and `high` is in `unit`. Intervals hold together.
     Raises ValueError naming the claim whose condition is no column of the runs.
     """
     table = (claims() if table is None else table).fillna("")
     runs = runs[runs["run"].isin(set(outcomes))]  # a pre-training answers nothing
-    rows = []
+    found = []
     for claim in table.itertuples():
         own = runs[(runs["study"] == claim.notebook) & (claim.column != "")]
         own = own if own.empty else name_trainings(own)
         for data, group in own.groupby("data", sort=False):
-            gaps = {
-                kind: _differences(group, outcomes, claim, getattr(claim, kind))
-                for kind in CONTRASTS
-                if getattr(claim, kind)
-            }
-            if any(gap is not None for gap in gaps.values()):
-                rows.append((claim, data, gaps))
-    intervals = sum(gap is not None for *_, gaps in rows for gap in gaps.values())
-    level = 1 - (1 - LEVEL) / max(1, intervals)
-    shown = [_row(claim, data, gaps, level) for claim, data, gaps in rows]
-    for claim in table.itertuples():
-        if not any(row["claim"] == claim.id for row in shown):
-            row = {"claim": claim.id, "contrast": claim.claim, "notebook": claim.notebook}
-            shown.append(row | ({"verdict": ASSERTED} if claim.asks == "identical" else {}))
-    order = {name: i for i, name in enumerate(table["id"])}
-    shown.sort(key=lambda row: order[row["claim"]])  # stable: data sets stay in their order
-    return pd.DataFrame(shown, columns=COLUMNS).astype("string").fillna("")
-
-
-def _row(claim, data: str, gaps: dict, level: float) -> dict:
-    """A row of the table: `gaps` are gains (seeds, faces) by kind of contrast, None if not run."""
-    row = {
-        "claim": claim.id, "faces": data, "contrast": _words(claim), "notebook": claim.notebook
-    }  # fmt: skip
-    pose = claim.unit == "degrees"
-    for kind, (title, verdict) in CONTRASTS.items():
-        gap = gaps.get(kind)
-        if gap is None:
-            continue
+            for kind in CONTRASTS:
+                base = getattr(claim, kind)
+                gap = _differences(group, outcomes, claim, base) if base else None
+                if gap is not None:
+                    found.append((claim, data, kind, base, gap))
+    level = 1 - (1 - LEVEL) / max(1, len(found))
+    rows = []
+    for claim, data, kind, base, gap in found:
+        pose = claim.unit == "degrees"
         most = (180.0 if pose else 100.0) * (2 if claim.versus else 1)  # what gains can reach
         mean, low, high = bootstrap_interval(gap, level)
         effect = Effect(mean, max(low, -most), min(high, most), len(gap))
-        if pose:
-            row[title] = f"{mean:+.2f}° [{effect.low:+.2f}, {effect.high:+.2f}]"
-        else:
-            row[title] = f"{mean:+.1f} [{effect.low:+.1f}, {effect.high:+.1f}]"
-        row[verdict] = judge(effect, claim.asks, POSE_MARGIN if pose else MARGIN)
-    return row
+        verdict = judge(effect, claim.asks, POSE_MARGIN if pose else MARGIN)
+        rows.append((claim.id, data, kind, base, claim.unit, *effect, verdict))
+    return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
+
+
+def verdict_table(
+    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], table: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """`effect_table` in words, one row a claim and kind of faces: `COLUMNS`.
+
+    A claim without runs keeps its row and an empty verdict; one that asks "identical" is asserted
+    in its notebook. Raises ValueError naming the claim whose condition is no column of the runs.
+    """
+    table = (claims() if table is None else table).fillna("")
+    effects, shown = effect_table(runs, outcomes, table), []
+    for claim in table.itertuples():
+        own = effects[effects["claim"] == claim.id]
+        for data, group in own.groupby("faces", sort=False):
+            row = {"claim": claim.id, "faces": data, "contrast": _words(claim)}
+            for effect in group.itertuples():
+                title, verdict = CONTRASTS[effect.kind]
+                row |= {title: _interval(effect), verdict: effect.verdict}
+            shown.append(row | {"notebook": claim.notebook})
+        if own.empty:
+            row = {"claim": claim.id, "contrast": claim.claim, "notebook": claim.notebook}
+            shown.append(row | ({"verdict": ASSERTED} if claim.asks == "identical" else {}))
+    return pd.DataFrame(shown, columns=COLUMNS).astype("string").fillna("")
+
+
+def _interval(effect) -> str:
+    """ "+1.2 [-0.3, +2.7]", or in hundredths of a degree."""
+    digits, sign = (2, "°") if effect.unit == "degrees" else (1, "")
+    gain, low, high = (f"{v:+.{digits}f}" for v in (effect.gain, effect.low, effect.high))
+    return f"{gain}{sign} [{low}, {high}]"
 
 
 def readme_verdicts(table: pd.DataFrame) -> str:

@@ -69,6 +69,21 @@ claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
 here.save(verdict_table(recorded, outcomes), "verdicts").set_index("claim")
 
 # %% [markdown]
+# The same in a figure: a full dot is a claim decided, a hollow one is not; an arrow means that the
+# interval goes on.
+
+# %%
+import matplotlib.pyplot as plt
+
+from hmtl.plots import plot_verdicts
+from hmtl.verdicts import effect_table
+
+effects = effect_table(recorded, outcomes)
+if len(effects):
+    here.save_figure(plot_verdicts(effects), "verdicts")
+    plt.show()
+
+# %% [markdown]
 # An empty verdict, or a table below without a row, means not tested yet. C8, the same network at
 # inference, is no matter of seeds: it is checked to the bit in
 # [`25_same_model_at_inference`](25_same_model_at_inference.ipynb).
@@ -179,8 +194,6 @@ here.save(tables["balance"], "balance")
 # faces are balanced.
 
 # %%
-import matplotlib.pyplot as plt
-
 from hmtl.plots import plot_scores
 from hmtl.tables import name_trainings
 

@@ -16,8 +16,11 @@ import yaml
 from jupytext.config import load_jupytext_config
 from packaging.requirements import Requirement
 from packaging.version import Version
+from PIL import Image
 
 import hmtl
+from hmtl.files import hash_file
+from hmtl.paths import reference_dir
 from hmtl.study import README_MARKS, VERDICT_MARKS
 from hmtl.tables import readme_table, recorded_runs
 from hmtl.verdicts import readme_verdicts, verdict_table
@@ -97,6 +100,12 @@ def test_readme_tables_are_the_record():
     text = (ROOT / "README.md").read_text()
     for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
+
+
+def test_readmes_figure_of_the_claims_shows_the_recorded_verdicts():
+    with Image.open(reference_dir() / "figures" / "verdicts.png") as figure:
+        source = figure.text["Source"]
+    assert source.endswith(hash_file(reference_dir() / "tables" / "verdicts.csv"))
 
 
 def test_ci_calls_make_test():

@@ -1,10 +1,12 @@
 """Verdicts: the interval against theory and brute force, the rule by hand, README by the record."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from hmtl.plots import plot_verdicts
 from hmtl.tables import claims, recorded_runs
 from hmtl.verdicts import (
     ASSERTED,
@@ -12,6 +14,7 @@ from hmtl.verdicts import (
     POSE_MARGIN,
     Effect,
     bootstrap_interval,
+    effect_table,
     judge,
     verdict_table,
 )
@@ -94,6 +97,38 @@ def test_a_claim_is_judged_against_its_base_and_against_its_control():
     assert (row["verdict"], row["verdict, second view"]) == ("supported", "refuted")
     assert row["effect"].startswith("+10.")
     assert row["− second view"].startswith(("-10.", "-9."))
+    effects = effect_table(runs, outcomes, pd.DataFrame([CLAIM]))
+    assert effects["kind"].tolist() == ["base", "control"]  # `longer` was not asked for
+    mean = {m: np.mean([outcomes[f"{m}-0.2-{s}"] for s in range(5)]) for m in ("T", "SL", "two")}
+    gains = [100 * (mean["T"] - mean[base]) for base in effects["base"]]
+    assert effects["gain"].to_numpy() == pytest.approx(gains)
+    assert (effects["low"] < effects["gain"]).all()
+    assert (effects["gain"] < effects["high"]).all()
+
+
+def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
+    columns = ["claim", "faces", "kind", "base", "unit", "gain", "low", "high", "seeds", "verdict"]
+    rows = [
+        ("A", "faces", "base", "SL", "points", 2.0, 1.0, 3.0, 5, "supported"),
+        ("A", "faces", "control", "two", "points", -1.0, -30.0, 40.0, 5, "undecided"),
+        ("B", "faces", "base", "SL", "points", 20.0, 4.0, 36.0, 5, "supported"),
+        ("P", "faces", "base", "SL", "degrees", 0.1, -0.1, 0.3, 2, "undecided (2 of 5 seeds)"),
+    ]
+    figure = plot_verdicts(pd.DataFrame(rows, columns=columns))
+    points, degrees = figure.axes
+    assert [label.get_text() for label in points.get_yticklabels()] == ["A, faces", "B, faces"]
+    dots = {
+        (axis, round(float(line.get_xdata()[0]), 3)): line.get_markerfacecolor() != "white"
+        for axis in figure.axes
+        for line in axis.lines
+        if line.get_marker() == "o"
+    }
+    # 20 points lie off the axis: its arrow says so, and no dot pretends to be at the edge
+    assert dots == {(points, 2.0): True, (points, -1.0): False, (degrees, 0.1): False}
+    arrows = [(line.get_marker(), float(line.get_xdata()[0])) for line in points.lines]
+    arrows = sorted(arrow for arrow in arrows if arrow[0] in "<>")
+    assert arrows == [("<", -16.0), (">", 16.0), (">", 16.0)]
+    plt.close(figure)
 
 
 def test_head_pose_is_judged_by_degrees_saved_and_by_its_own_margin():
