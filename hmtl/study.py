@@ -68,7 +68,7 @@ NEEDS = {
 }  # fmt: skip
 """What a notebook, by its number, needs: labels of a task, or rendered faces."""
 KEPT = {
-    RATES: ["study", "data", "task", "arch", "method", "epochs"],
+    RATES: ["study", "data", "task", "arch", "start", "method", "epochs"],
     "as-they-are": ["study", "data", "trained", "seed"],
 }
 """Tables that notebooks save and the record keeps, and which columns tell their rows apart.
@@ -119,6 +119,11 @@ class Setting:
         """The seeds of every cell of an ablation."""
         return self.seeds[: self.preset.short_seeds]
 
+    @property
+    def imagenet_seeds(self) -> range:
+        """The seeds of every cell where ImageNet weights are held against none."""
+        return self.seeds[: self.preset.imagenet_seeds]
+
     def ways(self, *more: str, **changes) -> list[dict]:
         """The ways of training that the claims compare, as fields of a RunSpec with `changes`.
 
@@ -129,15 +134,18 @@ class Setting:
         ways += [{"pretexts": (name,)} for name in ("second_view", "puzzling_2x2", *more)]
         return [{**changes, **way} for way in ways]
 
-    def choose_lr(self, methods: Iterable[Mapping], **changes) -> list[dict]:
+    def choose_lr(
+        self, methods: Iterable[Mapping], lrs: Iterable[float] | None = None, **changes
+    ) -> list[dict]:
         """Each method (fields of a RunSpec) with the learning rate that serves it best.
 
-        One seed is trained with each rate of the preset; the last epoch's score on the valid split
-        decides, never a test face; a rate at which the loss stops being finite is not chosen.
-        `learning_rates` shows what was tried. A preset without a choice keeps its own rate. Raises
-        ValueError if no rate trains a method.
+        One seed, in a spec with `changes`, is trained with each of `lrs`, the preset's own unless
+        given; the last epoch's score on the valid split decides, never a test face; a rate at which
+        the loss stops being finite is not chosen. `learning_rates` shows what was tried. Without
+        `lrs` a method keeps its own rate. Raises ValueError if no rate trains a method.
         """
-        methods, rates = [dict(method) for method in methods], self.preset.lrs
+        methods = [dict(method) for method in methods]
+        rates = self.preset.lrs if lrs is None else tuple(lrs)
         if not rates:
             return methods
         tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
@@ -149,7 +157,7 @@ class Setting:
 
     def learning_rates(self) -> pd.DataFrame:
         """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
-        return self.kept(RATES)
+        return self.kept(RATES).dropna(axis=1, how="all")  # other tasks' scores, other rates
 
     def kept(self, name: str) -> pd.DataFrame:
         """A table of `KEPT` that this notebook saved; at defaults the record's."""
@@ -243,9 +251,8 @@ def rate_row(runs: list[Run]) -> pd.DataFrame:
         raise ValueError(f"no learning rate trains: {why(runs[0])}")
     best = runs[scores.index(task.better(whole))].spec
     tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
-    named = name_trainings(runs_table(runs[:1]))["method"].iloc[0]
-    row = {"data": best.data, "task": best.task, "arch": best.arch}
-    row |= {"method": named, "epochs": best.epochs}
+    (own,) = name_trainings(runs_table(runs[:1])).to_dict("records")
+    row = {name: own[name] for name in ("data", "task", "arch", "start", "method", "epochs")}
     return pd.DataFrame([row | tried | {"chosen": best.lr}])
 
 

@@ -251,6 +251,12 @@ def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monk
     assert kept["arch"].tolist() == ["tiny", "tiny"]
     quick = open_notebook("x", "smoke", "", "", str(tmp_path / "smoke"), 0)
     assert quick.choose_lr([{}]) == [{}]  # a preset without a choice keeps its own
+    # other rates for some trainings; the table tells starts apart
+    chosen = here.choose_lr([pose], lrs=(1e-7, 2e-3), bs=32)
+    assert chosen == [pose | {"lr": 2e-3}]
+    table = here.learning_rates()
+    assert table["start"].tolist() == ["scratch"] * 3
+    assert table["chosen"].tolist() == [4e-3, 4e-3, 2e-3]
 
 
 def test_the_ways_compared_cost_one_unit_or_two(tmp_path):
