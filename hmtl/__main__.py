@@ -408,7 +408,7 @@ def _check_faces(args) -> int:
 
 
 def _reference(args) -> int:
-    from hmtl.study import write_reference
+    from hmtl.record import write_reference
 
     print(write_reference(args.folders, keep=args.keep, add=args.add))
     return 0

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from hmtl.datasets import RENDERED
 from hmtl.files import checked, read_json
 from hmtl.labels import SPLITS
 from hmtl.pack import Pack
@@ -29,7 +30,6 @@ LEVEL = 0.95
 RESAMPLES = 1000
 NAME = "card.md"
 _REMEDY = "pack the set again"
-_RENDERED = ("mini", "faces")
 _SHARES = ("accuracy", "macro_f1", "mean_recall")
 
 _ANSWERS = {
@@ -117,7 +117,7 @@ def _training_data(run: Run) -> Iterator[str]:
     rows += [("test faces", len(run.predictions)), ("size, pixels", spec.size)]
     rows += [("share of the training labels", spec.fraction), ("seed", spec.seed)]
     yield markdown(pd.DataFrame(rows, columns=["what", "value"]))
-    if spec.data in _RENDERED:
+    if spec.data in RENDERED:
         yield (
             "The faces are rendered from a CC0 parametric head, so no person is shown; labels are "
             "the parameters that shaped the picture."
@@ -178,7 +178,7 @@ def slice_table(run: Run) -> pd.DataFrame | None:
     Columns: by, slice, faces, value, low, high. None for a run on other faces. Raises ValueError
     if the run was tested on other faces than its spec draws today.
     """
-    if run.spec.data not in _RENDERED:
+    if run.spec.data not in RENDERED:
         return None
     found, (label, *_) = run.predictions, run.spec.make_task().columns
     faces = sliced_faces(runs_table([run])).set_index("key")
@@ -220,7 +220,7 @@ def _limits(run: Run) -> Iterator[str]:
     yield "## Limits"
     kind = (
         "Rendered faces are simpler than photographs: nothing above tells how it does on those."
-        if run.spec.data in _RENDERED
+        if run.spec.data in RENDERED
         else "The scores hold for pictures gathered, labelled and cut as this set's are."
     )
     yield "\n".join(

@@ -23,8 +23,8 @@ A new data set is one reader and a line in `READERS`.
 """
 
 __all__ = [
-    "DATA", "MINI", "build_mini", "check_data", "face_pack", "full_name", "load_pack", "parse_data",
-    "photo_pack", "write_faces",
+    "DATA", "MINI", "RENDERED", "build_mini", "check_data", "face_pack", "full_name", "load_pack",
+    "parse_data", "photo_pack", "write_faces",
 ]  # fmt: skip
 
 import hashlib
@@ -53,7 +53,8 @@ from hmtl.render import (
     worker_count,
 )
 
-DATA = ("mini", "faces", *SOURCES)
+RENDERED = ("mini", "faces")
+DATA = (*RENDERED, *SOURCES)
 _VOTED = ("ferplus", "ferplus-csv")  # whose readers have `labels`
 # what a pack was made with where its options do not say
 _UNSAID = dict.fromkeys(_VOTED, {"labels": "majority"}) | dict.fromkeys(

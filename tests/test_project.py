@@ -21,7 +21,7 @@ from PIL import Image
 import hmtl
 from hmtl.files import hash_file
 from hmtl.paths import reference_dir
-from hmtl.study import README_MARKS, VERDICT_MARKS
+from hmtl.record import README_MARKS, VERDICT_MARKS
 from hmtl.tables import readme_table, recorded_runs
 from hmtl.verdicts import readme_verdicts, verdict_table
 

@@ -1,0 +1,223 @@
+"""The record: what studies measured -> runs.csv, its tables and figures, README's numbers.
+
+`collect_runs` reads what notebooks recorded in their output folders, `write_reference` makes the
+committed record of it (`outputs/reference`), beside or in place of what was there. Ours.
+"""
+
+__all__ = [
+    "KEPT", "between_marks", "collect_curves", "collect_runs", "read_table",
+    "write_reference",
+]  # fmt: skip
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.datasets import RENDERED, load_pack
+from hmtl.face_checks import slice_tables
+from hmtl.files import hash_file
+from hmtl.paths import reference_dir
+from hmtl.runs import Run, load_run
+from hmtl.scaling import SCALING_MARKS, scaling_report
+from hmtl.tables import outcomes_by_run, readme_table, recorded_runs, study_tables
+from hmtl.verdicts import effect_table, readme_verdicts, verdict_table
+
+_CHECKOUT = Path(__file__).parents[1]
+README_MARKS = ("<!-- record -->", "<!-- end of record -->")
+VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
+RATES = "learning-rates"
+KEPT = {
+    RATES: ["study", "data", "task", "arch", "start", "method", "epochs"],
+    "as-they-are": ["study", "data", "trained", "seed"],
+}
+"""Tables that notebooks save and the record keeps, and which columns tell their rows apart.
+
+All others follow from the record's runs.
+"""
+ROW = ["study", "data", "task", "fraction", "arch", "augment", "start", "method", "epochs", "bs"]
+"""Columns of the record's runs that are the same along a row of a table; over seeds it averages."""
+PROTOCOL = [
+    "people", "proportions", "label_noise", "size", "labels", "sampling", "weighted", "lr", "wd",
+    "fill", "schedule", "optimizer", "precision", "pack",
+]  # fmt: skip
+"""Columns that must be the same along a row, or its mean is of nothing."""
+
+
+def collect_runs(
+    folders: Iterable[str | Path],
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The runs recorded in output folders of `run_study`, whose store lies beside them.
+
+    Returns (a row a run and study, run id -> `outcome_by_face`). Raises FileNotFoundError for a
+    folder without recorded runs.
+    """
+    tables, outcomes = [], {}
+    for table, runs in _recorded(folders):
+        table["pack"] = [run.pack for run in runs]
+        tables.append(table)
+        outcomes |= outcomes_by_run(runs)
+    return pd.concat(tables, ignore_index=True), outcomes
+
+
+def _recorded(folders: Iterable[str | Path]) -> Iterator[tuple[pd.DataFrame, list[Run]]]:
+    """Yield what each notebook recorded: its table of runs, and these."""
+    for folder in map(Path, folders):
+        files = sorted((folder / "tables").glob("*-runs.csv"))
+        if not files:
+            raise FileNotFoundError(
+                f"{folder / 'tables'} holds no *-runs.csv: run the notebooks that train first "
+                "(python -m hmtl study)"
+            )
+        for file in files:
+            table = pd.read_csv(file)
+            yield table, [load_run(folder.parent / "runs" / name) for name in table["run"]]
+
+
+def collect_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
+    """Every epoch of the recorded runs: run, epoch, train_loss, and the score on the valid split.
+
+    `valid` is the metric of the run's task: accuracy in [0, 1], or degrees of head pose.
+    """
+    parts = {}
+    for _, runs in _recorded(folders):
+        for run in runs:
+            metric = run.spec.make_task().metric
+            columns = ["epoch", "train_loss", *([metric] if metric else [])]
+            own = run.metrics[columns].rename(columns={metric: "valid"})
+            parts[run.id] = own.assign(run=run.id)
+    curves = pd.concat(parts.values(), ignore_index=True)
+    return curves.reindex(columns=["run", "epoch", "train_loss", "valid"])
+
+
+def write_reference(
+    folders: Iterable[str | Path],
+    target: Path | None = None,
+    *,
+    keep: bool = False,
+    add: bool = False,
+) -> Path:
+    """Write `collect_runs(folders)` as the committed record, with its tables and README's figures.
+
+    `runs.csv` holds a row a run, `correct.npz` a bit a test face, `errors.npz` the degrees of each
+    face whose head pose was asked for, `curves.csv` a row an epoch: all else follows from them.
+    With `keep` the recorded runs of studies and data sets that the folders do not hold stay; with
+    `add` all do, and the folders' are added. Raises ValueError, and writes nothing, if a row of a
+    table would then average runs of two protocols.
+    """
+    folders = list(folders)
+    runs, outcomes = collect_runs(folders)
+    curves, kept = collect_curves(folders), {name: _collect(folders, name) for name in KEPT}
+    target = target or reference_dir()
+    (target / "tables").mkdir(parents=True, exist_ok=True)
+    if (keep or add) and (target / "runs.csv").is_file():
+        old, old_outcomes = recorded_runs(target)
+        by = ["study", "run"] if add else ["study", "data"]
+        runs = _with_old(runs, old, by)
+        _check_rows(runs)
+        outcomes = {r: old_outcomes[r] for r in runs["run"] if r in old_outcomes} | outcomes
+        curves = _with_old(curves, read_table(target / "curves.csv"), ["run"])
+        curves = curves[curves["run"].isin(runs["run"])]
+        for name, table in kept.items():
+            before = read_table(target / "tables" / f"{name}.csv")
+            kept[name] = _with_old(table, before, KEPT[name] if add else by)
+    runs = _in_order(runs)
+    runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
+    curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
+    bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
+    np.savez_compressed(target / "correct.npz", **bits)
+    degrees = {k: v.astype(np.float16) for k, v in outcomes.items() if v.dtype != bool}
+    np.savez_compressed(target / "errors.npz", **degrees)
+    runs, outcomes = recorded_runs(target)  # as a reader will find them, rounding included
+    (target / "figures").mkdir(exist_ok=True)
+    verdicts = verdict_table(runs, outcomes)
+    tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
+    for name, table in (tables | kept).items():
+        table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
+    shown = hash_file(target / "tables" / "verdicts.csv")
+    _draw_front_page(target / "figures", effect_table(runs, outcomes), shown)
+    if target == reference_dir():
+        readme = _CHECKOUT / "README.md"
+        between_marks(readme, README_MARKS, readme_table(runs))
+        between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
+        scaling = _CHECKOUT / "papers" / "SCALING.md"
+        between_marks(scaling, SCALING_MARKS, scaling_report(runs))
+    return target
+
+
+def _in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """By study, rendered faces before real ones, fewer labels before more, however put together."""
+    real = ~runs["data"].isin(RENDERED)
+    order = runs.assign(real=real).sort_values(["study", "real", "data", "fraction"], kind="stable")
+    return order.drop(columns="real").reset_index(drop=True)
+
+
+def _check_rows(runs: pd.DataFrame) -> None:
+    """Raise ValueError naming a row of a table, over whose seeds the protocol changes."""
+    row, protocol = ([name for name in names if name in runs] for names in (ROW, PROTOCOL))
+    for cell, group in runs.groupby(row, sort=False, dropna=False):
+        for name in protocol:
+            if group[name].nunique(dropna=False) > 1:
+                told = ", ".join(f"{k} {v}" for k, v in zip(row, cell, strict=True))
+                values = " and ".join(map(str, group[name].unique()))
+                raise ValueError(
+                    f"runs.csv: {name} is {values} along one row of a table ({told}); record "
+                    "these runs without --add, so that the older ones leave the record"
+                )
+
+
+def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
+    """The tables of that name, of `KEPT`, that the notebooks saved."""
+    parts = [pd.DataFrame(columns=["study", "data"])]
+    for folder in map(Path, folders):
+        for file in sorted((folder / "tables").glob(f"*-{name}.csv")):
+            own = pd.read_csv(file)
+            own.insert(0, "study", file.stem.removesuffix(f"-{name}"))
+            parts.append(own)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The new rows, and the old ones whose columns `by` no new row has."""
+    if old.empty or new.empty:
+        return old if new.empty else new
+    known = set(map(tuple, new[by].to_numpy()))
+    stays = [tuple(row) not in known for row in old[by].to_numpy()]
+    return pd.concat([new, old[stays]], ignore_index=True)
+
+
+def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
+    """Put `text` between two marks of a file, so that no number there is typed.
+
+    Raises ValueError naming the mark that the file lacks.
+    """
+    before, start, rest = path.read_text().partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    for mark, found in zip(marks, (start, end), strict=True):
+        if not found:
+            raise ValueError(f"{path.name} has no mark {mark}")
+    path.write_text(f"{before}{start}\n{text}\n{end}{after}")
+
+
+def _draw_front_page(folder: Path, effects: pd.DataFrame, shown: str) -> None:
+    """README's figures: one person's eight expressions, shipped, above the puzzles made of them;
+    and what became of the claims, which keeps the hash of the table it shows."""
+    import torch
+
+    from hmtl.plots import plot_verdicts, set_style
+    from hmtl.pretext import Puzzling
+
+    set_style()
+    pack = load_pack("mini")
+    person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
+    faces = torch.tensor(pack.images[person.index]).permute(0, 3, 1, 2) / 255
+    Puzzling(2).show(faces).savefig(folder / "faces-and-puzzles.png", dpi=100)
+    if len(effects):
+        says = {"Source": f"verdicts.csv, sha256 {shown}"}
+        plot_verdicts(effects).savefig(folder / "verdicts.png", dpi=100, metadata=says)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table in csv; one without rows and columns if there is no such file."""
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
