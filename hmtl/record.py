@@ -122,7 +122,8 @@ def write_reference(
         for name, table in kept.items():
             before = read_table(target / "tables" / f"{name}.csv")
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
-    runs = _in_order(runs)
+    runs = _in_order(runs, ["fraction"])  # fewer labels before more
+    kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
     bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
@@ -146,10 +147,13 @@ def write_reference(
     return target
 
 
-def _in_order(runs: pd.DataFrame) -> pd.DataFrame:
-    """By study, rendered faces before real ones, fewer labels before more, however put together."""
-    real = ~runs["data"].isin(RENDERED)
-    order = runs.assign(real=real).sort_values(["study", "real", "data", "fraction"], kind="stable")
+def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """By study, rendered faces before real ones, then `by`, however the rows were put together."""
+    if table.empty:
+        return table
+    real = ~table["data"].isin(RENDERED)
+    by = ["study", "real", "data", *(name for name in by if name in table)]
+    order = table.assign(real=real).sort_values(by, kind="stable")
     return order.drop(columns="real").reset_index(drop=True)
 
 
@@ -182,8 +186,9 @@ def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFra
     """The new rows, and the old ones whose columns `by` no new row has."""
     if old.empty or new.empty:
         return old if new.empty else new
-    known = set(map(tuple, new[by].to_numpy()))
-    stays = [tuple(row) not in known for row in old[by].to_numpy()]
+    keys, old_keys = new.reindex(columns=by), old.reindex(columns=by)  # older tables have fewer
+    known = set(map(tuple, keys.to_numpy()))
+    stays = [tuple(row) not in known for row in old_keys.to_numpy()]
     return pd.concat([new, old[stays]], ignore_index=True)
 
 

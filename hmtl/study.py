@@ -139,7 +139,8 @@ class Setting:
         """A table of `KEPT` that this notebook saved; at defaults the record's."""
         if self.shows_reference:
             table = read_table(reference_dir() / "tables" / f"{name}.csv")
-            return table[table["study"] == self.notebook] if len(table) else table
+            own = table[table["study"] == self.notebook] if len(table) else table
+            return own.reset_index(drop=True)
         return read_table(self.outputs / "tables" / f"{self.notebook}-{name}.csv")
 
     @property
@@ -465,11 +466,15 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _quiet_ipython(folder: Path) -> Path:
-    """An IPython folder whose kernels keep their warnings and colours to themselves."""
+    """An IPython folder whose kernels keep their warnings and colours to themselves.
+
+    Errors of cells come back with the notebook; what a kernel logs is of itself, as that it was
+    interrupted when it was told to stop.
+    """
     profile = folder / ".ipython" / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     (profile / "ipython_kernel_config.py").write_text(
-        "c = get_config()\nc.IPKernelApp.log_level = 40\n"
+        "c = get_config()\nc.IPKernelApp.log_level = 50\n"
         'c.InteractiveShell.colors = "nocolor"\nc.InteractiveShell.xmode = "Plain"\n'
     )
     return profile.parent
