@@ -133,7 +133,8 @@ class Setting:
 
     def learning_rates(self) -> pd.DataFrame:
         """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
-        return self.kept(RATES).dropna(axis=1, how="all")  # other tasks' scores, other rates
+        shown = self.kept(RATES).drop(columns="study", errors="ignore")
+        return shown.dropna(axis=1, how="all")  # other tasks' scores, other rates
 
     def kept(self, name: str) -> pd.DataFrame:
         """A table of `KEPT` that this notebook saved; at defaults the record's."""

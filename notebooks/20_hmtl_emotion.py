@@ -167,8 +167,6 @@ for (name, fraction), row in means.iterrows():
         if said:
             print(f"{name}, {fraction:.0%} of the labels, {method}: {said}")
 print(near_chance(named))
-if recorded["test_faces"].min() >= 500:  # fewer faces are only a smoke test
-    assert (means.stack().dropna() > 100 / 8).all(), "a method is below chance"
 
 # %% [markdown]
 # ## Which emotions are confused
