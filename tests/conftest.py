@@ -8,6 +8,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,13 @@ from hmtl.labels import EMOTIONS
 from hmtl.pack import write_pack
 
 matplotlib.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    """No test leaves its figures to the next one."""
+    yield
+    plt.close("all")
 
 
 def make_toy_pack(path, count=160, size=32, channels=3, votes=False):
