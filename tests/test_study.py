@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import huggingface_hub.constants
 import nbformat
 import numpy as np
 import pandas as pd
@@ -153,7 +154,7 @@ def test_a_run_of_head_pose_is_made_and_scored_and_stays_out_of_the_bits(tmp_pat
     ],
 )
 def test_what_a_run_cannot_have_is_said_in_one_line(changes, said, capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # read at its import
     assert main(["run", "--store", str(tmp_path), "--set", *changes]) == 2
     error = capsys.readouterr().err
     assert said in error
