@@ -334,8 +334,8 @@ def _draw_effect(axis, effect, place: float, edge: float) -> None:
     color = _KINDS[effect.kind][1]
     low, high = np.clip([effect.low, effect.high], -edge, edge)
     axis.plot([low, high], [place, place], color=color, lw=1.5)
-    for end, at, marker in ((effect.low, low, "<"), (effect.high, high, ">")):
-        if end != at:
+    for goes_on, at, marker in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
+        if goes_on:
             axis.plot(at, place, marker=marker, color=color, ms=5, clip_on=False)
     if abs(effect.gain) <= edge:
         decided = not effect.verdict.startswith("undecided")

@@ -129,15 +129,15 @@ print(
 # - The line above is the finding at this scale. Claim C1 is about trainings hundreds of times
 #   longer: a network of this size has hardly begun to learn from nothing after some thousand
 #   faces, so a gap in favour of ImageNet here does **not** refute the claim, and says nothing
-#   about its limit. More seeds would not change that, nor would the training a CPU can afford: six
-#   times as many steps, at two learning rates, left scratch at chance under strong augmentation
+#   about its limit. More seeds would not change that, nor would the training a CPU can afford: four
+#   to five times as many steps, at two learning rates, left scratch at chance under strong augmentation
 #   (`papers/LOG.md`). The claim waits for `-p preset gpu`.
 # - What this notebook does decide is that the comparison runs, and with what weights: the ImageNet
 #   start is proved equal to the published network, logit for logit (`tests/test_encoder.py`).
 #
 # **What the paper reports:** no number for this claim is known to us; its cell would be empty.
-# **Where we depart:** 48 pixels, rendered faces or FER+, a few epochs, in the smaller presets one
-# learning rate for both.
+# **Where we depart:** 48 pixels, rendered faces or FER+, a few epochs, one learning rate
+# for both but in preset `gpu`.
 #
 # ### Exercises
 # 1. Give scratch ten times the epochs: `papermill -p preset quick` after changing

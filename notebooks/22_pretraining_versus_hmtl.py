@@ -139,6 +139,7 @@ here.save(judged, "verdicts").set_index("claim")
 # %%
 means = named.groupby(["data", "method"])["accuracy"].mean().unstack() * 100
 for name, row in means.iterrows():
+    row = row.dropna()  # not every pre-training was made on every data set
     best = row.idxmax()
     print(f"{name}: best in the mean {best} ({row[best]:.1f} %)")
     for start in names:

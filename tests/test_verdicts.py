@@ -112,6 +112,7 @@ def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
         ("A", "faces", "base", "SL", "points", 2.0, 1.0, 3.0, 5, "supported"),
         ("A", "faces", "control", "two", "points", -1.0, -30.0, 40.0, 5, "undecided"),
         ("B", "faces", "base", "SL", "points", 20.0, 4.0, 36.0, 5, "supported"),
+        ("B", "faces", "longer", "SL", "points", -44.0, -50.0, -38.0, 5, "refuted"),
         ("P", "faces", "base", "SL", "degrees", 0.1, -0.1, 0.3, 2, "undecided (2 of 5 seeds)"),
     ]
     figure = plot_verdicts(pd.DataFrame(rows, columns=columns))
@@ -127,7 +128,7 @@ def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
     assert dots == {(points, 2.0): True, (points, -1.0): False, (degrees, 0.1): False}
     arrows = [(line.get_marker(), float(line.get_xdata()[0])) for line in points.lines]
     arrows = sorted(arrow for arrow in arrows if arrow[0] in "<>")
-    assert arrows == [("<", -16.0), (">", 16.0), (">", 16.0)]
+    assert arrows == [("<", -16.0), ("<", -16.0), (">", 16.0), (">", 16.0)]
     plt.close(figure)
 
 
