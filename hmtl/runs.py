@@ -423,7 +423,7 @@ PRESETS = {
                 "epochs": 30, "people": (5000, 300, 500), "size": 112, "arch": _LITE0, "bs": 128,
                 "lr": 4e-3, "fill": True,
             },
-            seeds=3,
+            seeds=5,
             fractions=(0.2, 1.0),
             few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
             lrs=(2e-3, 4e-3),

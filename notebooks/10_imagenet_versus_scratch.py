@@ -130,8 +130,8 @@ print(
 #   longer: a network of this size has hardly begun to learn from nothing after some thousand
 #   faces, so a gap in favour of ImageNet here does **not** refute the claim, and says nothing
 #   about its limit. More seeds would not change that, nor would the training a CPU can afford: four
-#   to five times as many steps, at two learning rates, left scratch at chance under strong augmentation
-#   (`papers/LOG.md`). The claim waits for `-p preset gpu`.
+#   to five times as many steps, at two learning rates, left scratch at chance under strong
+#   augmentation (`papers/LOG.md`). The claim waits for `-p preset gpu`.
 # - What this notebook does decide is that the comparison runs, and with what weights: the ImageNet
 #   start is proved equal to the published network, logit for logit (`tests/test_encoder.py`).
 #
