@@ -132,12 +132,13 @@ def write_reference(
     np.savez_compressed(target / "errors.npz", **degrees)
     runs, outcomes = recorded_runs(target)  # as a reader will find them, rounding included
     (target / "figures").mkdir(exist_ok=True)
-    verdicts = verdict_table(runs, outcomes)
+    effects = effect_table(runs, outcomes)
+    verdicts = verdict_table(runs, outcomes, effects=effects)
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
     for name, table in (tables | kept).items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
     shown = hash_file(target / "tables" / "verdicts.csv")
-    _draw_front_page(target / "figures", effect_table(runs, outcomes), shown)
+    _draw_front_page(target / "figures", effects, shown)
     if target == reference_dir():
         readme = _CHECKOUT / "README.md"
         between_marks(readme, README_MARKS, readme_table(runs))

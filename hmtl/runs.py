@@ -403,7 +403,7 @@ PRESETS = {
             few=(0.05, 0.2, 1.0),
             lrs=(4e-3, 8e-3),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
-            imagenet_seeds=2,  # from scratch it takes a GPU: more would decide nothing
+            imagenet_seeds=2,  # more would judge a want of training (papers/LOG.md)
             short={
                 "fraction": 0.2, "fill": False, "epochs": 40, "bs": 64, "lr": 4e-3,
                 "precision": "",
@@ -588,8 +588,8 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
     Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
-    of the task or a pretext, that it runs on a GPU ("cuda" or "mps"), whose mixed precision gives
-    other numbers, and on how many processes.
+    of the task or a pretext, that it runs on a GPU and of which kind ("cuda" or "mps"), whose
+    arithmetic gives other numbers, and on how many processes.
     """
     from hmtl.pretext import make
 

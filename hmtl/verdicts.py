@@ -133,15 +133,20 @@ def effect_table(
 
 
 def verdict_table(
-    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], table: pd.DataFrame | None = None
+    runs: pd.DataFrame,
+    outcomes: dict[str, np.ndarray],
+    table: pd.DataFrame | None = None,
+    effects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """`effect_table` in words, one row a claim and kind of faces: `COLUMNS`.
+    """`effect_table`, `effects` if it is there already, in words: `COLUMNS`, a row a claim and
+    kind of faces.
 
     A claim without runs keeps its row and an empty verdict; one that asks "identical" is asserted
     in its notebook. Raises ValueError naming the claim whose condition is no column of the runs.
     """
     table = (claims() if table is None else table).fillna("")
-    effects, shown = effect_table(runs, outcomes, table), []
+    effects = effect_table(runs, outcomes, table) if effects is None else effects
+    shown = []
     for claim in table.itertuples():
         own = effects[effects["claim"] == claim.id]
         for data, group in own.groupby("faces", sort=False):

@@ -253,7 +253,8 @@ def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monk
     assert kept["arch"].tolist() == ["tiny", "tiny"]
     quick = open_notebook("x", "smoke", "", "", str(tmp_path / "smoke"), 0)
     assert quick.choose_lr([{}]) == [{}]  # a preset without a choice keeps its own
-    # other rates for some trainings; the table tells starts apart
+    assert here.choose_lr([pose], lrs=()) == [pose]  # none to choose from, though the preset has
+    # other rates for some trainings
     chosen = here.choose_lr([pose], lrs=(1e-7, 2e-3), bs=32)
     assert chosen == [pose | {"lr": 2e-3}]
     table = here.learning_rates()
