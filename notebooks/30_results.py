@@ -60,13 +60,15 @@ inventory
 import pandas as pd
 
 from hmtl.tables import claims
-from hmtl.verdicts import verdict_table
+from hmtl.verdicts import effect_table, verdict_table
 
 pd.set_option("display.max_colwidth", None)
 claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
 
 # %%
-here.save(verdict_table(recorded, outcomes), "verdicts").set_index("claim")
+effects = effect_table(recorded, outcomes)
+judged = verdict_table(recorded, outcomes, effects=effects)
+here.save(judged, "verdicts").set_index("claim")
 
 # %% [markdown]
 # The same in a figure: a full dot is a claim decided, a hollow one is not; an arrow means that the
@@ -76,9 +78,7 @@ here.save(verdict_table(recorded, outcomes), "verdicts").set_index("claim")
 import matplotlib.pyplot as plt
 
 from hmtl.plots import plot_verdicts
-from hmtl.verdicts import effect_table
 
-effects = effect_table(recorded, outcomes)
 if len(effects):
     here.save_figure(plot_verdicts(effects), "verdicts")
     plt.show()
