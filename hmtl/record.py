@@ -6,7 +6,7 @@ committed record of it (`outputs/reference`), beside or in place of what was the
 
 __all__ = [
     "KEPT", "between_marks", "collect_curves", "collect_runs", "read_table",
-    "write_reference",
+    "runs_in_order", "write_reference",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,13 @@ from hmtl.files import hash_file
 from hmtl.paths import reference_dir
 from hmtl.runs import Run, load_run
 from hmtl.scaling import SCALING_MARKS, scaling_report
-from hmtl.tables import outcomes_by_run, readme_table, recorded_runs, study_tables
+from hmtl.tables import (
+    name_trainings,
+    outcomes_by_run,
+    readme_table,
+    recorded_runs,
+    study_tables,
+)
 from hmtl.verdicts import effect_table, readme_verdicts, verdict_table
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -29,7 +35,7 @@ README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 RATES = "learning-rates"
 KEPT = {
-    RATES: ["study", "data", "task", "arch", "start", "method", "epochs"],
+    RATES: ["study", "data", "task", "fraction", "arch", "start", "method", "epochs"],
     "as-they-are": ["study", "data", "trained", "seed"],
 }
 """Tables that notebooks save and the record keeps, and which columns tell their rows apart.
@@ -122,7 +128,7 @@ def write_reference(
         for name, table in kept.items():
             before = read_table(target / "tables" / f"{name}.csv")
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
-    runs = _in_order(runs, ["fraction"])  # fewer labels before more
+    runs = runs_in_order(runs)
     kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
@@ -158,6 +164,18 @@ def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return order.drop(columns="real").reset_index(drop=True)
 
 
+def runs_in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """Fewer labels before more; within a share the trainings as their study first has them.
+
+    So a row added later to one data set stands where the other data sets have it.
+    """
+    runs = _in_order(runs, ["fraction"])
+    studies = [own for _, own in runs.groupby("study", sort=False)]
+    places = [pd.factorize(name_trainings(own)["method"])[0] for own in studies]
+    ordered = _in_order(runs.assign(place=np.concatenate(places)), ["fraction", "place"])
+    return ordered.drop(columns="place")
+
+
 def _check_rows(runs: pd.DataFrame) -> None:
     """Raise ValueError naming a row of a table, over whose seeds the protocol changes."""
     row, protocol = ([name for name in names if name in runs] for names in (ROW, PROTOCOL))
@@ -184,12 +202,15 @@ def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
 
 
 def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The new rows, and the old ones whose columns `by` no new row has."""
+    """The new rows, and the old ones whose columns `by` no new row has.
+
+    An older table may lack some of `by`: its rows do not tell more than the others.
+    """
     if old.empty or new.empty:
         return old if new.empty else new
-    keys, old_keys = new.reindex(columns=by), old.reindex(columns=by)  # older tables have fewer
-    known = set(map(tuple, keys.to_numpy()))
-    stays = [tuple(row) not in known for row in old_keys.to_numpy()]
+    by = [name for name in by if name in old and name in new]
+    known = set(map(tuple, new[by].to_numpy()))
+    stays = [tuple(row) not in known for row in old[by].to_numpy()]
     return pd.concat([new, old[stays]], ignore_index=True)
 
 

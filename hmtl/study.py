@@ -31,6 +31,7 @@ from hmtl.files import has_kind, read_json
 from hmtl.pack import Pack
 from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
 from hmtl.record import (
+    KEPT,
     RATES,
     collect_curves,
     collect_runs,
@@ -230,7 +231,7 @@ def rate_row(runs: list[Run]) -> pd.DataFrame:
     best = runs[scores.index(task.better(whole))].spec
     tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
     (own,) = name_trainings(runs_table(runs[:1])).to_dict("records")
-    row = {name: own[name] for name in ("data", "task", "arch", "start", "method", "epochs")}
+    row = {name: own[name] for name in KEPT[RATES] if name != "study"}
     return pd.DataFrame([row | tried | {"chosen": best.lr}])
 
 

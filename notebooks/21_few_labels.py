@@ -58,19 +58,16 @@ for share in (1.0, 0.2, 0.05):
 # ## The runs
 #
 # Supervised training, the same for twice the epochs, a second plain view, the 2 × 2 puzzle. Each
-# way of training keeps the learning rate that [`20_hmtl_emotion`](20_hmtl_emotion.ipynb) chose for
-# it.
+# way of training gets a learning rate for each share of the labels, as in
+# [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
 
 # %% tags=["nbval-ignore-output"]
 from hmtl.runs import runs_table
 
-methods = here.choose_lr(here.ways(), fraction=here.preset.fractions[0])
-runs = here.train(
-    here.spec(fraction=fraction, seed=s, **method)
-    for s in here.seeds
-    for fraction in here.preset.few
-    for method in methods
+methods = here.choose_lr(
+    way for fraction in here.preset.few for way in here.ways(fraction=fraction)
 )
+runs = here.train(here.spec(seed=s, **method) for s in here.seeds for method in methods)
 runs_table(runs)[["method", "epochs", "fraction", "seed", "train_faces", "accuracy"]].round(3)
 
 # %% [markdown]

@@ -1,0 +1,128 @@
+"""The record: it holds what the runs said, in one order, and no row mixes two protocols."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hmtl.record import runs_in_order, write_reference
+from hmtl.runs import RunSpec, fit
+from hmtl.study import open_notebook
+from hmtl.tables import recorded_runs
+
+
+def test_the_record_holds_what_the_runs_said(tmp_path):
+    """runs.csv and correct.npz give back each run's accuracy, bit by bit."""
+    here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "smoke"), 0)
+    specs = [RunSpec(epochs=1), RunSpec(epochs=1, pretexts=("puzzling_2x2",))]
+    runs = [fit(spec, store=tmp_path / "runs") for spec in specs]
+    here.results(runs)
+    write_reference([tmp_path / "smoke"], tmp_path / "reference")
+    table, outcomes = recorded_runs(tmp_path / "reference")
+    assert table["method"].tolist() == ["SL", "puzzling_2x2 (paired)"]
+    for run, row in zip(runs, table.itertuples(), strict=True):
+        right = run.predictions["predicted"] == run.predictions["target"]
+        np.testing.assert_array_equal(outcomes[row.run], right)
+        assert row.accuracy == pytest.approx(right.mean(), abs=1e-5)
+    with pytest.raises(FileNotFoundError, match="run the notebooks"):
+        write_reference([tmp_path / "elsewhere"], tmp_path / "reference")
+
+
+def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
+    run = fit(RunSpec(epochs=1), store=tmp_path / "runs")
+    for name in ("20_hmtl_emotion", "10_imagenet_versus_scratch"):
+        open_notebook(name, "", "", "", str(tmp_path / name), 0).results([run])
+    target = tmp_path / "reference"
+    write_reference([tmp_path / "20_hmtl_emotion"], target)
+    write_reference([tmp_path / "10_imagenet_versus_scratch"], target, keep=True)
+    table, outcomes = recorded_runs(target)
+    assert sorted(table["study"]) == ["10_imagenet_versus_scratch", "20_hmtl_emotion"]
+    np.testing.assert_array_equal(outcomes[run.id].mean(), run.scores["accuracy"])
+    write_reference([tmp_path / "10_imagenet_versus_scratch"], target)
+    assert len(recorded_runs(target)[0]) == 1
+
+
+def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_path):
+    target, runs = tmp_path / "reference", {}
+    for name, changes in (("a", {}), ("b", {"seed": 1}), ("c", {"seed": 2, "lr": 1e-3})):
+        runs[name] = fit(RunSpec(epochs=1, bs=64, **changes), store=tmp_path / "runs")
+        here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / name), 0)
+        here.results([runs[name]])
+    rates = {"data": "mini", "task": "emotion", "arch": "tiny", "method": "SL", "epochs": 1}
+    rates = pd.DataFrame([rates | {"chosen": 0.004}])
+    first = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "a"), 0)
+    first.save(rates, "learning-rates")
+    write_reference([tmp_path / "a"], target)
+    for _ in range(2):  # the same run a second time takes its own place
+        write_reference([tmp_path / "b"], target, add=True)
+    table, outcomes = recorded_runs(target)
+    assert set(table["run"]) == set(outcomes) == {runs["a"].id, runs["b"].id}
+    assert len(table) == 2
+    curves = pd.read_csv(target / "curves.csv")
+    assert sorted(curves["run"]) == sorted(table["run"])
+    kept = pd.read_csv(target / "tables" / "learning-rates.csv")
+    assert kept["chosen"].tolist() == [0.004]
+    before = (target / "runs.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"lr is 0.001 and 0.\d+ along one row.*without --add"):
+        write_reference([tmp_path / "c"], target, add=True)
+    assert (target / "runs.csv").read_bytes() == before
+
+
+def test_the_committed_record_agrees_with_itself():
+    table, outcomes = recorded_runs()
+    for row in table.itertuples():
+        if row.task in ("emotion", "gender"):
+            assert row.accuracy == pytest.approx(outcomes[row.run].mean(), abs=1e-5)
+        elif row.task != "pretraining":
+            assert row.mae == pytest.approx(outcomes[row.run].mean(), abs=1e-2)
+    assert not table.duplicated(["study", "run"]).any()
+    for _, own in table.groupby("study"):  # in one order, however the record was put together
+        real = own["data"].map(["faces", "ferplus"].index)
+        places = list(zip(real, own["fraction"], strict=True))
+        assert places == sorted(places)
+    arms = table[table["study"] == "20_hmtl_emotion"]
+    seeds = arms.groupby(["data", "fraction", "method"])["seed"].nunique()
+    assert set(arms["data"]) == {"faces", "ferplus"}
+    assert set(arms["fraction"]) == {0.2, 1.0}
+    assert seeds.min() >= 2
+
+
+def test_a_row_recorded_later_stands_where_the_other_data_sets_have_it():
+    """In-painting first on FER+, the baselines later: the table still begins with these."""
+    runs = [
+        ("faces", 1.0, "SL", 16, 1), ("faces", 0.2, "SL", 16, 0), ("faces", 1.0, "SL", 32, 0),
+        ("faces", 1.0, "SL", 16, 0), ("faces", 1.0, "inpainting_grid_pl (paired)", 16, 0),
+        ("ferplus", 1.0, "inpainting_grid_pl (paired)", 6, 0), ("ferplus", 1.0, "SL", 6, 0),
+        ("ferplus", 1.0, "SL", 6, 1), ("ferplus", 1.0, "SL", 12, 0),
+    ]  # fmt: skip
+    table = pd.DataFrame(runs, columns=["data", "fraction", "method", "epochs", "seed"])
+    table = table.assign(study="20_hmtl_emotion", task="emotion", arch="tiny", bs=32)
+    found = runs_in_order(table)
+    columns = ["data", "fraction", "method", "epochs"]
+    rows = found[columns].drop_duplicates().itertuples(index=False, name=None)
+    beside = "inpainting_grid_pl (paired)"
+    assert list(rows) == [
+        ("faces", 0.2, "SL", 16), ("faces", 1.0, "SL", 16), ("faces", 1.0, "SL", 32),
+        ("faces", 1.0, beside, 16),
+        ("ferplus", 1.0, "SL", 6), ("ferplus", 1.0, "SL", 12), ("ferplus", 1.0, beside, 6),
+    ]  # fmt: skip
+    assert sorted(found.index) == list(range(len(runs)))
+    pd.testing.assert_frame_equal(runs_in_order(found), found)
+
+
+def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_path):
+    """Learning rates recorded before their share of the labels and start were."""
+    run = fit(RunSpec(epochs=1, bs=64), store=tmp_path / "runs")
+    here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "new"), 0)
+    here.results([run])
+    old = {"study": "20_hmtl_emotion", "data": "mini", "task": "emotion", "arch": "tiny"}
+    old = pd.DataFrame([old | {"method": name, "epochs": 1, "chosen": 1.0} for name in "ab"])
+    new = old[old["method"] == "a"].drop(columns="study").assign(start="scratch", chosen=2.0)
+    here.save(pd.concat([new.assign(fraction=share) for share in (0.2, 1.0)]), "learning-rates")
+    target = tmp_path / "reference"
+    (target / "tables").mkdir(parents=True)
+    write_reference([tmp_path / "new"], target)
+    file = target / "tables" / "learning-rates.csv"
+    old.to_csv(file, index=False)
+    write_reference([tmp_path / "new"], target, add=True)
+    kept = pd.read_csv(file)
+    assert kept.groupby("method")["chosen"].apply(list).to_dict() == {"a": [2.0, 2.0], "b": [1.0]}
