@@ -296,25 +296,24 @@ _KINDS = {
 }
 
 
-def plot_verdicts(effects: pd.DataFrame, most: Mapping[str, float] | None = None) -> Figure:
+def plot_verdicts(effects: pd.DataFrame) -> Figure:
     """The claims' effects, of `hmtl.verdicts.effect_table`: a dot and its interval a contrast.
 
     A panel a unit, a row a claim and kind of faces. A full dot is a claim decided, a hollow one is
-    not. Each axis ends at `most` of its unit (unit -> number; 16 points, 1 degree), where an arrow
-    says that an interval goes on.
+    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on.
     """
-    most = {"points": 16.0, "degrees": 1.0} | dict(most or {})
+    most = {"points": 16.0, "degrees": 1.0}
     panels = list(effects.groupby("unit", sort=False))
     names = [own.groupby(["claim", "faces"], sort=False).ngroups for _, own in panels]
     figure, axes = plt.subplots(
-        len(panels), 1, figsize=(8, 1.6 + 0.36 * sum(names)), layout="constrained",
+        len(panels), 1, figsize=(9, 1.6 + 0.36 * sum(names)), layout="constrained",
         height_ratios=names, squeeze=False,
     )  # fmt: skip
     for axis, (unit, own) in zip(axes.flat, panels, strict=True):
         edge, ticks = most[unit], []
         axis.axvline(0, color="0.3", lw=1, ls=":")
         for row, (cell, group) in enumerate(own.groupby(["claim", "faces"], sort=False)):
-            ticks.append(", ".join(cell))
+            ticks.append(f"{cell[0]}: {group['short'].iloc[0]} ({cell[1]})")
             for i, effect in enumerate(group.itertuples()):
                 _draw_effect(axis, effect, row + 0.24 * (i - (len(group) - 1) / 2), edge)
         axis.set_yticks(range(len(ticks)), ticks, fontsize=8)

@@ -41,10 +41,12 @@ CONTRASTS = {
     "longer": ("− twice the epochs", "verdict, twice the epochs"),
 }
 EFFECT_COLUMNS = [
-    "claim", "faces", "kind", "base", "unit", "gain", "low", "high", "seeds", "verdict",
+    "claim", "short", "faces", "kind", "base", "unit", "gain", "low", "high", "seeds",
+    "test_faces", "verdict",
 ]  # fmt: skip
 COLUMNS = [
-    "claim", "faces", "contrast", *(c for both in CONTRASTS.values() for c in both), "notebook",
+    "claim", "short", "faces", "contrast", *(c for both in CONTRASTS.values() for c in both), "n",
+    "notebook",
 ]  # fmt: skip
 
 
@@ -105,8 +107,9 @@ def effect_table(
     """One row a contrast of a claim that was run: `EFFECT_COLUMNS`, numbers as numbers.
 
     `table` is `hmtl.tables.claims()`. `kind` is "base", "control" or "longer" and `base` the
-    training held against; `gain` with `low` and `high` is in `unit`. Intervals hold together.
-    Raises ValueError naming the claim whose condition is no column of the runs.
+    training held against; `gain` with `low` and `high` is in `unit`. Intervals hold together. Each
+    rests on `seeds` pairs of trainings and their answers to `test_faces` faces. Raises ValueError
+    naming the claim whose condition is no column of the runs.
     """
     table = (claims() if table is None else table).fillna("")
     runs = runs[runs["run"].isin(set(outcomes))]  # a pre-training answers nothing
@@ -128,7 +131,8 @@ def effect_table(
         mean, low, high = bootstrap_interval(gap, level)
         effect = Effect(mean, max(low, -most), min(high, most), len(gap))
         verdict = judge(effect, claim.asks, POSE_MARGIN if pose else MARGIN)
-        rows.append((claim.id, data, kind, base, claim.unit, *effect, verdict))
+        told = (claim.id, claim.short, data, kind, base, claim.unit)
+        rows.append((*told, *effect, gap.shape[1], verdict))
     return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
 
 
@@ -139,7 +143,7 @@ def verdict_table(
     effects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """`effect_table`, `effects` if it is there already, in words: `COLUMNS`, a row a claim and
-    kind of faces.
+    kind of faces. `n` is seeds × test faces.
 
     A claim without runs keeps its row and an empty verdict; one that asks "identical" is asserted
     in its notebook. Raises ValueError naming the claim whose condition is no column of the runs.
@@ -150,13 +154,15 @@ def verdict_table(
     for claim in table.itertuples():
         own = effects[effects["claim"] == claim.id]
         for data, group in own.groupby("faces", sort=False):
-            row = {"claim": claim.id, "faces": data, "contrast": _words(claim)}
+            row = {"claim": claim.id, "short": claim.short, "faces": data}
+            row |= {"contrast": _words(claim), "n": _n(group)}
             for effect in group.itertuples():
                 title, verdict = CONTRASTS[effect.kind]
                 row |= {title: _interval(effect), verdict: effect.verdict}
             shown.append(row | {"notebook": claim.notebook})
         if own.empty:
-            row = {"claim": claim.id, "contrast": claim.claim, "notebook": claim.notebook}
+            row = {"claim": claim.id, "short": claim.short, "notebook": claim.notebook}
+            row |= {"contrast": _words(claim) if claim.column else ""}
             shown.append(row | ({"verdict": ASSERTED} if claim.asks == "identical" else {}))
     return pd.DataFrame(shown, columns=COLUMNS).astype("string").fillna("")
 
@@ -169,11 +175,24 @@ def _interval(effect) -> str:
 
 
 def readme_verdicts(table: pd.DataFrame) -> str:
-    """README's table in Markdown, from a `verdict_table`; notebooks are links."""
+    """README's table in Markdown, from a `verdict_table`: a verdict behind each effect, in bold
+    where the claim is decided; notebooks are links."""
     shown = table.copy()
-    shown["verdict"] = shown["verdict"].replace("", "not tested yet")
-    shown["notebook"] = [f"[{n[:2]}](notebooks/{n}.ipynb)" if n else "" for n in shown["notebook"]]
-    return markdown(shown)
+    shown["claim"] = table["claim"] + ": " + table["short"]
+    shown["verdict"] = table["verdict"].replace("", "not tested yet")
+    for effect, verdict in CONTRASTS.values():
+        told = [
+            v if not v or v.startswith((ASSERTED, "not", "undecided")) else f"**{v}**"
+            for v in shown[verdict]
+        ]
+        shown[effect] = [f"{e} {v}".strip() for e, v in zip(table[effect], told, strict=True)]
+    shown["notebook"] = [f"[{n[:2]}](notebooks/{n}.ipynb)" if n else "" for n in table["notebook"]]
+    return markdown(shown.drop(columns=["short", *(verdict for _, verdict in CONTRASTS.values())]))
+
+
+def _n(effects: pd.DataFrame) -> str:
+    """ "5 × 2,000": the seeds and test faces of a claim, the fewest of its contrasts."""
+    return f"{effects['seeds'].min()} × {effects['test_faces'].min():,}"
 
 
 def _words(claim) -> str:

@@ -10,12 +10,14 @@ from hmtl.plots import plot_verdicts
 from hmtl.tables import claims, recorded_runs
 from hmtl.verdicts import (
     ASSERTED,
+    EFFECT_COLUMNS,
     MIN_SEEDS,
     POSE_MARGIN,
     Effect,
     bootstrap_interval,
     effect_table,
     judge,
+    readme_verdicts,
     verdict_table,
 )
 
@@ -85,9 +87,9 @@ def made(effects: dict, faces: int = 400) -> tuple[pd.DataFrame, dict]:
 
 
 CLAIM = {
-    "id": "X", "claim": "it helps", "notebook": "s", "asks": "better", "unit": "points",
-    "column": "method", "treated": "T", "base": "SL", "control": "two", "longer": "",
-    "where": "fraction=0.2", "versus": "",
+    "id": "X", "short": "it helps", "claim": "it helps", "notebook": "s", "asks": "better",
+    "unit": "points", "column": "method", "treated": "T", "base": "SL", "control": "two",
+    "longer": "", "where": "fraction=0.2", "versus": "",
 }  # fmt: skip
 
 
@@ -97,6 +99,7 @@ def test_a_claim_is_judged_against_its_base_and_against_its_control():
     assert (row["verdict"], row["verdict, second view"]) == ("supported", "refuted")
     assert row["effect"].startswith("+10.")
     assert row["− second view"].startswith(("-10.", "-9."))
+    assert row["n"] == "5 × 400"
     effects = effect_table(runs, outcomes, pd.DataFrame([CLAIM]))
     assert effects["kind"].tolist() == ["base", "control"]  # `longer` was not asked for
     mean = {m: np.mean([outcomes[f"{m}-0.2-{s}"] for s in range(5)]) for m in ("T", "SL", "two")}
@@ -107,7 +110,6 @@ def test_a_claim_is_judged_against_its_base_and_against_its_control():
 
 
 def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
-    columns = ["claim", "faces", "kind", "base", "unit", "gain", "low", "high", "seeds", "verdict"]
     rows = [
         ("A", "faces", "base", "SL", "points", 2.0, 1.0, 3.0, 5, "supported"),
         ("A", "faces", "control", "two", "points", -1.0, -30.0, 40.0, 5, "undecided"),
@@ -115,9 +117,14 @@ def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
         ("B", "faces", "longer", "SL", "points", -44.0, -50.0, -38.0, 5, "refuted"),
         ("P", "faces", "base", "SL", "degrees", 0.1, -0.1, 0.3, 2, "undecided (2 of 5 seeds)"),
     ]
-    figure = plot_verdicts(pd.DataFrame(rows, columns=columns))
+    columns = [name for name in EFFECT_COLUMNS if name not in ("short", "test_faces")]
+    effects = pd.DataFrame(rows, columns=columns)
+    effects["short"] = effects["claim"].map({"A": "one", "B": "two", "P": "three"})
+    figure = plot_verdicts(effects)
     points, degrees = figure.axes
-    assert [label.get_text() for label in points.get_yticklabels()] == ["A, faces", "B, faces"]
+    assert [label.get_text() for label in points.get_yticklabels()] == [
+        "A: one (faces)", "B: two (faces)"
+    ]  # fmt: skip
     dots = {
         (axis, round(float(line.get_xdata()[0]), 3)): line.get_markerfacecolor() != "white"
         for axis in figure.axes
@@ -173,12 +180,30 @@ def test_a_larger_gain_is_a_gain_of_gains():
 def test_what_was_not_run_has_no_verdict_and_what_is_unclear_is_refused():
     runs, outcomes = made({("SL", 0.2): 0.5})
     (row,) = verdict_table(runs, outcomes, pd.DataFrame([CLAIM])).to_dict("records")
-    assert (row["claim"], row["contrast"], row["verdict"]) == ("X", "it helps", "")
+    assert (row["claim"], row["short"], row["verdict"]) == ("X", "it helps", "")
+    assert (row["contrast"], row["n"]) == ("T − SL, fraction=0.2", "")
     runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
     with pytest.raises(ValueError, match="several runs"):
         verdict_table(runs, outcomes, pd.DataFrame([CLAIM | {"where": ""}]))
     with pytest.raises(ValueError, match="no column"):
         verdict_table(runs, outcomes, pd.DataFrame([CLAIM | {"where": "labels_=1"}]))
+
+
+def test_readme_shows_each_effect_with_its_verdict_behind_it():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("two", 0.2): 0.6})
+    asked = [CLAIM, CLAIM | {"id": "Y", "notebook": "t"}, CLAIM | {"id": "Z", "asks": "identical"}]
+    asked[2]["column"] = ""
+    table = verdict_table(runs, outcomes, pd.DataFrame(asked))
+    table.loc[0, "verdict, second view"] = "undecided (2 of 5 seeds)"
+    title, _, *rows = readme_verdicts(table).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (title, *rows)]
+    x, y, z = (dict(zip(cells[0], row, strict=True)) for row in cells[1:])
+    assert x["claim"] == "X: it helps"
+    assert x["effect"] == f"{table['effect'][0]} **supported**"
+    assert x["− second view"].endswith("] undecided (2 of 5 seeds)")
+    assert x["− twice the epochs"] == ""
+    assert (y["effect"], y["n"]) == ("not tested yet", "")
+    assert z["effect"] == ASSERTED
 
 
 def test_every_claim_of_the_paper_has_a_row():
