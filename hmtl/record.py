@@ -59,10 +59,13 @@ def collect_runs(
     Returns (a row a run and study, run id -> `outcome_by_face`). Raises FileNotFoundError for a
     folder without recorded runs.
     """
+    return _runs_of(_recorded(folders))
+
+
+def _runs_of(recorded: Iterable[tuple[pd.DataFrame, list[Run]]]) -> tuple[pd.DataFrame, dict]:
     tables, outcomes = [], {}
-    for table, runs in _recorded(folders):
-        table["pack"] = [run.pack for run in runs]
-        tables.append(table)
+    for table, runs in recorded:
+        tables.append(table.assign(pack=[run.pack for run in runs]))
         outcomes |= outcomes_by_run(runs)
     return pd.concat(tables, ignore_index=True), outcomes
 
@@ -86,8 +89,12 @@ def collect_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
 
     `valid` is the metric of the run's task: accuracy in [0, 1], or degrees of head pose.
     """
+    return _curves_of(_recorded(folders))
+
+
+def _curves_of(recorded: Iterable[tuple[pd.DataFrame, list[Run]]]) -> pd.DataFrame:
     parts = {}
-    for _, runs in _recorded(folders):
+    for _, runs in recorded:
         for run in runs:
             metric = run.spec.make_task().metric
             columns = ["epoch", "train_loss", *([metric] if metric else [])]
@@ -113,8 +120,9 @@ def write_reference(
     table would then average runs of two protocols.
     """
     folders = list(folders)
-    runs, outcomes = collect_runs(folders)
-    curves, kept = collect_curves(folders), {name: _collect(folders, name) for name in KEPT}
+    recorded = list(_recorded(folders))
+    (runs, outcomes), curves = _runs_of(recorded), _curves_of(recorded)
+    kept = {name: _collect(folders, name) for name in KEPT}
     target = target or reference_dir()
     (target / "tables").mkdir(parents=True, exist_ok=True)
     if (keep or add) and (target / "runs.csv").is_file():

@@ -238,7 +238,7 @@ print(len(runs), "runs")
 
 # %%
 from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, few_labels, study_tables
+from hmtl.tables import CONTROL, few_labels, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL])
@@ -257,7 +257,7 @@ here.save(tables["tasks"], "tasks")
 # %% [markdown]
 # A pretext is worth its cost only where it stands above the second view *and* above the controls.
 # With a handful of seeds most of these gaps are smaller than their intervals: read the signs with
-# care. Written by the numbers, not by us:
+# care. Written by the numbers, not by us, and trainings that hardly began to learn by name:
 
 # %%
 for data_set, group in few_labels(recorded).groupby("data"):
@@ -266,6 +266,7 @@ for data_set, group in few_labels(recorded).groupby("data"):
     below = [m for m in means.index if means[m] < means["SL"]]
     print(f"{data_set}: above the second view in the mean: {', '.join(above) or 'nothing'}")
     print(f"{data_set}: below plain supervised training: {', '.join(below) or 'nothing'}")
+print(near_chance(few_labels(recorded)))
 
 # %% [markdown]
 # ## What we found

@@ -200,7 +200,7 @@ print(len(runs), "runs")
 
 # %%
 from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, PUZZLE, few_labels, study_tables
+from hmtl.tables import CONTROL, PUZZLE, few_labels, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL, PUZZLE])
@@ -213,7 +213,8 @@ here.save(tables["inpainting"], "ablation")
 
 # %% [markdown]
 # Each column `−` is the gap in points, with its interval over seeds; p in brackets says whether
-# other faces would agree. Written by the numbers, not by us:
+# other faces would agree. Written by the numbers, not by us, and trainings that hardly began to
+# learn by name:
 
 # %%
 for data_set, group in few_labels(recorded).groupby("data"):
@@ -221,6 +222,7 @@ for data_set, group in few_labels(recorded).groupby("data"):
     for base in ("SL", CONTROL, PUZZLE):
         above = [m for m in means.index if m.startswith("inpainting") and means[m] > means[base]]
         print(f"{data_set}: in-painting above {base} in the mean: {', '.join(above) or 'nowhere'}")
+print(near_chance(few_labels(recorded)))
 
 # %% [markdown]
 # ## What we found

@@ -207,10 +207,11 @@ print(len(runs), "runs")
 
 # %% [markdown]
 # The recorded study, accuracy on unseen people. (At notebook defaults; of these runs otherwise.)
+# Trainings that hardly began to learn are named above the table.
 
 # %%
 from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, few_labels, study_tables
+from hmtl.tables import CONTROL, few_labels, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL])
@@ -219,6 +220,7 @@ plt.show()
 
 # %%
 tables = study_tables(recorded, outcomes)
+print(near_chance(few_labels(recorded)))
 here.save(tables["balance"], "ablation")
 
 # %% [markdown]

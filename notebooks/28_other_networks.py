@@ -119,11 +119,12 @@ print(near_chance(named))
 #
 # - No verdict is computed here: the paper makes no claim on sizes. What a row says of its network,
 #   it says against three baselines, or not at all.
-# - A larger network is trained for as many epochs as the small one, on the same faces; only its
-#   learning rate is its own.
+# - Every network is trained for as many epochs, on the same faces; only its learning rate is its
+#   own.
 #
 # **Where we depart from the paper:** its siblings are EfficientNet-B0 and B2, those of the presets
-# `paper` and `paper-first`; a ResNet stands in for them where there is no GPU.
+# `paper` and `paper-first`; where there is no GPU, timm's smallest EfficientNet stands in for them
+# beside the small ResNet of the other notebooks.
 #
 # ### Exercises
 # 1. `python -m hmtl run --preset quick --set arch resnet18 --set pretexts puzzling_2x2`: how large

@@ -204,6 +204,15 @@ def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monk
     assert table["chosen"].tolist() == [4e-3, 4e-3, 2e-3]
 
 
+def test_costly_tables_have_fewer_seeds_the_first_ones(tmp_path):
+    def seeds(preset):
+        here = open_notebook("x", preset, "", "", str(tmp_path / preset), 3)
+        return [list(own) for own in (here.seeds, here.short_seeds, here.imagenet_seeds)]
+
+    assert seeds("study") == [[3, 4, 5, 6, 7], [3, 4, 5], [3, 4]]
+    assert seeds("gpu") == [[3, 4, 5, 6, 7]] * 3
+
+
 def test_the_ways_compared_cost_one_unit_or_two(tmp_path):
     here = open_notebook("23_head_pose", "study", "", "", str(tmp_path / "study"), 3)
     pose = {"task": "head_pose"}
