@@ -178,8 +178,8 @@ def runs_in_order(runs: pd.DataFrame) -> pd.DataFrame:
     So a row added later to one data set stands where the other data sets have it.
     """
     runs = _in_order(runs, ["fraction"])
-    studies = [own for _, own in runs.groupby("study", sort=False)]
-    places = [pd.factorize(name_trainings(own)["method"])[0] for own in studies]
+    named = [name_trainings(own) for _, own in runs.groupby("study", sort=False)]
+    places = [pd.factorize(own["task"] + " " + own["method"])[0] for own in named]
     ordered = _in_order(runs.assign(place=np.concatenate(places)), ["fraction", "place"])
     return ordered.drop(columns="place")
 
