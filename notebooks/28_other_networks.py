@@ -9,11 +9,11 @@
 # %% [markdown]
 # # Does it depend on the network?
 #
-# *The same trainings in a network of another size.*
+# *The same trainings in another network.*
 #
 # The paper shows its tables for EfficientNet-B0 and B2, and what a pretext adds differs between
-# them. A larger network learns more from the same faces, or learns them by heart; a pretext may
-# matter more, or less. Each preset names siblings of its own network: here they are asked what
+# them. Another network learns more from the same faces, or less, or learns them by heart; a pretext
+# may matter more, or less. Each preset names siblings of its own network: here they are asked what
 # claim C2b asks, whether a puzzle helps where labels are few. At notebook defaults a small training
 # runs, in about a minute, and the tables show the recorded study.
 
@@ -129,7 +129,7 @@ print(near_chance(named))
 # ### Exercises
 # 1. `python -m hmtl run --preset quick --set arch resnet18 --set pretexts puzzling_2x2`: how large
 #    may a network be before the valid split says that it learns its faces by heart?
-# 2. Give the larger network strong augmentation (`--set augment strong`). Which of the two does it
+# 2. Give the other network strong augmentation (`--set augment strong`). Which of the two does it
 #    serve better, the puzzle or the second view?
 #
 # Next: [`30_results`](30_results.ipynb), everything on one page.
