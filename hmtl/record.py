@@ -125,6 +125,7 @@ def write_reference(
     kept = {name: _collect(folders, name) for name in KEPT}
     target = target or reference_dir()
     (target / "tables").mkdir(parents=True, exist_ok=True)
+    old = None
     if (keep or add) and (target / "runs.csv").is_file():
         old, old_outcomes = recorded_runs(target)
         by = ["study", "run"] if add else ["study", "data"]
@@ -136,7 +137,7 @@ def write_reference(
         for name, table in kept.items():
             before = read_table(target / "tables" / f"{name}.csv")
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
-    runs = runs_in_order(runs)
+    runs = runs_in_order(runs, old)
     kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
     curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
@@ -172,16 +173,25 @@ def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return order.drop(columns="real").reset_index(drop=True)
 
 
-def runs_in_order(runs: pd.DataFrame) -> pd.DataFrame:
+def runs_in_order(runs: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFrame:
     """Fewer labels before more; within a share the trainings as their study first has them.
 
-    So a row added later to one data set stands where the other data sets have it.
+    So a row added later to one data set stands where the other data sets have it. The trainings of
+    `before`, the record so far, keep their places, and new ones follow.
     """
     runs = _in_order(runs, ["fraction"])
-    named = [name_trainings(own) for _, own in runs.groupby("study", sort=False)]
-    places = [pd.factorize(own["task"] + " " + own["method"])[0] for own in named]
-    ordered = _in_order(runs.assign(place=np.concatenate(places)), ["fraction", "place"])
+    own = _trainings(runs)
+    known = [] if before is None else _trainings(_in_order(before, ["fraction"]))
+    places = {training: place for place, training in enumerate(dict.fromkeys([*known, *own]))}
+    ordered = _in_order(runs.assign(place=[places[t] for t in own]), ["fraction", "place"])
     return ordered.drop(columns="place")
+
+
+def _trainings(runs: pd.DataFrame) -> list[tuple]:
+    """What each run is in its study, by the training's full name; runs of a study are together."""
+    named = pd.concat(name_trainings(own) for _, own in runs.groupby("study", sort=False))
+    names = named[["study", "arch", "task", "method"]]
+    return list(names.itertuples(index=False, name=None))
 
 
 def _check_rows(runs: pd.DataFrame) -> None:
@@ -212,13 +222,16 @@ def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
 def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The new rows, and the old ones whose columns `by` no new row has.
 
-    An older table may lack some of `by`: its rows do not tell more than the others.
+    A row of an older table may lack some of `by`: any new row that has the others takes its place.
     """
     if old.empty or new.empty:
         return old if new.empty else new
-    by = [name for name in by if name in old and name in new]
-    known = set(map(tuple, new[by].to_numpy()))
-    stays = [tuple(row) not in known for row in old[by].to_numpy()]
+    old_keys = old.reindex(columns=[name for name in by if name in new])
+    keys = new[old_keys.columns]
+    stays = []
+    for _, row in old_keys.iterrows():
+        told = row.dropna()
+        stays.append(not (keys[told.index] == told).all(axis=1).any())
     return pd.concat([new, old[stays]], ignore_index=True)
 
 

@@ -330,8 +330,11 @@ def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
     """A line a run of a `runs_table` that names fewer than twice as many faces rightly as a guess.
 
     Such a training never began to learn: it drags its row's mean down, and widens every interval.
+    Where some classes are common a constant answer does better than a guess; with each class
+    weighing the same (mean recall) it does not.
     """
-    low = runs[runs["accuracy"] < 2 / classes].drop_duplicates("run")
+    scores = [name for name in ("accuracy", "mean_recall") if name in runs]
+    low = runs[runs[scores].min(axis=1) < 2 / classes].drop_duplicates("run")
     if "arch" in runs and runs["arch"].nunique() > 1:
         low = low.assign(data=low["data"] + ", " + low["arch"])
     return "\n".join(

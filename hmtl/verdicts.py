@@ -33,6 +33,7 @@ MARGIN = 1.0  # points of accuracy
 POSE_MARGIN = 0.1  # degrees
 MIN_SEEDS = 5
 LEVEL = 0.95  # for all intervals of a table together
+DECIDED = ("supported", "refuted", "equivalent")
 ASSERTED = "asserted in its notebook"  # of a claim that asks "identical": no matter of seeds
 RESAMPLES = 4000
 CONTRASTS = {
@@ -181,10 +182,7 @@ def readme_verdicts(table: pd.DataFrame) -> str:
     shown["claim"] = table["claim"] + ": " + table["short"]
     shown["verdict"] = table["verdict"].replace("", "not tested yet")
     for effect, verdict in CONTRASTS.values():
-        told = [
-            v if not v or v.startswith((ASSERTED, "not", "undecided")) else f"**{v}**"
-            for v in shown[verdict]
-        ]
+        told = [f"**{word}**" if word in DECIDED else word for word in shown[verdict]]
         shown[effect] = [f"{e} {v}".strip() for e, v in zip(table[effect], told, strict=True)]
     shown["notebook"] = [f"[{n[:2]}](notebooks/{n}.ipynb)" if n else "" for n in table["notebook"]]
     return markdown(shown.drop(columns=["short", *(verdict for _, verdict in CONTRASTS.values())]))

@@ -136,7 +136,7 @@ from hmtl.verdicts import verdict_table
 
 judged = verdict_table(recorded, outcomes)
 judged = judged[judged["faces"] != ""]
-here.save(judged, "verdicts").set_index("claim")
+here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
 # %% [markdown]
 # Written by the numbers, not by us: the error saved in % of the supervised error, as the companion

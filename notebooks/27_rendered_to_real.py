@@ -58,7 +58,7 @@ print("a made-up stand-in" if stands_in else real)
 # ## What is learned from rendered faces
 #
 # With all labels: supervised, and with the puzzle beside it, each at the learning rate that serves
-# it best on the rendered valid split. Without a label: the puzzle alone.
+# it best on the rendered valid split. Without a label: the puzzle alone, at the preset's own rate.
 
 # %% tags=["nbval-ignore-output"]
 from hmtl.runs import predict_test, runs_table
@@ -126,7 +126,7 @@ specs += [
     for way, method in zip(ways, started, strict=True)
 ]
 runs = there.train(specs)
-runs_table(runs)[["start", "method", "seed", "train_faces", "accuracy", "macro_f1"]].round(3)
+runs_table(runs)[["start", "method", "epochs", "seed", "accuracy", "macro_f1"]].round(3)
 
 # %% [markdown]
 # What was tried in the recorded study (the smaller presets keep one rate):
@@ -166,7 +166,8 @@ for name, group in named.groupby("data"):
     means = 100 * group.groupby("method")["accuracy"].mean()
     for method in means.index[means.index.str.contains("→")]:
         gaps = {base: means[method] - means[base] for base in ("SL", CONTROL, LONGER)}
-        print(f"{name}: {method}", ", ".join(f"{gap:+.1f} to {base}" for base, gap in gaps.items()))
+        told = ", ".join(f"{gap:+.1f} to {base}" for base, gap in gaps.items())
+        print(f"{name}, {method}: {told}")
 
 # %% [markdown]
 # **What the paper reports:** nothing of the kind; this question is ours. **Where it is limited:**

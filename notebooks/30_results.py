@@ -68,7 +68,7 @@ claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
 # %%
 effects = effect_table(recorded, outcomes)
 judged = verdict_table(recorded, outcomes, effects=effects)
-here.save(judged, "verdicts").set_index("claim")
+here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
 # %% [markdown]
 # The same in a figure: a full dot is a claim decided, a hollow one is not; an arrow means that the

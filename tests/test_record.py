@@ -75,6 +75,7 @@ def test_the_committed_record_agrees_with_itself():
         elif row.task != "pretraining":
             assert row.mae == pytest.approx(outcomes[row.run].mean(), abs=1e-2)
     assert not table.duplicated(["study", "run"]).any()
+    pd.testing.assert_frame_equal(runs_in_order(table), table)
     for _, own in table.groupby("study"):  # in one order, however the record was put together
         real = own["data"].map(["faces", "ferplus"].index)
         places = list(zip(real, own["fraction"], strict=True))
@@ -106,7 +107,26 @@ def test_a_row_recorded_later_stands_where_the_other_data_sets_have_it():
         ("ferplus", 1.0, "SL", 6), ("ferplus", 1.0, "SL", 12), ("ferplus", 1.0, beside, 6),
     ]  # fmt: skip
     assert sorted(found.index) == list(range(len(runs)))
+    told = ["data", "fraction", "method", "epochs", "seed"]  # none lost, none made
+    assert sorted(found[told].itertuples(index=False, name=None)) == sorted(runs)
     pd.testing.assert_frame_equal(runs_in_order(found), found)
+
+
+def test_rows_added_to_a_record_follow_its_own():
+    """Whatever the order in which they come, and each network by itself."""
+    columns = ["arch", "method", "seed"]
+    old = [("tiny", "SL", 0), ("tiny", "second_view (paired)", 0), ("other", "SL", 0)]
+    new = [("tiny", "jigsaw_2x2 (paired)", 0), ("other", "SL", 1), ("tiny", "SL", 1)]
+
+    def table(rows):
+        own = pd.DataFrame(rows, columns=columns).assign(study="28", data="faces", task="emotion")
+        return own.assign(fraction=0.2, epochs=9, bs=32)
+
+    found = runs_in_order(table(new + old), table(old))
+    assert list(found[columns].itertuples(index=False, name=None)) == [
+        ("tiny", "SL", 1), ("tiny", "SL", 0), ("tiny", "second_view (paired)", 0),
+        ("other", "SL", 1), ("other", "SL", 0), ("tiny", "jigsaw_2x2 (paired)", 0),
+    ]  # fmt: skip
 
 
 def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_path):
@@ -126,3 +146,8 @@ def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_
     write_reference([tmp_path / "new"], target, add=True)
     kept = pd.read_csv(file)
     assert kept.groupby("method")["chosen"].apply(list).to_dict() == {"a": [2.0, 2.0], "b": [1.0]}
+    # the older row beside newer ones, which say nothing in its place, leaves when told anew
+    here.save(new.assign(method="b", fraction=1.0), "learning-rates")
+    write_reference([tmp_path / "new"], target, add=True)
+    kept = pd.read_csv(file)
+    assert kept.groupby("method")["chosen"].apply(list).to_dict() == {"a": [2.0, 2.0], "b": [2.0]}

@@ -235,6 +235,9 @@ def test_a_training_that_never_began_to_learn_is_named_once():
     said = near_chance(runs)
     assert said == "near chance: faces, 100% of the labels, SL, seed 3 (13.0%)"
     assert near_chance(runs[runs["run"] == "a"]) == ""
+    # the commonest of uneven classes, always: above a guess in accuracy, not with classes even
+    uneven = runs.assign(accuracy=0.35, mean_recall=[0.6, 0.125, 0.125, 0.5])
+    assert near_chance(uneven) == said.replace("13.0%", "35.0%")
     networks = near_chance(runs.assign(arch=["tiny", "tiny", "tiny", "resnet18"]))
     assert networks.startswith("near chance: faces, tiny, 100%")
 
