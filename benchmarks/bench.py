@@ -37,7 +37,8 @@ from hmtl.learner import build_model
 from hmtl.pack import GrowingPack, Pack
 from hmtl.paths import reference_dir
 from hmtl.record import between_marks
-from hmtl.runs import RunSpec, here_and_now, run_all
+from hmtl.runs import here_and_now, run_all
+from hmtl.specs import RunSpec
 from hmtl.tables import markdown
 from hmtl.tasks import Emotion
 from hmtl.workers import cores

@@ -26,7 +26,8 @@ import psutil
 from scipy.stats import theilslopes
 
 from hmtl.paths import reference_dir
-from hmtl.runs import RunSpec, fit, here_and_now, load_run, runs_table
+from hmtl.runs import fit, here_and_now, load_run, runs_table
+from hmtl.specs import RunSpec
 
 GROWTH = 60.0  # MB an hour; one leaked batch or network a turn would be far above it
 TURNS = [

@@ -188,7 +188,8 @@ def _three_counts(text: str) -> tuple[int, ...]:
 def _run(args) -> int:
     from hmtl import distributed
     from hmtl.paths import show_progress
-    from hmtl.runs import RunSpec, fit
+    from hmtl.runs import fit
+    from hmtl.specs import RunSpec
 
     changes = {name: _value(value) for name, value in args.fields}
     if "people" in changes:
@@ -396,7 +397,7 @@ def _check_faces(args) -> int:
 
     from hmtl.face_checks import shortcut_table
     from hmtl.paths import reference_dir
-    from hmtl.runs import RunSpec
+    from hmtl.specs import RunSpec
 
     table = shortcut_table(RunSpec.preset(args.preset, "faces"))
     out = Path(args.out) if args.out else reference_dir() / "faces-shortcuts.csv"

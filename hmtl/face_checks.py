@@ -31,7 +31,8 @@ from hmtl.labels import EMOTIONS, SPLITS, emotion_indices
 from hmtl.pack import Pack, open_pack, write_pack
 from hmtl.paths import cache_dir
 from hmtl.render import photograph, render_faces, renderer
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
+from hmtl.specs import RunSpec
 from hmtl.tables import recorded_runs, supervised_runs
 
 _FROM_UNITS = {*ACTION_UNIT_COLUMNS, "emotion", "shown", "second", "share", "intensity", "valence",

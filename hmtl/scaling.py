@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.datasets import MINI_PATH
-from hmtl.runs import get_preset
+from hmtl.specs import get_preset
 from hmtl.tables import markdown
 
 SCALING_MARKS = ("<!-- scaling -->", "<!-- end of scaling -->")

@@ -37,16 +37,8 @@ from hmtl.record import (
     collect_runs,
     read_table,
 )
-from hmtl.runs import (
-    Preset,
-    Run,
-    RunSpec,
-    get_preset,
-    here_and_now,
-    run_all,
-    runs_table,
-    why,
-)
+from hmtl.runs import Run, here_and_now, run_all, runs_table, why
+from hmtl.specs import Preset, RunSpec, get_preset
 from hmtl.tables import name_trainings, outcomes_by_run, recorded_runs
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"

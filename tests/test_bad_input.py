@@ -18,7 +18,7 @@ import hmtl.runs
 import hmtl.study
 from hmtl.__main__ import main
 from hmtl.datasets import DATA
-from hmtl.runs import PRESETS, RunSpec
+from hmtl.specs import PRESETS, RunSpec
 from hmtl.study import check_parameters, notebook_paths, open_notebook
 
 FIELDS = {field.name: field for field in dataclasses.fields(RunSpec)}

@@ -12,7 +12,8 @@ from conftest import make_toy_pack, reseal
 from hmtl.__main__ import main
 from hmtl.card import data_sheet, model_card, score_table, slice_table
 from hmtl.datasets import load_pack
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
+from hmtl.specs import RunSpec
 from hmtl.tasks.pose import ANGLES
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64)

@@ -17,7 +17,8 @@ import pytest
 from hmtl import __version__, cluster
 from hmtl.__main__ import main
 from hmtl.cluster import cluster_executor, problem_of
-from hmtl.runs import RunSpec, _outcome, fit, grid, run_all
+from hmtl.runs import _outcome, fit, run_all
+from hmtl.specs import RunSpec, grid
 from hmtl.workers import map_in_order
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64)

@@ -12,7 +12,8 @@ from hmtl.labels import EMOTIONS
 from hmtl.packing import fingerprint, read_set
 from hmtl.plots import plot_balance
 from hmtl.readers.report import Drops, counts_table, dropped_table, finish_table
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
+from hmtl.specs import RunSpec
 from hmtl.study import run_study
 
 

@@ -14,7 +14,8 @@ from hmtl import export as E
 from hmtl.__main__ import main
 from hmtl.datasets import load_pack
 from hmtl.export import export_run
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
+from hmtl.specs import RunSpec
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

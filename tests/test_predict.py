@@ -17,7 +17,8 @@ from hmtl.datasets import load_pack
 from hmtl.detect import _cascades, find_faces, frame_face
 from hmtl.examples import _background
 from hmtl.predict import Network, find_run
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
+from hmtl.specs import RunSpec
 from hmtl.tasks import Emotion
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))

@@ -277,7 +277,8 @@ def test_gradients_reach_the_picture_and_never_the_frozen_network(faces):
 
 
 def test_features_of_a_run_of_our_own(tmp_path, faces):
-    from hmtl.runs import RunSpec, fit
+    from hmtl.runs import fit
+    from hmtl.specs import RunSpec
 
     run = fit(RunSpec(epochs=1), store=tmp_path)
     frozen = FrozenFeatures(run.path)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hmtl.record import runs_in_order, write_reference
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
+from hmtl.specs import RunSpec
 from hmtl.study import open_notebook
 from hmtl.tables import recorded_runs
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
@@ -21,17 +22,8 @@ from safetensors.torch import load_file
 from hmtl import Gender, Puzzling
 from hmtl import runs as R
 from hmtl.optim import OPTIMIZERS
-from hmtl.runs import (
-    PRESETS,
-    RunSpec,
-    fit,
-    get_preset,
-    grid,
-    load_run,
-    predict_test,
-    run_all,
-    runs_table,
-)  # fmt: skip
+from hmtl.runs import fit, load_run, predict_test, run_all, runs_table
+from hmtl.specs import PRESETS, RunSpec, get_preset, grid
 from hmtl.tables import outcomes_by_run
 
 # the smallest honest training: one epoch over the shipped faces
@@ -59,7 +51,8 @@ def test_a_run_in_a_process_of_its_own_gives_the_same_bits(run, tmp_path):
     """With other threads allowed outside: a run trains on one, so cores do not matter."""
     code = (
         "import torch; torch.set_num_threads(2)\n"
-        "from hmtl.runs import *\n"
+        "from hmtl.runs import fit\n"
+        "from hmtl.specs import RunSpec\n"
         f"fit(RunSpec.from_dict({dataclasses.asdict(SPEC)!r}), store={str(tmp_path)!r})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -418,8 +411,13 @@ def test_a_broken_folder_or_a_start_that_is_not_there_costs_one_run(run, tmp_pat
 
 
 def fit_or_die(spec, **options):
-    """In the place of `fit`: seed 1 is killed in every process, seed 2 in its first one."""
-    met = Path(options["store"]) / f"met-{spec.seed}"
+    """In the place of `fit`: seed 1 is killed in every process, seed 2 in its first one.
+
+    Seed 1 waits for seed 2: were the pool gone before that began, its next process were its first.
+    """
+    met = Path(options["store"]) / "met-2"
+    while spec.seed == 1 and not met.exists():
+        time.sleep(0.05)
     if spec.seed == 1 or (spec.seed == 2 and not met.exists()):
         met.touch()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,7 @@ import pytest
 
 from hmtl.__main__ import main
 from hmtl.datasets import MINI_PATH
-from hmtl.runs import RunSpec, fit
+from hmtl.runs import fit
 from hmtl.scaling import (
     SCALING_MARKS,
     finish,
@@ -17,6 +17,7 @@ from hmtl.scaling import (
     scaling_report,
     weight_bytes,
 )
+from hmtl.specs import RunSpec
 from hmtl.tables import recorded_runs
 
 REPORT = Path(__file__).parents[1] / "papers" / "SCALING.md"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hmtl.runs import RunSpec
+from hmtl.specs import RunSpec
 from hmtl.tables import (
     CONTROL,
     ablation,

@@ -10,7 +10,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hmtl.__main__ import main
-from hmtl.runs import RunSpec, fit, run_all
+from hmtl.runs import fit, run_all
+from hmtl.specs import RunSpec
 from hmtl.tracking import TRACKERS, VARIABLE, check_trackers
 
 # two epochs, so that the order of epochs is seen too

@@ -22,7 +22,8 @@ from hmtl.balance import BALANCES
 from hmtl.labels import EMOTIONS
 from hmtl.optim import OPTIMIZERS
 from hmtl.pack import write_pack
-from hmtl.runs import Diverged, RunSpec, fit, load_run, replay, run_all, runs_table
+from hmtl.runs import Diverged, fit, load_run, replay, run_all, runs_table
+from hmtl.specs import PRESETS, RunSpec
 from hmtl.tables import contrasts, gains, outcomes_by_run, summary
 from hmtl.tasks.pose import ANGLES
 
@@ -145,7 +146,7 @@ def same(one, other):
     return one == other or (one != one and other != other)
 
 
-STUDY = R.PRESETS["study"]
+STUDY = PRESETS["study"]
 VARIANTS = [
     *({"pretexts": [name]} for name in (*STUDY.tasks, *STUDY.inpaintings, "second_view")),
     *({**PUZZLE, "balance": name} for name in BALANCES),
