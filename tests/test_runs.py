@@ -23,7 +23,7 @@ from hmtl import Gender, Puzzling
 from hmtl import runs as R
 from hmtl.optim import OPTIMIZERS
 from hmtl.runs import fit, load_run, predict_test, run_all, runs_table
-from hmtl.specs import PRESETS, RunSpec, get_preset, grid
+from hmtl.specs import RunSpec, grid
 from hmtl.tables import outcomes_by_run
 
 # the smallest honest training: one epoch over the shipped faces
@@ -266,27 +266,6 @@ def test_a_network_is_tested_on_other_faces(run, tmp_path):
         predict_test(run, dataclasses.replace(mini, labels=mini.labels.assign(split="train")))
 
 
-def test_labels_of_views_are_the_tasks_own_unless_asked_for():
-    pose = dataclasses.replace(SPEC, task="head_pose")
-    assert not pose.views_are_labelled
-    assert SPEC.views_are_labelled
-    assert pose == dataclasses.replace(pose, label_views=False)
-    faces = dataclasses.replace(pose, data="faces")
-    assert dataclasses.replace(faces, label_noise=0.3) == faces  # of emotions alone
-    labelled = dataclasses.replace(pose, label_views=True)
-    assert labelled.method == "puzzling_2x2 (paired, labelled views)"
-    assert R.run_id(labelled, "abc") != R.run_id(pose, "abc")
-    for wrong, said in (
-        ({"pretexts": ("image_rotation",), "views": "shared"}, "views='paired'"),
-        ({"pretexts": ("image_rotation",), "label_views": True}, "label_views=False"),
-        ({"weighted": True}, "no classes"),
-        ({"sampling": "balanced"}, "no classes"),
-        ({"labels": "probability"}, "one of majority"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            dataclasses.replace(pose, **wrong)
-
-
 def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):
     spec = dataclasses.replace(SPEC, init=str(run.path))
     first = R.run_id(spec, "abc")
@@ -328,52 +307,6 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
     gender = R.run_id(RunSpec(task="gender"), "abc")
     monkeypatch.setattr(Gender, "revision", 1)
     assert R.run_id(RunSpec(task="gender"), "abc") != gender
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"lr": 1, "wd": 0, "fraction": 1}, {"lr": 1.0, "wd": 0.0, "fraction": 1.0}),
-        ({"pretexts": ["inpainting_grid_40percent"]}, {"pretexts": ["inpainting_grid"]}),
-        ({"pretexts": ["inpainting_block_cell4"]}, {"pretexts": ["inpainting_block"]}),
-        ({"pretexts": ["tile_rotation_2x2_4turned"]}, {"pretexts": ["tile_rotation_2x2"]}),
-        (
-            {"pretexts": ["inpainting_grid_pl"], "features": "tf_efficientnet_lite0"},
-            {"pretexts": ["inpainting_grid_pl"]},
-        ),
-        (
-            {"pretexts": ["only_inpainting_grid_pl"], "features": "vgg16"},
-            {"pretexts": ["only_inpainting_grid_pl"]},
-        ),
-    ],
-)
-def test_one_training_has_one_name(one, other):
-    assert RunSpec(**one) == RunSpec(**other)
-    assert R.run_id(RunSpec(**one), "abc") == R.run_id(RunSpec(**other), "abc")
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "said"),
-    [
-        ("task", "age", "emotion, gender, head_pose, head_pose_bins"),
-        ("augment", "weka", "none, weak, strong"),
-        ("views", "sharde", "shared, paired"),
-        ("labels", "prob", "majority, probability"),
-        ("sampling", "even", "natural, balanced"),
-        ("pretexts", ("puzzling",), "puzzling_NxN"),
-    ],
-)
-def test_a_wrong_choice_is_refused_when_the_spec_is_made(field, value, said):
-    with pytest.raises(ValueError, match=said):
-        dataclasses.replace(SPEC, **{field: value})
-
-
-def test_methods_that_differ_have_names_that_differ():
-    changes = [{}, {"label_views": False}, {"multiscale": True}, {"pretext_weight": 1.0}]
-    specs = [dataclasses.replace(SPEC, **c) for c in changes]
-    assert len({s.method for s in specs}) == len(changes)
-    shared = dataclasses.replace(SPEC, views="shared")
-    assert dataclasses.replace(shared, multiscale=True, label_views=False) == shared
 
 
 def test_a_crash_between_the_files_of_a_run_leaves_none(tmp_path, monkeypatch):
@@ -468,31 +401,6 @@ def test_two_jobs_give_the_runs_of_one(run, tmp_path):
     made = run_all(specs, store=tmp_path, jobs=2, progress=False)
     assert [r.spec for r in made] == specs
     assert made[0].predictions.equals(run.predictions)
-
-
-def test_grid_is_the_product_in_order():
-    specs = grid(RunSpec(), seed=[0, 1], method=[{}, {"pretexts": ("puzzling_2x2",)}])
-    assert [(s.seed, s.method) for s in specs] == [
-        (0, "SL"), (0, "puzzling_2x2 (paired)"), (1, "SL"), (1, "puzzling_2x2 (paired)"),
-    ]  # fmt: skip
-
-
-def test_presets_scale_and_refuse():
-    assert {"smoke", "quick", "study"} <= set(PRESETS)
-    assert RunSpec.preset("smoke").data == "mini"
-    assert RunSpec.preset("quick", "ferplus").fraction == pytest.approx(0.1)
-    assert RunSpec.preset("quick", lr=1.0).lr == 1.0
-    assert PRESETS["quick"].seeds >= 2
-    assert not RunSpec.preset("quick", "ferplus").fill
-    study = PRESETS["study"]
-    assert study.spec(fraction=0.2).fill
-    assert study.spec(task="head_pose").epochs == study.spec().epochs // 2
-    with pytest.raises(ValueError, match="smoke, quick, study"):
-        get_preset("fast")
-    with pytest.raises(ValueError, match="mini, faces, affectnet.*ferplus"):
-        RunSpec.preset("quick", "affectnot")
-    with pytest.raises(TypeError, match="epoch"):
-        RunSpec.preset("quick", epoch=3)
 
 
 def test_broken_run_folders_are_named(run, tmp_path):
