@@ -80,13 +80,13 @@ runs_table(runs)[columns].round(3)
 #
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb): gaps are within one network.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from hmtl.tables import study_tables
 
 recorded, outcomes = here.results(runs)
 here.save(study_tables(recorded, outcomes)["networks"], "accuracy")
 
-# %% tags=["nbval-ignore-output"]
+# %%
 import matplotlib.pyplot as plt
 
 from hmtl.plots import plot_ranking
@@ -106,7 +106,7 @@ for (name, arch), group in named.groupby(["data", "arch"], sort=False):
 # The puzzle's mean gap to each baseline, network by network, and trainings that never began to
 # learn.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 means = named.groupby(["data", "arch", "method"], sort=False)["accuracy"].mean().unstack() * 100
 for (name, arch), row in means.iterrows():
     gaps = {base: row["puzzling_2x2 (paired)"] - row[base] for base in ("SL", CONTROL, LONGER)}
