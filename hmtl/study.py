@@ -40,6 +40,7 @@ from hmtl.record import (
 from hmtl.runs import Run, here_and_now, run_all, runs_table, why
 from hmtl.specs import Preset, RunSpec, get_preset
 from hmtl.tables import name_trainings, outcomes_by_run, recorded_runs
+from hmtl.verdicts import verdict_table
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
@@ -196,6 +197,19 @@ class Setting:
             return epochs
         named = name_trainings(recorded)[["run", "data", "task", "fraction", "method", "seed"]]
         return epochs.merge(named.drop_duplicates("run"), on="run")
+
+    def verdicts(self, runs: pd.DataFrame, outcomes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """`verdict_table` of this notebook's claims, from its `results`, saved beside them.
+
+        At defaults the record's, whose intervals hold for the claims of all notebooks together;
+        else they hold for this notebook's, and `30_results` judges all.
+        """
+        judged = verdict_table(runs, outcomes)
+        file = reference_dir() / "tables" / "verdicts.csv"
+        if self.shows_reference and file.is_file():
+            judged = pd.read_csv(file, dtype="string", keep_default_na=False)
+        judged = judged[(judged["notebook"] == self.notebook) & (judged["faces"] != "")]
+        return self.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a table to `tables/<notebook>-<name>.csv` and return it."""

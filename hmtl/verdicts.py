@@ -1,12 +1,13 @@
 """Claims -> verdicts, by one rule for all of them.
 
 `papers/hmtl/claims.csv` says for each claim of the paper which training is held against which. A
-claim is judged against its `base`, as the paper compares, and against two ways to spend the same
-compute: its `control`, a second plain view in place of the pretext's, and `longer`, twice the
-epochs of the base (in-painting costs a little more than either). The effect is the difference of
-test accuracies in points; of head pose it is the error saved, in degrees. Its interval covers other
-seeds and other test faces at once, and is so wide that all intervals of the table hold together
-(Bonferroni). Then, with a margin of one point, or a tenth of a degree,
+claim is judged against its `base`, as the paper compares, and against two ways to spend the compute
+of a puzzle: its `control`, a second plain view in place of the pretext's, and `longer`, twice the
+epochs of the base. (In-painting costs more than either: the tables' CPU seconds say how much.) The
+effect is the difference of test accuracies in points; of head pose it is the error saved, in
+degrees. Its interval covers other seeds and other test faces at once, and is so wide that all
+intervals of the table hold together (Bonferroni). Then, with a margin of one point, or a tenth of a
+degree,
 
     supported    the whole interval is above 0 (for "not worse": above minus the margin)
     refuted      the whole interval is below 0 (for "not worse": below minus the margin)
@@ -26,6 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import t as student
 
 from hmtl.tables import claims, gain_by_face, markdown, name_trainings
 
@@ -65,10 +68,10 @@ def bootstrap_interval(
 ) -> tuple[float, float, float]:
     """Mean of `differences` (seeds, faces) and its interval for other seeds and other faces.
 
-    Faces are resampled (Efron's bootstrap, percentiles). Seeds are too few to resample: beside each
-    resample of faces their part is drawn from Student's t with as many degrees of freedom as they
-    leave, so with faces that all agree this is the t interval. With one seed the interval knows the
-    faces only.
+    Faces are resampled (Efron's bootstrap, percentiles). Seeds are too few to resample: to each
+    resample of faces Student's t is added, with as many degrees of freedom as they leave, so with
+    faces that all agree this is the t interval. Its tails, where intervals of a table with many
+    claims end, are computed, not drawn. With one seed the interval knows the faces only.
     """
     seeds, faces = differences.shape
     rng = np.random.default_rng(seed)
@@ -78,12 +81,18 @@ def bootstrap_interval(
         block = min(500, resamples - start)
         counts = rng.multinomial(faces, np.full(faces, 1 / faces), block)
         means[start : start + block] = counts @ by_face / faces
-    if seeds > 1:
-        error = differences.mean(1).std(ddof=1) / np.sqrt(seeds)
-        shift = error * rng.standard_t(seeds - 1, resamples)
-        means = np.concatenate([means + shift, means - shift])  # both ways: tails are rare
-    low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
-    return mean, float(low), float(high)
+    tails = 0.5 - level / 2, 0.5 + level / 2
+    error = differences.mean(1).std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
+    if error == 0:
+        return mean, *map(float, np.quantile(means, tails))
+    added = student(seeds - 1, scale=error)
+
+    def end(tail: float) -> float:
+        reach = added.ppf(tail)  # the end lies this far from some resample, to either side of it
+        bounds = means.min() + reach - error, means.max() + reach + error
+        return brentq(lambda x: added.cdf(x - means).mean() - tail, *bounds)
+
+    return mean, end(tails[0]), end(tails[1])
 
 
 def judge(effect: Effect, asks: str = "better", margin: float = MARGIN) -> str:

@@ -13,7 +13,8 @@
 # against spending the pretext's compute on something plainer.*
 #
 # The paper's abstract claims that adding a puzzling head during supervised training improves
-# emotion recognition (claim C2), and that in-painting with a perceptual loss improves it more (C3).
+# emotion recognition (claim C2), and so does in-painting with a perceptual loss (C3); its
+# leaderboard entries put in-painting above the puzzle (C3b).
 # At notebook defaults a small training runs, in about a minute, and the tables show the recorded
 # study.
 
@@ -127,21 +128,18 @@ for (name, fraction), group in named.groupby(["data", "fraction"], sort=False):
 #
 # ## The claims, judged
 #
-# By the rule in `hmtl/verdicts.py`, with intervals wide enough for all claims of this notebook
-# together (README's, for the whole study, are wider).
+# By the rule in `hmtl/verdicts.py`. The record's intervals are wide enough for all claims of the
+# study together; at other presets, for those of this notebook.
 
 # %%
-from hmtl.verdicts import verdict_table
-
-judged = verdict_table(recorded, outcomes)
-judged = judged[judged["faces"] != ""]
-here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
+here.verdicts(recorded, outcomes)
 
 # %% [markdown]
 # ## Beside the paper
 #
-# AffectNet's validation accuracy as reported, one run each. Other data, another network, another
-# size: only the *differences* between rows may be set beside ours. Empty cells are not known to us.
+# AffectNet's validation accuracy as reported, without a spread. Other data, another network,
+# another size: only the *differences* between rows may be set beside ours. Empty cells are not
+# known to us.
 
 # %%
 from hmtl.tables import reported
@@ -188,8 +186,8 @@ plt.show()
 #   its end.
 # - Whether another network would say the same is asked in
 #   [`28_other_networks`](28_other_networks.ipynb).
-# - The pretexts' own scores, in the first table, show that the tasks were learned; what they are
-#   worth for emotions is a different question, and the answer above stands as it is.
+# - Whether the pretexts themselves were learned say their own scores, in the columns `*_score` of
+#   `outputs/reference/runs.csv`; what they are worth for emotions is a different question.
 #
 # **Where we depart from the paper:** data, network, 48 pixels, one puzzle size; fastai's Adam and
 # one-cycle schedule. The puzzle's weight of 0.3 is the authors'; in-painting's weight and decoder

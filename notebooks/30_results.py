@@ -52,9 +52,10 @@ inventory
 # ## The claims, and what became of them
 #
 # Each is judged against what the paper compares with, and against two ways to spend the same
-# compute: a second plain view, and twice the epochs. The rule stands in `hmtl/verdicts.py`: an
-# interval over seeds and faces at once, wide enough for all of the table together; a margin of one
-# point, or a tenth of a degree; five seeds at least, else nothing is decided.
+# compute as a puzzle: a second plain view, and twice the epochs. The rule stands in
+# `hmtl/verdicts.py`: an interval over seeds and faces at once, wide enough for all of the table
+# together; a margin of one point, or a tenth of a degree; five seeds at least, else nothing is
+# decided.
 
 # %%
 import pandas as pd
@@ -71,8 +72,8 @@ judged = verdict_table(recorded, outcomes, effects=effects)
 here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
 # %% [markdown]
-# The same in a figure: a full dot is a claim decided, a hollow one is not; an arrow means that the
-# interval goes on.
+# The same in a figure: a full dot is a contrast that the rule decides, a hollow one is not decided;
+# an arrow means that the interval goes on.
 
 # %%
 import matplotlib.pyplot as plt

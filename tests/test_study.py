@@ -13,7 +13,7 @@ import pytest
 from hmtl import study
 from hmtl.__main__ import main
 from hmtl.examples import write_affectnet_npy, write_aflw2000, write_w300lp
-from hmtl.paths import full_root
+from hmtl.paths import full_root, reference_dir
 from hmtl.record import write_reference
 from hmtl.runs import fit, load_run
 from hmtl.specs import PRESETS, Preset, RunSpec, get_preset
@@ -212,6 +212,24 @@ def test_costly_tables_have_fewer_seeds_the_first_ones(tmp_path):
 
     assert seeds("study") == [[3, 4, 5, 6, 7], [3, 4, 5], [3, 4]]
     assert seeds("gpu") == [[3, 4, 5, 6, 7]] * 3
+
+
+def test_verdicts_are_the_records_at_defaults_and_else_the_notebooks_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("HMTL_PRESET", raising=False)
+    here = open_notebook("24_gender", "", "", "", str(tmp_path), 0)
+    runs, outcomes = recorded_runs()
+    own = runs[runs["study"] == "24_gender"]
+    whole = pd.read_csv(
+        reference_dir() / "tables" / "verdicts.csv", dtype="string", keep_default_na=False
+    )
+    (row,) = here.verdicts(own, outcomes).reset_index().to_dict("records")
+    wanted = whole[whole["claim"] == "C7"].iloc[0]
+    assert row == wanted.drop("notebook").to_dict()
+    assert (tmp_path / "tables" / "24_gender-verdicts.csv").is_file()
+    quick = open_notebook("24_gender", "quick", "", "", str(tmp_path), 0)
+    (alone,) = quick.verdicts(own, outcomes).reset_index().to_dict("records")
+    assert alone["contrast"] == row["contrast"]
+    assert alone["effect"] != row["effect"]  # narrower: three intervals hold together, not all
 
 
 def test_the_ways_compared_cost_one_unit_or_two(tmp_path):
