@@ -176,15 +176,16 @@ def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def runs_in_order(runs: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFrame:
     """Fewer labels before more; within a share the trainings as their study first has them.
 
-    So a row added later to one data set stands where the other data sets have it. The trainings of
-    `before`, the record so far, keep their places, and new ones follow.
+    So a row added later to one data set stands where the other data sets have it. The trainings and
+    columns of `before`, the record so far, keep their places, and new ones follow.
     """
     runs = _in_order(runs, ["fraction"])
     own = _trainings(runs)
     known = [] if before is None else _trainings(_in_order(before, ["fraction"]))
     places = {training: place for place, training in enumerate(dict.fromkeys([*known, *own]))}
     ordered = _in_order(runs.assign(place=[places[t] for t in own]), ["fraction", "place"])
-    return ordered.drop(columns="place")
+    columns = dict.fromkeys([*([] if before is None else before), *runs])
+    return ordered[[name for name in columns if name in runs]]
 
 
 def _trainings(runs: pd.DataFrame) -> list[tuple]:

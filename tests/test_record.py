@@ -128,6 +128,8 @@ def test_rows_added_to_a_record_follow_its_own():
         ("tiny", "SL", 1), ("tiny", "SL", 0), ("tiny", "second_view (paired)", 0),
         ("other", "SL", 1), ("other", "SL", 0), ("tiny", "jigsaw_2x2 (paired)", 0),
     ]  # fmt: skip
+    turned = table(new + old)[list(table(old))[::-1]].assign(score=0.5)  # columns too
+    assert list(runs_in_order(turned, table(old))) == [*table(old), "score"]
 
 
 def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_path):
