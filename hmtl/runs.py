@@ -720,7 +720,7 @@ def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor 
             outcome = _outcome(pool.submit(fit, spec, **options))
         if isinstance(outcome, BrokenExecutor):
             outcome = RuntimeError(
-                "its process was killed from outside, twice, or cannot start (then it said why "
+                "its process was killed from outside, alone too, or cannot start (then it said why "
                 "above); if for want of memory, take fewer jobs or a smaller bs"
             )
         yield spec, outcome
