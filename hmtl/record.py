@@ -176,16 +176,15 @@ def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def runs_in_order(runs: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFrame:
     """Fewer labels before more; within a share the trainings as their study first has them.
 
-    So a row added later to one data set stands where the other data sets have it. The trainings and
-    columns of `before`, the record so far, keep their places, and new ones follow.
+    So a row added later to one data set stands where the other data sets have it. The trainings of
+    `before`, the record so far, keep their places, and new ones follow.
     """
     runs = _in_order(runs, ["fraction"])
     own = _trainings(runs)
     known = [] if before is None else _trainings(_in_order(before, ["fraction"]))
     places = {training: place for place, training in enumerate(dict.fromkeys([*known, *own]))}
     ordered = _in_order(runs.assign(place=[places[t] for t in own]), ["fraction", "place"])
-    columns = dict.fromkeys([*([] if before is None else before), *runs])
-    return ordered[[name for name in columns if name in runs]]
+    return ordered.drop(columns="place")
 
 
 def _trainings(runs: pd.DataFrame) -> list[tuple]:
@@ -221,7 +220,7 @@ def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
 
 
 def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The new rows, and the old ones whose columns `by` no new row has.
+    """The new rows, and the old ones whose columns `by` no new row has; columns as they were.
 
     A row of an older table may lack some of `by`: any new row that has the others takes its place.
     """
@@ -233,7 +232,8 @@ def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFra
     for _, row in old_keys.iterrows():
         told = row.dropna()
         stays.append(not (keys[told.index] == told).all(axis=1).any())
-    return pd.concat([new, old[stays]], ignore_index=True)
+    table = pd.concat([new, old[stays]], ignore_index=True)
+    return table[[*old, *new.columns.difference(old.columns, sort=False)]]
 
 
 def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:

@@ -204,10 +204,11 @@ class Setting:
         At defaults the record's, whose intervals hold for the claims of all notebooks together;
         else they hold for this notebook's, and `30_results` judges all.
         """
-        judged = verdict_table(runs, outcomes)
-        file = reference_dir() / "tables" / "verdicts.csv"
-        if self.shows_reference and file.is_file():
-            judged = pd.read_csv(file, dtype="string", keep_default_na=False)
+        if self.shows_reference:
+            judged = read_table(reference_dir() / "tables" / "verdicts.csv")
+            judged = judged.astype("string").fillna("")
+        else:
+            judged = verdict_table(runs, outcomes)
         judged = judged[(judged["notebook"] == self.notebook) & (judged["faces"] != "")]
         return self.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 

@@ -128,8 +128,17 @@ def test_rows_added_to_a_record_follow_its_own():
         ("tiny", "SL", 1), ("tiny", "SL", 0), ("tiny", "second_view (paired)", 0),
         ("other", "SL", 1), ("other", "SL", 0), ("tiny", "jigsaw_2x2 (paired)", 0),
     ]  # fmt: skip
-    turned = table(new + old)[list(table(old))[::-1]].assign(score=0.5)  # columns too
-    assert list(runs_in_order(turned, table(old))) == [*table(old), "score"]
+
+
+def test_columns_of_a_record_keep_their_places_when_runs_are_added(tmp_path):
+    headers = []
+    for name in ("puzzling_2x2", "image_rotation"):  # each has a score of its own
+        run = fit(RunSpec(epochs=1, bs=64, pretexts=(name,)), store=tmp_path / "runs")
+        here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / name), 0)
+        here.results([run])
+        write_reference([tmp_path / name], tmp_path / "reference", add=True)
+        headers.append(list(pd.read_csv(tmp_path / "reference" / "runs.csv", nrows=0)))
+    assert headers[1] == [*headers[0], "image_rotation_score"]
 
 
 def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_path):

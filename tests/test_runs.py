@@ -349,7 +349,8 @@ def fit_or_die(spec, **options):
     Seed 1 waits for seed 2: were the pool gone before that began, its next process were its first.
     """
     met = Path(options["store"]) / "met-2"
-    while spec.seed == 1 and not met.exists():
+    deadline = time.monotonic() + 60
+    while spec.seed == 1 and not met.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     if spec.seed == 1 or (spec.seed == 2 and not met.exists()):
         met.touch()
