@@ -212,12 +212,13 @@ def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = N
 
 
 def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> Figure:
-    """The score on the valid split by epoch, of `hmtl.study.Setting.curves`, a row a data set and a
-    panel a share of the labels: one line a training, its band over seeds.
+    """The score on the valid split by epoch, of `hmtl.study.Setting.curves`, a panel a share of the
+    labels, each data set in rows of its own: one line a training, its band over seeds.
 
     Accuracies are shown in %, degrees of head pose as they are.
     """
-    rows = [list(own.groupby(["data", "fraction"])) for _, own in curves.groupby("data")]
+    panels = [list(own.groupby(["data", "fraction"])) for _, own in curves.groupby("data")]
+    rows = [own[i : i + 3] for own in panels for i in range(0, len(own), 3)]
     width = max(map(len, rows))
     figure, axes = plt.subplots(
         len(rows), width, figsize=(1.6 + 2.9 * width, 0.3 + 2.7 * len(rows)),

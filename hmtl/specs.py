@@ -239,6 +239,7 @@ class Preset:
     share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
     epochs: dict = field(default_factory=dict)  # by data set
     lengths: dict = field(default_factory=dict)  # of a training, of the emotions' 1, by task
+    archs: dict = field(default_factory=dict)  # networks of other tasks, where not the emotions'
     tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
     inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
     balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum
@@ -255,6 +256,7 @@ class Preset:
         task = str(changes.get("task", "emotion"))
         length = self.lengths.get(task, 1.0)
         merged["epochs"] = max(1, round(length * merged["epochs"]))
+        merged["arch"] = self.archs.get(task, merged.get("arch", RunSpec.arch))
         if task in TASKS and not TASKS[task].has_classes:
             merged.pop("weighted", None)
         merged |= changes
@@ -268,6 +270,7 @@ class Preset:
 
 
 _LITE0 = "tf_efficientnet_lite0"
+_COMPANIONS = {"head_pose": "resnet50", "head_pose_bins": "resnet50"}  # papers/head_pose/card.md
 _TASKS = (
     "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation", "puzzling_3x3",
     "puzzling_2x2_map", "barlow_twins", "inpainting_grid", "random_target", "only_puzzling_2x2",
@@ -283,7 +286,7 @@ _AUTHORS_STUDY = {
     "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
     "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
     "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),
-    "networks": ("efficientnet_b2",),
+    "networks": ("efficientnet_b2",), "archs": _COMPANIONS,
 }  # fmt: skip
 PRESETS = {
     p.name: p
@@ -333,7 +336,7 @@ PRESETS = {
             },
             seeds=5,
             fractions=(0.2, 1.0),
-            few=(0.05, 0.2, 1.0),
+            few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
             lrs=(4e-3, 8e-3),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
             imagenet_seeds=2,  # more would judge a want of training (papers/LOG.md)
@@ -369,6 +372,7 @@ PRESETS = {
             networks=("tf_efficientnet_lite2",),
             epochs={"ferplus": 50},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
+            archs=_COMPANIONS,
             jobs=1,
         ),
         Preset(

@@ -94,6 +94,11 @@ def test_presets_scale_and_refuse():
     study = PRESETS["study"]
     assert study.spec(fraction=0.2).fill
     assert study.spec(task="head_pose").epochs == study.spec().epochs // 2
+    assert study.spec(task="head_pose").arch == study.spec().arch
+    for name in ("gpu", "paper", "paper-first"):  # as the companion paper did
+        chosen = PRESETS[name]
+        assert chosen.spec(task="head_pose").arch == "resnet50" != chosen.spec().arch
+        assert chosen.spec(task="head_pose", arch="tiny").arch == "tiny"
     with pytest.raises(ValueError, match="smoke, quick, study"):
         get_preset("fast")
     with pytest.raises(ValueError, match="mini, faces, affectnet.*ferplus"):
