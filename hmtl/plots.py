@@ -4,8 +4,11 @@ __all__ = [
     "METHOD_COLORS", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_gains",
     "plot_label_curve", "plot_learning", "plot_losses", "plot_ranking", "plot_scores",
     "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg", "show_faces",
+    "show_in_few_colours",
 ]  # fmt: skip
 
+import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -13,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from PIL import Image
 
 from hmtl.labels import EMOTIONS, GENDERS, SPLITS
 
@@ -45,6 +49,23 @@ def show_as_jpeg(quality: int = 62) -> None:
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})
+
+
+def show_in_few_colours(colours: int = 64) -> None:
+    """From here on a notebook keeps its figures as PNG with a palette: diagrams, a third as large.
+
+    Saved figures stay what they are.
+    """
+    import matplotlib_inline.backend_inline  # noqa: F401, sets a format of its own when imported
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+
+    def as_png(figure: Figure) -> bytes:
+        shown, small = Image.open(io.BytesIO(print_figure(figure, fmt="png"))), io.BytesIO()
+        shown.convert("RGB").quantize(colours).save(small, "PNG", optimize=True)
+        return small.getvalue()
+
+    get_ipython().display_formatter.formatters["image/png"].for_type(Figure, as_png)
 
 
 def method_label(method: str) -> str:
@@ -218,7 +239,10 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
     Accuracies are shown in %, degrees of head pose as they are.
     """
     panels = [list(own.groupby(["data", "fraction"])) for _, own in curves.groupby("data")]
-    rows = [own[i : i + 3] for own in panels for i in range(0, len(own), 3)]
+    rows = []
+    for own in panels:  # three in a row at most, and rows as even as can be
+        wide = math.ceil(len(own) / math.ceil(len(own) / 3))
+        rows += [own[i : i + wide] for i in range(0, len(own), wide)]
     width = max(map(len, rows))
     figure, axes = plt.subplots(
         len(rows), width, figsize=(1.6 + 2.9 * width, 0.3 + 2.7 * len(rows)),

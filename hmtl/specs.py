@@ -233,7 +233,7 @@ class Preset:
     few: tuple[float, ...] = (1.0,)  # of the training labels, for the curve over label counts
     lrs: tuple[float, ...] = ()  # learning rates to choose from on the valid split; none: no choice
     imagenet_lrs: tuple[float, ...] = ()  # the same, for the runs of `imagenet`
-    imagenet_seeds: int | None = None  # of those runs a cell; None: as many as elsewhere
+    imagenet_seeds: int | None = None  # of those at weaker augmentation; None: as elsewhere
     short: dict = field(default_factory=dict)  # changes for the ablations, which are many
     short_seeds: int | None = None  # runs a cell of an ablation; None: as many as elsewhere
     share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
@@ -339,7 +339,7 @@ PRESETS = {
             few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
             lrs=(4e-3, 8e-3),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
-            imagenet_seeds=2,  # more would judge a want of training (papers/LOG.md)
+            imagenet_seeds=2,
             short={
                 "fraction": 0.2, "fill": False, "epochs": 40, "bs": 64, "lr": 4e-3,
                 "precision": "",

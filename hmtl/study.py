@@ -91,8 +91,20 @@ class Setting:
 
     @property
     def imagenet_seeds(self) -> range:
-        """The seeds of every cell where ImageNet weights are held against none."""
+        """The seeds of ImageNet against scratch at less augmentation than claim C1 is about."""
         return self.seeds[: self.preset.imagenet_seeds]
+
+    @property
+    def imagenet(self) -> dict:
+        """What networks with ImageNet weights need, as fields of a RunSpec.
+
+        On data whose trainings have fewer epochs theirs shrink alike: as many pictures anywhere.
+        """
+        changes = dict(self.preset.imagenet)
+        if "epochs" in changes:
+            shrink = self.spec().epochs / self.preset.base["epochs"]
+            changes["epochs"] = max(1, round(shrink * changes["epochs"]))
+        return changes
 
     def ways(self, *more: str, **changes) -> list[dict]:
         """The ways of training that the claims compare, as fields of a RunSpec with `changes`.

@@ -41,11 +41,16 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
 
 def _scaled(values: Sequence[float], factor: float = 100) -> str:
-    """Mean ± half-width of its interval, both times `factor`, to a tenth."""
+    """Mean ± half-width of its interval, both times `factor`: tenths of a point, else hundredths.
+
+    Half the margin for head pose, a tenth of a degree, would be lost in tenths.
+    """
     mean, half = interval(values)
     if np.isnan(mean):
         return ""
-    return f"{factor * mean:.1f}" + ("" if np.isnan(half) else f" ± {factor * half:.1f}")
+    digits = 1 if factor == 100 else 2
+    spread = "" if np.isnan(half) else f" ± {factor * half:.{digits}f}"
+    return f"{factor * mean:.{digits}f}{spread}"
 
 
 SCORES = {
@@ -327,21 +332,23 @@ def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
-    """A line a run of a `runs_table` that names fewer than twice as many faces rightly as a guess.
+    """A line a training, with the seeds of a `runs_table` at which it is near chance: fewer than
+    twice as many faces named rightly as by a guess.
 
-    Such a training never began to learn: it drags its row's mean down, and widens every interval.
-    Where some classes are common a constant answer does better than a guess; with each class
-    weighing the same (mean recall) it does not.
+    One such seed among others never began to learn: it drags its row's mean down, and widens every
+    interval. Where some classes are common a constant answer does better than a guess; with each
+    class weighing the same (mean recall) it does not.
     """
     scores = [name for name in ("accuracy", "mean_recall") if name in runs]
     low = runs[runs[scores].min(axis=1) < 2 / classes].drop_duplicates("run")
     if "arch" in runs and runs["arch"].nunique() > 1:
         low = low.assign(data=low["data"] + ", " + low["arch"])
-    return "\n".join(
-        f"near chance: {row.data}, {row.fraction:.0%} of the labels, {row.method}, seed {row.seed} "
-        f"({row.accuracy:.1%})"
-        for row in low.itertuples()
-    )
+    lines = []
+    for (data, share, method), own in low.groupby(["data", "fraction", "method"], sort=False):
+        seeds = ", ".join(f"{row.seed} ({row.accuracy:.1%})" for row in own.itertuples())
+        many = "seeds" if len(own) > 1 else "seed"
+        lines.append(f"near chance: {data}, {share:.0%} of the labels, {method}, {many} {seeds}")
+    return "\n".join(lines)
 
 
 def few_labels(runs: pd.DataFrame) -> pd.DataFrame:

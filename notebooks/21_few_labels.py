@@ -91,7 +91,7 @@ plt.show()
 # %% [markdown]
 # ## Claim C4, judged
 #
-# The gain with the fewest labels minus the gain with all of them, by the rule in
+# The gain with a twentieth of the labels minus the gain with all of them, by the rule in
 # `hmtl/verdicts.py`. The record's intervals are wide enough for all claims of the study together;
 # at other presets, for those of this notebook.
 
@@ -116,8 +116,8 @@ if len(curves):
 # %% [markdown]
 # Written by the numbers, not by us: what twice the epochs add to supervised training. Where that is
 # little, its curve had flattened; where it is much, every comparison at these epochs measures in
-# part how fast a method learns. A training that never began to learn is named: its row's mean says
-# nothing.
+# part how fast a method learns. Trainings near chance are named: a seed that alone never began to
+# learn makes its row's mean say nothing; where all seeds are, the labels are too few.
 
 # %%
 means = named.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100
@@ -132,7 +132,7 @@ print(near_chance(named))
 
 # %% [markdown]
 # **Where we depart from the paper:** its few-label row is of 20 % of AffectNet, tens of thousands
-# of faces; ours go down to some hundreds. Its row is of in-painting
+# of faces; ours go down to a dozen a class. Its row is of in-painting
 # ([`20_hmtl_emotion`](20_hmtl_emotion.ipynb)), ours here of puzzling.
 #
 # ### Exercises

@@ -78,8 +78,9 @@ here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_verdicts
+from hmtl.plots import plot_verdicts, show_in_few_colours
 
+show_in_few_colours()  # many tables in a small notebook
 if len(effects):
     here.save_figure(plot_verdicts(effects), "verdicts")
     plt.show()
@@ -136,7 +137,12 @@ here.save(tables["pretraining"], "pretraining")
 # Errors in degrees; the columns `−` are degrees saved. See [`23_head_pose`](23_head_pose.ipynb).
 
 # %%
-here.save(tables["head-pose"], "head-pose")
+table = here.save(tables["head-pose"], "head-pose").set_index(["data", "task", "method"])
+gaps = [name for name in table if name.startswith("− ")]
+table.drop(columns=gaps)
+
+# %%
+table[gaps]
 
 # %% [markdown]
 # ## C7: gender

@@ -214,6 +214,17 @@ def test_costly_tables_have_fewer_seeds_the_first_ones(tmp_path):
     assert seeds("gpu") == [[3, 4, 5, 6, 7]] * 3
 
 
+def test_networks_with_imagenet_weights_see_as_many_pictures_on_any_data(tmp_path):
+    def epochs(data):
+        here = open_notebook("x", "study", data, "anywhere", str(tmp_path), 0)
+        return here.spec(**here.imagenet).epochs, here.spec().epochs
+
+    assert epochs("faces") == (4, 16)
+    assert epochs("ferplus") == (2, 6)  # to a whole epoch
+    gpu = open_notebook("x", "gpu", "ferplus", "anywhere", str(tmp_path), 0)
+    assert gpu.imagenet == {}
+
+
 def test_verdicts_are_the_records_at_defaults_and_else_the_notebooks_own(tmp_path, monkeypatch):
     monkeypatch.delenv("HMTL_PRESET", raising=False)
     here = open_notebook("24_gender", "", "", "", str(tmp_path), 0)
@@ -320,9 +331,10 @@ def test_notebook_23_trains_on_one_data_set_and_tests_on_another(folders):
     here = open_notebook(
         "23_head_pose", "paper", "300w-lp-aflw2000", str(folders / "pose"), str(folders / "o"), 0
     )
-    first = here.spec(task="pretraining", pretexts=("image_rotation",), views="shared")
-    (before,) = here.train([first])
-    pose = {"task": "head_pose", "init": str(before.path)}
+    pose = {"task": "head_pose"}
+    first = {"task": "pretraining", "pretexts": ("image_rotation",), "views": "shared"}
+    (before,) = here.train([here.spec(**first, arch=here.spec(**pose).arch)])
+    pose["init"] = str(before.path)
     runs = here.train([here.spec(**pose), here.spec(**pose, pretexts=("puzzling_2x2",))])
     for run in runs:
         assert run.predictions["key"].str.startswith("AFLW2000/").all()

@@ -215,7 +215,7 @@ def test_scores_of_different_tasks_stand_in_columns_of_their_own():
     table = summary(runs, ["task"])
     half = stats.t.ppf(0.975, 1) * 0.5
     assert table["accuracy %"].tolist()[1] == ""
-    assert table["MAE °"].tolist() == ["", f"4.5 ± {half:.1f}"]
+    assert table["MAE °"].tolist() == ["", f"4.50 ± {half:.2f}"]  # the margin is 0.1°
     assert "macro F1 %" not in table
 
 
@@ -235,6 +235,8 @@ def test_a_training_that_never_began_to_learn_is_named_once():
     said = near_chance(runs)
     assert said == "near chance: faces, 100% of the labels, SL, seed 3 (13.0%)"
     assert near_chance(runs[runs["run"] == "a"]) == ""
+    both = near_chance(runs.assign(accuracy=[0.7, 0.13, 0.13, 0.24]))
+    assert both == said.replace("seed 3 (13.0%)", "seeds 3 (13.0%), 4 (24.0%)")
     # the commonest of uneven classes, always: above a guess in accuracy, not with classes even
     uneven = runs.assign(accuracy=0.35, mean_recall=[0.6, 0.125, 0.125, 0.5])
     assert near_chance(uneven) == said.replace("13.0%", "35.0%")
