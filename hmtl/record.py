@@ -190,7 +190,8 @@ def runs_in_order(runs: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.
 def _trainings(runs: pd.DataFrame) -> list[tuple]:
     """What each run is in its study, by the training's full name; runs of a study are together."""
     named = pd.concat(name_trainings(own) for _, own in runs.groupby("study", sort=False))
-    names = named[["study", "arch", "task", "method"]]
+    told = ("study", "arch", "task", "start", "augment", "method")
+    names = named[[name for name in told if name in named]]
     return list(names.itertuples(index=False, name=None))
 
 

@@ -113,6 +113,19 @@ def test_a_row_recorded_later_stands_where_the_other_data_sets_have_it():
     pd.testing.assert_frame_equal(runs_in_order(found), found)
 
 
+def test_seeds_added_to_some_rows_of_a_study_leave_its_rows_in_order():
+    cells = [(init, augment) for init in ("scratch", "imagenet") for augment in ("none", "strong")]
+    fixed = {"study": "10_imagenet_versus_scratch", "task": "emotion", "arch": "tiny", "bs": 64}
+    fixed |= {"data": "faces", "fraction": 1.0, "method": "SL", "epochs": 4}
+    rows = [{**fixed, "start": i, "augment": a, "seed": s} for s in (0, 1) for i, a in cells]
+    before = runs_in_order(pd.DataFrame(rows[:4]))
+    new = pd.DataFrame([row for row in rows[4:] if row["augment"] == "strong"])
+    found = runs_in_order(pd.concat([new, before]), before)
+    assert [(r.start, r.augment) for r in found.itertuples()] == [
+        cells[0], cells[1], cells[1], cells[2], cells[3], cells[3]
+    ]  # fmt: skip
+
+
 def test_rows_added_to_a_record_follow_its_own():
     """Whatever the order in which they come, and each network by itself."""
     columns = ["arch", "method", "seed"]
