@@ -325,7 +325,8 @@ def plot_verdicts(effects: pd.DataFrame) -> Figure:
     """The claims' effects, of `hmtl.verdicts.effect_table`: a dot and its interval a contrast.
 
     A panel a unit, a row a claim and kind of faces. A full dot is a claim decided, a hollow one is
-    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on.
+    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on; an
+    effect beyond it is written there.
     """
     most = {"points": 16.0, "degrees": 1.0}
     panels = list(effects.groupby("unit", sort=False))
@@ -361,9 +362,16 @@ def _draw_effect(axis, effect, place: float, edge: float) -> None:
     for goes_on, at, marker in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
         if goes_on:
             axis.plot(at, place, marker=marker, color=color, ms=5, clip_on=False)
+    decided = not effect.verdict.startswith("undecided")
     if abs(effect.gain) <= edge:
-        decided = not effect.verdict.startswith("undecided")
         axis.plot(effect.gain, place, "o", ms=5, color=color, mfc=color if decided else "white")
+    else:  # the dot lies beyond the edge
+        side, align = np.sign(effect.gain), "left" if effect.gain < 0 else "right"
+        says = f"{effect.gain:+.1f}, {effect.verdict}"
+        axis.text(
+            0.97 * side * edge, place, says, color=color, fontsize=8, va="center", ha=align,
+            bbox={"fc": "white", "ec": "none", "pad": 1},
+        )  # fmt: skip
 
 
 def _palette(methods: Iterable[str]) -> dict:

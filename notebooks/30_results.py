@@ -73,7 +73,7 @@ here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
 # %% [markdown]
 # The same in a figure: a full dot is a contrast that the rule decides, a hollow one is not decided;
-# an arrow means that the interval goes on.
+# an arrow means that the interval goes on, and an effect beyond the axis is written.
 
 # %%
 import matplotlib.pyplot as plt

@@ -149,7 +149,8 @@ def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
         for line in axis.lines
         if line.get_marker() == "o"
     }
-    # 20 points lie off the axis: its arrow says so, and no dot pretends to be at the edge
+    # 20 points lie off the axis: words say so, and no dot pretends to be at the edge
+    assert [text.get_text() for text in points.texts] == ["+20.0, supported", "-44.0, refuted"]
     assert dots == {(points, 2.0): True, (points, -1.0): False, (degrees, 0.1): False}
     arrows = [(line.get_marker(), float(line.get_xdata()[0])) for line in points.lines]
     arrows = sorted(arrow for arrow in arrows if arrow[0] in "<>")
