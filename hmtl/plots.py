@@ -54,18 +54,22 @@ def show_as_jpeg(quality: int = 62) -> None:
 def show_in_few_colours(colours: int = 64) -> None:
     """From here on a notebook keeps its figures as PNG with a palette: diagrams, a third as large.
 
-    Saved figures stay what they are.
+    It lasts for the session. Saved figures stay what they are. Outside a notebook nothing happens.
     """
     import matplotlib_inline.backend_inline  # noqa: F401, sets a format of its own when imported
     from IPython import get_ipython
     from IPython.core.pylabtools import print_figure
 
-    def as_png(figure: Figure) -> bytes:
-        shown, small = Image.open(io.BytesIO(print_figure(figure, fmt="png"))), io.BytesIO()
-        shown.convert("RGB").quantize(colours).save(small, "PNG", optimize=True)
+    def as_png(figure: Figure) -> bytes | None:
+        if not (shown := print_figure(figure, fmt="png")):  # an empty figure
+            return None
+        small = io.BytesIO()
+        picture = Image.open(io.BytesIO(shown)).convert("RGB")
+        picture.quantize(colours).save(small, "PNG", optimize=True)
         return small.getvalue()
 
-    get_ipython().display_formatter.formatters["image/png"].for_type(Figure, as_png)
+    if shell := get_ipython():
+        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
 
 
 def method_label(method: str) -> str:
@@ -240,7 +244,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
     """
     panels = [list(own.groupby(["data", "fraction"])) for _, own in curves.groupby("data")]
     rows = []
-    for own in panels:  # three in a row at most, and rows as even as can be
+    for own in panels:  # three in a row at most; four are two and two
         wide = math.ceil(len(own) / math.ceil(len(own) / 3))
         rows += [own[i : i + wide] for i in range(0, len(own), wide)]
     width = max(map(len, rows))
@@ -325,8 +329,8 @@ def plot_verdicts(effects: pd.DataFrame) -> Figure:
     """The claims' effects, of `hmtl.verdicts.effect_table`: a dot and its interval a contrast.
 
     A panel a unit, a row a claim and kind of faces. A full dot is a claim decided, a hollow one is
-    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on; an
-    effect beyond it is written there.
+    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on. Of
+    an effect beyond that, number and verdict are written there.
     """
     most = {"points": 16.0, "degrees": 1.0}
     panels = list(effects.groupby("unit", sort=False))
@@ -367,10 +371,11 @@ def _draw_effect(axis, effect, place: float, edge: float) -> None:
         axis.plot(effect.gain, place, "o", ms=5, color=color, mfc=color if decided else "white")
     else:  # the dot lies beyond the edge
         side, align = np.sign(effect.gain), "left" if effect.gain < 0 else "right"
-        says = f"{effect.gain:+.1f}, {effect.verdict}"
+        digits = 2 if effect.unit == "degrees" else 1
+        says = f"{effect.gain:+.{digits}f}, {effect.verdict}"
         axis.text(
-            0.97 * side * edge, place, says, color=color, fontsize=8, va="center", ha=align,
-            bbox={"fc": "white", "ec": "none", "pad": 1},
+            0.97 * side * edge, place, says, color=color, fontsize=7, va="center", ha=align,
+            bbox={"fc": "white", "ec": "none", "pad": 0.5},
         )  # fmt: skip
 
 

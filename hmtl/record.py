@@ -188,7 +188,10 @@ def runs_in_order(runs: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.
 
 
 def _trainings(runs: pd.DataFrame) -> list[tuple]:
-    """What each run is in its study, by the training's full name; runs of a study are together."""
+    """What each run is in its study: start, augmentation and the training's full name.
+
+    Runs of a study are together.
+    """
     named = pd.concat(name_trainings(own) for _, own in runs.groupby("study", sort=False))
     told = ("study", "arch", "task", "start", "augment", "method")
     names = named[[name for name in told if name in named]]

@@ -239,7 +239,7 @@ class Preset:
     share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
     epochs: dict = field(default_factory=dict)  # by data set
     lengths: dict = field(default_factory=dict)  # of a training, of the emotions' 1, by task
-    archs: dict = field(default_factory=dict)  # networks of other tasks, where not the emotions'
+    archs: dict = field(default_factory=dict)  # by task, where it is not the emotions' network
     tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
     inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
     balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum

@@ -98,7 +98,7 @@ class Setting:
     def imagenet(self) -> dict:
         """What networks with ImageNet weights need, as fields of a RunSpec.
 
-        On data whose trainings have fewer epochs theirs shrink alike: as many pictures anywhere.
+        On data for which the preset has fewer epochs theirs shrink in proportion, to whole ones.
         """
         changes = dict(self.preset.imagenet)
         if "epochs" in changes:

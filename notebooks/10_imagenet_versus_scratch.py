@@ -65,7 +65,7 @@ plt.show()
 #
 # Two starts times three augmentations. Where the preset can afford it, each start gets the learning
 # rate that serves it best on the valid split under strong augmentation, which the claim is about.
-# Such a run costs several times one of the tiny network, so the two weaker augmentations get fewer
+# An epoch costs several times one of the tiny network, so the two weaker augmentations get fewer
 # seeds. Finished runs are read from the store. The same number of epochs serves all six, so scratch
 # is not given the longer training it would need.
 
@@ -138,17 +138,17 @@ for name, own in recorded[recorded["augment"] == "strong"].groupby("data", sort=
 # ## What to make of it
 #
 # - The verdict is of this length of training. Claim C1 is about trainings hundreds of times longer:
-#   from nothing a network of this size has hardly begun to learn after some ten thousand faces, so
-#   the gap says what ImageNet's weights are worth to somebody who trains for minutes, and nothing
-#   about the claim's limit. Nor would the training a CPU can afford: four to five times as many
-#   steps, at two learning rates, left scratch at chance under strong augmentation
-#   (`papers/LOG.md`). The claim at its own length waits for `-p preset gpu`.
-# - What this notebook does decide is that the comparison runs, and with what weights: the ImageNet
-#   start is proved equal to the published network, logit for logit (`tests/test_encoder.py`).
+#   from nothing a network of this size has hardly begun to learn after some ten thousands of
+#   pictures, so the gap says what ImageNet's weights are worth to somebody who trains for minutes,
+#   and nothing about the claim's limit. What a CPU can afford does not close it: four to five times
+#   as many steps on rendered faces, at two learning rates, left scratch at chance under strong
+#   augmentation (`papers/LOG.md`). The claim at its own length waits for `-p preset gpu`.
+# - With what weights it was compared is sure: the ImageNet start is proved equal to the published
+#   network, logit for logit (`tests/test_encoder.py`).
 #
 # **What the paper reports:** no number for this claim is known to us; its cell would be empty.
-# **Where we depart:** 48 pixels, rendered faces or FER+, a few epochs (fewer of the larger set, for
-# about as many pictures), one learning rate for both but in preset `gpu`.
+# **Where we depart:** 48 pixels, rendered faces or FER+, a few epochs (fewer of the larger set),
+# one learning rate for both starts, chosen for neither, but in preset `gpu`.
 #
 # ### Exercises
 # 1. Give scratch ten times the epochs: `papermill -p preset quick` after changing

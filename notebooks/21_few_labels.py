@@ -92,8 +92,8 @@ plt.show()
 # ## Claim C4, judged
 #
 # The gain with a twentieth of the labels minus the gain with all of them, by the rule in
-# `hmtl/verdicts.py`. The record's intervals are wide enough for all claims of the study together;
-# at other presets, for those of this notebook.
+# `hmtl/verdicts.py`; a preset without that share has no row. The record's intervals are wide enough
+# for all claims of the study together; at other presets, for those of this notebook.
 
 # %%
 here.verdicts(recorded, outcomes)
@@ -116,8 +116,8 @@ if len(curves):
 # %% [markdown]
 # Written by the numbers, not by us: what twice the epochs add to supervised training. Where that is
 # little, its curve had flattened; where it is much, every comparison at these epochs measures in
-# part how fast a method learns. Trainings near chance are named: a seed that alone never began to
-# learn makes its row's mean say nothing; where all seeds are, the labels are too few.
+# part how fast a method learns. A training that never began to learn is named: its row's mean says
+# nothing.
 
 # %%
 means = named.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100

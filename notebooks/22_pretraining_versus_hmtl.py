@@ -72,8 +72,8 @@ runs_table(before.values()).filter(regex="^(seed|pretexts|train_faces|.*_score)$
 #
 # ## Then the labels
 #
-# The fewest labels of the preset. Each way of training gets the learning rate that serves it best
-# on the valid split.
+# The smaller share of the labels of notebook 20, a fifth in preset `study`. Each way of training
+# gets the learning rate that serves it best on the valid split.
 
 # %% tags=["nbval-ignore-output"]
 few = here.preset.fractions[0]

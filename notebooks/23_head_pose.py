@@ -113,16 +113,15 @@ runs_table(runs)[["task", "start", "method", "epochs", "seed", "mae", "geodesic"
 # the error *saved* in degrees against that row, so more is better.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.tables import study_tables
+from hmtl.tables import split_gaps, study_tables
 
 recorded, outcomes = here.results(runs + list(before.values()))
 table = here.save(study_tables(recorded, outcomes)["head-pose"], "errors")
-table = table.set_index(["data", "task", "method"])
-gaps = [name for name in table if name.startswith("− ")]
-table.drop(columns=["fraction", *gaps])
+errors, gaps = split_gaps(table.drop(columns="fraction"))
+errors
 
 # %% tags=["nbval-ignore-output"]
-table[gaps]
+gaps
 
 # %%
 from hmtl.plots import plot_ranking

@@ -55,10 +55,10 @@ faces = sliced_faces(own)
 # %% [markdown]
 # ## Gain of the puzzle by slice
 #
-# With the fewest labels, in points: against supervised training, then against the second plain
-# view, which costs the same. `base` is the accuracy of what it is held against; `says` speaks only
-# where the interval leaves zero out. The intervals cover other seeds and other faces, and all of a
-# table hold together.
+# With the smaller share of the labels of notebook 20, in points: against supervised training, then
+# against the second plain view, which costs the same. `base` is the accuracy of what it is held
+# against; `says` speaks only where the interval leaves zero out. The intervals cover other seeds
+# and other faces, and all of a table hold together.
 
 # %%
 import matplotlib.pyplot as plt

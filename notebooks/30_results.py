@@ -73,14 +73,15 @@ here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
 # %% [markdown]
 # The same in a figure: a full dot is a contrast that the rule decides, a hollow one is not decided;
-# an arrow means that the interval goes on, and an effect beyond the axis is written.
+# an arrow means that the interval goes on. Where the effect itself lies beyond the axis, its number
+# and verdict stand at the edge in place of the dot.
 
 # %%
 import matplotlib.pyplot as plt
 
 from hmtl.plots import plot_verdicts, show_in_few_colours
 
-show_in_few_colours()  # many tables in a small notebook
+show_in_few_colours()  # keeps this file small
 if len(effects):
     here.save_figure(plot_verdicts(effects), "verdicts")
     plt.show()
@@ -137,12 +138,13 @@ here.save(tables["pretraining"], "pretraining")
 # Errors in degrees; the columns `−` are degrees saved. See [`23_head_pose`](23_head_pose.ipynb).
 
 # %%
-table = here.save(tables["head-pose"], "head-pose").set_index(["data", "task", "method"])
-gaps = [name for name in table if name.startswith("− ")]
-table.drop(columns=gaps)
+from hmtl.tables import split_gaps
+
+errors, gaps = split_gaps(here.save(tables["head-pose"], "head-pose"))
+errors
 
 # %%
-table[gaps]
+gaps
 
 # %% [markdown]
 # ## C7: gender
