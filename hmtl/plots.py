@@ -1,7 +1,7 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_gains",
+    "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_gains",
     "plot_label_curve", "plot_learning", "plot_losses", "plot_ranking", "plot_scores",
     "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg", "show_faces",
     "show_in_few_colours",
@@ -51,7 +51,7 @@ def show_as_jpeg(quality: int = 62) -> None:
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})
 
 
-def show_in_few_colours(colours: int = 64) -> None:
+def show_in_few_colours() -> None:
     """From here on a notebook keeps its figures as PNG with a palette: diagrams, a third as large.
 
     It lasts for the session. Saved figures stay what they are. Outside a notebook nothing happens.
@@ -61,15 +61,19 @@ def show_in_few_colours(colours: int = 64) -> None:
     from IPython.core.pylabtools import print_figure
 
     def as_png(figure: Figure) -> bytes | None:
-        if not (shown := print_figure(figure, fmt="png")):  # an empty figure
-            return None
-        small = io.BytesIO()
-        picture = Image.open(io.BytesIO(shown)).convert("RGB")
-        picture.quantize(colours).save(small, "PNG", optimize=True)
-        return small.getvalue()
+        shown = print_figure(figure, fmt="png")
+        return in_few_colours(shown) if shown else None  # an empty figure has none
 
     if shell := get_ipython():
         shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
+
+
+def in_few_colours(png: bytes) -> bytes:
+    """A PNG with a palette of at most 256 colours."""
+    small, picture = io.BytesIO(), Image.open(io.BytesIO(png)).convert("RGB")
+    # an octree keeps rare colours; a median cut makes one of two thin lines' red and orange
+    picture.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def method_label(method: str) -> str:

@@ -256,7 +256,8 @@ class Preset:
         task = str(changes.get("task", "emotion"))
         length = self.lengths.get(task, 1.0)
         merged["epochs"] = max(1, round(length * merged["epochs"]))
-        merged["arch"] = self.archs.get(task, merged.get("arch", RunSpec.arch))
+        if task in self.archs:
+            merged["arch"] = self.archs[task]
         if task in TASKS and not TASKS[task].has_classes:
             merged.pop("weighted", None)
         merged |= changes

@@ -75,12 +75,12 @@ print("a frontal face whose picture turns by 10 degrees against the clock:", tur
 
 # %% tags=["nbval-ignore-output"]
 pose = {"task": "head_pose"}
-epochs, arch = here.spec(**pose).epochs, here.spec(**pose).arch
+plain = here.spec(**pose)
 puzzle = {"pretexts": ("puzzling_2x2",)}
 first = [
     here.spec(
-        task="pretraining", pretexts=("image_rotation",), views="shared", seed=s, epochs=epochs,
-        arch=arch,
+        task="pretraining", pretexts=("image_rotation",), views="shared", seed=s,
+        epochs=plain.epochs, arch=plain.arch,
     )
     for s in here.seeds
 ]  # fmt: skip
@@ -88,7 +88,7 @@ before = {run.spec.seed: run for run in here.train(first)}
 start = {"init": str(before[here.seed].path)}
 methods = here.choose_lr(here.ways(**pose))
 started = here.choose_lr(
-    pose | start | method for method in [{}, puzzle | {"epochs": max(1, epochs // 2)}]
+    pose | start | method for method in [{}, puzzle | {"epochs": max(1, plain.epochs // 2)}]
 )
 
 # %% tags=["nbval-ignore-output"]

@@ -114,7 +114,7 @@ summary(kept.assign(cpu_seconds=0.0), ["data", "trained"]).drop(columns="CPU s/r
 # of the three above. Each at the learning rate that serves it best on the real valid split.
 
 # %% tags=["nbval-ignore-output"]
-few = min((share for share in there.preset.few if share >= 0.05), default=1.0)
+few = min(share for share in there.preset.few if share >= 0.05)
 plain = there.choose_lr(there.ways(fraction=few))
 started = there.choose_lr(
     {"fraction": few, "init": str(rendered[way, here.seed].path)} for way in ways

@@ -1,11 +1,15 @@
 """Figures show every cell of their table, whatever its size."""
 
+import io
 import itertools
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
+from PIL import Image
 
-from hmtl.plots import plot_learning
+from hmtl.plots import METHOD_COLORS, in_few_colours, plot_learning
 
 
 def test_learning_curves_of_many_shares_stand_three_in_a_row_at_most_and_none_is_lost():
@@ -24,3 +28,19 @@ def test_learning_curves_of_many_shares_stand_three_in_a_row_at_most_and_none_is
     tops = [axis.get_subplotspec().rowspan.start for axis in shown]
     assert tops == [0, 0, 1, 1, 2, 2]  # four in two rows
     plt.close(figure)
+
+
+def test_a_palette_makes_a_figure_smaller_and_keeps_the_colours_of_thin_lines_apart():
+    figure, axis = plt.subplots(figsize=(9, 7))
+    for i, color in enumerate(METHOD_COLORS.values()):
+        axis.plot([0, 9], [i, i], "-o", color=color, lw=1.5, ms=5)
+    axis.set_title("as many greys as words have " * 3)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=72)
+    plt.close(figure)
+    small = in_few_colours(png.getvalue())
+    assert len(small) < 0.7 * len(png.getvalue())
+    shown = np.asarray(Image.open(io.BytesIO(small)).convert("RGB")).reshape(-1, 3).astype(int)
+    for color in METHOD_COLORS.values():
+        off = np.abs(shown - np.round(255 * np.array(to_rgb(color)))).max(axis=1)
+        assert off.min() <= 8, color  # of 255; no two of them are as near

@@ -214,7 +214,7 @@ def test_costly_tables_have_fewer_seeds_the_first_ones(tmp_path):
     assert seeds("gpu") == [[3, 4, 5, 6, 7]] * 3
 
 
-def test_networks_with_imagenet_weights_see_as_many_pictures_on_any_data(tmp_path):
+def test_networks_with_imagenet_weights_train_fewer_epochs_where_their_preset_does(tmp_path):
     def epochs(data):
         here = open_notebook("x", "study", data, "anywhere", str(tmp_path), 0)
         return here.spec(**here.imagenet).epochs, here.spec().epochs
