@@ -1,10 +1,10 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion", "plot_curves", "plot_gains",
-    "plot_label_curve", "plot_learning", "plot_losses", "plot_ranking", "plot_scores",
-    "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg", "show_faces",
-    "show_in_few_colours",
+    "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
+    "plot_curves", "plot_gains", "plot_label_curve", "plot_learning", "plot_losses",
+    "plot_ranking", "plot_scores", "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg",
+    "show_faces", "show_in_few_colours",
 ]  # fmt: skip
 
 import io
