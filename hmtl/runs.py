@@ -451,7 +451,13 @@ def _fit(
     import torch
     from fastai.callback.progress import ProgressCallback
 
-    from hmtl.callbacks import BestEpoch, FiniteLoss, fit_scheduled, mixed_precision
+    from hmtl.callbacks import (
+        BestEpoch,
+        FiniteLoss,
+        bfloat16_products,
+        fit_scheduled,
+        mixed_precision,
+    )
     from hmtl.unfinished import resumable
 
     learn = build_learner(spec, pack)
@@ -467,6 +473,7 @@ def _fit(
         learn.no_logging(),
         tracked(trackers, name, dataclasses.asdict(spec)) as watching,
         resumable(learn, unfinished) as checkpoints,
+        bfloat16_products(spec.precision, learn.dls.device),
     ):
         cbs = [*mixed_precision(spec.precision, learn.dls.device), *keeper, finite, checkpoints]
         fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
