@@ -81,8 +81,11 @@ class Setting:
         return self.preset.spec(self.data, **{"seed": self.seed, **changes})
 
     def short(self, **changes) -> RunSpec:
-        """A RunSpec of this preset at the length of its ablations."""
-        return self.spec(**{**self.preset.short, **changes})
+        """A RunSpec of this preset at the length of its ablations.
+
+        On data for which the preset has other epochs theirs follow in proportion, to whole ones.
+        """
+        return self.spec(**{**self._in_proportion(self.preset.short), **changes})
 
     @property
     def short_seeds(self) -> range:
@@ -98,12 +101,16 @@ class Setting:
     def imagenet(self) -> dict:
         """What networks with ImageNet weights need, as fields of a RunSpec.
 
-        On data for which the preset has fewer epochs theirs shrink in proportion, to whole ones.
+        Their epochs follow those of the data as the ablations' do.
         """
-        changes = dict(self.preset.imagenet)
+        return self._in_proportion(self.preset.imagenet)
+
+    def _in_proportion(self, changes: Mapping) -> dict:
+        """Fields of a RunSpec, their epochs in proportion to the preset's on this data."""
+        changes = dict(changes)
         if "epochs" in changes:
-            shrink = self.spec().epochs / self.preset.base["epochs"]
-            changes["epochs"] = max(1, round(shrink * changes["epochs"]))
+            length = self.spec().epochs / self.preset.base["epochs"]
+            changes["epochs"] = max(1, round(length * changes["epochs"]))
         return changes
 
     def ways(self, *more: str, **changes) -> list[dict]:

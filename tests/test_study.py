@@ -214,13 +214,13 @@ def test_costly_tables_have_fewer_seeds_the_first_ones(tmp_path):
     assert seeds("gpu") == [[3, 4, 5, 6, 7]] * 3
 
 
-def test_networks_with_imagenet_weights_train_fewer_epochs_where_their_preset_does(tmp_path):
+def test_trainings_of_other_lengths_are_shorter_where_their_preset_is(tmp_path):
     def epochs(data):
         here = open_notebook("x", "study", data, "anywhere", str(tmp_path), 0)
-        return here.spec(**here.imagenet).epochs, here.spec().epochs
+        return here.spec(**here.imagenet).epochs, here.short().epochs, here.spec().epochs
 
-    assert epochs("faces") == (4, 16)
-    assert epochs("ferplus") == (2, 6)  # to a whole epoch
+    assert epochs("faces") == (4, 40, 16)
+    assert epochs("ferplus") == (2, 15, 6)  # to a whole epoch
     gpu = open_notebook("x", "gpu", "ferplus", "anywhere", str(tmp_path), 0)
     assert gpu.imagenet == {}
 
