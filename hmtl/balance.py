@@ -159,16 +159,20 @@ class GradNorm(Balance):
         self.weights = torch.ones(count, device=device)
         self._adam = torch.optim.Adam([self.weights], lr=self.lr)
         self._first: Tensor | None = None
+        self._last: Tensor | None = None
 
     def combine(self, losses: Tensor, shared: Callable) -> Tensor:
         """The weighted sum; the weights move on by one step."""
         total = (self.weights.clone() * losses).sum()
-        last = shared()[-1]
-        gradients = [
-            torch.autograd.grad(loss, last, retain_graph=True, allow_unused=True)[0]
-            for loss in losses
-        ]
-        norms = torch.stack([self.average(gradient).norm() for gradient in gradients])
+        if self._last is None:
+            self._last = _last_used(losses, shared())
+        if self._last is None:  # a frozen encoder: no loss has a gradient to be made alike
+            return total
+        norms = []
+        for loss in losses:
+            found = torch.autograd.grad(loss, self._last, retain_graph=True, allow_unused=True)[0]
+            norms.append(self.average(torch.zeros_like(self._last) if found is None else found))
+        norms = torch.stack([gradient.norm() for gradient in norms])
         self._step(losses.detach(), norms.detach())
         return total
 
@@ -198,6 +202,15 @@ class GradNorm(Balance):
         self._adam.step()
         self.weights.clamp_(min=1e-3)
         self.weights.mul_(len(losses) / self.weights.sum())
+
+
+def _last_used(losses: Tensor, parameters: list[Tensor]) -> Tensor | None:
+    """The last parameter that the losses depend on: bodies may end in parts that never run."""
+    if not parameters or not losses.requires_grad:
+        return None
+    found = torch.autograd.grad(losses.sum(), parameters, retain_graph=True, allow_unused=True)
+    used = [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
+    return used[-1] if used else None
 
 
 class PCGrad(Balance):

@@ -62,6 +62,7 @@ class Encoder(nn.Module):
         self.body = timm.create_model(self.arch, num_classes=0, **resize)
         self.map_features: int = self.body.num_features
         self.num_features: int = getattr(self.body, "head_hidden_size", self.map_features)
+        self.map = nn.Identity()  # where hooks find the feature map, whatever the body pools by
         # Constants of the architecture, so not part of a checkpoint.
         for name in ("mean", "std"):
             value = torch.tensor(self.body.pretrained_cfg[name]).view(1, 3, 1, 1)
@@ -93,7 +94,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the pooled features (B, num_features) of images (B, 3, H, W) in [0, 1]."""
-        return self.pool(self.forward_map(x))
+        return self.pool(self.map(self.forward_map(x)))
 
     def _channels_last(self, features: torch.Tensor) -> bool:
         """Say whether the body works on (B, h, w, C), as Swin does; its head then expects that."""

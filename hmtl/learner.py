@@ -30,11 +30,13 @@ from fastai.callback.core import (
     CancelFitException,
 )
 from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.mixup import MixHandler
 from fastai.callback.schedule import LRFinder
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.metrics import ValueMetric
-from fastai.torch_core import params
+from fastai.torch_core import TensorMask, params
+from fastai.vision.core import TensorBBox, TensorPoint
 from fastcore.foundation import L
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -47,6 +49,7 @@ from hmtl.pretext.composite import check_shared
 from hmtl.tasks import Emotion, Task
 
 VIEWS = ("shared", "paired")
+_PLACES = (TensorPoint, TensorBBox, TensorMask)  # labels that move with the pixels
 # The puzzled picture at three sizes, drawn once a batch: 113-128, 112 and 64-111 px of 112 [C].
 AUTHORS_SCALES = ((113 / 112, 128 / 112), 1.0, (64 / 112, 111 / 112))
 
@@ -59,7 +62,7 @@ def find_body(model: nn.Module) -> nn.Module:
     """
     for found in (
         getattr(model, "encoder", None),
-        model[0] if isinstance(model, nn.Sequential) and len(model) == 2 else None,
+        model[0] if _is_pair(model) else None,
         getattr(model, "global_pool", None),
     ):
         if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
@@ -70,6 +73,12 @@ def find_body(model: nn.Module) -> nn.Module:
     )
 
 
+def _is_pair(model: nn.Module) -> bool:
+    # a first part without weights, a normalisation say, is no encoder
+    pair = isinstance(model, nn.Sequential) and len(model) == 2
+    return pair and next(model[0].parameters(), None) is not None
+
+
 def pool(features: Tensor) -> Tensor:
     """Representation (B, F) of a feature map (B, F, h, w), of tokens (B, N, F) or of itself."""
     if features.ndim == 4:
@@ -77,15 +86,25 @@ def pool(features: Tensor) -> Tensor:
     return features.mean(1) if features.ndim == 3 else features
 
 
-def as_map(features: Tensor) -> Tensor | None:
-    """The feature map (B, C, h, w) of a map, or of tokens (B, N, C) on a square grid; else None.
+def as_map(
+    features: Tensor, size: Sequence[int] = (1, 1), prefix: int | None = None
+) -> Tensor | None:
+    """The feature map (B, C, h, w) of a map, or of tokens (B, N, C) on a grid; else None.
 
-    Tokens before the grid, a class token say, are left out.
+    `size` is the picture's (H, W), whose shape the grid has. The first `prefix` tokens, a class
+    token say, are left out: None if it is unknown how many, and then those before the largest grid.
     """
-    if features.ndim == 3:
-        side = math.isqrt(features.shape[1])
-        return features[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
-    return features if features.ndim == 4 else None
+    if features.ndim != 3:
+        return features if features.ndim == 4 else None
+    count = features.shape[1] - (prefix or 0)
+    height = max(1, round(math.sqrt(count * size[0] / size[1])))
+    if prefix is None and size[0] == size[1]:
+        height = math.isqrt(count)
+        count = height * height
+    width = count // height
+    if height * width != count:
+        return None
+    return features[:, -count:].transpose(1, 2).unflatten(2, (height, width))
 
 
 class Hybrid(Callback):
@@ -106,7 +125,8 @@ class Hybrid(Callback):
     make the task's labels wrong.
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
-    and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was.
+    and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was; what is
+    saved during one holds nothing of the heads.
     """
 
     # inside the autocast of mixed precision: before it leaves, after it has entered
@@ -129,8 +149,9 @@ class Hybrid(Callback):
         balance: str | Balance = "sum",
         task: Task | None = None,
     ):
-        given_pretexts = [pretexts] if isinstance(pretexts, Pretext | str) else pretexts
-        self.pretexts = [make(p) if isinstance(p, str) else p for p in given_pretexts]
+        if isinstance(pretexts, Pretext | str) or not isinstance(pretexts, Iterable):
+            pretexts = [pretexts]
+        self.pretexts = [make(p) if isinstance(p, str) else p for p in pretexts]
         if not self.pretexts or not all(isinstance(p, Pretext) for p in self.pretexts):
             raise ValueError(f"pretexts must be tasks or their names, at least one: {pretexts!r}")
         if views not in VIEWS:
@@ -138,6 +159,14 @@ class Hybrid(Callback):
         if views == "shared":
             check_shared(self.pretexts)
         self.balance = make_balance(balance) if isinstance(balance, str) else balance
+        if not isinstance(self.balance, Balance):
+            raise ValueError(f"balance must be a name or a Balance, not {balance!r}")
+        if not isinstance(scales, Sequence):
+            raise ValueError(f"scales must be several relative sizes, such as (1.0,), not {scales}")
+        if not (weight is None or isinstance(weight, int | float | dict)):
+            raise ValueError(f"weight must be a number or a dict by pretext name, not {weight!r}")
+        if not (task is None or isinstance(task, Task)):
+            raise ValueError(f"task must be a Task such as hmtl.tasks.Emotion(), not {task!r}")
         for pretext in self.pretexts:
             if views not in pretext.weight:
                 raise ValueError(f"{pretext.name} needs views={' or '.join(pretext.weight)!r}")
@@ -158,13 +187,14 @@ class Hybrid(Callback):
         self._normalize: tuple[Tensor, Tensor] | None = None
         self._balanced_count = 0
         self._head_state: dict = {}
+        self._head_slow: dict = {}
         self._attached = self._running = False
         self._features: dict[str, Tensor] = {}
         self.generator: torch.Generator | None = None
 
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
-        return {**self.__dict__, "heads": {}, "_head_state": {}}
+        return {**self.__dict__, "heads": {}, "_head_state": {}, "_head_slow": {}}
 
     def __repr__(self) -> str:
         return f"Hybrid({self.pretexts}, views={self.views!r})"
@@ -195,15 +225,16 @@ class Hybrid(Callback):
         self._old_metrics = self.learn.metrics
         self.learn.metrics = L(self._old_metrics) + self._metrics()
         # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
-        # epoch, in which all of those arise.
-        self._old_epoch = self.learn._do_epoch
-        self.learn._do_epoch = self._guarded_epoch
+        # epochs with what callbacks do before and after them. An error between here and the first
+        # one shows when this callback is removed or a fit begins.
+        self._old_events, self._old_save = self.learn._with_events, self.learn.save
+        self.learn._with_events, self.learn.save = self._guarded_events, self._save
         self._sums: dict = defaultdict(lambda: [0.0, 0])
         self._searching = any(isinstance(cb, LRFinder) for cb in self.learn.cbs)
-        if self._searching:  # the finder restores the model afterwards; we restore the heads
-            self._found_heads = {
-                n: {k: v.clone() for k, v in h.state_dict().items()} for n, h in self.heads.items()
-            }
+        if self._searching:  # the finder restores the model afterwards; we restore our own
+            self._found_heads = {name: _copied(head) for name, head in self.heads.items()}
+            learned = self.balance.module
+            self._found_balance = None if learned is None else _copied(learned)
         self._attached, self._handed_over = True, False
         self._balanced_count = 0
 
@@ -211,12 +242,23 @@ class Hybrid(Callback):
         """Pretexts whose views are labelled; ValueError if one breaks the task's labels."""
         task = self.task or task_of(self.dls) or Task()
         labelled = task.labelled(self.pretexts, self.label_views)
+        if labelled and (places := [t for t in _types(self.dls.train) if issubclass(t, _PLACES)]):
+            raise ValueError(
+                f"{places[0].__name__} labels are places in the picture, and do not follow "
+                f"{sorted(labelled)[0]}; pass label_views=False"
+            )
+        mixed = [cb for cb in self.learn.cbs if isinstance(cb, MixHandler)]
+        if mixed and (plain := [p.name for p in self.pretexts if p.plain_view]):
+            raise ValueError(
+                f"{type(mixed[0]).__name__} mixes pictures and labels, and {plain[0]} shows the "
+                "unmixed picture once more; use one of them"
+            )
         task.check_pretexts(self.pretexts, self.views, labelled)
         return labelled
 
     def _find_normalize(self) -> tuple[Tensor, Tensor] | None:
         """Mean and standard deviation by which the DataLoaders normalise, if they do."""
-        for step in self.dls.train.after_batch.fs:
+        for step in batch_steps(self.dls.train):
             if isinstance(step, Normalize):
                 return step.mean, step.std
         return None
@@ -225,6 +267,8 @@ class Hybrid(Callback):
         """Hooks that keep the representation and the feature map of every forward pass."""
         body = find_body(self.model) if self.body is None else self.body
         hooks = [body.register_forward_hook(self._keep_features)]
+        if isinstance(body, Encoder):
+            return [*hooks, body.map.register_forward_pre_hook(self._keep_map)]
         pooling = getattr(getattr(body, "body", body), "global_pool", None)
         if isinstance(pooling, nn.Module):  # what enters the pooling is the map
             hooks.append(pooling.register_forward_pre_hook(self._keep_map))
@@ -245,14 +289,40 @@ class Hybrid(Callback):
         if self._attached and not self._only_validating():
             self._running = True
 
-    def _guarded_epoch(self):
+    def _guarded_events(self, step: Callable, event: str, *args):
         try:
-            self._old_epoch()
+            self._old_events(step, event, *args)
         except (CancelEpochException, CancelFitException):
             raise  # fastai's own control flow: after_fit still comes
         except BaseException:
-            self._detach()
+            if event == "epoch":
+                self._detach()
             raise
+
+    @property
+    def learn(self) -> Learner | None:
+        """The Learner this was added to; when it is removed, nothing of a fit that failed stays."""
+        return self.__dict__.get("learn")
+
+    @learn.setter
+    def learn(self, learn: Learner | None):
+        if learn is None and self.__dict__.get("_attached"):
+            self._detach()
+        self.__dict__["learn"] = learn
+
+    def _save(self, *args, **kwargs) -> Path:
+        """`learn.save` within a fit: model and optimizer as they are after it, without our heads,
+        with which fastai would not load the optimizer again."""
+        if not self._handed_over:
+            return self._old_save(*args, **kwargs)
+        grads = [(p, p.grad) for head in self.trained() for p in head.parameters()]
+        self._take_back()
+        try:
+            return self._old_save(*args, **kwargs)
+        finally:
+            self._hand_over(self.trained())
+            for parameter, grad in grads:
+                parameter.grad = grad
 
     def _detach(self):
         if not self._attached:
@@ -261,13 +331,17 @@ class Hybrid(Callback):
         for hook in self._hooks:
             hook.remove()
         self.learn.metrics = self._old_metrics
-        del self.learn._do_epoch  # the instance's, which hid the method
+        del self.learn._with_events, self.learn.save  # the instance's, which hid the methods
         self._take_back()
         if self._searching:
             self.heads = {n: self.heads[n] for n in self._found_heads}
             for name, state in self._found_heads.items():
                 self.heads[name].load_state_dict(state)
-            self._head_state = {}
+            if self._found_balance is None:
+                self.balance.module = None
+            else:
+                self.balance.module.load_state_dict(self._found_balance)
+            self._head_state, self._head_slow = {}, {}
         self._features, self._predictions, self._view_losses, self._parts = {}, None, None, {}
 
     def trained(self) -> list[nn.Module]:
@@ -285,12 +359,22 @@ class Hybrid(Callback):
                 for state, own in zip(states, kept, strict=False):
                     # set even if empty: a loaded optimizer's state is no defaultdict any more
                     state[parameter] = own
+                if (slow := self._slow_weights()) is not None:
+                    slow[-1].append(self._head_slow.pop(parameter, parameter.detach().clone()))
+
+    def _slow_weights(self) -> list | None:
+        """The second weights of fastai's Lookahead, in the order of the optimizer's."""
+        return getattr(self.learn.opt, "slow_weights", None)
 
     def _take_back(self):
         mine = {id(p): p for head in self.trained() for p in head.parameters()}
-        for group in self.learn.opt.param_lists:
+        slow = self._slow_weights()
+        for number, group in enumerate(self.learn.opt.param_lists):
             for i in reversed(range(len(group))):
                 if id(group[i]) in mine:
+                    if slow is not None:
+                        self._head_slow[group[i]] = slow[number][i]
+                        del slow[number][i]
                     del group[i]
         for parameter in mine.values():
             parameter.grad = None
@@ -327,7 +411,10 @@ class Hybrid(Callback):
 
     def _picture(self) -> Tensor:
         """The batch's pictures in [0, 1], as pretexts see them, whatever the DataLoaders do."""
-        picture = self._plain(self.x)
+        return self._unnormalized(self.x)
+
+    def _unnormalized(self, picture: Tensor) -> Tensor:
+        picture = self._plain(picture)
         if self._normalize is None:
             return picture
         mean, std = (t.as_subclass(Tensor).to(picture) for t in self._normalize)
@@ -445,6 +532,11 @@ class Hybrid(Callback):
         head = self.heads.get(pretext.name)
         if head is None:
             return
+        if features.shape[1] != self._widths[pretext.name]:
+            raise ValueError(
+                f"the head of {pretext.name} was trained on {self._widths[pretext.name]} features, "
+                f"this network has {features.shape[1]}; add a new Hybrid"
+            )
         head.train(self.training)
         prediction = head(features)
         if pretext.siamese:
@@ -506,6 +598,11 @@ class Hybrid(Callback):
         # what another callback did to the loss before us, gradient accumulation say, is kept
         share = torch.where(loss == 0, 1.0, self.learn.loss_grad / loss).detach()
         own = geometric_mean([self._of_all(part) for part in (loss, *self._view_losses)])
+        if self._view_losses and loss < 0:
+            raise ValueError(
+                f"the supervised loss is {loss.item():.3g}; labelled views combine losses by the "
+                "geometric mean, which needs them above 0: pass label_views=False"
+            )
         self._parts["supervised"] = own
         for name, losses in self._predictions.items():
             if self.weights[name]:
@@ -557,13 +654,24 @@ class Hybrid(Callback):
     def _keep_features(self, module, inputs, output):
         output = self._plain(output)
         self._features = {"pooled": pool(output)}
-        found = as_map(output)
+        found = self._find_map(output, module, inputs[0])
         if found is None:  # what entered the pooling, be that a part of the body or the body
             before = self._map if self._map is not None else self._plain(inputs[0])
-            found = as_map(before) if before.shape[1:] != (3, *before.shape[2:]) else None
+            # not the picture itself, grey or in colour
+            if before.shape[1] not in (1, 3):
+                found = self._find_map(before, module, inputs[0])
         if found is not None:
             self._features["map"] = found
         self._map = None
+
+    @staticmethod
+    def _find_map(features: Tensor, body: nn.Module, picture: Tensor) -> Tensor | None:
+        if features.ndim != 3:
+            return as_map(features)
+        # of tokens: how many are no part of the picture, and its shape where the body sees it
+        prefixes = (getattr(module, "num_prefix_tokens", None) for module in body.modules())
+        prefix = next((count for count in prefixes if count is not None), None)
+        return as_map(features, picture.shape[-2:] if picture.ndim == 4 else (1, 1), prefix)
 
     def _generator(self, stream: int) -> torch.Generator:
         # Not manual_seed(seed): the augmentation starts there, and a second view would repeat the
@@ -625,8 +733,8 @@ class Hybrid(Callback):
 
     def show(self, count: int = 4):
         """Draw what each pretext asks of the first `count` validation pictures; list of figures."""
-        batch = self.dls.valid.decode(self.dls.valid.one_batch())
-        images = self._plain(batch[0])[:count]
+        self._normalize = self._find_normalize()
+        images = self._unnormalized(self.dls.valid.one_batch()[0])[:count].cpu()
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         return [pretext.show(images) for pretext in self.pretexts]
@@ -639,6 +747,27 @@ def _add_up(parts: Iterable[dict[str, tuple[float, int]]]) -> dict[str, list]:
         for name, (total, count) in part.items():
             sums[name] = [sums[name][0] + total, sums[name][1] + count]
     return sums
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def batch_steps(loader) -> list:
+    """What a DataLoader does to whole batches; nothing if it is none of fastai's pipelines."""
+    return list(getattr(getattr(loader, "after_batch", None), "fs", ()))
+
+
+def _types(loader) -> list[type]:
+    """The types of a batch of fastai's, pictures and labels; none if the loader does not know."""
+
+    def flat(found) -> list[type]:
+        if isinstance(found, type):
+            return [found]
+        parts = found.values() if isinstance(found, dict) else found
+        return [kind for part in parts for kind in flat(part)]
+
+    return flat(getattr(loader, "_types", ()))
 
 
 def task_of(dls) -> Task | None:
@@ -707,13 +836,20 @@ def hmtl_learner(
     options go to `Learner`.
     """
     made_for = task_of(dls)
-    task = task or made_for or Emotion()
-    if made_for is not None and made_for.columns != task.columns:
+    if None not in (made_for, task) and made_for.columns != task.columns:
         raise ValueError(
             f"these DataLoaders have the labels of {made_for.name!r}; make them with "
             f"face_dataloaders(..., task={task.name!r})"
         )
-    done = any(isinstance(step, Normalize) for step in dls.train.after_batch.fs)
+    asked = getattr(getattr(getattr(dls, "train_ds", None), "loss_func", None), "func", None)
+    classes = not isinstance(asked, nn.BCEWithLogitsLoss | nn.MSELoss)
+    if task is None and not classes and "loss_func" not in learner_options:
+        raise ValueError(
+            f"these DataLoaders ask for {type(asked).__name__}, not for one class a picture; give "
+            "task= or loss_func=, or add Hybrid to a Learner of fastai's"
+        )
+    task = task or made_for or Emotion()
+    done = any(isinstance(step, Normalize) for step in batch_steps(dls.train))
     model = build_model(arch, dls.c, task, weights, normalize=not done)
     hybrid = []
     if pretexts:

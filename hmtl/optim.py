@@ -108,7 +108,9 @@ class FusedAdam(Optimizer):
 
 def states_by_parameter(opt) -> list[dict]:
     """The states by parameter of a fastai optimizer: its own, and of the torch one it may wrap."""
-    return [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
+    states = [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
+    # a wrapper such as fastai's Lookahead passes on the state of what it wraps: one, not two
+    return [s for i, s in enumerate(states) if all(s is not other for other in states[:i])]
 
 
 def fused_adam(params, lr: float, **hypers) -> FusedAdam:

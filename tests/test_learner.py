@@ -49,7 +49,8 @@ def state(learn):
     hooks = sum(len(m._forward_hooks) for m in learn.model.modules())
     groups = [len(g) for g in learn.opt.param_lists] if learn.opt else None
     names = [m.name for m in learn.metrics]
-    return hooks, groups, names, "_do_epoch" in vars(learn), sorted(learn.model.state_dict())
+    hidden = {"_do_epoch", "_with_events", "save"} & set(vars(learn))
+    return hooks, groups, names, hidden, sorted(learn.model.state_dict())
 
 
 # -- the supervised network is what is left ---

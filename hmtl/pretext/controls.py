@@ -29,7 +29,9 @@ class _Augmented(Pretext):
 
     def attach(self, dls) -> None:
         """Find the `Augment` transform of the DataLoaders, which can augment a batch again."""
-        steps = [step for step in dls.train.after_batch.fs if hasattr(step, "again")]
+        # a DataLoader of torch's has no such steps
+        steps = getattr(getattr(dls.train, "after_batch", None), "fs", ())
+        steps = [step for step in steps if hasattr(step, "again")]
         if not steps:
             raise ValueError(
                 f"{type(self).__name__} needs DataLoaders made by hmtl.face_dataloaders, whose "
@@ -128,7 +130,8 @@ class _Wrapped(Pretext):
         self.pretext = pretext
         self.name = f"{self.prefix}_{pretext.name}"
         self.reads, self.revision = pretext.reads, pretext.revision
-        self.turns = pretext.turns
+        self.turns, self.siamese = pretext.turns, pretext.siamese
+        self.plain_view = pretext.plain_view
         self.weight = dict.fromkeys(pretext.weight, 0.0)
 
     def transform(self, images: Tensor, generator: torch.Generator):

@@ -147,6 +147,8 @@ class Inpainting(Pretext):
         return Decoder(num_features)
 
     def _rebuilt(self, prediction: Tensor, images: Tensor) -> Tensor:
+        if images.shape[1] == 1:  # grey pictures; the decoder knows colours alone
+            prediction = prediction.mean(1, keepdim=True)
         if prediction.shape[-2:] == images.shape[-2:]:
             return prediction
         return F.interpolate(prediction, images.shape[-2:], mode="bilinear", align_corners=False)

@@ -37,6 +37,8 @@ class EmotionLoss(nn.Module):
     Carries `activation` and `decodes`, by which fastai turns logits into probabilities and classes.
     """
 
+    y_int = True  # for fastai's MixUp, which then mixes losses in place of targets
+
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean"):
         super().__init__()
         self.register_buffer("weight", weight)
