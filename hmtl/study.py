@@ -229,6 +229,8 @@ class Setting:
         else:
             judged = verdict_table(runs, outcomes)
         judged = judged[(judged["notebook"] == self.notebook) & (judged["faces"] != "")]
+        if judged.empty:
+            print(f"no verdict: preset {self.preset.name} lacks trainings that the claim compares")
         return self.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -225,7 +225,9 @@ def test_trainings_of_other_lengths_are_shorter_where_their_preset_is(tmp_path):
     assert gpu.imagenet == {}
 
 
-def test_verdicts_are_the_records_at_defaults_and_else_the_notebooks_own(tmp_path, monkeypatch):
+def test_verdicts_are_the_records_at_defaults_and_else_the_notebooks_own(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.delenv("HMTL_PRESET", raising=False)
     here = open_notebook("24_gender", "", "", "", str(tmp_path), 0)
     runs, outcomes = recorded_runs()
@@ -241,6 +243,10 @@ def test_verdicts_are_the_records_at_defaults_and_else_the_notebooks_own(tmp_pat
     (alone,) = quick.verdicts(own, outcomes).reset_index().to_dict("records")
     assert alone["contrast"] == row["contrast"]
     assert alone["effect"] != row["effect"]  # narrower: three intervals hold together, not all
+    assert not capsys.readouterr().out
+    sl = own[own["method"] == "SL"]
+    assert quick.verdicts(sl, outcomes).empty
+    assert "preset quick lacks trainings" in capsys.readouterr().out
 
 
 def test_the_ways_compared_cost_one_unit_or_two(tmp_path):
