@@ -145,7 +145,10 @@ def _parser() -> argparse.ArgumentParser:
     checks.add_argument("--out", help="CSV file (default: outputs/reference/faces-shortcuts.csv)")
 
     reference = commands.add_parser("reference", help="collect finished studies for the record")
-    reference.add_argument("folders", nargs="+", help="output folders, e.g. outputs/study")
+    reference.add_argument(
+        "folders", nargs="*",
+        help="output folders, e.g. outputs/study; none: the record's tables and figures anew",
+    )  # fmt: skip
     old = reference.add_mutually_exclusive_group()
     old.add_argument(
         "--keep", action="store_true", help="keep recorded runs of data sets not in the folders"
@@ -409,9 +412,12 @@ def _check_faces(args) -> int:
 
 
 def _reference(args) -> int:
-    from hmtl.record import write_reference
+    from hmtl.record import write_reference, write_tables
 
-    print(write_reference(args.folders, keep=args.keep, add=args.add))
+    if args.folders:
+        print(write_reference(args.folders, keep=args.keep, add=args.add))
+    else:
+        print(write_tables())
     return 0
 
 

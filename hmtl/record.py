@@ -6,7 +6,7 @@ committed record of it (`outputs/reference`), beside or in place of what was the
 
 __all__ = [
     "KEPT", "between_marks", "collect_curves", "collect_runs", "read_table",
-    "runs_in_order", "write_reference",
+    "runs_in_order", "write_reference", "write_tables",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Iterator
@@ -145,12 +145,23 @@ def write_reference(
     np.savez_compressed(target / "correct.npz", **bits)
     degrees = {k: v.astype(np.float16) for k, v in outcomes.items() if v.dtype != bool}
     np.savez_compressed(target / "errors.npz", **degrees)
+    for name, table in kept.items():
+        table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
+    return write_tables(target)
+
+
+def write_tables(target: Path | None = None) -> Path:
+    """Write what follows from a record's runs, its tables and figures; README's if it is ours.
+
+    Returns the record's folder.
+    """
+    target = target or reference_dir()
     runs, outcomes = recorded_runs(target)  # as a reader will find them, rounding included
     (target / "figures").mkdir(exist_ok=True)
     effects = effect_table(runs, outcomes)
     verdicts = verdict_table(runs, outcomes, effects=effects)
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
-    for name, table in (tables | kept).items():
+    for name, table in tables.items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
     shown = hash_file(target / "tables" / "verdicts.csv")
     _draw_front_page(target / "figures", effects, shown)

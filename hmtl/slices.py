@@ -1,7 +1,8 @@
 """Where hybrid training helps and where it costs: gains by slices of the rendered test faces.
 
 The parameters that shaped each picture are known, so test faces can be sliced by all of them. Every
-interval covers other seeds and other faces, and all of a table hold together (Bonferroni). Ours.
+interval covers other seeds and other people, and all of a table hold together, or of several
+(Bonferroni). Ours.
 """
 
 __all__ = ["SLICES", "slice_gains", "sliced_faces"]
@@ -56,7 +57,8 @@ def sliced_faces(runs: pd.DataFrame) -> pd.DataFrame:
     data, people, size = tested.iloc[0]
     face_set = MINI if data == "mini" else FaceSet.recorded(people, size)
     faces = tested_faces(face_set).reset_index(drop=True)
-    return pd.DataFrame({"key": faces["key"]} | {name: of(faces) for name, of in SLICES.items()})
+    told = {"key": faces["key"], "person": faces["person"]}
+    return pd.DataFrame(told | {name: of(faces) for name, of in SLICES.items()})
 
 
 def slice_gains(
@@ -64,13 +66,16 @@ def slice_gains(
     treated: Mapping[int, np.ndarray],
     base: Mapping[int, np.ndarray],
     columns: Sequence[str] = tuple(SLICES),
+    tables: int = 1,
 ) -> pd.DataFrame:
     """The gain of one training on another by slice of the test faces.
 
-    `faces` are `sliced_faces`; `treated` and `base` map a seed to the outcomes of its run, (faces,)
+    `faces` are `sliced_faces`, whose people are resampled whole if a column `person` names them;
+    `treated` and `base` map a seed to the outcomes of its run, (faces,)
     (`hmtl.tables.outcome_by_face`). Columns: column, slice, faces, base (accuracy in %, or the mean
     error in degrees), gain (`gain_by_face`) with low and high of its interval, and `says`: "gains"
-    or "costs" where that interval leaves zero out. Raises ValueError without a common seed, or
+    or "costs" where that interval leaves zero out. Intervals of so many `tables` of these slices
+    hold together. Raises ValueError without a common seed, or
     where runs and faces differ in number.
     """
     seeds = sorted(set(treated) & set(base))
@@ -82,11 +87,14 @@ def slice_gains(
             f"runs were tested on {plain.shape[1]} faces, the slices have {len(faces)}"
         )
     by_face = gain_by_face(np.stack([treated[seed] for seed in seeds]), plain)
-    level, rows = 1 - (1 - LEVEL) / sum(faces[column].nunique() for column in columns), []
+    level = 1 - (1 - LEVEL) / (tables * sum(faces[column].nunique() for column in columns))
+    rows, people = [], faces["person"].to_numpy() if "person" in faces else None
     for column in columns:
         for name in faces[column].cat.remove_unused_categories().cat.categories:
             inside = (faces[column] == name).to_numpy()
-            mean, low, high = bootstrap_interval(by_face[:, inside], level)
+            gap = by_face[:, inside]
+            own = None if people is None else people[inside]
+            mean, low, high = bootstrap_interval(gap, level, people=own)
             says = "gains" if low > 0 else "costs" if high < 0 else ""
             before = plain[:, inside].mean() * (100 if plain.dtype == bool else 1)
             rows.append((column, name, int(inside.sum()), before, mean, low, high, says))

@@ -13,9 +13,10 @@
 # scarce?*
 #
 # The paper says that the gain of hybrid training is larger with few labels (claim C4): a pretext
-# needs none, so it should make up for those that are missing. Here the share of the labels shrinks,
-# and nothing else: every training sees as many pictures, in as many steps. At notebook defaults a
-# small training runs, in under a minute, and the tables show the recorded study.
+# needs none, so it should make up for those that are missing. Here the share of the labelled
+# pictures shrinks; the others are left out, so no pretext sees them either. A training takes as
+# many steps as with all of them, at a learning rate chosen anew. At notebook defaults a small
+# training runs, in under a minute, and the tables show the recorded study.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
@@ -91,8 +92,9 @@ plt.show()
 # %% [markdown]
 # ## Claim C4, judged
 #
-# The gain with a twentieth of the labels minus the gain with all of them, by the rule in
-# `hmtl/verdicts.py`; a preset without that share has no row. The record's intervals are wide enough
+# The gain with a twentieth of the labels (C4), and with a fifth, the paper's share (C4b, asked
+# later), minus the gain with all of them, by the rule in `hmtl/verdicts.py`; a preset without such
+# a share has no row. The record's intervals are wide enough
 # for all claims of the study together; at other presets, for those of this notebook.
 
 # %%

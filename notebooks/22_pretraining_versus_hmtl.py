@@ -39,6 +39,8 @@ versions(here)
 # One unit is a supervised training. Paired views double it. Pre-training sees one picture a step,
 # the pretext's, so it costs one unit more before fine-tuning begins (in-painting somewhat more).
 # Hybrid training after a pre-training gets half the epochs, and so does not cost more than either.
+# Equal in cost, they are not equal in pictures: pre-training sees all of them, hybrid training
+# those with labels alone.
 #
 # | way | before | then | units |
 # |---|---|---|---|
@@ -73,7 +75,7 @@ runs_table(before.values()).filter(regex="^(seed|pretexts|train_faces|.*_score)$
 # ## Then the labels
 #
 # The smaller share of the labels of notebook 20, a fifth in preset `study`. Each way of training
-# gets the learning rate that serves it best on the valid split.
+# gets the learning rate that serves it best on the valid split; pre-training keeps the preset's.
 
 # %% tags=["nbval-ignore-output"]
 few = here.preset.fractions[0]

@@ -68,10 +68,11 @@ print("a frontal face whose picture turns by 10 degrees against the clock:", tur
 # ## The runs
 #
 # Supervised regression of the three angles, the same for twice the epochs, a second plain view, and
-# the 2 × 2 puzzle, whose views carry no pose. Then the companion paper's order: pre-training by
-# whole turns on all pictures without labels, then regression, alone or with the puzzle. Each way of
-# training gets the learning rate that serves it best on the valid split. Last, Hopenet's bins in
-# place of the regression, at its rate. The presets for a GPU train a ResNet50, as that paper did.
+# the 2 × 2 puzzle. The second view carries the pose, the puzzle's view does not. Then the companion
+# paper's order: pre-training by whole turns on all pictures without labels, then regression, alone
+# or with the puzzle. Each way of training gets the learning rate that serves it best on the valid
+# split. Last, Hopenet's bins in place of the regression, at its rate. The presets for a GPU train a
+# ResNet50, as that paper did.
 
 # %% tags=["nbval-ignore-output"]
 pose = {"task": "head_pose"}

@@ -40,7 +40,7 @@ versions(here)
 # Test faces are of people never seen in training. How many there are of each:
 
 # %%
-from hmtl.slices import slice_gains, sliced_faces
+from hmtl.slices import SLICES, slice_gains, sliced_faces
 from hmtl.tables import CONTROL, PUZZLE
 
 source = "20_hmtl_emotion"
@@ -50,7 +50,7 @@ assert len(own), "no runs on rendered faces: run notebook 20 with this preset fi
 own = own[own["data"] == own["data"].iloc[0]]
 own = own[own["fraction"] == own["fraction"].min()]
 faces = sliced_faces(own)
-{name: faces[name].value_counts(sort=False).to_dict() for name in faces.columns[1:]}
+{name: faces[name].value_counts(sort=False).to_dict() for name in SLICES}
 
 # %% [markdown]
 # ## Gain of the puzzle by slice
@@ -58,7 +58,7 @@ faces = sliced_faces(own)
 # With the smaller share of the labels of notebook 20, in points: against supervised training, then
 # against the second plain view, which costs the same. `base` is the accuracy of what it is held
 # against; `says` speaks only where the interval leaves zero out. The intervals cover other seeds
-# and other faces, and all of a table hold together.
+# and other people, and those of both tables hold together.
 
 # %%
 import matplotlib.pyplot as plt
@@ -73,9 +73,9 @@ def by_seed(method):
     return {row.seed: outcomes[row.run] for row in runs.itertuples()}
 
 
-tables = {}
-for base in ("SL", CONTROL):
-    tables[base] = slice_gains(faces, by_seed(PUZZLE), by_seed(base))
+tables, bases = {}, ("SL", CONTROL)
+for base in bases:
+    tables[base] = slice_gains(faces, by_seed(PUZZLE), by_seed(base), tables=len(bases))
     figure = plot_gains(tables[base], f"puzzle − {base.split(' ')[0]}")
     here.save_figure(figure, f"against-{base.split(' ')[0]}")
     plt.show()
@@ -96,9 +96,6 @@ for base, own_table in tables.items():
         rows = own_table[own_table["says"] == word]
         named = [f"{row.column} {row.slice}" for row in rows.itertuples()]
         print(f"against {base}, the puzzle {word}: {', '.join(named) or 'nowhere that is sure'}")
-    spread = own_table.groupby("column")["gain"].agg(lambda g: g.max() - g.min())
-    widest = spread.idxmax()
-    print(f"against {base}, gains differ most by {widest}: {spread[widest]:.1f} points apart")
 
 # %% [markdown]
 # Means that differ between slices are no finding while their intervals overlap. Rendered skin

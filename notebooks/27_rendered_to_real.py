@@ -137,7 +137,8 @@ here.learning_rates()
 # %% [markdown]
 # `SL → SL` was first trained on rendered faces with labels; `puzzling_2x2 (paired) → SL` with
 # labels and puzzles; `puzzling_2x2 → SL` by puzzles alone. Columns as in
-# [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
+# [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); the first training on rendered faces is not counted in
+# the cost.
 
 # %%
 from hmtl.tables import name_trainings, study_tables

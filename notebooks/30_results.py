@@ -110,8 +110,8 @@ here.save(tables["c1-contrasts"], "c1-contrasts")
 # ## C2 and C3: puzzling and in-painting beside supervised training
 #
 # See [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). SL is supervised training; `second_view` and `SL,
-# 2× epochs` are the controls at equal compute. Each column `−` is the gap to that row, paired by
-# seed and face; read all three before believing one.
+# 2× epochs` are the controls at the compute of a puzzle (in-painting costs more). Each column `−`
+# is the gap to that row, paired by seed and face; read all three before believing one.
 
 # %%
 here.save(tables["emotion"], "emotion")

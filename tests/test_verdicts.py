@@ -17,6 +17,7 @@ from hmtl.verdicts import (
     bootstrap_interval,
     effect_table,
     judge,
+    people_tested,
     readme_verdicts,
     verdict_table,
 )
@@ -57,6 +58,37 @@ def test_no_verdict_hangs_on_how_faces_were_drawn():
     values = rng.normal(0, 1, (5, 1)) + rng.normal(0, 9, (5, 500))
     ends = np.array([bootstrap_interval(values, 1 - 0.05 / 40, seed=s)[1:] for s in range(4)])
     assert np.ptp(ends, axis=0).max() < 0.01 * (ends[0, 1] - ends[0, 0])
+
+
+def test_people_are_drawn_whole():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(60), rng.integers(1, 9, 60))  # some have more faces than others
+    values = rng.normal(0, 3, 60)[people] + rng.normal(0, 1, (1, len(people)))
+    mean, low, high = bootstrap_interval(values, 0.9, people=people)
+    assert mean == pytest.approx(values.mean())
+    faces = [values[0, people == person] for person in range(60)]
+    drawn = [
+        np.concatenate([faces[person] for person in rng.integers(0, 60, 60)]).mean()
+        for _ in range(6000)
+    ]
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.05, 0.95])), abs=0.05)
+    _, close_low, close_high = bootstrap_interval(values, 0.9)
+    assert high - low > 1.5 * (close_high - close_low)  # as if each face were another person's
+    with pytest.raises(ValueError, match="60 faces have a person"):
+        bootstrap_interval(values, people=np.arange(60))
+
+
+def test_the_people_are_those_of_the_rendered_test_faces():
+    runs, outcomes = recorded_runs()
+    own = runs[(runs["data"] == "faces") & runs["run"].isin(set(outcomes))]
+    people = people_tested(own)
+    answers = outcomes[own["run"].iloc[0]]
+    assert people.shape == answers.shape
+    sizes = np.bincount(people)
+    assert len(sizes) == int(own["people"].iloc[0].split("/")[2])
+    assert set(sizes) == {len(people) // len(sizes)}
+    assert people_tested(runs[runs["data"] == "ferplus"]) is None
+    assert people_tested(own.drop(columns="people")) is None
 
 
 @pytest.mark.slow
