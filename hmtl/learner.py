@@ -532,10 +532,11 @@ class Hybrid(Callback):
         head = self.heads.get(pretext.name)
         if head is None:
             return
-        if features.shape[1] != self._widths[pretext.name]:
+        width = self._widths.get(pretext.name, features.shape[1])  # unknown of a head set by hand
+        if features.shape[1] != width:
             raise ValueError(
-                f"the head of {pretext.name} was trained on {self._widths[pretext.name]} features, "
-                f"this network has {features.shape[1]}; add a new Hybrid"
+                f"the head of {pretext.name} was trained on {width} features, this network has "
+                f"{features.shape[1]}; add a new Hybrid"
             )
         head.train(self.training)
         prediction = head(features)
