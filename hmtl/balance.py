@@ -168,11 +168,8 @@ class GradNorm(Balance):
             self._last = _last_used(losses, shared())
         if self._last is None:  # a frozen encoder: no loss has a gradient to be made alike
             return total
-        norms = []
-        for loss in losses:
-            found = torch.autograd.grad(loss, self._last, retain_graph=True, allow_unused=True)[0]
-            norms.append(self.average(torch.zeros_like(self._last) if found is None else found))
-        norms = torch.stack([gradient.norm() for gradient in norms])
+        gradients = [_gradients(loss, [self._last])[0] for loss in losses]
+        norms = torch.stack([self.average(gradient).norm() for gradient in gradients])
         self._step(losses.detach(), norms.detach())
         return total
 
@@ -204,9 +201,15 @@ class GradNorm(Balance):
         self.weights.mul_(len(losses) / self.weights.sum())
 
 
+def _gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+    """The gradient of a loss on each parameter, zeros where the loss does not depend on it."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
 def _last_used(losses: Tensor, parameters: list[Tensor]) -> Tensor | None:
     """The last parameter that the losses depend on: bodies may end in parts that never run."""
-    if not parameters or not losses.requires_grad:
+    if not parameters:
         return None
     found = torch.autograd.grad(losses.sum(), parameters, retain_graph=True, allow_unused=True)
     used = [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
@@ -228,17 +231,7 @@ class PCGrad(Balance):
         from torchjd.aggregation import PCGradWeighting
 
         parameters = shared()
-        rows = []
-        for loss in losses:
-            grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            rows.append(
-                torch.cat(
-                    [
-                        (torch.zeros_like(p) if g is None else g).flatten()
-                        for p, g in zip(parameters, grads, strict=True)
-                    ]
-                )
-            )
+        rows = [torch.cat([g.flatten() for g in _gradients(loss, parameters)]) for loss in losses]
         gradients = self.average(torch.stack(rows).float())
         weights = self.average(PCGradWeighting()(gradients @ gradients.T))
         return (weights.to(losses) * losses).sum()

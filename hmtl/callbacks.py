@@ -87,14 +87,15 @@ class BFloat16Products(TorchDispatchMode):
     touched. (Ours.)
     """
 
-    _PRODUCTS = (
+    # a set: every operation of a fit is looked up
+    _PRODUCTS = {
         torch.ops.aten.convolution.default,
         torch.ops.aten.convolution_backward.default,
         torch.ops.aten.mm.default,
         torch.ops.aten.addmm.default,
         torch.ops.aten.bmm.default,
         torch.ops.aten.baddbmm.default,
-    )
+    }
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """The operation, by way of float32 if it is a product of bfloat16 tensors on a CPU."""
@@ -102,8 +103,8 @@ class BFloat16Products(TorchDispatchMode):
         if func not in self._PRODUCTS or not _in_bfloat16(args[0]):
             return func(*args, **kwargs)
         wide = tree_map(lambda x: x.float() if _in_bfloat16(x) else x, args)
-        narrow = lambda x: x.bfloat16() if isinstance(x, torch.Tensor) else x  # noqa: E731
-        return tree_map(narrow, func(*wide, **kwargs))
+        found = func(*wide, **kwargs)
+        return tree_map(lambda x: x.bfloat16() if isinstance(x, torch.Tensor) else x, found)
 
 
 def _in_bfloat16(x: object) -> bool:

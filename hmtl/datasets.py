@@ -24,7 +24,7 @@ A new data set is one reader and a line in `READERS`.
 
 __all__ = [
     "DATA", "MINI", "RENDERED", "build_mini", "check_data", "face_pack", "full_name", "load_pack",
-    "parse_data", "photo_pack", "write_faces",
+    "parse_data", "photo_pack", "recorded_set", "write_faces",
 ]  # fmt: skip
 
 import hashlib
@@ -63,6 +63,11 @@ _UNSAID = dict.fromkeys(_VOTED, {"labels": "majority"}) | dict.fromkeys(
 MINI = FaceSet(people=(52, 12, 16), per_person=8, size=48, seed=2021)
 _FACE_COLUMNS = (*LABEL_COLUMNS, "occlusion")
 MINI_PATH = Path(__file__).parent / "data" / "mini"
+
+
+def recorded_set(data: str, people: str, size: int) -> FaceSet:
+    """The set of a run on rendered faces, "mini" or "faces", from its row in a table."""
+    return MINI if data == "mini" else FaceSet.recorded(people, size)
 
 
 def parse_data(data: str) -> tuple[str, dict]:

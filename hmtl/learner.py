@@ -45,6 +45,7 @@ from hmtl.balance import Balance, geometric_mean, make_balance
 from hmtl.encoder import Encoder
 from hmtl.optim import fused_adam, states_by_parameter
 from hmtl.pretext import Pretext, make
+from hmtl.pretext.base import batch_steps
 from hmtl.pretext.composite import check_shared
 from hmtl.tasks import Emotion, Task
 
@@ -97,10 +98,9 @@ def as_map(
     if features.ndim != 3:
         return features if features.ndim == 4 else None
     count = features.shape[1] - (prefix or 0)
-    height = max(1, round(math.sqrt(count * size[0] / size[1])))
     if prefix is None and size[0] == size[1]:
-        height = math.isqrt(count)
-        count = height * height
+        count = math.isqrt(count) ** 2
+    height = max(1, round(math.sqrt(count * size[0] / size[1])))
     width = count // height
     if height * width != count:
         return None
@@ -225,8 +225,8 @@ class Hybrid(Callback):
         self._old_metrics = self.learn.metrics
         self.learn.metrics = L(self._old_metrics) + self._metrics()
         # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
-        # epochs with what callbacks do before and after them. An error between here and the first
-        # one shows when this callback is removed or a fit begins.
+        # epochs with what callbacks do before and after them. What an error before the first one
+        # leaves goes when this callback is removed or the next fit begins.
         self._old_events, self._old_save = self.learn._with_events, self.learn.save
         self.learn._with_events, self.learn.save = self._guarded_events, self._save
         self._sums: dict = defaultdict(lambda: [0.0, 0])
@@ -754,11 +754,6 @@ def _copied(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def batch_steps(loader) -> list:
-    """What a DataLoader does to whole batches; nothing if it is none of fastai's pipelines."""
-    return list(getattr(getattr(loader, "after_batch", None), "fs", ()))
-
-
 def _types(loader) -> list[type]:
     """The types of a batch of fastai's, pictures and labels; none if the loader does not know."""
 
@@ -831,10 +826,11 @@ def hmtl_learner(
     """Build an ordinary fastai Learner whose training is hybrid if `pretexts` are given.
 
     `task` is by default that of the DataLoaders, else emotion; ValueError if theirs has other
-    labels. `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint.
-    Pictures are normalised inside the model, unless the DataLoaders already do it. `views`,
-    `scales`, `label_views`, `pretext_weight`, `balance` and `seed` are those of `Hybrid`; other
-    options go to `Learner`.
+    labels, or if they ask for several classes a picture or for numbers and no `loss_func` is given.
+    `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint. Pictures
+    are normalised inside the model, unless the DataLoaders already do it. `views`, `scales`,
+    `label_views`, `pretext_weight`, `balance` and `seed` are those of `Hybrid`; other options go to
+    `Learner`.
     """
     made_for = task_of(dls)
     if None not in (made_for, task) and made_for.columns != task.columns:
@@ -843,8 +839,8 @@ def hmtl_learner(
             f"face_dataloaders(..., task={task.name!r})"
         )
     asked = getattr(getattr(getattr(dls, "train_ds", None), "loss_func", None), "func", None)
-    classes = not isinstance(asked, nn.BCEWithLogitsLoss | nn.MSELoss)
-    if task is None and not classes and "loss_func" not in learner_options:
+    other = isinstance(asked, nn.BCEWithLogitsLoss | nn.MSELoss)
+    if task is None and other and "loss_func" not in learner_options:
         raise ValueError(
             f"these DataLoaders ask for {type(asked).__name__}, not for one class a picture; give "
             "task= or loss_func=, or add Hybrid to a Learner of fastai's"

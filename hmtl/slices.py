@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from hmtl.datasets import MINI
+from hmtl.datasets import RENDERED, recorded_set
 from hmtl.faces import tested_faces
-from hmtl.faceset import FaceSet
 from hmtl.labels import EMOTIONS
 from hmtl.tables import gain_by_face
 from hmtl.verdicts import LEVEL, bootstrap_interval
@@ -52,11 +51,9 @@ def sliced_faces(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` are rows of a `runs_table`, all tested on one set, "mini" or "faces"; ValueError if not.
     """
     tested = runs[["data", "people", "size"]].drop_duplicates()
-    if len(tested) != 1 or tested["data"].iloc[0] not in ("mini", "faces"):
+    if len(tested) != 1 or tested["data"].iloc[0] not in RENDERED:
         raise ValueError(f"slices need runs on one set of rendered faces, got {tested.to_dict()}")
-    data, people, size = tested.iloc[0]
-    face_set = MINI if data == "mini" else FaceSet.recorded(people, size)
-    faces = tested_faces(face_set).reset_index(drop=True)
+    faces = tested_faces(recorded_set(*tested.iloc[0])).reset_index(drop=True)
     told = {"key": faces["key"], "person": faces["person"]}
     return pd.DataFrame(told | {name: of(faces) for name, of in SLICES.items()})
 
@@ -70,13 +67,12 @@ def slice_gains(
 ) -> pd.DataFrame:
     """The gain of one training on another by slice of the test faces.
 
-    `faces` are `sliced_faces`, whose people are resampled whole if a column `person` names them;
-    `treated` and `base` map a seed to the outcomes of its run, (faces,)
+    `faces` are `sliced_faces`; `treated` and `base` map a seed to the outcomes of its run, (faces,)
     (`hmtl.tables.outcome_by_face`). Columns: column, slice, faces, base (accuracy in %, or the mean
     error in degrees), gain (`gain_by_face`) with low and high of its interval, and `says`: "gains"
-    or "costs" where that interval leaves zero out. Intervals of so many `tables` of these slices
-    hold together. Raises ValueError without a common seed, or
-    where runs and faces differ in number.
+    or "costs" where that interval leaves zero out. The intervals of as many such tables as `tables`
+    says hold together. Raises ValueError without a common seed, or where runs and faces differ in
+    number.
     """
     seeds = sorted(set(treated) & set(base))
     if not seeds:
@@ -88,13 +84,12 @@ def slice_gains(
         )
     by_face = gain_by_face(np.stack([treated[seed] for seed in seeds]), plain)
     level = 1 - (1 - LEVEL) / (tables * sum(faces[column].nunique() for column in columns))
-    rows, people = [], faces["person"].to_numpy() if "person" in faces else None
+    rows, people = [], faces["person"].to_numpy()
     for column in columns:
         for name in faces[column].cat.remove_unused_categories().cat.categories:
             inside = (faces[column] == name).to_numpy()
             gap = by_face[:, inside]
-            own = None if people is None else people[inside]
-            mean, low, high = bootstrap_interval(gap, level, people=own)
+            mean, low, high = bootstrap_interval(gap, level, people=people[inside])
             says = "gains" if low > 0 else "costs" if high < 0 else ""
             before = plain[:, inside].mean() * (100 if plain.dtype == bool else 1)
             rows.append((column, name, int(inside.sum()), before, mean, low, high, says))

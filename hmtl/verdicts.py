@@ -31,9 +31,8 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import t as student
 
-from hmtl.datasets import MINI
+from hmtl.datasets import RENDERED, recorded_set
 from hmtl.faces import tested_faces
-from hmtl.faceset import FaceSet
 from hmtl.tables import claims, gain_by_face, markdown, name_trainings
 
 MARGIN = 1.0  # points of accuracy
@@ -74,15 +73,14 @@ def people_tested(runs: pd.DataFrame) -> np.ndarray | None:
     `runs` are rows of a `runs_table`, all tested on one data set.
     """
     data = runs["data"].iloc[0]
-    if data not in ("mini", "faces") or "people" not in runs:
+    if data not in RENDERED or "people" not in runs:
         return None
     return _people(data, *runs[["people", "size"]].iloc[0])
 
 
 @lru_cache(maxsize=8)
 def _people(data: str, people: str, size: int) -> np.ndarray:
-    face_set = MINI if data == "mini" else FaceSet.recorded(people, size)
-    return pd.factorize(tested_faces(face_set)["person"])[0]
+    return pd.factorize(tested_faces(recorded_set(data, people, size))["person"])[0]
 
 
 def bootstrap_interval(
@@ -95,11 +93,11 @@ def bootstrap_interval(
     """Mean of `differences` (seeds, faces) and its interval for other seeds and other faces.
 
     Faces are resampled (Efron's bootstrap, percentiles), whole people with all of theirs where
-    `people` (faces,) numbers them: faces of one person are alike. Raises ValueError unless it
-    numbers every face. Seeds are too few to resample: to each
-    resample of faces Student's t is added, with as many degrees of freedom as they leave, so with
-    faces that all agree this is the t interval. Its tails, where intervals of a table with many
-    claims end, are computed, not drawn. With one seed the interval knows the faces only.
+    `people` (faces,) tells them apart: faces of one person are alike. Seeds are too few to
+    resample: to each resample of faces Student's t is added, with as many degrees of freedom as
+    they leave, so with faces that all agree this is the t interval. Its tails, where intervals of a
+    table with many claims end, are computed, not drawn. With one seed the interval knows the faces
+    only. Raises ValueError if `people` are of another number of faces.
     """
     seeds, faces = differences.shape
     rng = np.random.default_rng(seed)

@@ -94,8 +94,8 @@ plt.show()
 #
 # The gain with a twentieth of the labels (C4), and with a fifth, the paper's share (C4b, asked
 # later), minus the gain with all of them, by the rule in `hmtl/verdicts.py`; a preset without such
-# a share has no row. The record's intervals are wide enough
-# for all claims of the study together; at other presets, for those of this notebook.
+# a share has no row. The record's intervals are wide enough for all claims of the study together;
+# at other presets, for those of this notebook.
 
 # %%
 here.verdicts(recorded, outcomes)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hmtl.record import runs_in_order, write_reference
+from hmtl.record import runs_in_order, write_reference, write_tables
 from hmtl.runs import fit
 from hmtl.specs import RunSpec
 from hmtl.study import open_notebook
@@ -26,6 +26,12 @@ def test_the_record_holds_what_the_runs_said(tmp_path):
         assert row.accuracy == pytest.approx(right.mean(), abs=1e-5)
     with pytest.raises(FileNotFoundError, match="run the notebooks"):
         write_reference([tmp_path / "elsewhere"], tmp_path / "reference")
+    # tables follow from what stands there: one that is spoilt comes back, nothing else changes
+    files = [p for p in (tmp_path / "reference").rglob("*") if p.suffix in (".csv", ".npz")]
+    before = {file: file.read_bytes() for file in files}
+    (tmp_path / "reference" / "tables" / "verdicts.csv").write_text("spoilt\n")
+    write_tables(tmp_path / "reference")
+    assert {file: file.read_bytes() for file in files} == before
 
 
 def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):

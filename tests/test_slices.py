@@ -32,6 +32,7 @@ def test_slices_are_of_the_test_faces_in_their_order():
 
 def test_gains_by_hand():
     faces = pd.DataFrame({"key": list("abcdefgh"), "side": pd.Categorical(list("llllrrrr"))})
+    faces["person"] = faces["key"]
     base = {0: np.array([1, 1, 0, 0, 1, 1, 1, 1], bool)}
     treated = {
         0: np.array([1, 1, 1, 0, 0, 1, 0, 1], bool),
@@ -52,6 +53,7 @@ def test_gains_by_hand():
 def test_only_what_leaves_zero_out_speaks():
     rng = np.random.default_rng(0)
     faces = pd.DataFrame({"part": pd.Categorical(np.repeat(["even", "gained", "lost"], 1500))})
+    faces["person"] = faces.index
     level = {"even": (0.5, 0.5), "gained": (0.5, 0.8), "lost": (0.8, 0.5)}
     before, after = (
         faces["part"].map({name: pair[i] for name, pair in level.items()}).astype(float)

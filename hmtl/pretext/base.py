@@ -1,12 +1,17 @@
 """What every pretext task offers; the docstring of `hmtl.pretext` says what each name means."""
 
-__all__ = ["Pretext"]
+__all__ = ["Pretext", "batch_steps"]
 
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+
+
+def batch_steps(loader) -> list:
+    """What a DataLoader does to whole batches; nothing if it is none of fastai's pipelines."""
+    return list(getattr(getattr(loader, "after_batch", None), "fs", ()))
 
 
 class Pretext:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from hmtl.pretext.base import Pretext
+from hmtl.pretext.base import Pretext, batch_steps
 
 
 class _Augmented(Pretext):
@@ -29,9 +29,7 @@ class _Augmented(Pretext):
 
     def attach(self, dls) -> None:
         """Find the `Augment` transform of the DataLoaders, which can augment a batch again."""
-        # a DataLoader of torch's has no such steps
-        steps = getattr(getattr(dls.train, "after_batch", None), "fs", ())
-        steps = [step for step in steps if hasattr(step, "again")]
+        steps = [step for step in batch_steps(dls.train) if hasattr(step, "again")]
         if not steps:
             raise ValueError(
                 f"{type(self).__name__} needs DataLoaders made by hmtl.face_dataloaders, whose "
