@@ -216,14 +216,20 @@ def _interval(effect) -> str:
 
 def readme_verdicts(table: pd.DataFrame) -> str:
     """README's table in Markdown, from a `verdict_table`: a verdict behind each effect, in bold
-    where the claim is decided; notebooks are links."""
+    where the claim is decided; notebooks are links. What the row above says already is left out.
+    """
     shown = table.copy()
     shown["claim"] = table["claim"] + ": " + table["short"]
     shown["verdict"] = table["verdict"].replace("", "not tested yet")
     for effect, verdict in CONTRASTS.values():
         told = [f"**{word}**" if word in DECIDED else word for word in shown[verdict]]
-        shown[effect] = [f"{e} {v}".strip() for e, v in zip(table[effect], told, strict=True)]
+        whole = table[effect].str.replace(", ", ",\N{NO-BREAK SPACE}")  # no interval on two lines
+        shown[effect] = [f"{e} {v}".strip() for e, v in zip(whole, told, strict=True)]
+    shown["n"] = table["n"].str.replace(" ", "\N{NO-BREAK SPACE}")
     shown["notebook"] = [f"[{n[:2]}](notebooks/{n}.ipynb)" if n else "" for n in table["notebook"]]
+    again = shown["claim"].eq(shown["claim"].shift(fill_value=""))
+    for name in ("claim", "contrast", "notebook"):  # a claim's other kind of faces
+        shown[name] = shown[name].mask(again, "")
     return markdown(shown.drop(columns=["short", *(verdict for _, verdict in CONTRASTS.values())]))
 
 

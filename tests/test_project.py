@@ -89,8 +89,12 @@ def test_readme_commands_exist():
         subprocess.run(
             [sys.executable, "-m", "hmtl", command, "--help"], check=True, capture_output=True
         )
+    headings = {
+        re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)", readme, re.M)
+    }
     for path in re.findall(r"\]\(([^)h][^)]*)\)", readme):
-        assert (ROOT / path).exists(), path
+        assert path[1:] in headings if path[0] == "#" else (ROOT / path).exists(), path
 
 
 def test_readme_tables_are_the_record():

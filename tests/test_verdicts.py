@@ -246,7 +246,7 @@ def test_readme_shows_each_effect_with_its_verdict_behind_it():
     asked[2]["column"] = ""
     table = verdict_table(runs, outcomes, pd.DataFrame(asked))
     table.loc[0, "verdict, second view"] = "undecided (2 of 5 seeds)"
-    title, _, *rows = readme_verdicts(table).splitlines()
+    title, _, *rows = readme_verdicts(table).replace("\N{NO-BREAK SPACE}", " ").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (title, *rows)]
     x, y, z = (dict(zip(cells[0], row, strict=True)) for row in cells[1:])
     assert x["claim"] == "X: it helps"
@@ -255,6 +255,20 @@ def test_readme_shows_each_effect_with_its_verdict_behind_it():
     assert x["− twice the epochs"] == ""
     assert (y["effect"], y["n"]) == ("not tested yet", "")
     assert z["effect"] == ASSERTED
+
+
+def test_readme_names_a_claim_once_for_both_kinds_of_faces():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5})
+    real = runs.assign(data="ferplus", run="real-" + runs["run"])
+    both = outcomes | {f"real-{run}": faces for run, faces in outcomes.items()}
+    asked = pd.DataFrame([CLAIM, CLAIM | {"id": "Y"}])
+    table = verdict_table(pd.concat([runs, real]), both, asked)
+    lines = readme_verdicts(table).splitlines()[2:]
+    told = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines]
+    assert told == [
+        ["X: it helps", "faces", "T − SL, fraction=0.2"], ["", "ferplus", ""],
+        ["Y: it helps", "faces", "T − SL, fraction=0.2"], ["", "ferplus", ""],
+    ]  # fmt: skip
 
 
 def test_every_claim_of_the_paper_has_a_row():
