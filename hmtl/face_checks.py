@@ -177,9 +177,10 @@ def slice_tables(
 ) -> dict[str, pd.DataFrame]:
     """Accuracy of supervised runs of emotion on "faces" by slices of the test faces, as recorded.
 
-    `faces-by-intensity` and `faces-by-yaw`: a row a network and slice, the mean over seeds with
-    its 95 % interval over faces. `faces-trends`: Kendall's tau of being right with the column, and
-    whether the means of the slices are in order. Neutral faces have no intensity.
+    `faces-by-intensity` and `faces-by-yaw`: a row a network, at the most labels it was trained
+    with, and slice, the mean over seeds with its 95 % interval over faces. `faces-trends`:
+    Kendall's tau of being right with the column, and whether the means of the slices are in order.
+    Neutral faces have no intensity.
     """
     if runs is None:
         runs, outcomes = recorded_runs()
@@ -197,7 +198,9 @@ def slice_tables(
             )
         faces = tested_faces(FaceSet.recorded(group["people"].iloc[0], group["size"].iloc[0]))
         right = np.mean([outcomes[run] for run in group["run"].drop_duplicates()], axis=0)
-        name = f"{arch}, {init}"
+        name, share = f"{arch}, {init}", group["fraction"].iloc[0]
+        if share < 1:
+            name += f", {share:.0%} of the labels"
         for column, edges in SLICES.items():
             rows, trend = _slice(faces, right, column, edges)
             tables[f"faces-by-{column}"] += [{"network": name, **row} for row in rows]

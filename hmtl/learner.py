@@ -449,14 +449,14 @@ class Hybrid(Callback):
                 self._pass_views(pretext, picture, main)
         elif shared and any(self.heads.get(p.name) is not None for p in self.pretexts):
             view, targets = self._chain(picture)
-            self.model(self._seen(view), *self.xb[1:])
+            self._look(view, "+".join(targets))
             for pretext in self.pretexts:
                 self._ask(pretext, targets[pretext.name])
         elif not shared:
             for pretext in self.pretexts:
                 if self.heads.get(pretext.name) is not None:
                     view, target = pretext.transform(picture, self._draw)
-                    self.model(self._seen(view), *self.xb[1:])
+                    self._look(view, pretext.name)
                     self._ask(pretext, target, main)
 
     def skip(self, count: int):
@@ -479,12 +479,25 @@ class Hybrid(Callback):
         labels = pretext.relabel(self.yb)
         labelled = pretext.name in self._labelled
         for scale in self.scales:
-            seen = self._seen(self._rescale(view, scale))
             with nullcontext() if labelled else self._statistics_kept():
-                output = self.model(seen, *self.xb[1:])
+                output = self._look(self._rescale(view, scale), pretext.name)
             self._ask(pretext, target, main)
             if labelled:
                 self._view_losses.append(self.learn.loss_func(output, *labels))
+
+    def _look(self, view: Tensor, name: str) -> Tensor:
+        """What the network says of a view of its own."""
+        try:
+            return self.model(self._seen(view), *self.xb[1:])
+        except AssertionError as error:  # timm's, of networks that take one size alone
+            size, own = ([*map(int, x.shape[-2:])] for x in (view, self.xb[0]))
+            if size == own:
+                raise
+            raise ValueError(
+                f"{name} shows the network pictures of {size}, the loader's are {own}, and this "
+                "network takes no other size than its own; choose a size that the grid divides, "
+                "no other scales, and for a vision transformer dynamic_img_size=True"
+            ) from error
 
     @contextmanager
     def _statistics_kept(self):
@@ -653,6 +666,11 @@ class Hybrid(Callback):
         self._map = self._plain(inputs[0])
 
     def _keep_features(self, module, inputs, output):
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"the body, {type(module).__name__}, gives a {type(output).__name__}, no tensor; "
+                "pass body=, the module whose output is one map or one vector a picture"
+            )
         output = self._plain(output)
         self._features = {"pooled": pool(output)}
         found = self._find_map(output, module, inputs[0])

@@ -79,6 +79,9 @@ def test_slices_follow_the_faces():
     real = {**run, "run": "f", "data": "ferplus", "train_faces": 25000, "people": "1/1/1"}
     correct = {"r": right, "f": np.zeros(3, bool)}
     tables = slice_tables(pd.DataFrame([run, real]), correct)
+    assert set(tables["faces-by-yaw"]["network"]) == {"tiny, scratch"}
+    fifth = slice_tables(pd.DataFrame([run | {"fraction": 0.2}, real]), correct)["faces-by-yaw"]
+    assert set(fifth["network"]) == {"tiny, scratch, 20% of the labels"}
     assert tables["faces-by-intensity"]["accuracy %"].tolist() == [0, 0, 100, 100]
     lively = test[test["emotion"] != EMOTIONS[0]]
     assert tables["faces-by-intensity"]["test faces"].sum() == len(lively)

@@ -413,3 +413,38 @@ def test_a_hybrid_of_another_networks_width_says_so(dls, quiet):
     learn = hmtl_learner(dls, "tiny", cbs=[hybrid])
     with quiet(learn), pytest.raises(ValueError, match="8 features.*a new Hybrid"):
         learn.fit(1)
+
+
+@pytest.mark.parametrize("options", [{}, {"scales": (1.0, 0.5)}], ids=["grid", "scales"])
+def test_a_network_of_one_size_is_told_what_else_it_was_shown(dls, quiet, options):
+    side = dls.one_batch()[0].shape[-1]
+    n = 2 if options else next(n for n in (3, 5) if side % n)  # puzzles of another size
+    hybrid = Hybrid([Puzzling(n)], seed=0, **options)
+
+    def vit(**more):
+        options = {"img_size": side, "patch_size": 8, "depth": 1, "num_classes": 0, **more}
+        body = timm.create_model("vit_tiny_patch16_224", **options)
+        return nn.Sequential(body, nn.Linear(body.num_features, 8))
+
+    learn = learner(dls, hybrid, model=vit())
+    with quiet(learn), pytest.raises(ValueError, match=rf"puzzling.*\[{side}, {side}\].*size"):
+        learn.fit(1)
+    learn = learner(dls, hybrid, model=vit(dynamic_img_size=True, dynamic_img_pad=True))
+    with quiet(learn):
+        learn.fit(1)
+
+
+def test_a_body_of_several_maps_is_refused(dls, quiet):
+    class Last(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.answer = nn.Linear(width, 8)
+
+        def forward(self, maps):
+            return self.answer(maps[-1].mean((2, 3)))
+
+    body = timm.create_model("test_efficientnet", features_only=True, pretrained=False)
+    model = nn.Sequential(body, Last(body.feature_info.channels()[-1]))
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0), model=model)
+    with quiet(learn), pytest.raises(ValueError, match="gives a list.*body="):
+        learn.fit(1)
