@@ -104,10 +104,11 @@ runs_table(runs)[columns].round(3)
 # not levels; empty where it is not known to us.
 
 # %%
-from hmtl.tables import study_tables
+from hmtl.tables import gap_lines, study_tables
 
 recorded, outcomes = here.results(runs)
-here.save(study_tables(recorded, outcomes)["emotion"], "accuracy")
+table = here.save(study_tables(recorded, outcomes)["emotion"], "accuracy")
+table
 
 # %%
 import matplotlib.pyplot as plt
@@ -156,13 +157,7 @@ reported().pivot_table(
 # trainings that never began to learn, whose rows say nothing by their means.
 
 # %%
-means = named.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100
-for (name, fraction), row in means.iterrows():
-    for method in row.index[row.index.str.startswith(("puzzling", "inpainting"))]:
-        gaps = {base: row[method] - row[base] for base in ("SL", CONTROL, LONGER) if base in row}
-        said = ", ".join(f"{gap:+.1f} to {base}" for base, gap in gaps.items() if gap == gap)
-        if said:
-            print(f"{name}, {fraction:.0%} of the labels, {method}: {said}")
+print(gap_lines(table, "^(puzzling|inpainting)"))
 print(near_chance(named))
 
 # %% [markdown]

@@ -77,10 +77,11 @@ runs_table(runs)[["method", "epochs", "fraction", "seed", "train_faces", "accura
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `fraction` is the share of the labels.
 
 # %%
-from hmtl.tables import name_trainings, near_chance, study_tables
+from hmtl.tables import gap_lines, name_trainings, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
-here.save(study_tables(recorded, outcomes)["few-labels"], "accuracy")
+table = here.save(study_tables(recorded, outcomes)["few-labels"], "accuracy")
+table
 
 # %%
 from hmtl.plots import plot_label_curve
@@ -122,14 +123,8 @@ if len(curves):
 # nothing.
 
 # %%
-means = named.groupby(["data", "fraction", "method"])["accuracy"].mean().unstack() * 100
-for (name, fraction), row in means.iterrows():
-    if "SL, 2× epochs" in row:
-        gap = row["SL, 2× epochs"] - row["SL"]
-        print(f"{name}, {fraction:.0%} of the labels: twice the epochs add {gap:+.1f} points")
-    gains = [f"{row['puzzling_2x2 (paired)'] - row[base]:+.1f} to {base}" for base in row.index
-             if base in ("SL", "second_view (paired)", "SL, 2× epochs")]  # fmt: skip
-    print(f"{name}, {fraction:.0%} of the labels: the puzzle {', '.join(gains)}")
+print(gap_lines(table, "^SL, 2"))
+print(gap_lines(table, "^puzzling"))
 print(near_chance(named))
 
 # %% [markdown]

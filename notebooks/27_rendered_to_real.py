@@ -141,10 +141,11 @@ here.learning_rates()
 # the cost.
 
 # %%
-from hmtl.tables import name_trainings, study_tables
+from hmtl.tables import gap_lines, name_trainings, study_tables
 
 recorded, outcomes = here.results(runs)
-here.save(study_tables(recorded, outcomes)["rendered-to-real"], "accuracy")
+table = here.save(study_tables(recorded, outcomes)["rendered-to-real"], "accuracy")
+table
 
 # %%
 import matplotlib.pyplot as plt
@@ -163,12 +164,7 @@ for name, group in named.groupby("data", sort=False):
 # Written by the numbers, not by us: the mean gap of each start to those from nothing.
 
 # %%
-for name, group in named.groupby("data"):
-    means = 100 * group.groupby("method")["accuracy"].mean()
-    for method in means.index[means.index.str.contains("→")]:
-        gaps = {base: means[method] - means[base] for base in ("SL", CONTROL, LONGER)}
-        told = ", ".join(f"{gap:+.1f} to {base}" for base, gap in gaps.items())
-        print(f"{name}, {method}: {told}")
+print(gap_lines(table, "→"))
 
 # %% [markdown]
 # **What the paper reports:** nothing of the kind; this question is ours. **Where it is limited:**

@@ -81,10 +81,11 @@ runs_table(runs)[columns].round(3)
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb): gaps are within one network.
 
 # %%
-from hmtl.tables import study_tables
+from hmtl.tables import gap_lines, study_tables
 
 recorded, outcomes = here.results(runs)
-here.save(study_tables(recorded, outcomes)["networks"], "accuracy")
+table = here.save(study_tables(recorded, outcomes)["networks"], "accuracy")
+table
 
 # %%
 import matplotlib.pyplot as plt
@@ -107,11 +108,7 @@ for (name, arch), group in named.groupby(["data", "arch"], sort=False):
 # learn.
 
 # %%
-means = named.groupby(["data", "arch", "method"], sort=False)["accuracy"].mean().unstack() * 100
-for (name, arch), row in means.iterrows():
-    gaps = {base: row["puzzling_2x2 (paired)"] - row[base] for base in ("SL", CONTROL, LONGER)}
-    said = ", ".join(f"{gap:+.1f} to {base}" for base, gap in gaps.items())
-    print(f"{name}, {arch}: the puzzle {said}")
+print(gap_lines(table, "^puzzling"))
 print(near_chance(named))
 
 # %% [markdown]

@@ -8,15 +8,18 @@ from scipy import stats
 from hmtl.specs import RunSpec
 from hmtl.tables import (
     CONTROL,
+    PUZZLE,
     ablation,
     contrast,
     contrasts,
     gains,
+    gap_lines,
     interval,
     name_trainings,
     near_chance,
     outcome_by_face,
     outcomes_by_run,
+    recorded_runs,
     reported,
     split_gaps,
     study_tables,
@@ -266,3 +269,27 @@ def test_gaps_of_several_networks_are_within_each():
     assert out["tiny", "puzzling_2x2 (paired)"].startswith("+25.0")
     assert out["large", "puzzling_2x2 (paired)"].startswith("+50.0")
     assert out["large", "SL"] == ""
+
+
+def test_gaps_in_words_are_those_of_the_columns():
+    runs, outcomes = recorded_runs()
+    own = runs[(runs["study"] == "21_few_labels") & (runs["data"] == "faces")]
+    table = study_tables(own, outcomes)["few-labels"]
+    lines = gap_lines(table, "^puzzling").splitlines()
+    own = table[table["method"] == PUZZLE]
+    assert len(lines) == len(own) > 0
+    for line, row in zip(lines, own.to_dict("records"), strict=True):
+        assert line.startswith(f"{row['data']}, {row['fraction']:.0%} of the labels, {PUZZLE}: ")
+        for base in ("SL", "second view", "2× epochs"):
+            assert f"{row[f'− {base}'].split(' ')[0]} to {base}" in line
+
+
+def test_gaps_in_words_leave_out_what_has_none():
+    rows = [
+        {"data": "faces", "task": "head_pose", "fraction": 0.2, "method": "SL", "− SL": ""},
+        {"data": "faces", "task": "head_pose", "fraction": 0.2, "method": "P", "− SL": "-0.10 ± 1"},
+        {"data": "faces", "task": "head_pose", "fraction": 0.2, "method": "Q", "− SL": "+0.10"},
+    ]
+    told = gap_lines(pd.DataFrame(rows), "S|P")
+    assert told == "faces, head_pose, 20% of the labels, P: -0.10 to SL"
+    assert gap_lines(pd.DataFrame(rows[:0]), ".") == ""
