@@ -44,7 +44,7 @@ book: $(READY)  ## notebooks as they are committed, papers, pages: a site that r
 reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
 	$(BIN)/python -m hmtl study --preset study --only 10 11 12 13 20 21 22 23 24 26 28
 ifdef HMTL_FERPLUS
-	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 20 21 22 28
+	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 10 20 21 22 28
 	$(BIN)/python -m hmtl study --preset study --only 27 --root "$(HMTL_FERPLUS)"
 endif
 	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus,--keep)

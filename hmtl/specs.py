@@ -385,7 +385,7 @@ PRESETS = {
             **_AUTHORS_STUDY,
         ),
         Preset(
-            "paper-first",  # the first scripts, but for their views: the notebooks say which
+            "paper-first",  # the first scripts; views and augmentation as above
             base={
                 **_AUTHORS, "size": 224, "bs": 32, "epochs": 80,
                 "optimizer": "adabelief", "schedule": "steps",

@@ -299,7 +299,8 @@ assert (seeing["accuracy %"] > 50).all(), "the controls should see the emotion"
 # %% [markdown]
 # ## Hard but fair
 #
-# Of the recorded supervised runs (`30_results`): what a network reads must rise with the intensity
+# Of the recorded supervised runs (`30_results`) with weak augmentation and the most labels of each
+# network: what a network reads must rise with the intensity
 # of the expression and fall as the head turns away. Bars are the mean over seeds, with its 95 %
 # interval over test faces.
 

@@ -385,8 +385,8 @@ plt.show()
 # Above each face are yaw and pitch. Positive yaw turns the nose to the left of the picture,
 # positive pitch lifts it. The square is Hopenet's crop of the landmarks.
 #
-# 300W-LP is for training, AFLW2000-3D for tests. A run wants both in one set, so it refuses, and
-# the Learner is built by hand:
+# 300W-LP is for training, AFLW2000-3D for tests. A run wants both in one set, so it refuses; the
+# protocol `300w-lp-aflw2000` is both in one. By hand it goes like this:
 
 # %%
 from hmtl.runs import build_learner, fit

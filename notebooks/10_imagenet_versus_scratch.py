@@ -151,8 +151,8 @@ for name, own in recorded[recorded["augment"] == "strong"].groupby("data", sort=
 # one learning rate for both starts, chosen for neither, but in preset `gpu`.
 #
 # ### Exercises
-# 1. Give scratch ten times the epochs: `papermill -p preset quick` after changing
-#    `PRESETS["quick"].imagenet`. Does the gap close?
+# 1. Give scratch ten times the epochs: change `PRESETS["quick"].imagenet`, then `papermill
+#    notebooks/10_imagenet_versus_scratch.ipynb out.ipynb -p preset quick`. Does the gap close?
 # 2. Which augmentation helps which start, and why might they differ?
 #
 # Next: [`11_puzzling`](11_puzzling.ipynb), the pretext task itself.

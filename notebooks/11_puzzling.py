@@ -108,9 +108,9 @@ for n in (2, 3):
 # ## Can it be learned?
 #
 # Hybrid training with paired views, once with 2 × 2 and once with 3 × 3. The score is measured on
-# validation faces, people the network never saw, with the same puzzles after every epoch. This is
-# the 2 × 2 training just made, at this preset; the dotted line is a guess, where the few epochs of
-# the notebook's defaults stay.
+# validation faces, people the network never saw, with the same puzzles after every epoch. The
+# figure is of the 2 × 2 trainings made in this cell, at this preset; the dotted line is a guess,
+# where the few epochs of the notebook's defaults stay.
 
 # %% tags=["nbval-ignore-output"]
 from hmtl.plots import plot_curves
@@ -255,9 +255,9 @@ tables = study_tables(recorded, outcomes)
 here.save(tables["tasks"], "tasks")
 
 # %% [markdown]
-# A pretext is worth its cost only where it stands above the second view *and* above the controls.
-# With a handful of seeds most of these gaps are smaller than their intervals: read the signs with
-# care. Written by the numbers, not by us, and trainings that hardly began to learn by name:
+# A pretext is worth its cost only where it stands above the second view *and* above the controls. A
+# gap smaller than its interval says nothing of its sign, and few seeds make wide ones. Written by
+# the numbers, not by us, and trainings that hardly began to learn by name:
 
 # %%
 for data_set, group in few_labels(recorded).groupby("data"):

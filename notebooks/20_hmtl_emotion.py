@@ -95,11 +95,12 @@ runs_table(runs)[columns].round(3)
 #
 # Mean and 95 % interval over seeds, of the last epoch; beside it the test accuracy of the epoch
 # that was best on the valid split. Rendered test faces are balanced, FER+ is not, so there macro F1
-# says what accuracy hides. `fraction` is the share of the training labels: with
-# fewer, the presets show the same faces more often (`fill`; the authors' own presets do not), so
-# that every training but the one of twice the epochs sees as many. Each
-# column `−` is the gap in points to supervised training, to the second view and to twice the
-# epochs, paired by seed and face; p in brackets asks whether other faces would agree. The last
+# says what accuracy hides. `fraction` is the share of the training labels: with fewer, the presets
+# show the same faces more often (`fill`; the authors' own presets do not), so that every training
+# but the one of twice the epochs sees as many. Each column `−` is the gap in points to supervised
+# training, to the second view and to twice the epochs, paired by seed and face; p in brackets asks
+# whether other faces would agree (it takes faces as independent, and rendered ones are eight of
+# each person: it is too small there, while the verdicts' intervals take whole people). The last
 # column is the paper's number for EfficientNet-B0 on AffectNet: other data, so compare differences,
 # not levels; empty where it is not known to us.
 
@@ -126,7 +127,8 @@ for (name, fraction), group in named.groupby(["data", "fraction"], sort=False):
 
 # %% [markdown]
 # Each dot is a run, each stroke a mean. The dots of one row show how much luck alone moves a
-# result: any gap smaller than their spread is not a finding.
+# result: a gap smaller than their spread is a finding only if the pairs, of one seed and the same
+# faces, agree on it: the columns `−`.
 #
 # ## The claims, judged
 #

@@ -37,10 +37,10 @@ versions(here)
 # ## What each way costs
 #
 # One unit is a supervised training. Paired views double it. Pre-training sees one picture a step,
-# the pretext's, so it costs one unit more before fine-tuning begins (in-painting somewhat more).
-# Hybrid training after a pre-training gets half the epochs, and so does not cost more than either.
-# Equal in cost, they are not equal in pictures: pre-training sees all of them, hybrid training
-# those with labels alone.
+# the pretext's, so it costs one unit more before fine-tuning begins (in-painting more than half
+# again as much, so that its row is dearer than the others). Hybrid training after a pre-training
+# gets half the epochs, and so does not cost more than either. Equal in cost, they are not equal in
+# pictures: pre-training sees all of them, hybrid training those with labels alone.
 #
 # | way | before | then | units |
 # |---|---|---|---|

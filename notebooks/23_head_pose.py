@@ -13,7 +13,7 @@
 #
 # The paper says that hybrid training also improves head pose estimation, and its companion (arXiv
 # 2108.04893, `papers/head_pose/card.md`) that pre-training by rotation and the puzzle as auxiliary
-# task are best together (claim C6). Rendered faces have exact poses; a user's 300W-LP brings real
+# task are best together (claim C6b). Rendered faces have exact poses; a user's 300W-LP brings real
 # ones. At notebook defaults a small training runs, in under a minute, and the tables show the
 # recorded study.
 
@@ -159,8 +159,9 @@ for name, group in named.groupby("data"):
 # poses of portraits; in the record a tiny network; plain regression by the mean absolute error.
 #
 # ### Exercises
-# 1. With your copy of 300W-LP and AFLW2000: [`02_your_data`](02_your_data.ipynb) trains on the one
-#    and tests on the other. Does the order of the rows above stay?
+# 1. With your copies of 300W-LP and AFLW2000 in DIR: `papermill notebooks/23_head_pose.ipynb
+#    out.ipynb -p preset quick -p data 300w-lp-aflw2000 -p root DIR`. Does the order of the rows
+#    above stay?
 # 2. Let the puzzle's views carry the pose of the picture (`label_views=True`). How much does it
 #    cost?
 #

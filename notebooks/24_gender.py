@@ -98,6 +98,6 @@ predictions.assign(right=predictions["predicted"] == predictions["target"]).grou
 # ### Exercises
 # 1. Draw faces without beards and make-up (`python -m hmtl faces --without ...` lists the
 #    switches). How much of the accuracy was theirs?
-# 2. Train with a fifth of the people instead of a fifth of the faces. Which is scarcer?
+# 2. Train with a fifth of the people, then with as many faces of all people. Which is scarcer?
 #
 # Next: [`25_same_model_at_inference`](25_same_model_at_inference.ipynb).

@@ -35,7 +35,8 @@ versions(here)
 # %% [markdown]
 # ## What there is
 #
-# The runs by notebook and data set, the seeds of each cell, and what they cost in core-hours.
+# The runs by notebook and data set, the seeds of each cell, and what they cost in core-hours. The
+# trials of learning rates are not counted: one training a row and rate of `learning-rates.csv`.
 
 # %%
 recorded, outcomes = here.recorded()
@@ -95,7 +96,7 @@ if len(effects):
 # ## C1: ImageNet or scratch
 #
 # See [`10_imagenet_versus_scratch`](10_imagenet_versus_scratch.ipynb) for what the scale allows to
-# conclude: little more than that a large network needs a long training from scratch.
+# conclude: little more than that a few epochs from nothing are not enough for this network.
 
 # %%
 from hmtl.tables import study_tables
@@ -218,7 +219,8 @@ for name, group in emotion.groupby("data", sort=False):
 #
 # Test faces are of people never seen in training (rendered faces) or the data set's own test split
 # (FER+). Numbers are of the last epoch; nothing was chosen on test faces. Intervals are Student's t
-# over seeds, p in brackets flips signs over test faces.
+# over seeds; p in brackets flips signs over test faces as if each were of another person, which on
+# rendered faces, eight of each, makes it too small. The verdicts' intervals take whole people.
 
 # %%
 made = recorded[["data", "cores", "gpu", "commit"]].astype("string").fillna("none")

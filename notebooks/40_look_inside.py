@@ -14,8 +14,8 @@
 #
 # Accuracy says how often a network is right. This notebook asks what it goes by. At notebook
 # defaults two small networks are trained in seconds and look at the shipped faces: near chance, so
-# what is seen here is the method, not a finding. `papermill -p preset study` looks inside those of
-# the recorded study.
+# what is seen here is the method, not a finding. `papermill notebooks/40_look_inside.ipynb
+# out.ipynb -p preset study` trains two as the recorded study did, and looks inside those.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
