@@ -97,19 +97,26 @@ runs_table(runs)[columns].round(3)
 # that was best on the valid split. Rendered test faces are balanced, FER+ is not, so there macro F1
 # says what accuracy hides. `fraction` is the share of the training labels: with fewer, the presets
 # show the same faces more often (`fill`; the authors' own presets do not), so that every training
-# but the one of twice the epochs sees as many. Each column `−` is the gap in points to supervised
-# training, to the second view and to twice the epochs, paired by seed and face; p in brackets asks
-# whether other faces would agree (it takes faces as independent, and rendered ones are eight of
-# each person: it is too small there, while the verdicts' intervals take whole people). The last
-# column is the paper's number for EfficientNet-B0 on AffectNet: other data, so compare differences,
-# not levels; empty where it is not known to us.
+# but the one of twice the epochs sees as many. The last column is the paper's number for
+# EfficientNet-B0 on AffectNet: other data, so compare differences, not levels; empty where it is
+# not known to us.
 
 # %%
-from hmtl.tables import gap_lines, study_tables
+from hmtl.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["emotion"], "accuracy")
-table
+scores, gaps = split_gaps(table)
+scores
+
+# %% [markdown]
+# Gaps in points to supervised training, to the second view and to twice the epochs, paired by seed
+# and face, with the interval over seeds. p in brackets asks whether other faces would agree; it
+# takes faces as independent, and since eight of the rendered ones are of one person it is too small
+# there. The verdicts below resample whole people.
+
+# %%
+gaps
 
 # %%
 import matplotlib.pyplot as plt

@@ -77,11 +77,15 @@ runs_table(runs)[["method", "epochs", "fraction", "seed", "train_faces", "accura
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `fraction` is the share of the labels.
 
 # %%
-from hmtl.tables import gap_lines, name_trainings, near_chance, study_tables
+from hmtl.tables import gap_lines, name_trainings, near_chance, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["few-labels"], "accuracy")
-table
+scores, gaps = split_gaps(table)
+scores
+
+# %%
+gaps
 
 # %%
 from hmtl.plots import plot_label_curve
