@@ -67,7 +67,8 @@ def _runs_of(recorded: Iterable[tuple[pd.DataFrame, list[Run]]]) -> tuple[pd.Dat
     for table, runs in recorded:
         tables.append(table.assign(pack=[run.pack for run in runs]))
         outcomes |= outcomes_by_run(runs)
-    return pd.concat(tables, ignore_index=True), outcomes
+    runs = pd.concat(tables).drop_duplicates(["study", "run"])  # two folders may hold one
+    return runs.reset_index(drop=True), outcomes
 
 
 def _recorded(folders: Iterable[str | Path]) -> Iterator[tuple[pd.DataFrame, list[Run]]]:
@@ -124,18 +125,23 @@ def write_reference(
     (runs, outcomes), curves = _runs_of(recorded), _curves_of(recorded)
     kept = {name: _collect(folders, name) for name in KEPT}
     target = target or reference_dir()
-    (target / "tables").mkdir(parents=True, exist_ok=True)
     old = None
     if (keep or add) and (target / "runs.csv").is_file():
         old, old_outcomes = recorded_runs(target)
         by = ["study", "run"] if add else ["study", "data"]
+        remade = runs.set_index(["study", "data"]).index
         runs = _with_old(runs, old, by)
-        _check_rows(runs)
+    _check_rows(runs)
+    (target / "tables").mkdir(parents=True, exist_ok=True)
+    if old is not None:
         outcomes = {r: old_outcomes[r] for r in runs["run"] if r in old_outcomes} | outcomes
         curves = _with_old(curves, read_table(target / "curves.csv"), ["run"])
         curves = curves[curves["run"].isin(runs["run"])]
         for name, table in kept.items():
             before = read_table(target / "tables" / f"{name}.csv")
+            if not add and len(before):  # what chose runs that have left
+                left = before.set_index(by).index.isin(remade)
+                before = before[~left]
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
     runs = runs_in_order(runs, old)
     kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
@@ -209,17 +215,29 @@ def _trainings(runs: pd.DataFrame) -> list[tuple]:
     return list(names.itertuples(index=False, name=None))
 
 
+_ONE_PROTOCOL = (
+    "record the folders of one protocol, without --add, so that the other runs leave the record"
+)
+
+
 def _check_rows(runs: pd.DataFrame) -> None:
-    """Raise ValueError naming a row of a table, over whose seeds the protocol changes."""
+    """Raise ValueError naming a row of a table, over whose seeds the protocol changes, or in which
+    a seed stands twice."""
     row, protocol = ([name for name in names if name in runs] for names in (ROW, PROTOCOL))
     for cell, group in runs.groupby(row, sort=False, dropna=False):
+        told = ", ".join(f"{k} {v}" for k, v in zip(row, cell, strict=True))
+        twice = group.loc[group["seed"].duplicated(keep=False), "run"]
+        if len(twice):
+            raise ValueError(
+                f"runs.csv: several runs of one seed in one row of a table ({told}): "
+                f"{', '.join(twice)}; {_ONE_PROTOCOL}"
+            )
         for name in protocol:
             if group[name].nunique(dropna=False) > 1:
-                told = ", ".join(f"{k} {v}" for k, v in zip(row, cell, strict=True))
                 values = " and ".join(map(str, group[name].unique()))
                 raise ValueError(
-                    f"runs.csv: {name} is {values} along one row of a table ({told}); record "
-                    "these runs without --add, so that the older ones leave the record"
+                    f"runs.csv: {name} is {values} along one row of a table ({told}); "
+                    f"{_ONE_PROTOCOL}"
                 )
 
 

@@ -113,8 +113,10 @@ class Run:
         """One row a test face: key, target and prediction, as the task stores them.
 
         Of classes target, predicted (names) and a probability each, `p_<name>`; of head pose
-        `target_<angle>` and `predicted_<angle>` in degrees.
+        `target_<angle>` and `predicted_<angle>` in degrees. Raises ValueError if the run failed.
         """
+        if self.failure:
+            raise ValueError(f"no predictions, {why(self)}")
         file = checked(self.path / "predictions.csv", _REMEDY)
         table = read_table(file, _REMEDY, ("key",))
         try:
@@ -559,12 +561,16 @@ def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None
 def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     """The predictions of a finished run's network for the test faces of another pack.
 
-    As the run's task stores them; nothing is trained. Raises ValueError if the pack has no test
-    faces or not the labels of the task.
+    As the run's task stores them; nothing is trained, and the pack may have no other faces. Raises
+    ValueError if the run failed, or if the pack has no test faces or not the labels of the task.
     """
-    _check_splits(run.spec, pack)
+    if run.failure:
+        raise ValueError(f"no network, {why(run)}")
+    if not len(pack.rows("test")):
+        raise ValueError("this pack has no test faces, so there is nothing to predict")
+    untrained = {"init": "scratch", "features": "", "fraction": 1.0, "sampling": "natural"}
     with _threads(1):
-        learn = build_learner(dataclasses.replace(run.spec, init="scratch", features=""), pack)
+        learn = build_learner(dataclasses.replace(run.spec, fill=False, **untrained), pack)
         load_weights(learn.model, run.path / "model.safetensors", _REMEDY)
         return _test(learn, pack)
 
@@ -648,8 +654,13 @@ def run_all(
     done: dict[RunSpec, Run] = {}
     todo: list[RunSpec] = []
     failed: dict[RunSpec, Exception] = {}
+    unread: dict[RunSpec, Exception] = {}
     for spec in dict.fromkeys(specs):  # each once, in order
-        pack = spec.load(root, progress)  # rendered here, once, before the processes start
+        try:
+            pack = spec.load(root, progress)  # rendered here, once, before the processes start
+        except (OSError, ValueError) as error:  # of this run's data
+            unread[spec] = error
+            continue
         try:
             path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
             if path.exists():
@@ -658,6 +669,9 @@ def run_all(
                 todo.append(spec)
         except (OSError, ValueError) as error:  # of this run alone: its start, its folder
             failed[spec] = error
+    if unread and len(unread) == len(set(specs)):  # nothing can be made: one error, not many
+        raise next(iter(unread.values()))
+    failed |= unread
     if jobs is None:
         jobs = 1 if gpu_kind() else cores()
     # absolute: processes elsewhere have another working directory, and another $HMTL_OUTPUTS

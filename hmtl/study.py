@@ -74,7 +74,8 @@ class Setting:
     @property
     def shows_reference(self) -> bool:
         """Whether tables show the committed results: at notebook defaults they do."""
-        return self.preset.name == SMOKE and (reference_dir() / "runs.csv").is_file()
+        at_defaults = self.preset.name == SMOKE and self.data == self.preset.data and not self.seed
+        return at_defaults and (reference_dir() / "runs.csv").is_file()
 
     def spec(self, **changes) -> RunSpec:
         """A RunSpec of this preset on this data."""
@@ -131,11 +132,15 @@ class Setting:
         One seed, in a spec with `changes`, is trained with each of `lrs`, the preset's own unless
         given; the last epoch's score on the valid split decides, never a test face; a rate at which
         the loss stops being finite is not chosen. `learning_rates` shows what was tried. Without
-        `lrs` a method keeps its own rate. Raises ValueError if no rate trains a method.
+        `lrs`, and where the data have no valid split but the test images, a method keeps its own
+        rate. Raises ValueError if no rate trains a method.
         """
         methods = [dict(method) for method in methods]
         rates = self.preset.lrs if lrs is None else tuple(lrs)
         if not rates:
+            return methods
+        if self.load().chosen_on == "test":
+            print(f"{self.data}: no rate is chosen on test images, each training keeps its own")
             return methods
         tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
         runs = iter(self.train(spec for row in tried for spec in row))
@@ -392,6 +397,8 @@ def run_study(
     check_data(data or chosen.data, root)
     data = full_name(data) if data else None
     folder = Path(outputs) if outputs else study_folder(chosen, data)
+    if own := sorted({"preset", "data", "root", "outputs"} & set(parameters or {})):
+        raise ValueError(f"{own[0]} has an option of its own: --{own[0]}, not -p {own[0]}")
     values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
     values |= {k: v for k, v in (("data", data), ("root", full_root(root))) if v}
     only = list(only)

@@ -26,6 +26,7 @@ from scipy import stats
 from hmtl.paths import reference_dir
 
 RESAMPLES = 9999
+_SIZES = ", three sizes"  # what `RunSpec.method` says of `multiscale`
 PAPERS = Path(__file__).parents[1] / "papers"
 
 
@@ -340,6 +341,7 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
 
     "puzzling_2x2 → SL" starts from another run's weights. Where most runs of the same data, task
     and labels were of another length or batch, the name says so: "SL, 2× epochs", "SL, batch 128".
+    Views at three sizes are said only where other runs beside them have one.
     """
     method = runs["method"].copy()
     if "start" in runs:
@@ -347,6 +349,9 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
         method[follows] = runs["start"][follows] + " → " + method[follows]
     cells = [name for name in ("data", "task", "fraction", "arch") if name in runs]
     for _, group in runs.groupby(cells, sort=False):
+        views = method[group.index][group["method"].str.contains("(", regex=False)]
+        if views.str.contains(_SIZES, regex=False).all():
+            method[views.index] = views.str.replace(_SIZES, "", regex=False)
         for column in ("epochs", "bs"):
             usual = group[column].mode()[0]
             for index, value in group.loc[group[column] != usual, column].items():

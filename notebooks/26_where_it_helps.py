@@ -41,7 +41,7 @@ versions(here)
 
 # %%
 from hmtl.slices import SLICES, slice_gains, sliced_faces
-from hmtl.tables import CONTROL, PUZZLE
+from hmtl.tables import CONTROL, PUZZLE, name_trainings
 
 source = "20_hmtl_emotion"
 recorded, outcomes = here.recorded()
@@ -49,6 +49,7 @@ own = recorded[(recorded["study"] == source) & (recorded["data"].isin(["faces", 
 assert len(own), "no runs on rendered faces: run notebook 20 with this preset first"
 own = own[own["data"] == own["data"].iloc[0]]
 own = own[own["fraction"] == own["fraction"].min()]
+named = name_trainings(own)
 faces = sliced_faces(own)
 {name: faces[name].value_counts(sort=False).to_dict() for name in SLICES}
 
@@ -69,7 +70,7 @@ from hmtl.plots import plot_gains
 
 def by_seed(method):
     """Seed -> outcomes of the runs of a method at its usual length."""
-    runs = own[(own["method"] == method) & (own["epochs"] == own["epochs"].mode()[0])]
+    runs = named[(named["method"] == method) & named["run"].isin(set(outcomes))]
     return {row.seed: outcomes[row.run] for row in runs.itertuples()}
 
 

@@ -182,3 +182,43 @@ def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_
     write_reference([tmp_path / "new"], target, add=True)
     kept = pd.read_csv(file)
     assert kept.groupby("method")["chosen"].apply(list).to_dict() == {"a": [2.0, 2.0], "b": [2.0]}
+
+
+def recorded_alone(folder, name, **changes):
+    run = fit(RunSpec(epochs=1, bs=64, **changes), store=folder / "runs")
+    here = open_notebook("20_hmtl_emotion", "", "", "", str(folder / name), 0)
+    here.results([run])
+    return here
+
+
+def test_two_protocols_are_refused_before_anything_is_written(tmp_path):
+    for name, changes in (("a", {}), ("b", {"seed": 1, "lr": 1e-3})):
+        recorded_alone(tmp_path, name, **changes)
+    with pytest.raises(ValueError, match="lr is .* along one row"):
+        write_reference([tmp_path / "a", tmp_path / "b"], tmp_path / "reference")
+    assert not (tmp_path / "reference").exists()
+    write_reference([tmp_path / "a", tmp_path / "a"], tmp_path / "reference")
+    assert len(recorded_runs(tmp_path / "reference")[0]) == 1  # one run in two folders is one
+
+
+def test_a_seed_made_anew_by_another_version_is_no_second_seed(tmp_path, monkeypatch):
+    recorded_alone(tmp_path, "a")
+    target = write_reference([tmp_path / "a"], tmp_path / "reference")
+    before = {file: file.read_bytes() for file in target.rglob("*.csv")}
+    monkeypatch.setattr("hmtl.runs.__version__", "99.0")
+    recorded_alone(tmp_path, "b")
+    with pytest.raises(ValueError, match="several runs of one seed"):
+        write_reference([tmp_path / "b"], target, add=True)
+    assert {file: file.read_bytes() for file in target.rglob("*.csv")} == before
+
+
+def test_rates_leave_the_record_with_the_runs_they_chose(tmp_path):
+    rates = {"data": "mini", "task": "emotion", "arch": "tiny", "method": "SL", "epochs": 1}
+    recorded_alone(tmp_path, "a").save(pd.DataFrame([rates | {"chosen": 0.004}]), "learning-rates")
+    target = write_reference([tmp_path / "a"], tmp_path / "reference")
+    file = target / "tables" / "learning-rates.csv"
+    assert len(pd.read_csv(file)) == 1
+    recorded_alone(tmp_path, "b", seed=5)  # chosen from no rates
+    write_reference([tmp_path / "b"], target, keep=True)
+    assert recorded_runs(target)[0]["seed"].tolist() == [5]
+    assert len(pd.read_csv(file)) == 0

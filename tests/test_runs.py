@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from hmtl import Gender, Puzzling
 from hmtl import runs as R
+from hmtl.__main__ import main
 from hmtl.optim import OPTIMIZERS
 from hmtl.runs import fit, load_run, predict_test, run_all, runs_table
 from hmtl.specs import RunSpec, grid
@@ -262,8 +263,36 @@ def test_a_network_is_tested_on_other_faces(run, tmp_path):
     )
     darker = dataclasses.replace(mini, images=np.array(mini.images) // 4)
     assert not predict_test(run, darker)["p_happy"].equals(again["p_happy"])
-    with pytest.raises(ValueError, match="test"):
+    alone = dataclasses.replace(mini, labels=mini.labels.assign(split="test"))
+    everyone = predict_test(run, alone)  # a set for tests only, as AFLW2000 is
+    assert len(everyone) == len(mini)
+    own = everyone[everyone["key"].isin(again["key"])]
+    assert own["predicted"].tolist() == again["predicted"].tolist()
+    with pytest.raises(ValueError, match="no test faces"):
         predict_test(run, dataclasses.replace(mini, labels=mini.labels.assign(split="train")))
+
+
+def test_data_that_cannot_be_read_cost_their_own_runs_only(tmp_path):
+    broken = RunSpec(data="rafdb", epochs=1)
+    whole = RunSpec(epochs=1, bs=64)
+    with pytest.raises(RuntimeError, match="1 of 2 runs failed.*\n.*EmoLabel"):
+        run_all([broken, whole], root=tmp_path, store=tmp_path / "runs", jobs=1)
+    assert len(list((tmp_path / "runs").glob("mini-*"))) == 1
+    with pytest.raises(FileNotFoundError, match="EmoLabel"):  # nothing at all: said once
+        run_all([broken, dataclasses.replace(broken, seed=1)], root=tmp_path, store=tmp_path)
+
+
+def test_a_run_that_diverged_is_named_in_a_line_and_has_no_predictions(tmp_path, capsys):
+    options = ["--set", "lr", "1e30", "--set", "epochs", "1", "--store", str(tmp_path)]
+    assert main(["run", "--preset", "smoke", *options]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("hmtl: loss not finite")
+    (folder,) = tmp_path.glob("mini-*")
+    assert str(folder) in said
+    with pytest.raises(ValueError, match="no predictions, loss not finite"):
+        _ = load_run(folder).predictions
+    with pytest.raises(ValueError, match="no network, loss not finite"):
+        predict_test(load_run(folder), SPEC.load())
 
 
 def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):

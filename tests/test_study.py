@@ -17,7 +17,7 @@ from hmtl.paths import full_root, reference_dir
 from hmtl.record import write_reference
 from hmtl.runs import fit, load_run
 from hmtl.specs import PRESETS, Preset, RunSpec, get_preset
-from hmtl.study import notebook_paths, open_notebook, run_study, what_lacks
+from hmtl.study import Setting, notebook_paths, open_notebook, run_study, what_lacks
 from hmtl.tables import recorded_runs
 
 FERPLUS = Path(__file__).parent / "fixtures" / "ferplus"
@@ -388,3 +388,33 @@ def test_names_with_options_name_files_and_folders(tmp_path, monkeypatch):
     assert here.outputs.name == "smoke-affectnet-classes=7"
     two = full_root(f"a{os.pathsep}b")  # the folders of two data sets
     assert [Path(part).is_absolute() for part in two.split(os.pathsep)] == [True, True]
+
+
+def test_no_rate_is_chosen_on_test_images(tmp_path, monkeypatch, toy_pack, capsys):
+    tiny = Preset("tiny", "mini", {"epochs": 1}, 1, (1.0,), {}, lrs=(4e-3, 1e-7), jobs=1)
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+    on_test = dataclasses.replace(
+        toy_pack, meta={**toy_pack.meta, "protocol": {"chosen_on": "test"}}
+    )
+    monkeypatch.setattr(Setting, "load", lambda self: on_test)
+    here = open_notebook("20_hmtl_emotion", "tiny", "", "", str(tmp_path / "tiny"), 0)
+    assert here.choose_lr([{"fraction": 0.5}]) == [{"fraction": 0.5}]
+    assert "no rate is chosen on test images" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_record_is_shown_at_defaults_alone(tmp_path):
+    def shown(data="", root="", seed=0, preset="smoke"):
+        return open_notebook("x", preset, data, root, str(tmp_path), seed).shows_reference
+
+    assert shown()
+    assert shown(data="mini")
+    assert not shown(data="ferplus", root=str(FERPLUS))
+    assert not shown(seed=3)
+    assert not shown(preset="quick")
+
+
+@pytest.mark.parametrize("name", ["preset", "data", "root", "outputs"])
+def test_a_parameter_with_an_option_of_its_own_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=f"--{name}, not -p {name}"):
+        run_study("smoke", outputs=tmp_path, only=["25"], parameters={name: "x"})

@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hmtl.specs import RunSpec
+from hmtl.specs import PRESETS, RunSpec
+from hmtl.study import Setting
 from hmtl.tables import (
     CONTROL,
     PUZZLE,
     ablation,
+    claims,
     contrast,
     contrasts,
     gains,
@@ -293,3 +295,36 @@ def test_gaps_in_words_leave_out_what_has_none():
     told = gap_lines(pd.DataFrame(rows), "S|P")
     assert told == "faces, head_pose, 20% of the labels, P: -0.10 to SL"
     assert gap_lines(pd.DataFrame(rows[:0]), ".") == ""
+
+
+def test_three_sizes_are_said_only_beside_runs_of_one():
+    sized = RunSpec(pretexts=("puzzling_2x2",), multiscale=True).method
+    both = pd.DataFrame({
+        "method": ["SL", sized, PUZZLE], "data": "faces", "task": "emotion", "fraction": 1.0,
+        "arch": "tiny", "epochs": 9, "bs": 64,
+    })  # fmt: skip
+    assert name_trainings(both[:2])["method"].tolist() == ["SL", PUZZLE]
+    assert name_trainings(both)["method"].tolist() == ["SL", sized, PUZZLE]
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+def test_every_preset_makes_what_the_claims_compare(preset, tmp_path):
+    """Claims name their trainings in words: no preset may call one otherwise."""
+    here = Setting("x", preset, preset.data, None, tmp_path, 0)
+    asked = claims().query("column == 'method'")
+    for task in ("emotion", "head_pose", "gender"):
+        rotated = {"pretexts": ("puzzling_2x2",), "epochs": here.spec(task=task).epochs // 2}
+        ways = [*here.ways("inpainting_grid_pl", task=task), rotated | {"task": task}]
+        specs = [here.spec(**way) for way in ways]
+        rows = [
+            {"method": s.method, "data": s.data, "task": task, "fraction": 1.0, "arch": s.arch,
+             "epochs": s.epochs, "bs": s.bs, "start": "scratch"} for s in specs
+        ]  # fmt: skip
+        rows[-1]["start"] = "image_rotation"
+        made = set(name_trainings(pd.DataFrame(rows))["method"])
+        own = asked[asked["where"].str.contains(f"task={task}")]
+        if task == "emotion":
+            own = asked[~asked["where"].fillna("").str.contains("task=")]
+        named = set(own[["treated", "base", "control", "longer"]].to_numpy().ravel())
+        missing = {name for name in named if isinstance(name, str)} - made
+        assert not missing, (task, made)
