@@ -34,7 +34,7 @@ from hmtl.files import checked, load_weights, reading
 from hmtl.packing import GREY_SETS
 from hmtl.paths import show_progress
 from hmtl.photos import cut_square, describe_problem, open_photo, square_box
-from hmtl.runs import Run, default_store, load_run
+from hmtl.runs import Run, default_store, load_run, why
 from hmtl.tasks import Task, make_task
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill"}
@@ -231,11 +231,13 @@ def _load_trained(run: Run, device: str | None) -> Network:
 def answers_of(run: Run):
     """The plain network of a run with its activation, in evaluation mode (`hmtl.learner.Answers`).
 
-    Raises ValueError for a run without answers or whose weights do not fit, FileNotFoundError for
-    one without weights.
+    Raises ValueError for a run that failed or has no answers, or whose weights do not fit,
+    FileNotFoundError for one without weights.
     """
     from hmtl.learner import Answers, build_model
 
+    if run.failure:
+        raise ValueError(f"{run.path}: this run left no network, {why(run)}")
     if not run.spec.make_task().columns:
         raise ValueError(
             f"{run.path}: a pre-training answers nothing; train a run that starts from it "

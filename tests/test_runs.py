@@ -19,7 +19,7 @@ import torch
 from conftest import reseal
 from safetensors.torch import load_file
 
-from hmtl import Gender, Puzzling
+from hmtl import Gender, Puzzling, load
 from hmtl import runs as R
 from hmtl.__main__ import main
 from hmtl.optim import OPTIMIZERS
@@ -293,6 +293,8 @@ def test_a_run_that_diverged_is_named_in_a_line_and_has_no_predictions(tmp_path,
         _ = load_run(folder).predictions
     with pytest.raises(ValueError, match="no network, loss not finite"):
         predict_test(load_run(folder), SPEC.load())
+    with pytest.raises(ValueError, match="left no network, loss not finite"):
+        load(folder)
 
 
 def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):
