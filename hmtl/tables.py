@@ -343,12 +343,13 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
     and labels were of another length or batch, the name says so: "SL, 2× epochs", "SL, batch 128".
     Views at three sizes are said only where other runs beside them have one.
     """
-    method = runs["method"].copy()
-    if "start" in runs:
-        follows = runs["start"].notna() & ~runs["start"].isin(["", "scratch", "imagenet"])
-        method[follows] = runs["start"][follows] + " → " + method[follows]
-    cells = [name for name in ("data", "task", "fraction", "arch") if name in runs]
-    for _, group in runs.groupby(cells, sort=False):
+    rows = runs.reset_index(drop=True)
+    method = rows["method"].copy()
+    if "start" in rows:
+        follows = rows["start"].notna() & ~rows["start"].isin(["", "scratch", "imagenet"])
+        method[follows] = rows["start"][follows] + " → " + method[follows]
+    cells = [name for name in ("data", "task", "fraction", "arch") if name in rows]
+    for _, group in rows.groupby(cells, sort=False):
         views = method[group.index][group["method"].str.contains("(", regex=False)]
         if views.str.contains(_SIZES, regex=False).all():
             method[views.index] = views.str.replace(_SIZES, "", regex=False)
@@ -357,7 +358,7 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
             for index, value in group.loc[group[column] != usual, column].items():
                 word = f"{value / usual:g}× epochs" if column == "epochs" else f"batch {value}"
                 method[index] += f", {word}"
-    return runs.assign(method=method)
+    return runs.assign(method=method.array)
 
 
 def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
