@@ -440,13 +440,11 @@ def main(arguments: list[str] | None = None) -> int:
         "pack": _pack, "check": _check, "check-faces": _check_faces,
         "reference": _reference, "scaling": _scaling,
     }  # fmt: skip
+    told = (ValueError, OSError, ImportError, MemoryError, RuntimeError, FloatingPointError)
     try:
         return handlers[args.command](args)
-    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
+    except told as error:
         print(f"hmtl: {error or type(error).__name__}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:  # a run that diverged, and is kept
-        print(f"hmtl: {error}; kept in {error.path}, for hmtl.runs.replay", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hmtl: stopped; the same command goes on where it was", file=sys.stderr)

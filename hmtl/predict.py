@@ -34,7 +34,7 @@ from hmtl.files import checked, load_weights, reading
 from hmtl.packing import GREY_SETS
 from hmtl.paths import show_progress
 from hmtl.photos import cut_square, describe_problem, open_photo, square_box
-from hmtl.runs import Run, default_store, load_run, why
+from hmtl.runs import Run, default_store, load_run
 from hmtl.tasks import Task, make_task
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill"}
@@ -236,8 +236,7 @@ def answers_of(run: Run):
     """
     from hmtl.learner import Answers, build_model
 
-    if run.failure:
-        raise ValueError(f"{run.path}: this run left no network, {why(run)}")
+    weights = run.weights
     if not run.spec.make_task().columns:
         raise ValueError(
             f"{run.path}: a pre-training answers nothing; train a run that starts from it "
@@ -245,7 +244,7 @@ def answers_of(run: Run):
         )
     task = make_task(run.spec.task)  # without the weights of classes, which only training needs
     model = build_model(run.spec.arch, len(task.names), task)
-    load_weights(model, run.path / "model.safetensors", _REMEDY)
+    load_weights(model, weights, _REMEDY)
     return Answers(model, task).eval()
 
 

@@ -131,9 +131,6 @@ def write_reference(
         by = ["study", "run"] if add else ["study", "data"]
         remade = runs.set_index(["study", "data"]).index
         runs = _with_old(runs, old, by)
-    _check_rows(runs)
-    (target / "tables").mkdir(parents=True, exist_ok=True)
-    if old is not None:
         outcomes = {r: old_outcomes[r] for r in runs["run"] if r in old_outcomes} | outcomes
         curves = _with_old(curves, read_table(target / "curves.csv"), ["run"])
         curves = curves[curves["run"].isin(runs["run"])]
@@ -143,6 +140,8 @@ def write_reference(
                 left = before.set_index(by).index.isin(remade)
                 before = before[~left]
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
+    _check_rows(runs)
+    (target / "tables").mkdir(parents=True, exist_ok=True)
     runs = runs_in_order(runs, old)
     kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
     runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")

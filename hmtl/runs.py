@@ -94,6 +94,13 @@ class Run:
         """Name of its folder."""
         return self.path.name
 
+    @property
+    def weights(self) -> Path:
+        """The file of its network's weights. Raises ValueError if the run failed and left none."""
+        if self.failure:
+            raise ValueError(f"{self.path}: this run left no network, {why(self)}")
+        return self.path / "model.safetensors"
+
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row an epoch: train_loss, valid_loss, the task's metrics, the pretexts' own."""
@@ -289,7 +296,7 @@ class Diverged(FloatingPointError):
         self.path = path
 
     def __str__(self) -> str:
-        return self.args[0]
+        return f"{self.args[0]}; kept in {self.path}, for hmtl.runs.replay"
 
 
 def fit(
@@ -564,14 +571,13 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     As the run's task stores them; nothing is trained, and the pack may have no other faces. Raises
     ValueError if the run failed, or if the pack has no test faces or not the labels of the task.
     """
-    if run.failure:
-        raise ValueError(f"no network, {why(run)}")
+    weights = run.weights
     if not len(pack.rows("test")):
         raise ValueError("this pack has no test faces, so there is nothing to predict")
     untrained = {"init": "scratch", "features": "", "fraction": 1.0, "sampling": "natural"}
     with _threads(1):
         learn = build_learner(dataclasses.replace(run.spec, fill=False, **untrained), pack)
-        load_weights(learn.model, run.path / "model.safetensors", _REMEDY)
+        load_weights(learn.model, weights, _REMEDY)
         return _test(learn, pack)
 
 

@@ -100,9 +100,10 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
 def split_gaps(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A table of `study_tables` in two, where it is too wide for a page: (scores, gaps).
 
-    The columns `−` are the gaps; the rows of both are named by data, task, share and training.
+    The columns `−` are the gaps; the rows of both are named by data, task, network, share and
+    training.
     """
-    names = [name for name in ("data", "task", "fraction", "method") if name in table]
+    names = [name for name in ("data", "task", "arch", "fraction", "method") if name in table]
     table = table.set_index(names) if names else table  # a study without such runs has no columns
     gaps = [name for name in table if name.startswith("− ")]
     return table.drop(columns=gaps), table[gaps]
@@ -362,10 +363,11 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Plain supervised runs of emotion at their usual length, each once; none of the ablations."""
+    """Plain supervised runs of emotion at their usual length, each once; none of the ablations, nor
+    of those that failed."""
     short = {notebook for notebook, _ in ABLATIONS.values()}
     own = name_trainings(runs[(runs["task"] == "emotion") & ~runs["study"].isin(short)])
-    return own[own["method"] == "SL"].drop_duplicates("run")
+    return own[(own["method"] == "SL") & ~_failed(own)].drop_duplicates("run")
 
 
 def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:

@@ -141,11 +141,15 @@ here.learning_rates()
 # the cost.
 
 # %%
-from hmtl.tables import gap_lines, name_trainings, study_tables
+from hmtl.tables import gap_lines, name_trainings, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["rendered-to-real"], "accuracy")
-table
+scores, gaps = split_gaps(table)
+scores
+
+# %%
+gaps
 
 # %%
 import matplotlib.pyplot as plt

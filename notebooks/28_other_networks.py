@@ -81,11 +81,15 @@ runs_table(runs)[columns].round(3)
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb): gaps are within one network.
 
 # %%
-from hmtl.tables import gap_lines, study_tables
+from hmtl.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["networks"], "accuracy")
-table
+scores, gaps = split_gaps(table)
+scores
+
+# %%
+gaps
 
 # %%
 import matplotlib.pyplot as plt

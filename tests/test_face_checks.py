@@ -80,7 +80,8 @@ def test_slices_follow_the_faces():
     correct = {"r": right, "f": np.zeros(3, bool)}
     tables = slice_tables(pd.DataFrame([run, real]), correct)
     assert set(tables["faces-by-yaw"]["network"]) == {"tiny, scratch"}
-    lost = slice_tables(pd.DataFrame([run, run | {"run": "failed"}, real]), correct)  # it diverged
+    failed = {"run": "without outcomes", "failure": "loss not finite"}
+    lost = slice_tables(pd.DataFrame([run, run | failed, real]), correct)
     pd.testing.assert_frame_equal(lost["faces-by-yaw"], tables["faces-by-yaw"])
     fifth = slice_tables(pd.DataFrame([run | {"fraction": 0.2}, real]), correct)["faces-by-yaw"]
     assert set(fifth["network"]) == {"tiny, scratch, 20% of the labels"}

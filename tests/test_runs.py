@@ -291,7 +291,7 @@ def test_a_run_that_diverged_is_named_in_a_line_and_has_no_predictions(tmp_path,
     assert str(folder) in said
     with pytest.raises(ValueError, match="no predictions, loss not finite"):
         _ = load_run(folder).predictions
-    with pytest.raises(ValueError, match="no network, loss not finite"):
+    with pytest.raises(ValueError, match="left no network, loss not finite"):
         predict_test(load_run(folder), SPEC.load())
     with pytest.raises(ValueError, match="left no network, loss not finite"):
         load(folder)
