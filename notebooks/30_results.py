@@ -99,7 +99,7 @@ if len(effects):
 # conclude: little more than that a few epochs from nothing are not enough for this network.
 
 # %%
-from hmtl.tables import study_tables
+from hmtl.tables import split_gaps, study_tables
 
 tables = study_tables(recorded, outcomes)
 here.save(tables["c1"], "c1")
@@ -112,10 +112,15 @@ here.save(tables["c1-contrasts"], "c1-contrasts")
 #
 # See [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). SL is supervised training; `second_view` and `SL,
 # 2× epochs` are the controls at the compute of a puzzle (in-painting costs more). Each column `−`
-# is the gap to that row, paired by seed and face; read all three before believing one.
+# of the second table is the gap to that row, paired by seed and face; read all three before
+# believing one. The tables below to C7 are in the same two parts: scores, then gaps.
 
 # %%
-here.save(tables["emotion"], "emotion")
+scores, gaps = split_gaps(here.save(tables["emotion"], "emotion"))
+scores
+
+# %%
+gaps
 
 # %% [markdown]
 # ## C4: few labels
@@ -123,7 +128,11 @@ here.save(tables["emotion"], "emotion")
 # See [`21_few_labels`](21_few_labels.ipynb), with the learning curves.
 
 # %%
-here.save(tables["few-labels"], "few-labels")
+scores, gaps = split_gaps(here.save(tables["few-labels"], "few-labels"))
+scores
+
+# %%
+gaps
 
 # %% [markdown]
 # ## C5: pre-training and fine-tuning
@@ -131,7 +140,11 @@ here.save(tables["few-labels"], "few-labels")
 # See [`22_pretraining_versus_hmtl`](22_pretraining_versus_hmtl.ipynb).
 
 # %%
-here.save(tables["pretraining"], "pretraining")
+scores, gaps = split_gaps(here.save(tables["pretraining"], "pretraining"))
+scores
+
+# %%
+gaps
 
 # %% [markdown]
 # ## C6: head pose
@@ -139,8 +152,6 @@ here.save(tables["pretraining"], "pretraining")
 # Errors in degrees; the columns `−` are degrees saved. See [`23_head_pose`](23_head_pose.ipynb).
 
 # %%
-from hmtl.tables import split_gaps
-
 errors, gaps = split_gaps(here.save(tables["head-pose"], "head-pose"))
 errors
 
@@ -153,7 +164,11 @@ gaps
 # See [`24_gender`](24_gender.ipynb).
 
 # %%
-here.save(tables["gender"], "gender")
+scores, gaps = split_gaps(here.save(tables["gender"], "gender"))
+scores
+
+# %%
+gaps
 
 # %% [markdown]
 # ## From rendered faces to real ones
@@ -161,7 +176,11 @@ here.save(tables["gender"], "gender")
 # See [`27_rendered_to_real`](27_rendered_to_real.ipynb).
 
 # %%
-here.save(tables["rendered-to-real"], "rendered-to-real")
+scores, gaps = split_gaps(here.save(tables["rendered-to-real"], "rendered-to-real"))
+scores
+
+# %%
+gaps
 
 # %% [markdown]
 # ## Other networks
@@ -170,7 +189,11 @@ here.save(tables["rendered-to-real"], "rendered-to-real")
 # [`28_other_networks`](28_other_networks.ipynb).
 
 # %%
-here.save(tables["networks"], "networks")
+scores, gaps = split_gaps(here.save(tables["networks"], "networks"))
+scores
+
+# %%
+gaps
 
 # %% [markdown]
 # ## Other tasks and controls

@@ -11,6 +11,14 @@ from hmtl.study import open_notebook
 from hmtl.tables import recorded_runs
 
 
+def recorded_alone(folder, name, **changes):
+    """One run, told by a notebook of its own in `folder / name`: (the notebook, the run)."""
+    run = fit(RunSpec(epochs=1, bs=64, **changes), store=folder / "runs")
+    here = open_notebook("20_hmtl_emotion", "", "", "", str(folder / name), 0)
+    here.results([run])
+    return here, run
+
+
 def test_the_record_holds_what_the_runs_said(tmp_path):
     """runs.csv and correct.npz give back each run's accuracy, bit by bit."""
     here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "smoke"), 0)
@@ -49,20 +57,18 @@ def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
 
 
 def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_path):
-    target, runs = tmp_path / "reference", {}
-    for name, changes in (("a", {}), ("b", {"seed": 1}), ("c", {"seed": 2, "lr": 1e-3})):
-        runs[name] = fit(RunSpec(epochs=1, bs=64, **changes), store=tmp_path / "runs")
-        here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / name), 0)
-        here.results([runs[name]])
+    target = tmp_path / "reference"
+    first, one = recorded_alone(tmp_path, "a")
+    _, other = recorded_alone(tmp_path, "b", seed=1)
+    recorded_alone(tmp_path, "c", seed=2, lr=1e-3)
     rates = {"data": "mini", "task": "emotion", "arch": "tiny", "method": "SL", "epochs": 1}
     rates = pd.DataFrame([rates | {"chosen": 0.004}])
-    first = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "a"), 0)
     first.save(rates, "learning-rates")
     write_reference([tmp_path / "a"], target)
     for _ in range(2):  # the same run a second time takes its own place
         write_reference([tmp_path / "b"], target, add=True)
     table, outcomes = recorded_runs(target)
-    assert set(table["run"]) == set(outcomes) == {runs["a"].id, runs["b"].id}
+    assert set(table["run"]) == set(outcomes) == {one.id, other.id}
     assert len(table) == 2
     curves = pd.read_csv(target / "curves.csv")
     assert sorted(curves["run"]) == sorted(table["run"])
@@ -152,9 +158,7 @@ def test_rows_added_to_a_record_follow_its_own():
 def test_columns_of_a_record_keep_their_places_when_runs_are_added(tmp_path):
     headers = []
     for name in ("puzzling_2x2", "image_rotation"):  # each has a score of its own
-        run = fit(RunSpec(epochs=1, bs=64, pretexts=(name,)), store=tmp_path / "runs")
-        here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / name), 0)
-        here.results([run])
+        recorded_alone(tmp_path, name, pretexts=(name,))
         write_reference([tmp_path / name], tmp_path / "reference", add=True)
         headers.append(list(pd.read_csv(tmp_path / "reference" / "runs.csv", nrows=0)))
     assert headers[1] == [*headers[0], "image_rotation_score"]
@@ -162,9 +166,7 @@ def test_columns_of_a_record_keep_their_places_when_runs_are_added(tmp_path):
 
 def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_path):
     """Learning rates recorded before their share of the labels and start were."""
-    run = fit(RunSpec(epochs=1, bs=64), store=tmp_path / "runs")
-    here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "new"), 0)
-    here.results([run])
+    here, _ = recorded_alone(tmp_path, "new")
     old = {"study": "20_hmtl_emotion", "data": "mini", "task": "emotion", "arch": "tiny"}
     old = pd.DataFrame([old | {"method": name, "epochs": 1, "chosen": 1.0} for name in "ab"])
     new = old[old["method"] == "a"].drop(columns="study").assign(start="scratch", chosen=2.0)
@@ -182,13 +184,6 @@ def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_
     write_reference([tmp_path / "new"], target, add=True)
     kept = pd.read_csv(file)
     assert kept.groupby("method")["chosen"].apply(list).to_dict() == {"a": [2.0, 2.0], "b": [2.0]}
-
-
-def recorded_alone(folder, name, **changes):
-    run = fit(RunSpec(epochs=1, bs=64, **changes), store=folder / "runs")
-    here = open_notebook("20_hmtl_emotion", "", "", "", str(folder / name), 0)
-    here.results([run])
-    return here
 
 
 def test_two_protocols_are_refused_before_anything_is_written(tmp_path):
@@ -214,7 +209,8 @@ def test_a_seed_made_anew_by_another_version_is_no_second_seed(tmp_path, monkeyp
 
 def test_rates_leave_the_record_with_the_runs_they_chose(tmp_path):
     rates = {"data": "mini", "task": "emotion", "arch": "tiny", "method": "SL", "epochs": 1}
-    recorded_alone(tmp_path, "a").save(pd.DataFrame([rates | {"chosen": 0.004}]), "learning-rates")
+    here, _ = recorded_alone(tmp_path, "a")
+    here.save(pd.DataFrame([rates | {"chosen": 0.004}]), "learning-rates")
     target = write_reference([tmp_path / "a"], tmp_path / "reference")
     file = target / "tables" / "learning-rates.csv"
     assert len(pd.read_csv(file)) == 1
