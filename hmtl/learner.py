@@ -13,9 +13,8 @@ through a forward hook, and share the optimizer only while a fit runs. So what i
 used afterwards is the plain supervised network (claim C8).
 """
 
-__all__ = ["AUTHORS_SCALES", "Answers", "Hybrid", "build_model", "find_body", "hmtl_learner"]
+__all__ = ["AUTHORS_SCALES", "Answers", "Hybrid", "build_model", "hmtl_learner"]
 
-import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
@@ -42,8 +41,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmtl.balance import Balance, geometric_mean, make_balance
+from hmtl.body import Watch, find_body
 from hmtl.encoder import Encoder
-from hmtl.optim import fused_adam, states_by_parameter
+from hmtl.optim import Guests, fused_adam
 from hmtl.pretext import Pretext, make
 from hmtl.pretext.base import batch_steps
 from hmtl.pretext.composite import check_shared
@@ -53,58 +53,6 @@ VIEWS = ("shared", "paired")
 _PLACES = (TensorPoint, TensorBBox, TensorMask)  # labels that move with the pixels
 # The puzzled picture at three sizes, drawn once a batch: 113-128, 112 and 64-111 px of 112 [C].
 AUTHORS_SCALES = ((113 / 112, 128 / 112), 1.0, (64 / 112, 111 / 112))
-
-
-def find_body(model: nn.Module) -> nn.Module:
-    """The part of a model whose output is the representation.
-
-    `model.encoder` (ours), the first of two (fastai's body and head), or the pooling layer of a
-    timm model. Raises ValueError asking for `body=` if it is none of these.
-    """
-    for found in (
-        getattr(model, "encoder", None),
-        model[0] if _is_pair(model) else None,
-        getattr(model, "global_pool", None),
-    ):
-        if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
-            return found
-    raise ValueError(
-        "cannot tell which part of this model is its encoder; "
-        "pass it: Hybrid(..., body=learn.model.<the module whose output is the representation>)"
-    )
-
-
-def _is_pair(model: nn.Module) -> bool:
-    # a first part without weights, a normalisation say, is no encoder
-    pair = isinstance(model, nn.Sequential) and len(model) == 2
-    return pair and next(model[0].parameters(), None) is not None
-
-
-def pool(features: Tensor) -> Tensor:
-    """Representation (B, F) of a feature map (B, F, h, w), of tokens (B, N, F) or of itself."""
-    if features.ndim == 4:
-        return features.mean((2, 3))
-    return features.mean(1) if features.ndim == 3 else features
-
-
-def as_map(
-    features: Tensor, size: Sequence[int] = (1, 1), prefix: int | None = None
-) -> Tensor | None:
-    """The feature map (B, C, h, w) of a map, or of tokens (B, N, C) on a grid; else None.
-
-    `size` is the picture's (H, W), whose shape the grid has. The first `prefix` tokens, a class
-    token say, are left out: None if it is unknown how many, and then those before the largest grid.
-    """
-    if features.ndim != 3:
-        return features if features.ndim == 4 else None
-    count = features.shape[1] - (prefix or 0)
-    if prefix is None and size[0] == size[1]:
-        count = math.isqrt(count) ** 2
-    height = max(1, round(math.sqrt(count * size[0] / size[1])))
-    width = count // height
-    if height * width != count:
-        return None
-    return features[:, -count:].transpose(1, 2).unflatten(2, (height, width))
 
 
 class Hybrid(Callback):
@@ -182,19 +130,17 @@ class Hybrid(Callback):
         self.body, self.seed, self.task = body, seed, task
         self.heads: dict[str, nn.Module] = {}
         self._widths: dict[str, int] = {}
-        self._map: Tensor | None = None
+        self._guests = Guests()
+        self._watch: Watch | None = None
         self._parts: dict[str, Tensor] = {}
         self._normalize: tuple[Tensor, Tensor] | None = None
         self._balanced_count = 0
-        self._head_state: dict = {}
-        self._head_slow: dict = {}
         self._attached = self._running = False
-        self._features: dict[str, Tensor] = {}
         self.generator: torch.Generator | None = None
 
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
-        return {**self.__dict__, "heads": {}, "_head_state": {}, "_head_slow": {}}
+        return {**self.__dict__, "heads": {}, "_guests": Guests()}
 
     def __repr__(self) -> str:
         return f"Hybrid({self.pretexts}, views={self.views!r})"
@@ -221,7 +167,7 @@ class Hybrid(Callback):
         if self.generator is None:
             self.generator = self._generator(0)
         self._normalize = self._find_normalize()
-        self._hooks = self._watch_body()
+        self._watch = Watch(self._body())
         self._old_metrics = self.learn.metrics
         self.learn.metrics = L(self._old_metrics) + self._metrics()
         # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
@@ -263,16 +209,8 @@ class Hybrid(Callback):
                 return step.mean, step.std
         return None
 
-    def _watch_body(self) -> list:
-        """Hooks that keep the representation and the feature map of every forward pass."""
-        body = find_body(self.model) if self.body is None else self.body
-        hooks = [body.register_forward_hook(self._keep_features)]
-        if isinstance(body, Encoder):
-            return [*hooks, body.map.register_forward_pre_hook(self._keep_map)]
-        pooling = getattr(getattr(body, "body", body), "global_pool", None)
-        if isinstance(pooling, nn.Module):  # what enters the pooling is the map
-            hooks.append(pooling.register_forward_pre_hook(self._keep_map))
-        return hooks
+    def _body(self) -> nn.Module:
+        return find_body(self.model) if self.body is None else self.body
 
     def after_fit(self):
         """Leave the Learner as it was."""
@@ -316,11 +254,11 @@ class Hybrid(Callback):
         if not self._handed_over:
             return self._old_save(*args, **kwargs)
         grads = [(p, p.grad) for head in self.trained() for p in head.parameters()]
-        self._take_back()
+        self._guests.leave(self.learn.opt, self.trained())
         try:
             return self._old_save(*args, **kwargs)
         finally:
-            self._hand_over(self.trained())
+            self._guests.enter(self.learn.opt, self.trained())
             for parameter, grad in grads:
                 parameter.grad = grad
 
@@ -328,11 +266,10 @@ class Hybrid(Callback):
         if not self._attached:
             return
         self._attached = self._running = False
-        for hook in self._hooks:
-            hook.remove()
+        self._watch.close()
         self.learn.metrics = self._old_metrics
         del self.learn._with_events, self.learn.save  # the instance's, which hid the methods
-        self._take_back()
+        self._guests.leave(self.learn.opt, self.trained())
         if self._searching:
             self.heads = {n: self.heads[n] for n in self._found_heads}
             for name, state in self._found_heads.items():
@@ -341,52 +278,21 @@ class Hybrid(Callback):
                 self.balance.module = None
             else:
                 self.balance.module.load_state_dict(self._found_balance)
-            self._head_state, self._head_slow = {}, {}
-        self._features, self._predictions, self._view_losses, self._parts = {}, None, None, {}
+            self._guests = Guests()
+        self._watch = self._predictions = self._view_losses = None
+        self._parts = {}
 
     def trained(self) -> list[nn.Module]:
         """Everything the optimizer trains beside the model."""
         learned = self.balance.module
         return [*self.heads.values(), *([] if learned is None else [learned])]
 
-    def _hand_over(self, heads: Iterable[nn.Module]):
-        """Let the optimizer train the heads, in its last group, with what it knew of them."""
-        for head in heads:
-            for parameter in head.parameters():
-                self.learn.opt.param_lists[-1].append(parameter)
-                kept = self._head_state.get(parameter, [{}, {}])
-                states = states_by_parameter(self.learn.opt)
-                for state, own in zip(states, kept, strict=False):
-                    # set even if empty: a loaded optimizer's state is no defaultdict any more
-                    state[parameter] = own
-                if (slow := self._slow_weights()) is not None:
-                    slow[-1].append(self._head_slow.pop(parameter, parameter.detach().clone()))
-
-    def _slow_weights(self) -> list | None:
-        """The second weights of fastai's Lookahead, in the order of the optimizer's."""
-        return getattr(self.learn.opt, "slow_weights", None)
-
-    def _take_back(self):
-        mine = {id(p): p for head in self.trained() for p in head.parameters()}
-        slow = self._slow_weights()
-        for number, group in enumerate(self.learn.opt.param_lists):
-            for i in reversed(range(len(group))):
-                if id(group[i]) in mine:
-                    if slow is not None:
-                        self._head_slow[group[i]] = slow[number][i]
-                        del slow[number][i]
-                    del group[i]
-        for parameter in mine.values():
-            parameter.grad = None
-            states = states_by_parameter(self.learn.opt)
-            self._head_state[parameter] = [s.pop(parameter, {}) for s in states]
-
     # -- a batch -----------------------------------------------------------------------------
 
     def before_train(self):
         if not self._handed_over:
             # not in before_fit: what the learning-rate finder saves there is restored after we left
-            self._hand_over(self.trained())
+            self._guests.enter(self.learn.opt, self.trained())
             self._handed_over = True
         self._sums.clear()
         self._draw = self.generator
@@ -443,7 +349,7 @@ class Hybrid(Callback):
             for pretext in self.pretexts:
                 self._ask(pretext, self._target[pretext.name])
             return
-        picture, main = self._picture(), self._features
+        picture, main = self._picture(), self._watch.features
         if self.training:
             for pretext in self.pretexts:
                 self._pass_views(pretext, picture, main)
@@ -539,7 +445,7 @@ class Hybrid(Callback):
     def _ask(self, pretext: Pretext, target, main: dict | None = None):
         """Ask a pretext's head about the view just seen; `main` are the untouched picture's
         features, which a siamese task holds its own against."""
-        features = self._read(pretext, self._features)
+        features = self._read(pretext, self._watch.features)
         if pretext.name not in self.heads:
             self._make_head(pretext, features.shape[1], features.device)
         head = self.heads.get(pretext.name)
@@ -575,7 +481,7 @@ class Hybrid(Callback):
         if head is not None:
             self.heads[pretext.name] = self.prepare_head(head.to(device))
             self._widths[pretext.name] = width
-            self._hand_over([self.heads[pretext.name]])
+            self._guests.enter(self.learn.opt, [self.heads[pretext.name]])
 
     def state(self) -> dict:
         """What a later `restore` needs beside model and optimizer, between two epochs of a fit."""
@@ -592,7 +498,7 @@ class Hybrid(Callback):
         The optimizer has their parameters in the same order as then.
         """
         known, device = {p.name: p for p in self.pretexts}, torch.device(self.dls.device)
-        self._hand_over(self.trained())
+        self._guests.enter(self.learn.opt, self.trained())
         for pretext in self.pretexts:
             pretext.prepare(device)
         for name, width in state["widths"].items():
@@ -645,14 +551,13 @@ class Hybrid(Callback):
         known = self.balance.module
         self.balance.start(count, device)
         if self.balance.module is not None and self.balance.module is not known:
-            self._hand_over([self.balance.module])
+            self._guests.enter(self.learn.opt, [self.balance.module])
         self._balanced_count = count
 
     def _shared_parameters(self) -> list[Tensor]:
         """The encoder's trainable parameters, in order."""
-        body = find_body(self.model) if self.body is None else self.body
         # a timm model's pooling has none: all but the classifier then
-        found = [p for p in body.parameters() if p.requires_grad]
+        found = [p for p in self._body().parameters() if p.requires_grad]
         return found or [p for p in self.model.parameters() if p.requires_grad][:-2]
 
     def after_train(self):
@@ -661,36 +566,6 @@ class Hybrid(Callback):
             self.balance.after_epoch()
 
     # -- small parts -------------------------------------------------------------------------
-
-    def _keep_map(self, module, inputs):
-        self._map = self._plain(inputs[0])
-
-    def _keep_features(self, module, inputs, output):
-        if not isinstance(output, Tensor):
-            raise ValueError(
-                f"the body, {type(module).__name__}, gives a {type(output).__name__}, no tensor; "
-                "pass body=, the module whose output is one map or one vector a picture"
-            )
-        output = self._plain(output)
-        self._features = {"pooled": pool(output)}
-        found = self._find_map(output, module, inputs[0])
-        if found is None:  # what entered the pooling, be that a part of the body or the body
-            before = self._map if self._map is not None else self._plain(inputs[0])
-            # not the picture itself, grey or in colour
-            if before.shape[1] not in (1, 3):
-                found = self._find_map(before, module, inputs[0])
-        if found is not None:
-            self._features["map"] = found
-        self._map = None
-
-    @staticmethod
-    def _find_map(features: Tensor, body: nn.Module, picture: Tensor) -> Tensor | None:
-        if features.ndim != 3:
-            return as_map(features)
-        # of tokens: how many are no part of the picture, and its shape where the body sees it
-        prefixes = (getattr(module, "num_prefix_tokens", None) for module in body.modules())
-        prefix = next((count for count in prefixes if count is not None), None)
-        return as_map(features, picture.shape[-2:] if picture.ndim == 4 else (1, 1), prefix)
 
     def _generator(self, stream: int) -> torch.Generator:
         # Not manual_seed(seed): the augmentation starts there, and a second view would repeat the
@@ -740,15 +615,13 @@ class Hybrid(Callback):
         head, training = self.heads[pretext.name], self.model.training
         self._normalize = self._find_normalize()
         view, target = pretext.transform(images.to(self.dls.device), Pretext.seeded(seed))
-        hooks = self._watch_body()
+        watch = Watch(self._body())
         try:
             self.model.eval()(self._seen(view))
-            return view, target, head.eval()(self._read(pretext, self._features))
+            return view, target, head.eval()(self._read(pretext, watch.features))
         finally:
             self.model.train(training)
-            self._features = {}
-            for hook in hooks:
-                hook.remove()
+            watch.close()
 
     def show(self, count: int = 4):
         """Draw what each pretext asks of the first `count` validation pictures; list of figures."""

@@ -15,13 +15,16 @@ and so are the names of the state: a saved optimizer of one loads into the other
 """
 
 __all__ = [
-    "OPTIMIZERS", "FusedAdam", "Lookahead", "adabelief", "adabelief_lookahead", "fused_adam",
-    "states_by_parameter",
+    "OPTIMIZERS", "FusedAdam", "Guests", "Lookahead", "adabelief", "adabelief_lookahead",
+    "fused_adam", "states_by_parameter",
 ]  # fmt: skip
+
+from collections.abc import Iterable
 
 import timm.optim
 import torch
 from fastai.optimizer import Adam, Optimizer, OptimWrapper
+from torch import Tensor, nn
 from torch.optim.adam import adam
 
 
@@ -111,6 +114,50 @@ def states_by_parameter(opt) -> list[dict]:
     states = [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
     # a wrapper such as fastai's Lookahead passes on the state of what it wraps: one, not two
     return [s for i, s in enumerate(states) if all(s is not other for other in states[:i])]
+
+
+class Guests:
+    """Modules that a fastai optimizer trains for a while, in its last group, beside a model's.
+
+    What it knew of their parameters when they left, momenta and Lookahead's slow weights, is kept
+    for when they enter again. In between it is as if they had never been there: it is saved and
+    loaded without them.
+    """
+
+    def __init__(self):
+        self.states: dict[Tensor, list[dict]] = {}
+        self._slow: dict[Tensor, Tensor] = {}
+
+    def enter(self, opt, modules: Iterable[nn.Module]) -> None:
+        """Let `opt` train the parameters of `modules`, in their order."""
+        slow = getattr(opt, "slow_weights", None)  # fastai's Lookahead, in the order of its groups
+        for parameter in _parameters(modules):
+            opt.param_lists[-1].append(parameter)
+            kept = self.states.get(parameter, [{}, {}])
+            for state, own in zip(states_by_parameter(opt), kept, strict=False):
+                # set even if empty: a loaded optimizer's state is no defaultdict any more
+                state[parameter] = own
+            if slow is not None:
+                slow[-1].append(self._slow.pop(parameter, parameter.detach().clone()))
+
+    def leave(self, opt, modules: Iterable[nn.Module]) -> None:
+        """Take them out of `opt`; their gradients go."""
+        mine = {id(parameter): parameter for parameter in _parameters(modules)}
+        slow = getattr(opt, "slow_weights", None)
+        for number, group in enumerate(opt.param_lists):
+            for i in reversed(range(len(group))):
+                if id(group[i]) in mine:
+                    if slow is not None:
+                        self._slow[group[i]] = slow[number][i]
+                        del slow[number][i]
+                    del group[i]
+        for parameter in mine.values():
+            parameter.grad = None
+            self.states[parameter] = [s.pop(parameter, {}) for s in states_by_parameter(opt)]
+
+
+def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters()]
 
 
 def fused_adam(params, lr: float, **hypers) -> FusedAdam:

@@ -21,8 +21,8 @@ from torch import nn
 
 from hmtl import Hybrid, Inpainting, Puzzling, hmtl_learner
 from hmtl.batches import face_dataloaders
+from hmtl.body import as_map, find_body
 from hmtl.encoder import Encoder
-from hmtl.learner import as_map, find_body
 from hmtl.pretext import make
 
 
@@ -197,7 +197,7 @@ def test_any_timm_backbone_gives_its_map(dls, quiet, arch, grid):
         order = Hybrid.order + 1
 
         def after_pred(self):
-            seen.append(self.hybrid._features["map"].shape)
+            seen.append(self.hybrid._watch.features["map"].shape)
 
     with quiet(learn):
         learn.fit(1, cbs=[Look()])

@@ -17,7 +17,8 @@ from fastai.optimizer import OptimWrapper
 from torch import nn
 
 from hmtl.batches import face_dataloaders
-from hmtl.learner import AUTHORS_SCALES, Hybrid, find_body, geometric_mean, hmtl_learner
+from hmtl.body import find_body
+from hmtl.learner import AUTHORS_SCALES, Hybrid, geometric_mean, hmtl_learner
 from hmtl.pretext import Puzzling, SecondView, make
 
 
@@ -199,11 +200,11 @@ def test_heads_keep_training_over_two_fits(dls, quiet):
         learn.fit(1)
         head = learn.hybrid.heads["puzzling_2x2"]
         weight = head.linear.weight.clone()
-        steps = learn.hybrid._head_state[head.linear.weight][0]["step"]
+        steps = learn.hybrid._guests.states[head.linear.weight][0]["step"]
         learn.fit(1)
     assert learn.hybrid.heads["puzzling_2x2"] is head
     assert not torch.equal(head.linear.weight, weight)
-    assert learn.hybrid._head_state[head.linear.weight][0]["step"] == 2 * steps
+    assert learn.hybrid._guests.states[head.linear.weight][0]["step"] == 2 * steps
 
 
 # -- it works with the rest of fastai ---

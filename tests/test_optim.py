@@ -197,7 +197,7 @@ def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, quiet
         assert {id(p) for p in torch_opt.state} <= own
         mine = [p for part in learn.hybrid.trained() for p in part.parameters()]
         after = {n: p.detach().clone() for n, p in enumerate(mine)}
-        kept = [state for p in mine for state in learn.hybrid._head_state[p] if "step" in state]
+        kept = [state for p in mine for state in learn.hybrid._guests.states[p] if "step" in state]
         assert [state["step"] for state in kept] == [epoch * steps] * len(mine)
         for n, old in before.items():
             assert not torch.equal(after[n], old)
