@@ -132,6 +132,7 @@ class Hybrid(Callback):
         self._widths: dict[str, int] = {}
         self._guests = Guests()
         self._watch: Watch | None = None
+        self._shown: tuple[str, Tensor, Tensor] | None = None  # by whom, the view, the picture
         self._parts: dict[str, Tensor] = {}
         self._normalize: tuple[Tensor, Tensor] | None = None
         self._balanced_count = 0
@@ -232,7 +233,9 @@ class Hybrid(Callback):
             self._old_events(step, event, *args)
         except (CancelEpochException, CancelFitException):
             raise  # fastai's own control flow: after_fit still comes
-        except BaseException:
+        except BaseException as error:
+            if event == "batch":
+                self._tell_sizes(error)
             if event == "epoch":
                 self._detach()
             raise
@@ -279,7 +282,7 @@ class Hybrid(Callback):
             else:
                 self.balance.module.load_state_dict(self._found_balance)
             self._guests = Guests()
-        self._watch = self._predictions = self._view_losses = None
+        self._watch = self._predictions = self._view_losses = self._shown = None
         self._parts = {}
 
     def trained(self) -> list[nn.Module]:
@@ -304,12 +307,13 @@ class Hybrid(Callback):
 
     def before_batch(self):
         """Shared views: the supervised head sees the transformed picture."""
-        self._predictions, self._view_losses, self._parts = {}, [], {}
+        self._predictions, self._view_losses, self._parts, self._shown = {}, [], {}, None
         if self._attached and self.training and self.views == "shared":
             self._target = self._transform_shared()
 
     def _transform_shared(self) -> dict:
         view, targets = self._chain(self._picture())
+        self._shown = "+".join(targets), view, self.xb[0]
         self.learn.xb = (self._seen(view), *self.xb[1:])
         for pretext in self.pretexts:
             self.learn.yb = pretext.relabel(self.yb)
@@ -344,6 +348,7 @@ class Hybrid(Callback):
         """Ask the pretext heads; paired views take their second pass here."""
         if not self._attached:
             return
+        self._shown = None
         shared = self.views == "shared"
         if self.training and shared:
             for pretext in self.pretexts:
@@ -393,12 +398,18 @@ class Hybrid(Callback):
 
     def _look(self, view: Tensor, name: str) -> Tensor:
         """What the network says of a view of its own."""
-        try:
-            return self.model(self._seen(view), *self.xb[1:])
-        except AssertionError as error:  # timm's, of networks that take one size alone
-            size, own = ([*map(int, x.shape[-2:])] for x in (view, self.xb[0]))
-            if size == own:
-                raise
+        self._shown = name, view, self.xb[0]
+        output = self.model(self._seen(view), *self.xb[1:])
+        self._shown = None
+        return output
+
+    def _tell_sizes(self, error: BaseException):
+        """ValueError for the error of a network of one size that is shown a view of another."""
+        if self._shown is None or not isinstance(error, AssertionError):  # timm's
+            return
+        name, *pictures = self._shown
+        size, own = ([*map(int, x.shape[-2:])] for x in pictures)
+        if size != own:
             raise ValueError(
                 f"{name} shows the network pictures of {size}, the loader's are {own}, and this "
                 "network takes no other size than its own; choose a size that the grid divides, "

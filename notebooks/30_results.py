@@ -116,11 +116,16 @@ here.save(tables["c1-contrasts"], "c1-contrasts")
 # believing one. The tables below to C7 are in the same two parts: scores, then gaps.
 
 # %%
-scores, gaps = split_gaps(here.save(tables["emotion"], "emotion"))
-scores
+from IPython.display import display
 
-# %%
-gaps
+
+def show(name: str):
+    """Save a table, and show its scores, then its gaps."""
+    for part in split_gaps(here.save(tables[name], name)):
+        display(part)
+
+
+show("emotion")
 
 # %% [markdown]
 # ## C4: few labels
@@ -128,11 +133,7 @@ gaps
 # See [`21_few_labels`](21_few_labels.ipynb), with the learning curves.
 
 # %%
-scores, gaps = split_gaps(here.save(tables["few-labels"], "few-labels"))
-scores
-
-# %%
-gaps
+show("few-labels")
 
 # %% [markdown]
 # ## C5: pre-training and fine-tuning
@@ -140,11 +141,7 @@ gaps
 # See [`22_pretraining_versus_hmtl`](22_pretraining_versus_hmtl.ipynb).
 
 # %%
-scores, gaps = split_gaps(here.save(tables["pretraining"], "pretraining"))
-scores
-
-# %%
-gaps
+show("pretraining")
 
 # %% [markdown]
 # ## C6: head pose
@@ -152,11 +149,7 @@ gaps
 # Errors in degrees; the columns `−` are degrees saved. See [`23_head_pose`](23_head_pose.ipynb).
 
 # %%
-errors, gaps = split_gaps(here.save(tables["head-pose"], "head-pose"))
-errors
-
-# %%
-gaps
+show("head-pose")
 
 # %% [markdown]
 # ## C7: gender
@@ -164,11 +157,7 @@ gaps
 # See [`24_gender`](24_gender.ipynb).
 
 # %%
-scores, gaps = split_gaps(here.save(tables["gender"], "gender"))
-scores
-
-# %%
-gaps
+show("gender")
 
 # %% [markdown]
 # ## From rendered faces to real ones
@@ -176,11 +165,7 @@ gaps
 # See [`27_rendered_to_real`](27_rendered_to_real.ipynb).
 
 # %%
-scores, gaps = split_gaps(here.save(tables["rendered-to-real"], "rendered-to-real"))
-scores
-
-# %%
-gaps
+show("rendered-to-real")
 
 # %% [markdown]
 # ## Other networks
@@ -189,11 +174,7 @@ gaps
 # [`28_other_networks`](28_other_networks.ipynb).
 
 # %%
-scores, gaps = split_gaps(here.save(tables["networks"], "networks"))
-scores
-
-# %%
-gaps
+show("networks")
 
 # %% [markdown]
 # ## Other tasks and controls

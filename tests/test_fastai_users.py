@@ -415,10 +415,13 @@ def test_a_hybrid_of_another_networks_width_says_so(dls, quiet):
         learn.fit(1)
 
 
-@pytest.mark.parametrize("options", [{}, {"scales": (1.0, 0.5)}], ids=["grid", "scales"])
+@pytest.mark.parametrize(
+    "options", [{}, {"scales": (1.0, 0.5)}, {"views": "shared"}], ids=["grid", "scales", "shared"]
+)
 def test_a_network_of_one_size_is_told_what_else_it_was_shown(dls, quiet, options):
     side = dls.one_batch()[0].shape[-1]
-    n = 2 if options else next(n for n in (3, 5) if side % n)  # puzzles of another size
+    # puzzles of another size
+    n = 2 if "scales" in options else next(n for n in (3, 5) if side % n)
     hybrid = Hybrid([Puzzling(n)], seed=0, **options)
 
     def vit(**more):
