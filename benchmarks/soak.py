@@ -26,8 +26,9 @@ import psutil
 from scipy.stats import theilslopes
 
 from hmtl.paths import reference_dir
-from hmtl.runs import fit, here_and_now, load_run, runs_table
+from hmtl.runs import fit, here_and_now
 from hmtl.specs import RunSpec
+from hmtl.store import load_run, runs_table
 
 GROWTH = 60.0  # MB an hour; one leaked batch or network a turn would be far above it
 TURNS = [

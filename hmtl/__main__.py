@@ -225,7 +225,7 @@ def _runs(args) -> int:
     from pathlib import Path
 
     from hmtl.predict import trained_runs
-    from hmtl.runs import default_store, load_run
+    from hmtl.store import default_store, load_run
 
     store = Path(args.store or default_store())
     found = trained_runs(store)
@@ -261,7 +261,7 @@ def _predict(args) -> int:
 def _export(args) -> int:
     from hmtl.export import export_run
     from hmtl.predict import find_run
-    from hmtl.runs import load_run
+    from hmtl.store import load_run
 
     out = export_run(load_run(find_run(args.run, args.store)), args.out, args.formats)
     print("\n".join(str(file) for file in sorted(out.iterdir())))
@@ -273,7 +273,7 @@ def _card(args) -> int:
     from hmtl.datasets import MINI_PATH
     from hmtl.pack import open_pack
     from hmtl.predict import find_run
-    from hmtl.runs import load_run
+    from hmtl.store import load_run
 
     if (args.run is None) == (args.data is None):
         raise ValueError("give a run, or --data and a pack")

@@ -21,8 +21,8 @@ from hmtl.datasets import RENDERED
 from hmtl.files import checked, read_json
 from hmtl.labels import SPLITS
 from hmtl.pack import Pack
-from hmtl.runs import Run, runs_table, score_predictions, start_of
 from hmtl.slices import SLICES, sliced_faces
+from hmtl.store import Run, runs_table, score_predictions, start_of
 from hmtl.tables import markdown, outcome_by_face
 from hmtl.verdicts import bootstrap_interval
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from hmtl.files import CHECKED, check_seal, checked, named_hashes, read_json, tensors_in
 from hmtl.pack import META, open_pack
-from hmtl.runs import load_run
+from hmtl.store import load_run
 
 _REMEDY = "make it again, or copy it anew from where it came"
 

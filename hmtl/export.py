@@ -26,7 +26,7 @@ from hmtl.card import NAME, model_card
 from hmtl.files import hash_folder, sealed
 from hmtl.pack import whole_folder
 from hmtl.predict import answers_of, run_record
-from hmtl.runs import Run
+from hmtl.store import Run
 
 FORMATS = ("onnx", "torch")
 OPSET = 18

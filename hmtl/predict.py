@@ -34,7 +34,7 @@ from hmtl.files import checked, load_weights, reading
 from hmtl.packing import GREY_SETS
 from hmtl.paths import show_progress
 from hmtl.photos import cut_square, describe_problem, open_photo, square_box
-from hmtl.runs import Run, default_store, load_run
+from hmtl.store import Run, default_store, load_run
 from hmtl.tasks import Task, make_task
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill"}

@@ -19,8 +19,8 @@ from hmtl.datasets import RENDERED, load_pack
 from hmtl.face_checks import slice_tables
 from hmtl.files import hash_file
 from hmtl.paths import reference_dir
-from hmtl.runs import Run, load_run
 from hmtl.scaling import SCALING_MARKS, scaling_report
+from hmtl.store import Run, load_run
 from hmtl.tables import (
     name_trainings,
     outcomes_by_run,

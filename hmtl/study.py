@@ -37,8 +37,9 @@ from hmtl.record import (
     collect_runs,
     read_table,
 )
-from hmtl.runs import Run, here_and_now, run_all, runs_table, why
+from hmtl.runs import here_and_now, run_all
 from hmtl.specs import Preset, RunSpec, get_preset
+from hmtl.store import Run, runs_table, why
 from hmtl.tables import name_trainings, outcomes_by_run, recorded_runs
 from hmtl.verdicts import verdict_table
 

@@ -338,7 +338,7 @@ say(load_pack, "affectnet-folders", folders["AffectNet, folder copy"])
 from dataclasses import replace
 
 from hmtl import RunSpec, run_all
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 store = here.outputs.parent / "runs"
 spec = RunSpec(data="affectnet", epochs=4, bs=32, seed=seed)

@@ -70,7 +70,7 @@ plt.show()
 # is not given the longer training it would need.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 starts = here.choose_lr(
     [{**here.imagenet, "init": init} for init in ("scratch", "imagenet")],

@@ -84,7 +84,7 @@ methods
 here.learning_rates()
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 runs = here.train(here.spec(seed=s, **method) for s in here.seeds for method in methods)
 columns = ["method", "epochs", "fraction", "seed", "accuracy", "macro_f1", "cpu_seconds"]

@@ -63,7 +63,7 @@ for share in (1.0, 0.2, 0.05):
 # [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 methods = here.choose_lr(
     way for fraction in here.preset.few for way in here.ways(fraction=fraction)

@@ -57,7 +57,7 @@ versions(here)
 # read; the network has no emotion head at all.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 names = ("puzzling_2x2", "image_rotation", "inpainting_grid_pl")
 first = {

@@ -93,7 +93,7 @@ started = here.choose_lr(
 )
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 specs = [here.spec(**{**method, "seed": s}) for s in here.seeds for method in methods]
 specs += [

@@ -41,7 +41,7 @@ versions(here)
 # rate that serves it best on the valid split.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 methods = here.choose_lr(here.ways(task="gender"))
 runs = here.train(here.spec(**{**method, "seed": s}) for s in here.seeds for method in methods)

@@ -61,7 +61,8 @@ print("a made-up stand-in" if stands_in else real)
 # it best on the rendered valid split. Without a label: the puzzle alone, at the preset's own rate.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import predict_test, runs_table
+from hmtl.runs import predict_test
+from hmtl.store import runs_table
 
 puzzle = {"pretexts": ("puzzling_2x2",)}
 alone, beside = here.choose_lr([{}, puzzle])
@@ -83,7 +84,7 @@ runs_table(rendered.values())[["task", "method", "seed", "accuracy", "cpu_second
 # %% tags=["nbval-ignore-output"]
 import pandas as pd
 
-from hmtl.runs import score_predictions
+from hmtl.store import score_predictions
 
 pack = there.load()
 rows = []

@@ -66,7 +66,7 @@ pd.DataFrame(rows).set_index("arch").round(2)
 # serves it best on the valid split.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import runs_table
+from hmtl.store import runs_table
 
 few = here.preset.fractions[0]
 siblings = [{}] + [{"arch": arch} for arch in networks[1:]]

@@ -21,8 +21,9 @@ from hmtl.encoder import Encoder
 from hmtl.labels import EMOTIONS
 from hmtl.predict import answers_of, load
 from hmtl.pretext.perceptual import FrozenFeatures
-from hmtl.runs import fit, load_run, predict_test, run_id, runs_table
+from hmtl.runs import fit, predict_test
 from hmtl.specs import RunSpec
+from hmtl.store import load_run, run_id, runs_table
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64, size=32)
 TABLES = ("spec.json", "metrics.csv", "predictions.csv", "best.json", "machine.json")

@@ -22,8 +22,9 @@ from hmtl.balance import geometric_mean
 from hmtl.batches import face_dataloaders
 from hmtl.pack import open_pack
 from hmtl.pretext import Puzzling
-from hmtl.runs import build_learner, fit, load_run, predict_test, run_all, run_id
+from hmtl.runs import build_learner, fit, predict_test, run_all
 from hmtl.specs import RunSpec
+from hmtl.store import load_run, run_id
 
 accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed")
 

@@ -200,7 +200,7 @@ def test_a_seed_made_anew_by_another_version_is_no_second_seed(tmp_path, monkeyp
     recorded_alone(tmp_path, "a")
     target = write_reference([tmp_path / "a"], tmp_path / "reference")
     before = {file: file.read_bytes() for file in target.rglob("*.csv")}
-    monkeypatch.setattr("hmtl.runs.__version__", "99.0")
+    monkeypatch.setattr("hmtl.store.__version__", "99.0")
     recorded_alone(tmp_path, "b")
     with pytest.raises(ValueError, match="several runs of one seed"):
         write_reference([tmp_path / "b"], target, add=True)

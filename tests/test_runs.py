@@ -23,8 +23,9 @@ from hmtl import Gender, Puzzling, load
 from hmtl import runs as R
 from hmtl.__main__ import main
 from hmtl.optim import OPTIMIZERS
-from hmtl.runs import fit, load_run, predict_test, run_all, runs_table
+from hmtl.runs import fit, predict_test, run_all
 from hmtl.specs import RunSpec, grid
+from hmtl.store import load_run, run_id, runs_table, score_predictions
 from hmtl.tables import outcomes_by_run
 
 # the smallest honest training: one epoch over the shipped faces
@@ -95,18 +96,18 @@ def test_a_finished_run_is_read_not_repeated(run, monkeypatch):
 
 def test_identity_follows_all_that_can_change_the_numbers(run):
     data = "abc"
-    base = R.run_id(SPEC, data)
+    base = run_id(SPEC, data)
     changes = {
         "fraction": 0.5, "augment": "none", "epochs": 2, "lr": 1e-3, "seed": 1, "views": "shared",
         "pretext_weight": 0.5, "init": "imagenet", "weighted": True, "bs": 32, "task": "gender",
         "precision": "bf16",
     }  # fmt: skip
-    ids = {R.run_id(dataclasses.replace(SPEC, **{k: v}), data) for k, v in changes.items()}
+    ids = {run_id(dataclasses.replace(SPEC, **{k: v}), data) for k, v in changes.items()}
     assert len(ids | {base}) == len(changes) + 1
-    assert R.run_id(SPEC, "abd") != base
+    assert run_id(SPEC, "abd") != base
     # what means nothing to a supervised run does not give it a second name
     plain = RunSpec()
-    assert R.run_id(dataclasses.replace(plain, views="shared"), data) == R.run_id(plain, data)
+    assert run_id(dataclasses.replace(plain, views="shared"), data) == run_id(plain, data)
 
 
 def test_identity_says_which_kind_of_gpu(monkeypatch):
@@ -114,14 +115,14 @@ def test_identity_says_which_kind_of_gpu(monkeypatch):
     for cuda, mps in ((False, False), (True, False), (False, True)):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
-        ids.add(R.run_id(SPEC, "abc"))
+        ids.add(run_id(SPEC, "abc"))
     assert len(ids) == 3
     assert R.here_and_now()["gpu"] == "mps"
 
 
 def test_a_new_field_renames_no_run(monkeypatch):
     """The names that version 0.3.0 gave on a CPU before runs had a task."""
-    monkeypatch.setattr(R, "__version__", "0.3.0")
+    monkeypatch.setattr("hmtl.store.__version__", "0.3.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(Puzzling, "revision", 1)
     puzzle = {"pretexts": ("puzzling_2x2",)}
@@ -132,17 +133,17 @@ def test_a_new_field_renames_no_run(monkeypatch):
         # since then their views leave no trace in batch norm
         (puzzle | {"label_views": False}, "mini-tiny-puzzling_2x2-paired-s0-a711107192e6"),
     ):
-        assert R.run_id(RunSpec(**fields, task="emotion"), "fixed") == name
+        assert run_id(RunSpec(**fields, task="emotion"), "fixed") == name
 
 
 def test_how_weights_are_updated_is_part_of_the_identity_if_it_is_not_the_usual():
     assert not {"optimizer", "schedule"} & set(json.loads(SPEC.to_json()))
     changes = [{"optimizer": "adabelief"}, {"optimizer": "adabelief_lookahead"}]
     changes += [{"schedule": "steps"}, {"schedule": "warmup_cosine"}]
-    ids = {R.run_id(dataclasses.replace(SPEC, **change), "abc") for change in changes}
-    assert len(ids | {R.run_id(SPEC, "abc")}) == 5
+    ids = {run_id(dataclasses.replace(SPEC, **change), "abc") for change in changes}
+    assert len(ids | {run_id(SPEC, "abc")}) == 5
     seven = dataclasses.replace(SPEC, data="affectnet:classes=7")
-    assert R.run_id(seven, "abc").startswith("affectnet-classes=7-tiny-")
+    assert run_id(seven, "abc").startswith("affectnet-classes=7-tiny-")
     whole = dataclasses.replace(SPEC, data="affectnet")
     assert dataclasses.replace(SPEC, data="affectnet:classes=8") == whole
     with pytest.raises(ValueError, match="one of , adabelief, adabelief_lookahead"):
@@ -299,25 +300,25 @@ def test_a_run_that_diverged_is_named_in_a_line_and_has_no_predictions(tmp_path,
 
 def test_a_checkpoint_counts_by_its_bytes(run, tmp_path):
     spec = dataclasses.replace(SPEC, init=str(run.path))
-    first = R.run_id(spec, "abc")
+    first = run_id(spec, "abc")
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes((run.path / "model.safetensors").read_bytes())
     moved = dataclasses.replace(SPEC, init=str(copy))
-    before = R.run_id(moved, "abc")
+    before = run_id(moved, "abc")
     with copy.open("ab") as handle:
         handle.write(b" ")
-    assert R.run_id(moved, "abc") != before
-    assert R.run_id(spec, "abc") == first
+    assert run_id(moved, "abc") != before
+    assert run_id(spec, "abc") == first
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        R.run_id(dataclasses.replace(SPEC, init="nowhere"), "abc")
+        run_id(dataclasses.replace(SPEC, init="nowhere"), "abc")
 
 
 def test_features_of_a_run_count_by_its_weights_and_only_where_they_are_used(run, tmp_path):
     perceptual = dataclasses.replace(SPEC, pretexts=("inpainting_grid_pl",))
     own = dataclasses.replace(perceptual, features=str(run.path))
     moved = shutil.copytree(run.path, tmp_path / "moved")
-    assert R.run_id(own, "abc") == R.run_id(dataclasses.replace(own, features=str(moved)), "abc")
-    assert R.run_id(own, "abc") != R.run_id(perceptual, "abc")
+    assert run_id(own, "abc") == run_id(dataclasses.replace(own, features=str(moved)), "abc")
+    assert run_id(own, "abc") != run_id(perceptual, "abc")
     assert own.method.endswith("features of a run)")
     assert dataclasses.replace(SPEC, features=str(run.path)) == SPEC  # a puzzle has none
     trained = fit(dataclasses.replace(own, epochs=1), store=tmp_path)
@@ -325,19 +326,19 @@ def test_features_of_a_run_count_by_its_weights_and_only_where_they_are_used(run
 
 
 def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monkeypatch):
-    before, other = R.run_id(SPEC, "abc"), R.run_id(RunSpec(), "abc")
+    before, other = run_id(SPEC, "abc"), run_id(RunSpec(), "abc")
     monkeypatch.setattr(Puzzling, "revision", 2)
-    assert R.run_id(SPEC, "abc") != before
-    assert R.run_id(RunSpec(), "abc") == other
+    assert run_id(SPEC, "abc") != before
+    assert run_id(RunSpec(), "abc") == other
     both = dataclasses.replace(SPEC, pretexts=("puzzling_rotation_2x2",))
-    changed = R.run_id(both, "abc")
+    changed = run_id(both, "abc")
     monkeypatch.setattr(Puzzling, "revision", 1)
-    assert R.run_id(both, "abc") != changed
+    assert run_id(both, "abc") != changed
     monkeypatch.setattr(Gender, "revision", 2)
-    assert R.run_id(RunSpec(), "abc") == other
-    gender = R.run_id(RunSpec(task="gender"), "abc")
+    assert run_id(RunSpec(), "abc") == other
+    gender = run_id(RunSpec(task="gender"), "abc")
     monkeypatch.setattr(Gender, "revision", 1)
-    assert R.run_id(RunSpec(task="gender"), "abc") != gender
+    assert run_id(RunSpec(task="gender"), "abc") != gender
 
 
 def test_a_crash_between_the_files_of_a_run_leaves_none(tmp_path, monkeypatch):
@@ -455,7 +456,7 @@ def test_scores_against_hand_worked_ones():
             "predicted": ["happy", "sad", "sad", "sad"],
         }
     )
-    scores = R.score_predictions(table)
+    scores = score_predictions(table)
     assert scores["accuracy"] == 0.5
     assert scores["mean_recall"] == pytest.approx((0.5 + 1 + 0) / 3)
     # F1: happy 2/3, sad 1/2, fear 0, and five classes nobody has

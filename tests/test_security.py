@@ -22,8 +22,9 @@ from hmtl.pack import open_pack
 from hmtl.photos import PhotoTask, read_photos
 from hmtl.predict import load
 from hmtl.readers import READERS
-from hmtl.runs import fit, load_run, predict_test
+from hmtl.runs import fit, predict_test
 from hmtl.specs import RunSpec
+from hmtl.store import load_run
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from hmtl.runs import run_id
 from hmtl.specs import PRESETS, RunSpec, get_preset, grid
+from hmtl.store import run_id
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
 

@@ -15,8 +15,9 @@ from hmtl.__main__ import main
 from hmtl.examples import write_affectnet_npy, write_aflw2000, write_w300lp
 from hmtl.paths import full_root, reference_dir
 from hmtl.record import write_reference
-from hmtl.runs import fit, load_run
+from hmtl.runs import fit
 from hmtl.specs import PRESETS, Preset, RunSpec, get_preset
+from hmtl.store import load_run
 from hmtl.study import Setting, notebook_paths, open_notebook, run_study, what_lacks
 from hmtl.tables import recorded_runs
 

@@ -22,8 +22,9 @@ from hmtl.balance import BALANCES
 from hmtl.labels import EMOTIONS
 from hmtl.optim import OPTIMIZERS
 from hmtl.pack import write_pack
-from hmtl.runs import Diverged, fit, load_run, replay, run_all, runs_table
+from hmtl.runs import Diverged, fit, replay, run_all
 from hmtl.specs import PRESETS, RunSpec
+from hmtl.store import load_run, run_id, runs_table
 from hmtl.tables import contrasts, gains, outcomes_by_run, summary
 from hmtl.tasks.pose import ANGLES
 
@@ -194,7 +195,7 @@ def test_a_state_comes_back_as_it_was_written(tmp_path):
 
 def test_a_broken_state_is_named_and_not_read(pack, tmp_path):
     spec = RunSpec(**{**BASE, "epochs": 1})
-    path = tmp_path / R.run_id(spec, pack.fingerprint)
+    path = tmp_path / run_id(spec, pack.fingerprint)
     file = U.write_state(tmp_path / U.FOLDER / path.name, {"epoch": 1, "x": torch.zeros(9)})
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
@@ -205,7 +206,7 @@ def test_a_broken_state_is_named_and_not_read(pack, tmp_path):
 
 def test_a_state_of_other_code_is_named_with_a_remedy(pack, tmp_path):
     spec = RunSpec(**{**BASE, "epochs": 2})
-    folder = tmp_path / U.FOLDER / R.run_id(spec, pack.fingerprint)
+    folder = tmp_path / U.FOLDER / run_id(spec, pack.fingerprint)
     U.write_state(folder, {"epoch": 1, "learn": {"model": {"other": torch.zeros(1)}}})
     with pytest.raises(ValueError, match=rf"{folder.name}: the state in it does not fit.*delete"):
         fit(spec, store=tmp_path, pack=pack)
@@ -237,7 +238,7 @@ def test_two_processes_share_a_grid_and_a_third_takes_over_from_the_killed(pack,
         assert helper.exitcode == 0
     finished = [p for p in store.iterdir() if p.name != U.FOLDER]
     specs = [RunSpec.from_dict(value) for value in values]
-    assert {p.name for p in finished} == {R.run_id(s, pack.fingerprint) for s in specs}
+    assert {p.name for p in finished} == {run_id(s, pack.fingerprint) for s in specs}
     assert not list((store / U.FOLDER).iterdir())
     for spec in specs:
         alone = fit(spec, pack=pack, store=tmp_path / "alone")
@@ -246,7 +247,7 @@ def test_two_processes_share_a_grid_and_a_third_takes_over_from_the_killed(pack,
 
 def test_no_run_is_made_twice_while_another_process_makes_it(pack, tmp_path):
     spec = RunSpec(**{**BASE, "epochs": 2})
-    path = tmp_path / R.run_id(spec, pack.fingerprint)
+    path = tmp_path / run_id(spec, pack.fingerprint)
     with U.claim(path):
         with pytest.raises(U.Claimed, match=f"{path.name} is being trained"):
             fit(spec, pack=pack, store=tmp_path, wait=False)
@@ -256,7 +257,7 @@ def test_no_run_is_made_twice_while_another_process_makes_it(pack, tmp_path):
 
 def test_what_a_kill_left_of_a_half_written_run_goes_away(pack, tmp_path):
     spec = RunSpec(**{**BASE, "epochs": 1})
-    left = tmp_path / f".tmp-{R.run_id(spec, pack.fingerprint)}-abc"
+    left = tmp_path / f".tmp-{run_id(spec, pack.fingerprint)}-abc"
     left.mkdir()
     (left / "metrics.csv").write_text("half")
     fit(spec, pack=pack, store=tmp_path)
