@@ -88,8 +88,9 @@ scores
 gaps
 
 # %%
-from hmtl.plots import plot_label_curve
+from hmtl.plots import plot_label_curve, show_in_few_colours
 
+show_in_few_colours()  # keeps this file small
 named = name_trainings(recorded)
 here.save_figure(plot_label_curve(named), "labels")
 plt.show()
