@@ -271,7 +271,10 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         )  # fmt: skip
         axis.set(title=f"{data}, {fraction:.0%}", ylabel=ylabel if axis in axes[:, 0] else "")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    _legend_outside(cells[-1][0], "method")
+    handles, names = cells[-1][0].get_legend_handles_labels()
+    cells[-1][0].get_legend().remove()  # beside an axis it would push the others apart
+    labels = [method_label(name) for name in names]
+    figure.legend(handles, labels, title="method", frameon=False, loc="outside right upper")
     return figure
 
 
