@@ -132,7 +132,7 @@ class Hybrid(Callback):
         self._widths: dict[str, int] = {}
         self._guests = Guests()
         self._watch: Watch | None = None
-        self._shown: tuple[str, Tensor, Tensor] | None = None  # by whom, the view, the picture
+        self._shown: tuple | None = None  # by whom, the shapes of the view and of the picture
         self._parts: dict[str, Tensor] = {}
         self._normalize: tuple[Tensor, Tensor] | None = None
         self._balanced_count = 0
@@ -313,7 +313,7 @@ class Hybrid(Callback):
 
     def _transform_shared(self) -> dict:
         view, targets = self._chain(self._picture())
-        self._shown = "+".join(targets), view, self.xb[0]
+        self._shown = "+".join(targets), view.shape, self.xb[0].shape
         self.learn.xb = (self._seen(view), *self.xb[1:])
         for pretext in self.pretexts:
             self.learn.yb = pretext.relabel(self.yb)
@@ -324,7 +324,7 @@ class Hybrid(Callback):
         return self._unnormalized(self.x)
 
     def _unnormalized(self, picture: Tensor) -> Tensor:
-        picture = self._plain(picture)
+        picture = picture.as_subclass(Tensor)  # fastai's costs a dispatch for every operation
         if self._normalize is None:
             return picture
         mean, std = (t.as_subclass(Tensor).to(picture) for t in self._normalize)
@@ -398,7 +398,7 @@ class Hybrid(Callback):
 
     def _look(self, view: Tensor, name: str) -> Tensor:
         """What the network says of a view of its own."""
-        self._shown = name, view, self.xb[0]
+        self._shown = name, view.shape, self.xb[0].shape
         output = self.model(self._seen(view), *self.xb[1:])
         self._shown = None
         return output
@@ -407,8 +407,8 @@ class Hybrid(Callback):
         """ValueError for the error of a network of one size that is shown a view of another."""
         if self._shown is None or not isinstance(error, AssertionError):  # timm's
             return
-        name, *pictures = self._shown
-        size, own = ([*map(int, x.shape[-2:])] for x in pictures)
+        name, *shapes = self._shown
+        size, own = ([*map(int, shape[-2:])] for shape in shapes)
         if size != own:
             raise ValueError(
                 f"{name} shows the network pictures of {size}, the loader's are {own}, and this "
@@ -583,11 +583,6 @@ class Hybrid(Callback):
         # first one, number by number.
         mixed = np.random.SeedSequence([self.seed, 2105, stream]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(mixed[0] >> 1))
-
-    @staticmethod
-    def _plain(tensor: Tensor) -> Tensor:
-        """Without fastai's tensor subclass, which costs a dispatch for every operation."""
-        return tensor.as_subclass(Tensor)
 
     def _add(self, name: str, value: Tensor, count: int):
         # kept on the device: reading a number would make a GPU wait

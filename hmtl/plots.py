@@ -213,13 +213,18 @@ def plot_losses(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def _legend_outside(axis, title: str) -> None:
+def _legend_outside(axis, title: str, figure: Figure | None = None) -> None:
+    """The legend of an axis, on its right; on that of the whole `figure` if one is given."""
     handles, labels = axis.get_legend_handles_labels()
     if title == "method":
         labels = [method_label(label) for label in labels]
-    axis.legend(
-        handles, labels, title=title, loc="upper left", bbox_to_anchor=(1, 1), frameon=False
-    )
+    if figure is None:
+        axis.legend(
+            handles, labels, title=title, loc="upper left", bbox_to_anchor=(1, 1), frameon=False
+        )
+    else:  # beside one of several rows it would push their columns apart
+        axis.get_legend().remove()
+        figure.legend(handles, labels, title=title, loc="outside right upper", frameon=False)
 
 
 def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = None) -> Figure:
@@ -271,10 +276,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         )  # fmt: skip
         axis.set(title=f"{data}, {fraction:.0%}", ylabel=ylabel if axis in axes[:, 0] else "")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    handles, names = cells[-1][0].get_legend_handles_labels()
-    cells[-1][0].get_legend().remove()  # beside an axis it would push the others apart
-    labels = [method_label(name) for name in names]
-    figure.legend(handles, labels, title="method", frameon=False, loc="outside right upper")
+    _legend_outside(cells[-1][0], "method", figure)
     return figure
 
 

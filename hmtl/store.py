@@ -45,7 +45,7 @@ from hmtl.files import (
     named_hashes,
     read_json,
     read_table,
-)  # fmt: skip
+)
 from hmtl.paths import file_name, outputs_dir
 from hmtl.specs import RunSpec
 

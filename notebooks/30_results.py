@@ -113,7 +113,8 @@ here.save(tables["c1-contrasts"], "c1-contrasts")
 # See [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). SL is supervised training; `second_view` and `SL,
 # 2× epochs` are the controls at the compute of a puzzle (in-painting costs more). Each column `−`
 # of the second table is the gap to that row, paired by seed and face; read all three before
-# believing one. The tables below to C7 are in the same two parts: scores, then gaps.
+# believing one. The tables below, down to that of other networks, are in the same two parts:
+# scores, then gaps.
 
 # %%
 from IPython.display import display
