@@ -5,23 +5,26 @@ committed record of it (`outputs/reference`), beside or in place of what was the
 """
 
 __all__ = [
-    "KEPT", "between_marks", "collect_curves", "collect_runs", "read_table",
+    "KEPT", "between_marks", "collect_curves", "collect_runs", "name_curves", "read_table",
     "runs_in_order", "write_reference", "write_tables",
 ]  # fmt: skip
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
+from hmtl import files
 from hmtl.datasets import RENDERED, load_pack
 from hmtl.face_checks import slice_tables
-from hmtl.files import hash_file
 from hmtl.paths import reference_dir
 from hmtl.scaling import SCALING_MARKS, scaling_report
 from hmtl.store import Run, load_run
 from hmtl.tables import (
+    CLAIM_TABLES,
     name_trainings,
     outcomes_by_run,
     readme_table,
@@ -49,6 +52,9 @@ PROTOCOL = [
     "fill", "schedule", "optimizer", "precision", "pack",
 ]  # fmt: skip
 """Columns that must be the same along a row, or its mean is of nothing."""
+_COARSE = {"10_imagenet_versus_scratch": ["study", "data", "init", "augment"]}
+"""Studies whose tables tell rows by fewer columns than `ROW`; the others are protocol there."""
+_REMEDY = "repeat the notebook that wrote it, or git checkout the committed one"
 
 
 def collect_runs(
@@ -74,14 +80,14 @@ def _runs_of(recorded: Iterable[tuple[pd.DataFrame, list[Run]]]) -> tuple[pd.Dat
 def _recorded(folders: Iterable[str | Path]) -> Iterator[tuple[pd.DataFrame, list[Run]]]:
     """Yield what each notebook recorded: its table of runs, and these."""
     for folder in map(Path, folders):
-        files = sorted((folder / "tables").glob("*-runs.csv"))
-        if not files:
+        tables = sorted((folder / "tables").glob("*-runs.csv"))
+        if not tables:
             raise FileNotFoundError(
                 f"{folder / 'tables'} holds no *-runs.csv: run the notebooks that train first "
                 "(python -m hmtl study)"
             )
-        for file in files:
-            table = pd.read_csv(file)
+        for file in tables:
+            table = files.read_table(file, _REMEDY, ("study", "run"))
             yield table, [load_run(folder.parent / "runs" / name) for name in table["run"]]
 
 
@@ -141,18 +147,23 @@ def write_reference(
                 before = before[~left]
             kept[name] = _with_old(table, before, KEPT[name] if add else by)
     _check_rows(runs)
-    (target / "tables").mkdir(parents=True, exist_ok=True)
     runs = runs_in_order(runs, old)
     kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
-    runs.to_csv(target / "runs.csv", index=False, float_format="%.6g")
-    curves.to_csv(target / "curves.csv", index=False, float_format="%.5g")
-    bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
-    np.savez_compressed(target / "correct.npz", **bits)
-    degrees = {k: v.astype(np.float16) for k, v in outcomes.items() if v.dtype != bool}
-    np.savez_compressed(target / "errors.npz", **degrees)
-    for name, table in kept.items():
-        table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
-    return write_tables(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=target.parent) as draft:  # what fails leaves no half
+        draft = Path(draft)
+        (draft / "tables").mkdir()
+        runs.to_csv(draft / "runs.csv", index=False, float_format="%.6g")
+        curves.to_csv(draft / "curves.csv", index=False, float_format="%.5g")
+        bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
+        np.savez_compressed(draft / "correct.npz", **bits)
+        degrees = {k: v.astype(np.float16) for k, v in outcomes.items() if v.dtype != bool}
+        np.savez_compressed(draft / "errors.npz", **degrees)
+        for name, table in kept.items():
+            table.to_csv(draft / "tables" / f"{name}.csv", index=False, float_format="%.4g")
+        told = _write_tables(draft)
+        shutil.copytree(draft, target, dirs_exist_ok=True)
+    return _tell(target, *told)
 
 
 def write_tables(target: Path | None = None) -> Path:
@@ -161,6 +172,11 @@ def write_tables(target: Path | None = None) -> Path:
     Returns the record's folder.
     """
     target = target or reference_dir()
+    return _tell(target, *_write_tables(target))
+
+
+def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write a record's tables and figures; return its runs and verdicts."""
     runs, outcomes = recorded_runs(target)  # as a reader will find them, rounding included
     (target / "figures").mkdir(exist_ok=True)
     effects = effect_table(runs, outcomes)
@@ -168,8 +184,14 @@ def write_tables(target: Path | None = None) -> Path:
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
     for name, table in tables.items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
-    shown = hash_file(target / "tables" / "verdicts.csv")
+    shown = files.hash_file(target / "tables" / "verdicts.csv")
     _draw_front_page(target / "figures", effects, shown)
+    _draw_curves(target, runs)
+    return runs, verdicts
+
+
+def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
+    """Put the numbers of this checkout's own record into its pages; returns the record's folder."""
     if target == reference_dir():
         readme = _CHECKOUT / "README.md"
         between_marks(readme, README_MARKS, readme_table(runs))
@@ -222,7 +244,13 @@ _ONE_PROTOCOL = (
 def _check_rows(runs: pd.DataFrame) -> None:
     """Raise ValueError naming a row of a table, over whose seeds the protocol changes, or in which
     a seed stands twice."""
-    row, protocol = ([name for name in names if name in runs] for names in (ROW, PROTOCOL))
+    for study, own in runs.groupby("study", sort=False):
+        row = _COARSE.get(study, ROW)
+        protocol = [*PROTOCOL, *(name for name in ROW if name not in row)]
+        _check_cells(own, *([n for n in names if n in runs] for names in (row, protocol)))
+
+
+def _check_cells(runs: pd.DataFrame, row: list[str], protocol: list[str]) -> None:
     for cell, group in runs.groupby(row, sort=False, dropna=False):
         told = ", ".join(f"{k} {v}" for k, v in zip(row, cell, strict=True))
         twice = group.loc[group["seed"].duplicated(keep=False), "run"]
@@ -245,7 +273,7 @@ def _collect(folders: Iterable[str | Path], name: str) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=["study", "data"])]
     for folder in map(Path, folders):
         for file in sorted((folder / "tables").glob(f"*-{name}.csv")):
-            own = pd.read_csv(file)
+            own = files.read_table(file, _REMEDY)
             own.insert(0, "study", file.stem.removesuffix(f"-{name}"))
             parts.append(own)
     return pd.concat(parts, ignore_index=True)
@@ -281,6 +309,17 @@ def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
     path.write_text(f"{before}{start}\n{text}\n{end}{after}")
 
 
+def _draw_curves(target: Path, runs: pd.DataFrame) -> None:
+    """The learning curves that the claims on labels rest on."""
+    from hmtl.plots import plot_learning, set_style
+
+    own = runs[runs["study"] == CLAIM_TABLES["few-labels"][0]]
+    curves = name_curves(read_table(target / "curves.csv"), own)
+    if len(curves):
+        set_style()
+        plot_learning(curves).savefig(target / "figures" / "learning-curves.png", dpi=100)
+
+
 def _draw_front_page(folder: Path, effects: pd.DataFrame, shown: str) -> None:
     """README's figures: one person's eight expressions, shipped, above the puzzles made of them;
     and what became of the claims, which keeps the hash of the table it shows."""
@@ -301,4 +340,16 @@ def _draw_front_page(folder: Path, effects: pd.DataFrame, shown: str) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table in csv; one without rows and columns if there is no such file."""
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    return files.read_table(path, _REMEDY) if path.is_file() else pd.DataFrame()
+
+
+def name_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `collect_curves`, those whose run is in a `runs_table`, with what that run is.
+
+    Columns: epoch, train_loss, valid; data, task, fraction, method (by the training's full name)
+    and seed.
+    """
+    if epochs.empty:
+        return epochs
+    named = name_trainings(runs)[["run", "data", "task", "fraction", "method", "seed"]]
+    return epochs.merge(named.drop_duplicates("run"), on="run")

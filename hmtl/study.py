@@ -35,6 +35,7 @@ from hmtl.record import (
     RATES,
     collect_curves,
     collect_runs,
+    name_curves,
     read_table,
 )
 from hmtl.runs import here_and_now, run_all
@@ -209,19 +210,12 @@ class Setting:
         return collect_runs([self.outputs])
 
     def curves(self, recorded: pd.DataFrame) -> pd.DataFrame:
-        """Every epoch of recorded runs: `collect_curves`, and what each run is.
-
-        Columns: epoch, train_loss, valid; data, task, fraction, method (by the training's full
-        name) and seed. Runs whose epochs were not recorded are left out.
-        """
+        """Every epoch of recorded runs, by `name_curves`; runs without any are left out."""
         if self.shows_reference:
             epochs = read_table(reference_dir() / "curves.csv")
         else:
             epochs = collect_curves([self.outputs])
-        if epochs.empty:
-            return epochs
-        named = name_trainings(recorded)[["run", "data", "task", "fraction", "method", "seed"]]
-        return epochs.merge(named.drop_duplicates("run"), on="run")
+        return name_curves(epochs, recorded)
 
     def verdicts(self, runs: pd.DataFrame, outcomes: Mapping[str, np.ndarray]) -> pd.DataFrame:
         """`verdict_table` of this notebook's claims, from its `results`, saved beside them.
@@ -243,7 +237,10 @@ class Setting:
         """Write a table to `tables/<notebook>-<name>.csv` and return it."""
         folder = self.outputs / "tables"
         folder.mkdir(parents=True, exist_ok=True)
-        table.to_csv(folder / f"{self.notebook}-{name}.csv", index=False)
+        file = folder / f"{self.notebook}-{name}.csv"
+        beside = file.with_name(f".{file.name}.part")  # cut off here, the old table stays whole
+        table.to_csv(beside, index=False)
+        beside.replace(file)
         return table
 
     def save_figure(self, figure, name: str) -> None:

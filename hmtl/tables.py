@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hmtl.files import read_table, reading
 from hmtl.paths import reference_dir
 
 RESAMPLES = 9999
@@ -80,7 +81,8 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
     Columns: those of `SCORES` that the runs have (of classes accuracy, macro F1 and mean recall in
     %, of head pose errors in degrees) as mean ± half-width of the 95 % interval over seeds, means
     of the columns `extra`, seeds, and CPU seconds a run. If any run failed, `failed` counts those
-    of each row; they are among its seeds, its scores are those of the others.
+    of each row; they are among its seeds, its scores are those of the others. A score that one of
+    these lacks, recorded before it was kept, is left empty: no cell is of fewer seeds than its row.
     """
     failed = _failed(runs)
     rows, scores = [], [name for name in SCORES if name in runs and runs[name].notna().any()]
@@ -88,7 +90,8 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
         row = dict(zip(by, key, strict=True))
         for name in scores:
             title, factor = SCORES[name]
-            row[title] = _scaled(group[name], factor) if group[name].notna().any() else ""
+            whole = group.loc[~failed[group.index], name].notna().all()
+            row[title] = _scaled(group[name], factor) if whole else ""
         row |= {name: _round(group[name].mean()) for name in extra if name in group}
         row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
         if failed.any():
@@ -455,6 +458,8 @@ def readme_table(runs: pd.DataFrame) -> str:
     """README's table in Markdown: test accuracy in %, data and label share by training."""
     own = name_trainings(runs[runs["study"] == CLAIM_TABLES["emotion"][0]])
     methods = list(dict.fromkeys(own["method"]))
+    if "arch" in own and own["arch"].nunique() > 1:  # one row is of one network
+        own = own.assign(data=own["data"] + ", " + own["arch"])
     rows = []
     for (data, fraction), group in own.groupby(["data", "fraction"]):
         scores = {m: own["accuracy"] for m, own in group.groupby("method")}
@@ -498,16 +503,19 @@ def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, n
     Degrees of head pose are recorded to three digits. Raises as `reported`.
     """
     folder = folder or reference_dir()
-    runs = pd.read_csv(_of_checkout(folder / "runs.csv"), keep_default_na=True)
+    remedy = "git checkout it, or make reference"
+    needed = ("study", "run", "init", "test_faces")
+    runs = read_table(_of_checkout(folder / "runs.csv"), remedy, needed, keep_default_na=True)
     # what was recorded before there were other tasks, or other runs to start from
     for name, default in (("task", "emotion"), ("start", runs["init"])):
         runs[name] = runs[name].fillna(default) if name in runs else default
     outcomes: dict[str, np.ndarray] = {}
-    with np.load(folder / "correct.npz", allow_pickle=False) as packed:
+    bits, degrees = folder / "correct.npz", folder / "errors.npz"
+    with reading(bits, remedy), np.load(bits, allow_pickle=False) as packed:
         for run, faces in zip(runs["run"], runs["test_faces"], strict=True):
             if run in packed:
                 outcomes[run] = np.unpackbits(packed[run], count=int(faces)).astype(bool)
-    if (folder / "errors.npz").is_file():
-        with np.load(folder / "errors.npz", allow_pickle=False) as degrees:
-            outcomes |= {run: degrees[run].astype(np.float32) for run in degrees.files}
+    if degrees.is_file():
+        with reading(degrees, remedy), np.load(degrees, allow_pickle=False) as packed:
+            outcomes |= {run: packed[run].astype(np.float32) for run in packed.files}
     return runs, outcomes

@@ -4,17 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hmtl import record
 from hmtl.record import runs_in_order, write_reference, write_tables
 from hmtl.runs import fit
 from hmtl.specs import RunSpec
 from hmtl.study import open_notebook
-from hmtl.tables import recorded_runs
+from hmtl.tables import readme_table, recorded_runs
 
 
-def recorded_alone(folder, name, **changes):
+def recorded_alone(folder, name, notebook="20_hmtl_emotion", **changes):
     """One run, told by a notebook of its own in `folder / name`: (the notebook, the run)."""
-    run = fit(RunSpec(epochs=1, bs=64, **changes), store=folder / "runs")
-    here = open_notebook("20_hmtl_emotion", "", "", "", str(folder / name), 0)
+    run = fit(RunSpec(**{"epochs": 1, "bs": 64, **changes}), store=folder / "runs")
+    here = open_notebook(notebook, "", "", "", str(folder / name), 0)
     here.results([run])
     return here, run
 
@@ -78,6 +79,65 @@ def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_p
     with pytest.raises(ValueError, match=r"lr is 0.001 and 0.\d+ along one row.*without --add"):
         write_reference([tmp_path / "c"], target, add=True)
     assert (target / "runs.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [{"epochs": 2}, {"arch": "test_efficientnet"}])
+def test_rows_of_c1_are_of_one_length_and_network(change, tmp_path):
+    """Its table tells rows by start and augmentation alone."""
+    target = tmp_path / "reference"
+    recorded_alone(tmp_path, "a", "10_imagenet_versus_scratch")
+    recorded_alone(tmp_path, "b", "10_imagenet_versus_scratch", seed=1, **change)
+    write_reference([tmp_path / "a"], target)
+    with pytest.raises(ValueError, match=f"{next(iter(change))} is .* along one row"):
+        write_reference([tmp_path / "b"], target, add=True)
+
+
+def test_what_fails_while_tables_are_made_leaves_the_record_as_it_was(tmp_path, monkeypatch):
+    target = tmp_path / "reference"
+    recorded_alone(tmp_path, "a")
+    recorded_alone(tmp_path, "b", seed=1)
+    write_reference([tmp_path / "a"], target)
+    before = {file: file.read_bytes() for file in target.rglob("*.*")}
+
+    def refuse(*_, **__):
+        raise ValueError("no claim holds")
+
+    monkeypatch.setattr(record, "effect_table", refuse)
+    with pytest.raises(ValueError, match="no claim"):
+        write_reference([tmp_path / "b"], target, add=True)
+    assert {file: file.read_bytes() for file in target.rglob("*.*")} == before
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("study\n", "column run is missing"), ("", "cannot be")]
+)
+def test_a_torn_table_of_runs_is_named(text, said, tmp_path):
+    recorded_alone(tmp_path, "a")
+    (file,) = (tmp_path / "a" / "tables").glob("*-runs.csv")
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"{file.name}.*{said}.*repeat the notebook"):
+        write_reference([tmp_path / "a"], tmp_path / "reference")
+
+
+def test_a_torn_record_is_named(tmp_path):
+    recorded_alone(tmp_path, "a")
+    target = write_reference([tmp_path / "a"], tmp_path / "reference")
+    whole = (target / "correct.npz").read_bytes()
+    (target / "correct.npz").write_bytes(whole[:50])
+    with pytest.raises(ValueError, match="correct.npz cannot be read"):
+        recorded_runs(target)
+
+
+def test_readmes_row_is_of_one_network():
+    runs, _ = recorded_runs()
+    own = runs[runs["study"] == "20_hmtl_emotion"]
+    other = own.assign(run=own["run"] + "x", arch="resnet18", accuracy=0.5)
+    rows = readme_table(pd.concat([own, other])).splitlines()
+    assert len(rows) - 2 == 2 * (len(readme_table(own).splitlines()) - 2)
+    for row in readme_table(own).splitlines()[2:]:
+        data, rest = row.removeprefix("| ").split(" | ", 1)
+        assert f"| {data}, tiny | {rest}" in rows
 
 
 def test_the_committed_record_agrees_with_itself():

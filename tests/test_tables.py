@@ -51,6 +51,10 @@ def test_summary_groups_and_counts_seeds():
     half = 100 * stats.t.ppf(0.975, 1) * np.std([0.5, 0.6], ddof=1) / 2**0.5
     assert out["accuracy %"].tolist() == [f"55.0 ± {half:.1f}", "70.0"]
     assert out["seeds"].tolist() == [2, 1]
+    best = runs.assign(accuracy_at_best=[np.nan, 0.6, 0.7])  # no mean of fewer seeds than the row's
+    assert summary(best, ["method"])["at best epoch %"].tolist() == ["", "70.0"]
+    best = best.assign(failure=["nan", "", ""])
+    assert summary(best, ["method"])["at best epoch %"].tolist() == ["60.0", "70.0"]
 
 
 def test_contrast_agrees_with_the_paired_t_test_and_with_enumeration():
