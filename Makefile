@@ -42,9 +42,9 @@ book: $(READY)  ## notebooks as they are committed, papers, pages: a site that r
 # HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
 # finished runs are read, not repeated.
 reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
-	$(BIN)/python -m hmtl study --preset study --only 10 11 12 13 20 21 22 23 24 26 28
+	$(BIN)/python -m hmtl study --preset study --only 10 11 12 13 20 21 22 23 24 26 28 29
 ifdef HMTL_FERPLUS
-	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 10 20 21 22 28
+	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 10 20 21 22 28 29
 	$(BIN)/python -m hmtl study --preset study --only 27 --root "$(HMTL_FERPLUS)"
 endif
 	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus,--keep)

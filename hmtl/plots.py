@@ -2,7 +2,7 @@
 
 __all__ = [
     "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
-    "plot_curves", "plot_gains", "plot_label_curve", "plot_learning", "plot_losses",
+    "plot_curves", "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths", "plot_losses",
     "plot_ranking", "plot_scores", "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg",
     "show_faces", "show_in_few_colours",
 ]  # fmt: skip
@@ -283,21 +283,36 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
 def plot_label_curve(runs: pd.DataFrame) -> Figure:
     """Test accuracy by the share of the labels, a panel a data set: a line a training through its
     means, with the 95 % interval over seeds."""
+    return _accuracy_by(runs.assign(x=100 * runs["fraction"]), "% of the labels")
+
+
+def plot_lengths(runs: pd.DataFrame) -> Figure:
+    """Test accuracy by how often a training passes each face, as `plot_label_curve` by the share.
+
+    A pass is an epoch of one view: paired views pass twice an epoch, at twice its cost. Trainings
+    are named as by `runs_table`, without their length.
+    """
+    paired = runs["method"].str.contains("(paired", regex=False)
+    return _accuracy_by(runs.assign(x=runs["epochs"] * (1 + paired)), "passes of a face")
+
+
+def _accuracy_by(runs: pd.DataFrame, xlabel: str) -> Figure:
+    """Lines of test accuracy over the column `x`, each value of which is a tick."""
     sets = list(runs.groupby("data", sort=False))
     figure, axes = plt.subplots(
         1, len(sets), figsize=(1.8 + 3.6 * len(sets), 3.2), layout="constrained", squeeze=False
     )
     for axis, (data, own) in zip(axes.flat, sets, strict=True):
-        table = own.assign(accuracy=100 * own["accuracy"], labels=100 * own["fraction"])
+        table = own.assign(accuracy=100 * own["accuracy"])
         sns.lineplot(
-            table, x="labels", y="accuracy", hue="method", ax=axis, marker="o", err_style="bars",
+            table, x="x", y="accuracy", hue="method", ax=axis, marker="o", err_style="bars",
             legend=axis is axes.flat[-1], palette=_palette(runs["method"]),
         )  # fmt: skip
-        shares = sorted(table["labels"].unique())
+        ticks = sorted(table["x"].unique())
         axis.set_xscale("log")
-        axis.set_xticks(shares, [f"{share:g}" for share in shares])
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
-        axis.set(title=data, xlabel="% of the labels", ylabel="test accuracy (%)")
+        axis.set(title=data, xlabel=xlabel, ylabel="test accuracy (%)")
     _legend_outside(axes.flat[-1], "method")
     return figure
 

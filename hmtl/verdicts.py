@@ -6,8 +6,9 @@ of a puzzle: its `control`, a second plain view in place of the pretext's, and `
 epochs of the base. (In-painting costs more than either: the tables' CPU seconds say how much.) The
 effect is the difference of test accuracies in points; of head pose it is the error saved, in
 degrees. Its interval covers other seeds and other test faces at once, rendered ones by whole
-people, and is so wide that all intervals of the table hold together (Bonferroni). Then, with a
-margin of one point, or a tenth of a degree,
+people, and is so wide that all intervals of the table hold together (Bonferroni). A seed draws
+weights, order and augmentation, not the pictures: which ones a share of the labels holds is the
+same for all. Then, with a margin of one point, or a tenth of a degree,
 
     supported    the whole interval is above 0 (for "not worse": above minus the margin)
     refuted      the whole interval is below 0 (for "not worse": below minus the margin)
@@ -15,7 +16,8 @@ margin of one point, or a tenth of a degree,
     undecided    none of these, or fewer than `MIN_SEEDS` seeds
 
 The rule was written down when three seeds of short trainings were known, and before any of the long
-ones it judges. (That people are resampled, not their faces, came later: papers/LOG.md.) Ours.
+ones it judges but two of C1's seeds. What changed since, people resampled for one, and which claims
+were asked later, is told in README and papers/LOG.md. Ours.
 """
 
 __all__ = [

@@ -88,7 +88,8 @@ runs_table(runs)[["init", "augment", "seed", "accuracy", "macro_f1", "cpu_second
 # %% [markdown]
 # ## The table
 #
-# Mean and 95 % interval over seeds, on test faces of people never seen in training.
+# Mean and 95 % interval over seeds, on test faces: of people never seen in training where they are
+# rendered, of the data set's own test split on FER+. A score is empty where not all runs kept it.
 
 # %%
 from hmtl.tables import study_tables

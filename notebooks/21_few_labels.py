@@ -38,7 +38,8 @@ versions(here)
 # %% [markdown]
 # ## Fewer labels, the same work
 #
-# The shares are stratified and nested: the faces of the smaller ones lie inside the larger. An
+# The shares are stratified and nested: the faces of the smaller ones lie inside the larger. They
+# are drawn once: all seeds see the same faces, so no interval below is of another draw. An
 # epoch shows the few faces again and again until it is as long as one of all faces, so that fewer
 # labels never mean fewer steps.
 
@@ -134,7 +135,8 @@ print(near_chance(named))
 
 # %% [markdown]
 # **Where we depart from the paper:** its few-label row is of 20 % of AffectNet, tens of thousands
-# of faces; ours go down to a dozen a class. Its row is of in-painting
+# of faces; ours go down to a dozen a class on rendered faces, and on FER+, where some emotions are
+# rare, to a single one. Its row is of in-painting
 # ([`20_hmtl_emotion`](20_hmtl_emotion.ipynb)), ours here of puzzling.
 #
 # ### Exercises

@@ -69,7 +69,7 @@ before = dict(zip(first, here.train(first.values()), strict=True))
 runs_table(before.values()).filter(regex="^(seed|pretexts|train_faces|.*_score)$").round(3)
 
 # %% [markdown]
-# Scores are of people the network never saw: tiles placed rightly, turns named rightly, the
+# Scores are of faces the network never saw: tiles placed rightly, turns named rightly, the
 # likeness of what was rebuilt.
 #
 # ## Then the labels
@@ -101,7 +101,7 @@ columns = ["start", "method", "epochs", "seed", "accuracy", "cpu_seconds"]
 runs_table(runs)[columns].round(3)
 
 # %% [markdown]
-# ## Accuracy on unseen people
+# ## Accuracy on unseen faces
 #
 # `puzzling_2x2 → SL` was pre-trained by puzzles, then fine-tuned. Columns as in
 # [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `CPU s/run` is of the second part alone.

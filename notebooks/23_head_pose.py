@@ -144,6 +144,26 @@ plt.show()
 here.verdicts(recorded, outcomes)
 
 # %% [markdown]
+# ## Had they converged?
+#
+# The mean error on the valid split after every epoch, and what twice the epochs save of the
+# supervised error: where that is much, the claims are judged of trainings far from their end.
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.plots import plot_learning, show_in_few_colours
+from hmtl.tables import gap_lines
+
+show_in_few_colours()  # keeps this file small
+curves = here.curves(recorded)
+if len(curves):
+    curves = curves[curves["task"] == "head_pose"]
+    here.save_figure(plot_learning(curves, "valid error (°)"), "curves")
+    plt.show()
+
+# %%
+print(gap_lines(table, "^SL, 2"))
+
+# %% [markdown]
 # Written by the numbers, not by us: the error saved in % of the supervised error, as the companion
 # paper counts.
 

@@ -53,10 +53,11 @@ runs_table(runs)[["method", "epochs", "seed", "accuracy", "macro_f1", "cpu_secon
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). A guess gets about half.
 
 # %%
-from hmtl.tables import study_tables
+from hmtl.tables import gap_lines, study_tables
 
 recorded, outcomes = here.results(runs)
-here.save(study_tables(recorded, outcomes)["gender"], "accuracy")
+table = here.save(study_tables(recorded, outcomes)["gender"], "accuracy")
+table
 
 # %%
 import matplotlib.pyplot as plt
@@ -76,6 +77,24 @@ plt.show()
 
 # %%
 here.verdicts(recorded, outcomes)
+
+# %% [markdown]
+# ## Had they converged?
+#
+# The score on the valid split after every epoch, and what twice the epochs add to supervised
+# training: where that is much, C7 is judged of trainings far from their end.
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.plots import plot_learning, show_in_few_colours
+
+show_in_few_colours()  # keeps this file small
+curves = here.curves(recorded)
+if len(curves):
+    here.save_figure(plot_learning(curves), "curves")
+    plt.show()
+
+# %%
+print(gap_lines(table, "^SL, 2"))
 
 # %% [markdown]
 # ## Who is mistaken for whom

@@ -132,9 +132,23 @@ rows = [
     {name: milliseconds(models[name]) for name in sorted(models, reverse=repeat % 2)}
     for repeat in range(64)
 ]
-times = pd.DataFrame(rows[4:])[list(models)]
+times = pd.DataFrame(rows[4:])[list(models)]  # milliseconds a face
 quartiles = times.quantile([0.25, 0.5, 0.75]).rename_axis("quantile").reset_index()
 here.save(quartiles, "latency").round(3)
+
+# %% tags=["nbval-ignore-output"]
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+names = [f"{name}, {when}" for when in ("training", "inference") for name in models]
+parts = pd.DataFrame({"network": count, "pretext heads": [0, heads, 0, 0]}, index=names)
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 2.6), layout="constrained")
+(parts[::-1] / 1e6).plot.barh(stacked=True, ax=left)
+left.set_xlabel("parameters (millions)")
+sns.boxplot(times, orient="h", fliersize=2, ax=right)
+right.set_xlabel("inference (ms a face)")
+here.save_figure(figure, "cost")
+plt.show()
 
 # %% [markdown]
 # And if a fit is cut off halfway? The network is left plain then too.

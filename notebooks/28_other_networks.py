@@ -76,7 +76,7 @@ columns = ["arch", "method", "epochs", "seed", "accuracy", "macro_f1", "cpu_seco
 runs_table(runs)[columns].round(3)
 
 # %% [markdown]
-# ## Accuracy on unseen people
+# ## Accuracy on unseen faces
 #
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb): gaps are within one network.
 
@@ -133,4 +133,4 @@ print(near_chance(named))
 # 2. Give the other network strong augmentation (`--set augment strong`). Which of the two does it
 #    serve better, the puzzle or the second view?
 #
-# Next: [`30_results`](30_results.ipynb), everything on one page.
+# Next: [`29_longer_trainings`](29_longer_trainings.ipynb).

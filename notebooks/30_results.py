@@ -13,7 +13,8 @@
 #
 # This notebook trains nothing. At notebook defaults it reads the committed record in
 # `outputs/reference`; under the study runner it reads the runs the notebooks before it have just
-# made. Every number comes from a run that can be repeated from its seed.
+# made. Every number comes from a run that can be repeated from its seed: to the bit on the same
+# kind of processor, on another within what seeds differ by.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
@@ -178,6 +179,15 @@ show("rendered-to-real")
 show("networks")
 
 # %% [markdown]
+# ## Longer trainings
+#
+# With all labels; names give the epochs as multiples of the study's own. See
+# [`29_longer_trainings`](29_longer_trainings.ipynb).
+
+# %%
+show("lengths")
+
+# %% [markdown]
 # ## Other tasks and controls
 #
 # In short trainings: each row's gap in points to supervised training and to the second view.
@@ -223,9 +233,11 @@ for name, group in emotion.groupby("data", sort=False):
 # ## How these numbers were made
 #
 # Test faces are of people never seen in training (rendered faces) or the data set's own test split
-# (FER+). Numbers are of the last epoch; nothing was chosen on test faces. Intervals are Student's t
-# over seeds; p in brackets flips signs over test faces as if each were of another person, which on
-# rendered faces, eight of each, makes it too small. The verdicts' intervals take whole people.
+# (FER+). Numbers are of the last epoch, but for those at the best one, which the oldest runs (short
+# trainings, some of C1) did not keep; nothing was chosen on test faces. Intervals are Student's t
+# over seeds, each of one contrast alone, as p is; p in brackets flips signs over test faces as if
+# each were of another person, which on rendered faces, eight of each, makes it too small. The
+# verdicts' intervals take whole people.
 
 # %%
 made = recorded[["data", "cores", "gpu", "commit"]].astype("string").fillna("none")
