@@ -111,7 +111,8 @@ runs_table(runs)[["task", "start", "method", "epochs", "seed", "mae", "geodesic"
 #
 # Mean absolute errors in degrees, of the three angles and their mean, and the geodesic error, the
 # angle of the rotation between the two poses; mean and 95 % interval over seeds. Each column `−` is
-# the error *saved* in degrees against that row, so more is better.
+# the error *saved* in degrees against that row, so more is better; the bins, another loss, have no
+# row to be held against.
 
 # %% tags=["nbval-ignore-output"]
 from hmtl.tables import split_gaps, study_tables
