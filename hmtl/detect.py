@@ -17,6 +17,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from hmtl.photos import to_mode
+
 _CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_profileface.xml")
 _LONGEST = 640  # pixels of the longer side while faces are looked for
 _STEP, _AGREEING = 1.1, 4  # scales, and how many windows must agree on a face
@@ -32,11 +34,12 @@ def find_faces(picture: Image.Image) -> np.ndarray:
     """Return the boxes of the faces in a picture of any mode, the largest first, int64 (n, 4).
 
     Each is a square x0, y0, x1, y1 in pixels, framed as training faces are (`frame_face`), and may
-    reach outside. Raises ImportError where OpenCV 4 is not installed.
+    reach outside. Raises ImportError where OpenCV 4 is not installed, ValueError for grey levels
+    of no known range.
     """
     shrink = min(1.0, _LONGEST / max(picture.size))
     size = [max(1, round(side * shrink)) for side in picture.size]
-    grey = np.asarray(picture.convert("L").resize(size, Image.Resampling.BOX))
+    grey = np.asarray(to_mode(picture, "L").resize(size, Image.Resampling.BOX))
     found = np.array(_candidates(grey), float).reshape(-1, 4) / shrink
     boxes = np.array([frame_face(*box) for box in _apart(found)], np.int64).reshape(-1, 4)
     return boxes[np.argsort(boxes[:, 0] - boxes[:, 2], kind="stable")]

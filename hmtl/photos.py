@@ -31,6 +31,7 @@ __all__ = [
     "open_photo",
     "read_photos",
     "square_box",
+    "to_mode",
 ]
 
 import hashlib
@@ -162,7 +163,7 @@ def cut_square(
     square = square_box(box, fit)
     side = min(square[2] - square[0], square[3] - square[1])
     # converted after the cut: most of a photograph is not the face
-    cut = _convert(_crop(picture, square), "L" if grey else "RGB")
+    cut = to_mode(_crop(picture, square), "L" if grey else "RGB")
     if cut.size != (size, size):
         cut = cut.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(cut), side
@@ -207,14 +208,14 @@ def _crop(picture: Image.Image, box: Box) -> Image.Image:
         raise ValueError(f"a face box of {box[2] - box[0]} by {box[3] - box[1]} pixels")
     # padded by hand: 0 is not black in every mode (CMYK, palettes)
     part = picture.crop(inside)
-    part = _convert(part, "L" if part.mode in ("1", "L") or part.mode[0] == "I" else "RGB")
+    part = to_mode(part, "L" if part.mode in ("1", "L") or part.mode[0] == "I" else "RGB")
     whole = Image.new(part.mode, (box[2] - box[0], box[3] - box[1]), _BACKGROUND)
     whole.paste(part, (inside[0] - box[0], inside[1] - box[1]))
     return whole
 
 
-def _convert(picture: Image.Image, mode: str) -> Image.Image:
-    """Return a picture of any mode as "L" or "RGB"."""
+def to_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """Return a picture of any mode as "L" or "RGB"; ValueError for greys of no known range."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 0xFFFF:

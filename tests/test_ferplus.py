@@ -224,6 +224,18 @@ def test_a_malformed_row_of_pixels_does_not_shift_the_votes(tmp_path):
     assert table.key[2] == "Train/fer0000003.png"
 
 
+def test_a_blank_line_among_the_pixels_does_not_shift_the_votes(tmp_path):
+    make_ferplus_csv(tmp_path, ["10,0,0,0,0,0,0,0,0,0"] * 6 + ["0,10,0,0,0,0,0,0,0,0"] * 6)
+    lines = (tmp_path / "fer2013.csv").read_text().splitlines()
+    lines[6:6] = ["", "  "]
+    (tmp_path / "fer2013.csv").write_text("\n".join([*lines[:-1], "broken"]))
+    table = read_ferplus_csv(tmp_path)
+    assert list(table.emotion) == ["neutral"] * 6 + ["happy"] * 5
+    assert [int(key[-11:-4]) for key in table.key] == list(range(11))
+    np.testing.assert_array_equal(fer2013_images(table).reshape(11, -1), pixel_rows()[:11])
+    assert table.attrs["report"]["examples"]["malformed row"] == ["fer2013.csv line 15"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

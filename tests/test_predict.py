@@ -246,6 +246,9 @@ def test_boxes_follow_the_picture(astronaut):
     (three,) = find_faces(picture.resize((1536, 1536), Image.Resampling.BICUBIC))
     assert overlap(three / 3, box) > 0.85
     assert three[2] - three[0] == three[3] - three[1]
+    deep = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) << 8)
+    for mode in ("I;16", "I"):  # 16 bits of grey, of which the upper eight say the same
+        np.testing.assert_array_equal(find_faces(deep.convert(mode)), [box])
 
 
 def test_rendered_faces_are_found_and_framed_as_they_were_trained():

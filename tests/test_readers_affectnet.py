@@ -232,6 +232,17 @@ def test_march_2021_images_and_annotations_that_lack_the_other(tmp_path):
     }
 
 
+def test_march_2021_images_that_share_a_number_are_counted_and_not_guessed_between(tmp_path):
+    make_affectnet_npy(tmp_path)
+    touch(tmp_path / "train_set/images", "5.png")
+    table = read_affectnet_npy(tmp_path)
+    assert len(table) == 39
+    assert report(table)["dropped"] == {"images of one number": 2}
+    pair = ["train_set/images/5.jpg", "train_set/images/5.png"]
+    assert report(table)["examples"]["images of one number"] == pair
+    assert "val_set/images/5.jpg" in set(table.key)  # ids start anew
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -300,6 +311,9 @@ def test_names_of_folders_may_be_of_any_case(tmp_path):
     table = read_affectnet(tmp_path)
     assert set(table.emotion) == {"anger", "happy", "sad"}
     assert table.groupby("split").size().to_dict() == {"train": 15, "test": 15}
+    assert report(table)["dropped"] == {}
+    touch(tmp_path, "fear/1.jpg")
+    assert sum(report(read_affectnet(tmp_path))["dropped"].values()) == 1
 
 
 def copy_with_csv(root):

@@ -111,6 +111,8 @@ def test_rafdb_copy_in_numbered_folders(tmp_path):
     table = read_rafdb(tmp_path)
     assert table.emotion[table.key == "train/1/image0000000.jpg"].item() == "surprise"
     assert table.emotion[table.key == "test/7/image0000001.jpg"].item() == "neutral"
+    touch(tmp_path / "DATASET/train", "loose.jpg")
+    assert sum(report(read_rafdb(tmp_path))["dropped"].values()) == 1
     touch(tmp_path / "DATASET/train/8", "image0000000.jpg")
     with pytest.raises(ValueError, match=r"train.8.image0000000.jpg, .*'8' is not known"):
         read_rafdb(tmp_path)
@@ -181,6 +183,8 @@ def test_fer2013_folders_go_by_name_and_merge_the_tests(tmp_path):
     apart = report(read_fer2013(tmp_path))
     assert apart["counts"]["test"]["published"] == 3_589
     assert apart["notes"] == []
+    touch(tmp_path, "angry/1.jpg", "test/loose.jpg")
+    assert sum(report(read_fer2013(tmp_path))["dropped"].values()) == 2
 
 
 def test_fer2013_malformed_rows_cost_themselves_only(tmp_path):
@@ -197,6 +201,8 @@ def test_fer2013_malformed_rows_cost_themselves_only(tmp_path):
         "fer2013.csv line 3",
         "fer2013.csv line 5",
     ]
+    # the blank line is no row, so that the last is the twelfth
+    assert table.key.str[-2:].tolist() == ["00", "02", *(f"{i:02d}" for i in range(4, 12))]
     wanted = np.delete(pixel_rows(), [1, 3], axis=0).reshape(10, 48, 48, 1)
     np.testing.assert_array_equal(fer2013_images(table), wanted)
 

@@ -122,6 +122,21 @@ def test_split_folders_give_the_split(tmp_path):
     assert table.key[table.split == "valid"].str.startswith("val/").all()
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("",)])
+def test_pictures_outside_of_the_class_folders_are_counted(tmp_path, splits):
+    root = make_class_folders(tmp_path, ["fear", "happy"], 4, splits)
+    touch(root, "loose.png", "notes.txt", ".hidden.jpg")
+    beside = ["loose.png"]
+    if splits[0]:
+        touch(root, "anger/deep/1.png", "train/loose.png")
+        beside = ["anger/deep/1.png", "loose.png", "train/loose.png"]
+    table = read_folders(root)
+    assert len(table) == 8 * len(splits)
+    reason = "picture outside of the class folders"
+    assert report(table)["dropped"] == {reason: len(beside)}
+    assert report(table)["examples"] == {reason: beside}
+
+
 def test_class_folders_of_gender_and_of_other_words(tmp_path):
     table = read_folders(make_class_folders(tmp_path / "a", ["Male", "Female"]), label="gender")
     assert set(table.gender) == {"male", "female"}
@@ -243,6 +258,12 @@ def test_any_csv_columns_that_are_not_there(tmp_path):
         read_csv(tmp_path, columns={"emotion": "label"})
     with pytest.raises(ValueError, match="name path, and none but path, split"):
         read_csv(tmp_path, columns={"path": "image", "age": "id"})
+    box = {"path": "image", "left": "x1", "top": "y1", "right": "x2"}
+    with pytest.raises(ValueError, match="a box has four sides; name bottom too, or none"):
+        read_csv(tmp_path, columns=box)
+    with pytest.raises(ValueError, match="name left, top, right too"):
+        read_csv(tmp_path, columns={"path": "image", "bottom": "y2"})
+    assert set(BOX) <= set(read_csv(tmp_path, columns=box | {"bottom": "y2"}))
     with pytest.raises(
         FileNotFoundError, match=r"expected other.csv in it, but it holds a, labels"
     ):
@@ -322,6 +343,12 @@ def test_a_split_is_saved_as_lists_with_a_hash(tmp_path):
     (tmp_path / "split.json").write_text(text.replace('"1.jpg"', '"x.jpg"'))
     with pytest.raises(ValueError, match="do not have its sha256"):
         load_split(table, tmp_path / "split.json")
+    for torn, why in ((text[:40], "cannot be read"), ("[]", "holds no JSON object")):
+        (tmp_path / "split.json").write_text(torn)
+        with pytest.raises(ValueError, match=f"split.json {why}.*; save them again"):
+            load_split(table, tmp_path / "split.json")
+    with pytest.raises(FileNotFoundError, match="none.json is missing; save them again"):
+        load_split(table, tmp_path / "none.json")
 
 
 # -- the report ---
@@ -368,6 +395,17 @@ def test_listing_is_sorted_and_passes_hidden_files_over(tmp_path):
     assert list_files(tmp_path) == ["a.JPG", "b/1.jpeg", "b/2.png"]
     assert list_files(tmp_path, (".txt",), prefix="x/") == ["x/b/n.txt"]
     assert list_files(tmp_path, deep=False) == ["a.JPG"]
+
+
+def test_a_loop_of_several_links_ends_and_loses_nothing(tmp_path):
+    touch(tmp_path, "happy/a.png", "sad/b.png", "fear/c/c.png")
+    (tmp_path / "happy/to_sad").symlink_to("../sad")
+    (tmp_path / "sad/to_fear").symlink_to("../fear/c")
+    (tmp_path / "fear/c/to_happy").symlink_to("../../happy")
+    (tmp_path / "sad/also_fear").symlink_to("../fear")  # one folder twice is no loop
+    assert list_files(tmp_path / "happy") == [
+        "a.png", "to_sad/also_fear/c/c.png", "to_sad/b.png", "to_sad/to_fear/c.png",
+    ]  # fmt: skip
 
 
 def test_rows_are_read_line_by_line(tmp_path):

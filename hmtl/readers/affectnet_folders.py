@@ -44,7 +44,8 @@ def read_affectnet_folders(
     test if there is no other test, since AffectNet reports on its validation images. Without
     folders that say the split, `shares` are split by `seed`, class by class. `names` gives the
     emotion of folders or csv labels that are no words, such as `dict(enumerate(EMOTIONS))` for
-    AffectNet's own numbers; `classes=7` leaves contempt out.
+    AffectNet's own numbers; `classes=7` leaves contempt out. Pictures outside of the
+    class folders are dropped and counted.
 
     Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for a
     label that is not known, a line of labels.csv without path and label, and a csv that names none
@@ -54,7 +55,7 @@ def read_affectnet_folders(
     if disagreeing not in _ANSWERS:
         raise ValueError(f"disagreeing={disagreeing!r}: one of {', '.join(_ANSWERS)}")
     drops, notes = Drops(), []
-    table = list_classes(root, names=names, splits=SPLIT_FOLDERS)
+    table = list_classes(root, drops, names=names, splits=SPLIT_FOLDERS)
     if "test" not in set(table["split"]):
         table["split"] = table["split"].replace("valid", "test")
     if set(table["split"]) == {"train"}:

@@ -15,6 +15,7 @@ __all__ = ["read_affectnet_npy", "read_scalar"]
 
 import functools
 import io
+from collections import defaultdict
 from pathlib import Path
 from tokenize import TokenError
 
@@ -45,6 +46,7 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     contempt out.
 
     Dropped and counted: images without all three annotation files, annotations without an image,
+    images of one number (0.jpg and 0.png: nothing says which of them is annotated),
     expressions 8 to 10 (None, Uncertain, Non-Face), which this release should not have.
 
     Raises FileNotFoundError for a wrong root; ValueError, naming the file, for an annotation that
@@ -81,14 +83,19 @@ def _read_set(root: Path, split: str, drops: Drops) -> pd.DataFrame:
         for field in _FIELDS.values()
     }
     annotated = set.intersection(*stems.values())
-    images = {name.rsplit(".", 1)[0]: name for name in list_files(root / folder / "images")}
+    named = defaultdict(list)
+    for name in list_files(root / folder / "images"):
+        named[name.rsplit(".", 1)[0]].append(f"{folder}/images/{name}")
+    several = [name for names in named.values() if len(names) > 1 for name in names]
+    drops.add("images of one number", several)
+    images = {stem: names[0] for stem, names in named.items() if len(names) == 1}
     drops.add("image without annotations", sorted(images[s] for s in set(images) - annotated))
-    lonely = {s for s in stems["exp"] if not s.endswith(".npy")} - set(images)
+    lonely = {s for s in stems["exp"] if not s.endswith(".npy")} - set(named)
     drops.add("annotations without an image", sorted(f"{folder}/{stem}" for stem in lonely))
     kept = sorted(annotated & set(images), key=lambda s: (len(s), s))  # 2 before 10
     table = pd.DataFrame(
         {
-            "key": [f"{folder}/images/{images[stem]}" for stem in kept],
+            "key": [images[stem] for stem in kept],
             "split": split,
             "stem": [f"{folder}/annotations/{stem}" for stem in kept],
         }

@@ -52,7 +52,8 @@ def read_csv(
     Dropped and counted: rows with a wrong number of fields, repeated rows, faces that two rows
     label otherwise, images not on disk.
     Raises FileNotFoundError if there is no such file; ValueError, naming file and line, for a label
-    that is not known or a number that is none or out of range, and for columns that are not there.
+    that is not known or a number that is none or out of range, and for columns that are not there;
+    also if `columns` names some sides of the box and not all.
     """
     root = Path(root).resolve()
     source = root / file
@@ -89,6 +90,10 @@ def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.Da
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown or "path" not in columns:
         raise ValueError(f"columns={dict(columns)!r}: name path, and none but {', '.join(COLUMNS)}")
+    if (lost := [side for side in BOX if side not in columns]) and len(lost) < len(BOX):
+        raise ValueError(
+            f"columns={dict(columns)!r}: a box has four sides; name {', '.join(lost)} too, or none"
+        )
     rows = read_rows(file)
     _, header = next(rows, (0, []))
     header = [name.strip() for name in header]

@@ -44,8 +44,9 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     an image, without offset, and the merged test is test. There is no contempt.
 
     Dropped and counted: rows with a wrong number of fields or of pixels, rows without a label (the
-    contest's test.csv). Raises FileNotFoundError for a wrong root; ValueError, naming file and
-    line, for an emotion that is not 0..6 or an unknown Usage, and for a header without the columns.
+    contest's test.csv), pictures outside of the class folders. Raises FileNotFoundError for a
+    wrong root; ValueError, naming file and line, for an emotion that is not 0..6 or an unknown
+    Usage, and for a header without the columns.
     """
     if _is_folders(Path(root)):
         return _read_class_folders(Path(root))
@@ -82,14 +83,15 @@ def _is_folders(root: Path) -> bool:
 
 def _read_class_folders(root: Path) -> pd.DataFrame:
     """Return a copy in class folders, which go by name: their order is not FER2013's."""
-    table = list_classes(root)
+    drops = Drops()
+    table = list_classes(root, drops)
     merged = {"train": ["train"], "test": ["valid", "test"]}
     if "valid" in set(table["split"]):
         merged = {split: [split] for split in COUNTS}
     notes = ["copies in folders merge FER2013's PublicTest and PrivateTest into one test"]
     return finish_table(
         table,
-        Drops(),
+        drops,
         source=str(root),
         published=_published(merged),
         notes=notes if "valid" not in merged else [],
@@ -99,22 +101,23 @@ def _read_class_folders(root: Path) -> pd.DataFrame:
 def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
     """Return the labelled rows of a csv; pixels are counted, never kept.
 
-    Columns: `key`, `row` (from 0), `line` (of the file, from 1), `offset`, `emotion`, `split` (that
-    of Usage, or `split`), `path`. Drops and errors are those of `read_fer2013`.
+    Columns: `key`, `row` (from 0, blank lines are none), `line` (of the file, from 1), `offset`,
+    `emotion`, `split` (that of Usage, or `split`), `path`. Drops and errors are those of
+    `read_fer2013`.
     """
     rows, malformed, offset = [], [], 0
     with open(file, "rb") as lines:
         header = _read_header(file, lines.readline(), split)
         offset = lines.tell()
-        for number, line in enumerate(lines):
+        for number, line in enumerate(lines, start=2):
             fields = [field.strip(b' "\r\n') for field in line.split(b",")]
             whole = len(fields) == len(header)
             if whole and fields[header.index("pixels")].count(b" ") == _SIDE**2 - 1:
                 named = dict(zip(header, fields, strict=True))
                 label, usage = (_text(named.get(c, b"")) for c in ("emotion", "usage"))
-                rows.append((number, number + 2, offset, label, usage))
+                rows.append((len(rows) + len(malformed), number, offset, label, usage))
             elif line.strip():
-                malformed.append(f"{file.name} line {number + 2}")
+                malformed.append(f"{file.name} line {number}")
             offset += len(line)
     drops.add("malformed row", malformed)
     table = pd.DataFrame(rows, columns=["row", "line", "offset", "emotion", "usage"])

@@ -46,20 +46,24 @@ def read_folders(
     "joy": "happy"}`). Folders called train, val or valid, and test give the split; where there are
     none, or train alone, `shares` (train, valid, test) are split by `seed`, class by class.
 
+    Dropped and counted: pictures outside of the class folders, those of a class folder beside
+    train/ and test/ too.
     Raises FileNotFoundError for a root without images in folders, ValueError naming a folder that
     is no known class.
     """
     if label not in _WORDS:
         raise ValueError(f"label={label!r}: one of {', '.join(_WORDS)}")
-    table, notes = list_classes(root, label=label, names=names), []
+    drops, notes = Drops(), []
+    table = list_classes(root, drops, label=label, names=names)
     if set(table["split"]) <= {"train"}:
         table["split"] = seeded_split(table, shares, seed=seed, by=label)
         notes = [f"no official split: {shares} drawn by seed {seed}"]
-    return finish_table(table, Drops(), source=str(root), notes=notes)
+    return finish_table(table, drops, source=str(root), notes=notes)
 
 
 def list_classes(
     root: str | Path,
+    drops: Drops,
     *,
     label: str = "emotion",
     names: Mapping | None = None,
@@ -68,7 +72,7 @@ def list_classes(
     """Return `key`, `path`, `split` and `label` of every image in a class folder under `root`.
 
     `splits` maps names of folders, lower case, to splits. Without such folders all is "train".
-    Raises as `read_folders`.
+    Drops and errors are those of `read_folders`.
     """
     root = Path(root)
     root = root.resolve()
@@ -85,6 +89,8 @@ def list_classes(
             f"but {describe(root)}"
         )
     table = pd.DataFrame(rows, columns=["key", "split", label])
+    beside = set(list_files(root)) - set(table["key"])
+    drops.add("picture outside of the class folders", sorted(beside))
     table[label] = name_labels(
         table[label], lambda i: f"{root / table['key'][i]}", f"{label} (the folder)",
         words=_WORDS[label], names=names,

@@ -72,32 +72,39 @@ def subfolder(root: Path, *names: str) -> Path | None:
 
 
 def list_files(
-    folder: Path, endings: Sequence[str] = PICTURES, *, deep: bool = True, prefix: str = ""
+    folder: Path,
+    endings: Sequence[str] = PICTURES,
+    *,
+    deep: bool = True,
+    prefix: str = "",
+    above: tuple[str, ...] = (),
 ) -> list[str]:
     """Return the files with one of `endings` in `folder`, sorted, relative, with "/" between.
 
     `deep` goes into its subfolders too; hidden files and `__MACOSX` are passed over. `prefix` goes
-    before every name. Links are followed, wherever they lead, but for folders that a link puts into
-    themselves: their files would come again and again under other names.
+    before every name. Links are followed, wherever they lead, but for folders that links, one or
+    several, put into themselves: their files would come again and again under other names. `above`
+    is for the function itself: the real paths of the folders it came through.
     """
-    found = []
+    found, above = [], (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
-            if deep and entry.is_symlink() and _leads_up(entry.path):
+            if deep and entry.is_symlink() and _leads_up(entry.path, above):
                 continue
             if deep and entry.is_dir():
-                found += list_files(Path(entry.path), endings, prefix=f"{prefix}{entry.name}/")
+                inner = f"{prefix}{entry.name}/"
+                found += list_files(Path(entry.path), endings, prefix=inner, above=above)
             elif os.path.splitext(entry.name)[1].lower() in endings:
                 found.append(prefix + entry.name)
     return sorted(found)
 
 
-def _leads_up(link: str) -> bool:
-    """Whether a link leads to a folder that it lies in."""
-    place = os.path.realpath(os.path.dirname(link))
-    return f"{place}{os.sep}".startswith(os.path.realpath(link).rstrip(os.sep) + os.sep)
+def _leads_up(link: str, above: tuple[str, ...]) -> bool:
+    """Whether a link leads to one of the folders `above`, real paths, or to what holds one."""
+    target = os.path.realpath(link).rstrip(os.sep) + os.sep
+    return any(f"{place}{os.sep}".startswith(target) for place in above)
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:

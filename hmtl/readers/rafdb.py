@@ -47,19 +47,20 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     for "unsure"; counted). Train and test are the authors'; nothing is valid. `images` is "aligned"
     or "original". A copy in folders 1 to 7 is read too, without gender.
 
-    Dropped and counted: lines that are not a name and a number, images not on disk. Raises
-    FileNotFoundError for a wrong root; ValueError, naming file and line, for a label that is not
-    1..7, a name that is neither train nor test, or a gender that is not 0, 1 or 2.
+    Dropped and counted: lines that are not a name and a number, images not on disk, those outside
+    of the folders 1 to 7. Raises FileNotFoundError for a wrong root; ValueError, naming file and
+    line, for a label that is not 1..7, a name that is neither train nor test, or a gender that is
+    not 0, 1 or 2.
     """
     if images not in ("aligned", "original"):
         raise ValueError(f"images={images!r}: 'aligned' or 'original'")
+    drops = Drops()
     if copy := _find_copy(Path(root)):
-        table, drops = list_classes(copy, names=_NUMBERS), Drops()
+        table = list_classes(copy, drops, names=_NUMBERS)
         return finish_table(table, drops, source=str(root), published=_PUBLISHED)
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
     root = find_root(root, [LIST, folder], expected=expected)
-    drops = Drops()
     table = _read_list(root / LIST, drops)
     ending = "_aligned.jpg" if images == "aligned" else ".jpg"
     table["key"] = f"{folder}/" + table["stem"] + ending

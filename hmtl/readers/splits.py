@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hmtl.files import read_json
 from hmtl.labels import SPLITS
 
 
@@ -96,8 +97,12 @@ def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
 
 
 def load_lists(file: str | Path) -> dict[str, list[str]]:
-    """Return what `save_lists` wrote; ValueError if it was changed since."""
-    lists = json.loads(Path(file).read_text(encoding="utf-8"))
+    """Return what `save_lists` wrote.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file if it cannot be read, holds no
+    lists by name, or was changed since.
+    """
+    lists = read_json(file, "save them again")
     digest = lists.pop("sha256", None)
     if digest != _digest(lists):
         raise ValueError(f"{file}: its lists do not have its sha256; save them again")
