@@ -297,10 +297,7 @@ CLAIM_TABLES = {
     "gender": ("24_gender", ("SL", CONTROL, LONGER)),
     "rendered-to-real": ("27_rendered_to_real", ("SL", CONTROL, LONGER)),
     "networks": ("28_other_networks", ("SL", CONTROL, LONGER)),
-    "lengths": (
-        "29_longer_trainings",
-        ("SL", CONTROL, LONGER, f"{CONTROL}, 2× epochs", "SL, 4× epochs"),
-    ),
+    "lengths": ("29_longer_trainings", ("SL", CONTROL, LONGER)),
 }
 """Tables the claims rest on: the notebook, and what each row is held against."""
 

@@ -181,7 +181,7 @@ show("networks")
 # %% [markdown]
 # ## Longer trainings
 #
-# With all labels; names give the epochs as multiples of the study's own. See
+# With all labels, every training twice as long as above. See
 # [`29_longer_trainings`](29_longer_trainings.ipynb).
 
 # %%
