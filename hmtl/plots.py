@@ -257,8 +257,9 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         wide = math.ceil(len(own) / math.ceil(len(own) / 3))
         rows += [own[i : i + wide] for i in range(0, len(own), wide)]
     width = max(map(len, rows))
+    legend = max(1.6, 0.08 * curves["method"].str.len().max())  # inches
     figure, axes = plt.subplots(
-        len(rows), width, figsize=(1.6 + 2.9 * width, 0.3 + 2.7 * len(rows)),
+        len(rows), width, figsize=(legend + 2.9 * width, 0.3 + 2.7 * len(rows)),
         layout="constrained", squeeze=False,
     )  # fmt: skip
     for axis in axes.flat:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from hmtl.plots import METHOD_COLORS, in_few_colours, plot_learning
+from hmtl.plots import METHOD_COLORS, in_few_colours, plot_learning, plot_lengths
 
 
 def test_learning_curves_of_many_shares_stand_three_in_a_row_at_most_and_none_is_lost():
@@ -27,6 +27,31 @@ def test_learning_curves_of_many_shares_stand_three_in_a_row_at_most_and_none_is
     assert all(axis.lines[0].get_ydata().tolist() == [0, 25, 50] for axis in shown)
     tops = [axis.get_subplotspec().rowspan.start for axis in shown]
     assert tops == [0, 0, 1, 1, 2, 2]  # four in two rows
+    plt.close(figure)
+
+
+def test_a_long_name_of_a_training_leaves_the_panel_its_width():
+    name = "image_rotation → puzzling_2x2 (paired), 0.5× epochs"
+    rows = [
+        {"data": "faces", "fraction": 1.0, "method": m, "seed": 0, "epoch": e, "valid": 2.0 + e}
+        for m, e in itertools.product(("SL", name), range(3))
+    ]
+    figure = plot_learning(pd.DataFrame(rows))
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    assert axis.get_window_extent().width / figure.dpi > 1.5  # inches
+    plt.close(figure)
+
+
+def test_lengths_count_both_views_of_a_pair():
+    rows = [
+        {"data": "faces", "method": method, "epochs": epochs, "seed": 0, "accuracy": 0.5}
+        for method, epochs in (("SL", 16), ("SL", 32), ("puzzling_2x2 (paired)", 16))
+    ]
+    figure = plot_lengths(pd.DataFrame(rows))
+    drawn = {tuple(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata())}
+    assert drawn >= {(16, 32), (32,)}
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["16", "32"]
     plt.close(figure)
 
 
