@@ -88,6 +88,7 @@ def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(run, exported
     assert set(config.pop("files")) == {"model.onnx"}
     assert len(config.pop("sha256")) == 64
     assert said == config
+    assert (said["colour"], said["fit"]) == ("colour", "cover")
     assert json.loads(said["labels"])[:2] == ["neutral", "happy"]
     assert (said["task"], said["size"], said["crop"]) == ("emotion", "48", "0.85")
     # as many numbers as the supervised network has: batch norms may be folded, never added
@@ -164,6 +165,7 @@ def test_metadata_that_is_missing_or_of_other_labels_is_named(exported, tmp_path
     for change, problem in (
         ({"labels": '["good", "bad"]'}, "are not those of the task 'emotion'"),
         ({"size": None}, "metadata 'size' is missing"),
+        ({"fit": "tight"}, "fit 'tight': no face is seen so"),
     ):
         props = {k: v for k, v in {**said, **change}.items() if v is not None}
         del model.metadata_props[:]
@@ -171,3 +173,7 @@ def test_metadata_that_is_missing_or_of_other_labels_is_named(exported, tmp_path
         onnx.save(model, tmp_path / "model.onnx")
         with pytest.raises(ValueError, match=problem):
             hmtl.load(tmp_path)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {k: v for k, v in said.items() if k != "fit"})
+    onnx.save(model, tmp_path / "model.onnx")
+    assert hmtl.load(tmp_path).fit == "cover"  # as exports of older versions are

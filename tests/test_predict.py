@@ -1,6 +1,7 @@
 """Trained runs in use: the answers of the test split, faces found in pictures, folders refused."""
 
 import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ from hmtl.__main__ import main
 from hmtl.datasets import load_pack
 from hmtl.detect import _cascades, find_faces, frame_face
 from hmtl.examples import _background
+from hmtl.files import hash_folder, sealed
+from hmtl.packing import pack_photos, read_set
 from hmtl.predict import Network, find_run
 from hmtl.runs import fit
 from hmtl.specs import RunSpec
@@ -113,6 +116,35 @@ def test_a_network_of_grey_pictures_sees_grey():
         assert images.shape == (1, 3, 24, 24)
     np.testing.assert_allclose(given[0][0, :, 0, 0], [200 / 255, 0, 0], atol=1e-6)
     np.testing.assert_allclose(given[1][0, :, 0, 0], round(0.299 * 200) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(("grey", "how"), [(True, "cover"), (None, "widen"), (None, "squash")])
+def test_pictures_are_seen_as_the_pack_of_the_run_has_them(grey, how, tmp_path):
+    rng, root = np.random.default_rng(0), tmp_path / "photos"
+    for i in range(48):
+        folder = root / ("train", "valid", "test")[i % 3] / ("happy", "sad")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        tiles = rng.integers(0, 256, (4, 8, 3)).astype(np.uint8)
+        Image.fromarray(tiles.repeat(8, 0).repeat(8, 1)).save(folder / f"{i}.png")
+    table = read_set("folders", root)
+    pack = pack_photos(table, tmp_path / "pack", 32, data="folders", grey=grey, fit=how)
+    trained = fit(RunSpec("folders", size=32, epochs=1, bs=16), store=tmp_path, pack=pack)
+    test = table[table["split"] == "test"]
+    said = hmtl.load(trained.path).predict(list(test["path"]), detect=False).filter(like="p_")
+    wanted = trained.predictions.set_index("key").loc[test["key"], list(said)]
+    np.testing.assert_allclose(said, wanted, atol=1e-5)
+    assert np.ptp(wanted["p_happy"]) > 1e-3, "answers hang on the picture"
+
+
+def test_runs_that_do_not_say_what_they_saw_are_used_as_ever(run, tmp_path):
+    folder = shutil.copytree(run.path, tmp_path / "old")
+    for data, grey in (("mini", False), ("ferplus", True)):
+        record = json.loads((run.path / "spec.json").read_text())
+        del record["colour"], record["fit"]
+        record["spec"]["data"] = data
+        (folder / "spec.json").write_text(json.dumps(sealed(record, hash_folder(folder))))
+        network = hmtl.load(folder)
+        assert (network.grey, network.fit) == (grey, "cover")
 
 
 def test_what_is_no_picture_is_named_and_costs_itself_only(run, faces, tmp_path, capsys):
