@@ -133,8 +133,14 @@ class Run:
         path = self.path / "failure.json"
         if not path.is_file() and path.name not in self.record.get(CHECKED, {}):
             return {}
-        fields = {"epoch": int, "batch": int, "losses": dict, "faces": list}
-        return read_json(checked(path, REMEDY), REMEDY, fields)
+        fields = {
+            "epoch": int, "batch": int, "training": bool, "losses": dict, "seed": int,
+            "faces": list,
+        }  # fmt: skip
+        failure = read_json(checked(path, REMEDY), REMEDY, fields)
+        if not all(isinstance(value, str) for value in failure["losses"].values()):
+            raise ValueError(f"{path}: field 'losses' must map names to text; {REMEDY}")
+        return failure
 
     @cached_property
     def machine(self) -> dict:
