@@ -207,13 +207,19 @@ def trained_runs(store: Path) -> list[Path]:
 def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:
     """The trained network of a run: its folder, its name in the `store`, or an exported folder.
 
-    It runs on `device`, by default a GPU where there is one. Raises FileNotFoundError and
-    ValueError naming the folder and what is wrong with it, and ImportError where an exported
-    network needs onnxruntime.
+    It runs on `device`, by default a GPU where there is one; an exported one on "cpu" or "cuda".
+    Raises FileNotFoundError and ValueError naming the folder and what is wrong with it, or a device
+    that is not there, and ImportError where an exported network needs onnxruntime.
     """
     folder = find_run(run, store)
     if (folder / "model.onnx").is_file():
         return _load_onnx(folder / "model.onnx", device)
+    if (folder / "model.pt2").is_file() and not (folder / "spec.json").is_file():
+        raise ValueError(
+            f"{folder} holds a network as torch.export saves it (model.pt2), and of exports only "
+            "ONNX is opened for prediction: export the run with --format onnx, or give its own "
+            "folder"
+        )
     return _load_trained(load_run(folder), device)
 
 
@@ -302,6 +308,13 @@ def _load_onnx(file: Path, device: str | None) -> Network:
     with reading(checked(file, _REMEDY), _REMEDY):  # bytes: then it cannot name another file
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=providers)
         asked = session.get_inputs()[0].name
+    # asked after it was made: a provider that finds no GPU is left out without an error
+    used = {"cpu", *(["cuda"] * ("CUDAExecutionProvider" in session.get_providers()))}
+    if device is not None and device not in used:
+        raise ValueError(
+            f"{file} cannot run on device {device!r}: onnxruntime has {' and '.join(sorted(used))} "
+            "here; cuda needs a GPU and the package onnxruntime-gpu"
+        )
 
     def answer(faces: np.ndarray) -> np.ndarray:
         with reading(file, _REMEDY):

@@ -127,6 +127,21 @@ def test_the_command_writes_both_formats(run, store, tmp_path, capsys):
     assert "choose another folder" in capsys.readouterr().err
 
 
+def test_only_onnx_is_opened_and_only_on_a_device_that_is_there(run, exported, tmp_path, capsys):
+    saved = export_run(run, tmp_path / "saved", ["torch"])
+    options = ["x.png", "--out", str(tmp_path / "o.csv"), "--device"]
+    for folder, device, said in (
+        (saved, "cpu", "only ONNX is opened for prediction"),
+        (exported, "nonsense", "cannot run on device 'nonsense'"),
+        (exported, "cuda", "cuda needs a GPU"),
+    ):
+        if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            continue
+        assert main(["predict", str(folder), *options, device]) == 2
+        assert said in capsys.readouterr().err
+    assert hmtl.load(exported, device="cpu").task.name == "emotion"
+
+
 def test_what_answers_otherwise_is_not_kept(run, tmp_path, monkeypatch):
     plain = E.answers_of(run)
 
