@@ -193,6 +193,13 @@ def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path
     assert main(["runs", "--store", str(tmp_path)]) == 0
     said = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert said == ["mini-a-2", "mini-a-1", "mini-b-3"]
+    (tmp_path / "mini-a-1" / "predictions.csv").write_bytes(b"torn")
+    (tmp_path / "mini-b-3" / "spec.json").unlink()
+    assert main(["runs", "--store", str(tmp_path)]) == 1  # the others are listed
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["mini-a-2"]
+    for line, name in zip(err.splitlines(), ["predictions.csv", "spec.json"], strict=True):
+        assert name in line
     assert main(["runs", "--store", str(tmp_path / "none")]) == 2
 
 
