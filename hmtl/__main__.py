@@ -255,8 +255,6 @@ def _predict(args) -> int:
 
     from hmtl.predict import load
 
-    if args.batch < 1:
-        raise ValueError(f"--batch must be at least 1, got {args.batch}")
     network = load(args.run, store=args.store, device=args.device)
     table = network.predict(args.images, detect=not args.no_detect, batch=args.batch)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)

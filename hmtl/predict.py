@@ -72,9 +72,11 @@ class Network:
         A picture is a path, a PIL image, or uint8 (H, W, 3) or (H, W); those without a path are
         taken upright as they are, and named by their place. `detect=False`: each is one face, of
         which the square by `fit` is used. `batch` faces are asked about at once. Raises ValueError
-        for an empty folder and for arrays of another kind, ImportError where the detector is not
-        installed.
+        for an empty folder, for arrays of another kind and for a batch below 1, ImportError where
+        the detector is not installed.
         """
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1 face, got {batch}")
         pictures = list(_named(images))
         progress = show_progress() if progress is None else progress
         rows, faces, answers, unreadable = [], [], [], {}

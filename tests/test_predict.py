@@ -170,13 +170,15 @@ def test_bad_input_gives_one_line_that_says_what_to_do(run, tmp_path, capsys):
         (["no-such-run", "x.png"], "no run in"),
         ([str(tmp_path), "x.png"], "no spec.json"),
         ([str(run.path), str(tmp_path / "none")], "holds no pictures"),
-        ([str(run.path), "x.png", "--batch", "0"], "--batch"),
+        ([str(run.path), "x.png", "--batch", "0"], "batch must be at least 1"),
     ):
         assert main(["predict", *arguments, "--out", str(tmp_path / "o.csv")]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "o.csv").exists()
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         hmtl.load(run.path).predict([np.zeros((9, 9, 3))])
+    with pytest.raises(ValueError, match="batch must be at least 1 face, got 0"):
+        hmtl.load(run.path).predict([np.zeros((9, 9, 3), np.uint8)], detect=False, batch=0)
 
 
 def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path, capsys):
