@@ -61,7 +61,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("FIELD", "VALUE"), help="a field of RunSpec, e.g. --set pretexts puzzling_2x2",
     )  # fmt: skip
 
-    runs = commands.add_parser("runs", help="list the trained runs of the store, newest first")
+    runs = commands.add_parser(
+        "runs",
+        help="list the trained runs of the store, newest first",
+        description="Exit status 0: every run could be read; 1: some could not, they are on "
+        "stderr; 2: there is none.",
+    )
     runs.add_argument("--store", help="run store (default: outputs/runs)")
 
     predict = commands.add_parser(
@@ -231,12 +236,18 @@ def _runs(args) -> int:
     found = trained_runs(store)
     if not found:
         raise FileNotFoundError(f"no trained run in {store}; make one: python -m hmtl run")
+    broken = False
     for folder in found:
-        run = load_run(folder)
-        metric = run.spec.make_task().metric
-        said = f"{metric} {run.scores[metric]:.3f}" if metric else ""
+        try:
+            run = load_run(folder)
+            metric = run.spec.make_task().metric
+            said = f"{metric} {run.scores[metric]:.3f}" if metric else ""
+        except (ValueError, OSError) as error:
+            broken = True
+            print(f"hmtl: {error}", file=sys.stderr)
+            continue
         print(f"{folder.name}  {run.spec.task}  {run.spec.method}  {said}".rstrip())
-    return 0
+    return 1 if broken else 0
 
 
 def _predict(args) -> int:
@@ -244,8 +255,6 @@ def _predict(args) -> int:
 
     from hmtl.predict import load
 
-    if args.batch < 1:
-        raise ValueError(f"--batch must be at least 1, got {args.batch}")
     network = load(args.run, store=args.store, device=args.device)
     table = network.predict(args.images, detect=not args.no_detect, batch=args.batch)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)

@@ -77,22 +77,23 @@ class Watch:
     def __init__(self, body: nn.Module):
         self.features: dict[str, Tensor] = {}
         self._map: Tensor | None = None
-        self._hooks = [body.register_forward_hook(self._keep)]
+        self._hooks = [body.register_forward_hook(self._keep, with_kwargs=True)]
         pooling = getattr(getattr(body, "body", body), "global_pool", None)
         if isinstance(body, Encoder):
             pooling = body.map
         if isinstance(pooling, nn.Module):  # what enters the pooling is the map
-            self._hooks.append(pooling.register_forward_pre_hook(self._keep_map))
+            hook = pooling.register_forward_pre_hook(self._keep_map, with_kwargs=True)
+            self._hooks.append(hook)
 
     def close(self) -> None:
         """Leave the body as it was."""
         for hook in self._hooks:
             hook.remove()
 
-    def _keep_map(self, module, inputs):
-        self._map = inputs[0].as_subclass(Tensor)
+    def _keep_map(self, module, inputs, named):
+        self._map = _first(inputs, named)
 
-    def _keep(self, module, inputs, output):
+    def _keep(self, module, inputs, named, output):
         if not isinstance(output, Tensor):
             raise ValueError(
                 f"the body, {type(module).__name__}, gives a {type(output).__name__}, no tensor; "
@@ -100,21 +101,29 @@ class Watch:
             )
         output = output.as_subclass(Tensor)  # fastai's costs a dispatch for every operation
         self.features = {"pooled": pool(output)}
-        found = _find_map(output, module, inputs[0])
+        given = _first(inputs, named)
+        found = _find_map(output, module, given)
         if found is None:  # what entered the pooling, be that a part of the body or the body
-            before = self._map if self._map is not None else inputs[0].as_subclass(Tensor)
+            before = self._map if self._map is not None else given
             # not the picture itself, grey or in colour
-            if before.shape[1] not in (1, 3):
-                found = _find_map(before, module, inputs[0])
+            if before is not None and before.shape[1] not in (1, 3):
+                found = _find_map(before, module, given)
         if found is not None:
             self.features["map"] = found
         self._map = None
 
 
-def _find_map(features: Tensor, body: nn.Module, picture: Tensor) -> Tensor | None:
+def _first(inputs: tuple, named: dict) -> Tensor | None:
+    """The first tensor that a module was called with, by place or by name."""
+    given = (*inputs, *named.values())
+    return next((v.as_subclass(Tensor) for v in given if isinstance(v, Tensor)), None)
+
+
+def _find_map(features: Tensor, body: nn.Module, picture: Tensor | None) -> Tensor | None:
     if features.ndim != 3:
         return as_map(features)
     # of tokens: how many are no part of the picture, and its shape where the body sees it
     prefixes = (getattr(module, "num_prefix_tokens", None) for module in body.modules())
     prefix = next((count for count in prefixes if count is not None), None)
-    return as_map(features, picture.shape[-2:] if picture.ndim == 4 else (1, 1), prefix)
+    seen = picture is not None and picture.ndim == 4
+    return as_map(features, picture.shape[-2:] if seen else (1, 1), prefix)

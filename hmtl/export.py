@@ -2,14 +2,15 @@
 
     model.onnx    ONNX, for onnxruntime and others
     model.pt2     the same as torch.export saves it (`--format torch`)
-    config.json   what its user must know: task, labels, size, crop, colour; checksums of the files
+    config.json   what its user must know: task, labels, size, crop, colour, fit; checksums
     card.md       the model card
 
 Input: faces float32 (batch, 3, size, size) in [0, 1], any batch, RGB (three equal planes where
-`colour` is "grey"): the central `crop` of a face's square, resized to `size`. Output: probabilities
-(batch, classes) in the order of `labels`, or yaw, pitch and roll in degrees. Normalisation and
-activation are inside; no pretext's head is. `model.onnx` carries config and card in its
-`metadata_props`, so the file alone is enough. Every file is held against PyTorch before it is kept.
+`colour` is "grey"): the central `crop` of a face's square, made by `fit` (`hmtl.photos`), resized
+to `size`. Output: probabilities (batch, classes) in the order of `labels`, or yaw, pitch and roll
+in degrees. Normalisation and activation are inside; no pretext's head is. `model.onnx` carries
+config and card in its `metadata_props`, so the file alone is enough. Every file is held against
+PyTorch before it is kept.
 
 For PyTorch a run's folder is an export already: `model.safetensors` beside `spec.json`. Ours.
 """

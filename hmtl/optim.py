@@ -19,6 +19,7 @@ __all__ = [
     "fused_adam", "states_by_parameter",
 ]  # fmt: skip
 
+import weakref
 from collections.abc import Iterable
 
 import timm.optim
@@ -120,16 +121,19 @@ class Guests:
     """Modules that a fastai optimizer trains for a while, in its last group, beside a model's.
 
     What it knew of their parameters when they left, momenta and Lookahead's slow weights, is kept
-    for when they enter again. In between it is as if they had never been there: it is saved and
-    loaded without them.
+    for when they enter it again; another optimizer begins anew with them, as with the model. In
+    between it is as if they had never been there: it is saved and loaded without them.
     """
 
     def __init__(self):
         self.states: dict[Tensor, list[dict]] = {}
         self._slow: dict[Tensor, Tensor] = {}
+        self._of: weakref.ref | None = None  # the optimizer that knew them
 
     def enter(self, opt, modules: Iterable[nn.Module]) -> None:
         """Let `opt` train the parameters of `modules`, in their order."""
+        if self._of is None or self._of() is not opt:
+            self.states, self._slow, self._of = {}, {}, weakref.ref(opt)
         slow = getattr(opt, "slow_weights", None)  # fastai's Lookahead, in the order of its groups
         for parameter in _parameters(modules):
             opt.param_lists[-1].append(parameter)

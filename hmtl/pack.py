@@ -72,6 +72,11 @@ class Pack:
         return self.images.shape[3]
 
     @property
+    def fit(self) -> str:
+        """How squares were cut out of photographs (`hmtl.photos.FITS`); "cover" of any other."""
+        return str(self.meta.get("settings", {}).get("fit", "cover"))
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the pixels and labels: what a run's identity rests on."""
         return self.meta["fingerprint"]

@@ -10,7 +10,7 @@ else. Files that cannot be read are no rows; `table.attrs["unreadable"]` names t
 
 A face goes the way of a test face: the square is cut out and resized as packing does
 (`hmtl.photos`), then its centre is cut out (`hmtl.augment.center_crop`). With `detect=False`
-pictures are faces already. Networks of grey sets see grey. A set that was packed larger than the
+pictures are faces already. Networks of grey packs see grey. A set that was packed larger than the
 run's size loses a little sharpness that its test faces kept.
 
 A stranger's folder cannot run code here: weights are safetensors or ONNX, all else JSON, and a
@@ -33,7 +33,7 @@ from hmtl import __version__
 from hmtl.files import checked, load_weights, reading
 from hmtl.packing import GREY_SETS
 from hmtl.paths import show_progress
-from hmtl.photos import cut_square, describe_problem, open_photo, square_box
+from hmtl.photos import FITS, cut_square, describe_problem, open_photo, square_box
 from hmtl.store import Run, default_store, load_run
 from hmtl.tasks import Task, make_task
 
@@ -47,7 +47,8 @@ class Network:
     """A trained network and what it must be given; `load` makes it.
 
     `answer` maps faces float32 (B, 3, size, size) in [0, 1] to probabilities (B, classes) or
-    degrees (B, 3), float32. `crop` is the share of a face's square that it sees.
+    degrees (B, 3), float32. `crop` is the share of a face's square that it sees, `fit` one of
+    `hmtl.photos.FITS`: how the pack it learned from made squares of pictures.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Network:
     crop: float
     grey: bool
     answer: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    fit: str = "cover"
 
     def predict(
         self,
@@ -69,18 +71,21 @@ class Network:
 
         A picture is a path, a PIL image, or uint8 (H, W, 3) or (H, W); those without a path are
         taken upright as they are, and named by their place. `detect=False`: each is one face, of
-        which the central square is used. `batch` faces are asked about at once. Raises ValueError
-        for an empty folder and for arrays of another kind, ImportError where the detector is not
-        installed.
+        which the square by `fit` is used. `batch` faces are asked about at once. Raises ValueError
+        for an empty folder, for arrays of another kind and for a batch below 1, ImportError where
+        the detector is not installed.
         """
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1 face, got {batch}")
         pictures = list(_named(images))
         progress = show_progress() if progress is None else progress
         rows, faces, answers, unreadable = [], [], [], {}
         for name, source in tqdm(pictures, unit="picture", delay=2, disable=not progress):
             try:
                 picture = _open(source)
-                boxes = _boxes(picture, detect)
-                squares = [cut_square(picture, box, self.size, self.grey)[0] for box in boxes]
+                boxes = _boxes(picture, detect, self.fit)
+                how = self.size, self.grey, self.fit
+                squares = [cut_square(picture, box, *how)[0] for box in boxes]
             except (ImportError, MemoryError):
                 raise
             except Exception as error:  # decoders raise anything on a broken file
@@ -155,9 +160,9 @@ def _open(source) -> Image.Image:
     return open_photo(str(source))[0] if isinstance(source, Path) else source
 
 
-def _boxes(picture: Image.Image, detect: bool) -> Iterable[tuple]:
+def _boxes(picture: Image.Image, detect: bool, fit: str) -> Iterable[tuple]:
     if not detect:
-        return [square_box((0, 0, *picture.size), "cover")]
+        return [square_box((0, 0, *picture.size), fit)]
     from hmtl.detect import find_faces
 
     return find_faces(picture)
@@ -204,13 +209,19 @@ def trained_runs(store: Path) -> list[Path]:
 def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:
     """The trained network of a run: its folder, its name in the `store`, or an exported folder.
 
-    It runs on `device`, by default a GPU where there is one. Raises FileNotFoundError and
-    ValueError naming the folder and what is wrong with it, and ImportError where an exported
-    network needs onnxruntime.
+    It runs on `device`, by default a GPU where there is one; an exported one on "cpu" or "cuda".
+    Raises FileNotFoundError and ValueError naming the folder and what is wrong with it, or a device
+    that is not there, and ImportError where an exported network needs onnxruntime.
     """
     folder = find_run(run, store)
     if (folder / "model.onnx").is_file():
         return _load_onnx(folder / "model.onnx", device)
+    if (folder / "model.pt2").is_file() and not (folder / "spec.json").is_file():
+        raise ValueError(
+            f"{folder} holds a network as torch.export saves it (model.pt2), and of exports only "
+            "ONNX is opened for prediction: export the run with --format onnx, or give its own "
+            "folder"
+        )
     return _load_trained(load_run(folder), device)
 
 
@@ -253,6 +264,8 @@ def run_record(run: Run) -> dict[str, str]:
     from hmtl.augment import VALID_CROP
 
     task = make_task(run.spec.task)
+    # runs of older versions do not say what their packs were
+    colour = "grey" if run.spec.data in GREY_SETS else "colour"
     return {
         "hmtl": __version__,
         "run": run.id,
@@ -262,7 +275,8 @@ def run_record(run: Run) -> dict[str, str]:
         "input": "images, float32 in [0, 1], (batch, 3, size, size), RGB",
         "size": str(run.spec.size),
         "crop": str(VALID_CROP),
-        "colour": "grey" if run.spec.data in GREY_SETS else "colour",
+        "colour": run.record.get("colour", colour),
+        "fit": run.record.get("fit", "cover"),
     }
 
 
@@ -273,11 +287,14 @@ def _network(record: Mapping[str, str], answer: Callable, source: Path) -> Netwo
         task = make_task(record["task"])
         labels, colour = json.loads(record["labels"]), record["colour"]
         size, crop = int(record["size"]), float(record["crop"])
+        fit = record.get("fit", "cover")  # exports of older versions have none
         if labels != list(task.names):
             raise ValueError(f"labels {labels} are not those of the task {task.name!r}")
-        if not (0 < crop <= 1 and size > 0 and colour in ("grey", "colour")):
-            raise ValueError(f"size {size}, crop {crop}, colour {colour!r}: no face is seen so")
-        return Network(record["run"], task, size, crop, colour == "grey", answer)
+        known = colour in ("grey", "colour") and fit in FITS
+        if not (0 < crop <= 1 and size > 0 and known):
+            said = f"size {size}, crop {crop}, colour {colour!r}, fit {fit!r}"
+            raise ValueError(f"{said}: no face is seen so")
+        return Network(record["run"], task, size, crop, colour == "grey", answer, fit)
 
 
 def _load_onnx(file: Path, device: str | None) -> Network:
@@ -293,6 +310,13 @@ def _load_onnx(file: Path, device: str | None) -> Network:
     with reading(checked(file, _REMEDY), _REMEDY):  # bytes: then it cannot name another file
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=providers)
         asked = session.get_inputs()[0].name
+    # asked after it was made: a provider that finds no GPU is left out without an error
+    used = {"cpu", *(["cuda"] * ("CUDAExecutionProvider" in session.get_providers()))}
+    if device is not None and device not in used:
+        raise ValueError(
+            f"{file} cannot run on device {device!r}: onnxruntime has {' and '.join(sorted(used))} "
+            "here; cuda needs a GPU and the package onnxruntime-gpu"
+        )
 
     def answer(faces: np.ndarray) -> np.ndarray:
         with reading(file, _REMEDY):

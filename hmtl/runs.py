@@ -188,6 +188,8 @@ def _train(
     record = {
         "spec": dataclasses.asdict(spec),
         "data": pack.fingerprint,
+        "colour": "grey" if pack.channels == 1 else "colour",
+        "fit": pack.fit,
         "hmtl": __version__,
     }
     counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}

@@ -266,7 +266,9 @@ class Preset:
         if share < 1:  # its epochs shall not be filled to the whole set's length
             merged["fill"] = False
         fraction = merged.get("fraction", 1.0)  # what is no number, RunSpec refuses
-        merged["fraction"] = share * fraction if has_kind(fraction, float) else fraction
+        if has_kind(fraction, float):
+            fraction = round(share * fraction, 12)  # in floats 0.1 * 0.2 is not 0.02
+        merged["fraction"] = fraction
         return RunSpec(**merged)
 
 

@@ -4,8 +4,8 @@ A run is one training, named by a hash of everything that can change its numbers
 fingerprint of the data, the version of this package. A finished run is a folder, written whole or
 not at all (`hmtl.runs`), and is never trained again:
 
-    spec.json          the RunSpec, the data's fingerprint, the version; the checksums of the other
-                       files and its own, which are compared when a file is read
+    spec.json          the RunSpec, the data's fingerprint, their colour and fit, the version; the
+                       checksums of the other files and its own, compared when a file is read
     metrics.csv        one row an epoch
     best.json          the epoch that is best on the valid split, and its test scores; `chosen_on`
                        is "test" where the data's protocol chooses it on the test images instead
@@ -133,8 +133,14 @@ class Run:
         path = self.path / "failure.json"
         if not path.is_file() and path.name not in self.record.get(CHECKED, {}):
             return {}
-        fields = {"epoch": int, "batch": int, "losses": dict, "faces": list}
-        return read_json(checked(path, REMEDY), REMEDY, fields)
+        fields = {
+            "epoch": int, "batch": int, "training": bool, "losses": dict, "seed": int,
+            "faces": list,
+        }  # fmt: skip
+        failure = read_json(checked(path, REMEDY), REMEDY, fields)
+        if not all(isinstance(value, str) for value in failure["losses"].values()):
+            raise ValueError(f"{path}: field 'losses' must map names to text; {REMEDY}")
+        return failure
 
     @cached_property
     def machine(self) -> dict:
@@ -234,7 +240,8 @@ def load_run(path: str | Path) -> Run:
 def _read_record(path: Path) -> dict:
     """What the spec.json of a folder says, if it is whole."""
     file = path / "spec.json"
-    record = read_json(file, REMEDY, {"spec": dict, "data": str}, {CHECKED: dict, SEAL: str})
+    optional = {"colour": str, "fit": str, CHECKED: dict, SEAL: str}
+    record = read_json(file, REMEDY, {"spec": dict, "data": str}, optional)
     check_seal(record, file, REMEDY)
     named_hashes(record, file, REMEDY)
     return record

@@ -48,6 +48,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMOKE = "smoke"
 _PLACES = ("root", "outputs")
 _COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
+_REMEDY = "execute it again"
 NEEDS = {
     **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22"), "emotion"),
     **dict.fromkeys(("25", "28", "40"), "emotion"),
@@ -427,7 +428,9 @@ def run_study(
             failed.append(path.stem)
     for path in notebook_paths():  # what an earlier call left there stays in the report
         if path.stem not in entries and (folder / path.name).is_file():
-            entries[path.stem] = (folder / path.name, "done earlier", None)
+            error = _failure_in(folder / path.name)
+            state = f"failed earlier: {error}" if error else "done earlier"
+            entries[path.stem] = (folder / path.name, state, error)
     title = f"hmtl study: preset {preset}, data {data or chosen.data}"
     return write_index(folder, title, [entries[name] for name in sorted(entries)]), failed
 
@@ -478,6 +481,17 @@ def _execute(
             target.write_text(_without_paths(text, values), encoding="utf-8")
             _write_page(target)
     return None
+
+
+def _failure_in(notebook: Path) -> str | None:
+    """What went wrong in an executed notebook, in one line; None if nothing did."""
+    said = read_json(notebook, _REMEDY, {"cells": list})
+    for cell in said["cells"]:
+        for output in cell.get("outputs", ()):
+            if output.get("output_type") == "error":
+                return f"{output.get('ename')}: {output.get('evalue')}".splitlines()[0]
+    papermill = said.get("metadata", {}).get("papermill", {})
+    return "an exception" if papermill.get("exception") else None
 
 
 def _without_paths(text: str, values: Mapping[str, Any]) -> str:
@@ -545,7 +559,7 @@ def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str
         kind = "failed" if error else "note"
         parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
         if notebook.is_file():
-            parts += _shown(read_json(notebook, "execute it again", {"cells": list}))
+            parts += _shown(read_json(notebook, _REMEDY, {"cells": list}))
     path = folder / "index.html"
     path.write_text("\n".join(parts) + "\n")
     return path

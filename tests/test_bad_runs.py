@@ -23,7 +23,7 @@ from hmtl.predict import answers_of, load
 from hmtl.pretext.perceptual import FrozenFeatures
 from hmtl.runs import fit, predict_test
 from hmtl.specs import RunSpec
-from hmtl.store import load_run, run_id, runs_table
+from hmtl.store import load_run, run_id, runs_table, why
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64, size=32)
 TABLES = ("spec.json", "metrics.csv", "predictions.csv", "best.json", "machine.json")
@@ -131,6 +131,24 @@ def test_weights_and_checkpoints(folders, version, seed):
             assert torch.equal(own, tensor)
     finally:
         file.write_bytes(whole)
+
+
+def test_a_failure_that_says_too_little_is_named(run, tmp_path):
+    folder = shutil.copytree(run.path, tmp_path / "failed")
+    whole = {
+        "epoch": 1, "batch": 2, "training": True, "losses": {"total": "nan"}, "seed": 0,
+        "faces": ["a"],
+    }  # fmt: skip
+
+    def said(**changes):
+        (folder / "failure.json").write_text(json.dumps({**whole, **changes}))
+        reseal(folder)
+        return why(load_run(folder))
+
+    assert "(total) in training batch 2 of epoch 1, seed 0" in said()
+    for name, value in (*dict.fromkeys(whole).items(), ("losses", {"total": 0.5})):
+        with pytest.raises(ValueError, match=rf"failure\.json: field '{name}' must"):
+            said(**{name: value})
 
 
 # -------------------------------------------------------------------------------------- checksums

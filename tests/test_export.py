@@ -88,6 +88,7 @@ def test_the_file_says_all_its_user_must_know_and_holds_no_pretext(run, exported
     assert set(config.pop("files")) == {"model.onnx"}
     assert len(config.pop("sha256")) == 64
     assert said == config
+    assert (said["colour"], said["fit"]) == ("colour", "cover")
     assert json.loads(said["labels"])[:2] == ["neutral", "happy"]
     assert (said["task"], said["size"], said["crop"]) == ("emotion", "48", "0.85")
     # as many numbers as the supervised network has: batch norms may be folded, never added
@@ -124,6 +125,21 @@ def test_the_command_writes_both_formats(run, store, tmp_path, capsys):
         np.testing.assert_allclose(saved(faces), E.answers_of(run)(faces), atol=1e-5)
     assert main(arguments) == 2  # never over something
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_only_onnx_is_opened_and_only_on_a_device_that_is_there(run, exported, tmp_path, capsys):
+    saved = export_run(run, tmp_path / "saved", ["torch"])
+    options = ["x.png", "--out", str(tmp_path / "o.csv"), "--device"]
+    for folder, device, said in (
+        (saved, "cpu", "only ONNX is opened for prediction"),
+        (exported, "nonsense", "cannot run on device 'nonsense'"),
+        (exported, "cuda", "cuda needs a GPU"),
+    ):
+        if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            continue
+        assert main(["predict", str(folder), *options, device]) == 2
+        assert said in capsys.readouterr().err
+    assert hmtl.load(exported, device="cpu").task.name == "emotion"
 
 
 def test_what_answers_otherwise_is_not_kept(run, tmp_path, monkeypatch):
@@ -164,6 +180,7 @@ def test_metadata_that_is_missing_or_of_other_labels_is_named(exported, tmp_path
     for change, problem in (
         ({"labels": '["good", "bad"]'}, "are not those of the task 'emotion'"),
         ({"size": None}, "metadata 'size' is missing"),
+        ({"fit": "tight"}, "fit 'tight': no face is seen so"),
     ):
         props = {k: v for k, v in {**said, **change}.items() if v is not None}
         del model.metadata_props[:]
@@ -171,3 +188,7 @@ def test_metadata_that_is_missing_or_of_other_labels_is_named(exported, tmp_path
         onnx.save(model, tmp_path / "model.onnx")
         with pytest.raises(ValueError, match=problem):
             hmtl.load(tmp_path)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {k: v for k, v in said.items() if k != "fit"})
+    onnx.save(model, tmp_path / "model.onnx")
+    assert hmtl.load(tmp_path).fit == "cover"  # as exports of older versions are

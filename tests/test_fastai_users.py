@@ -21,7 +21,7 @@ from torch import nn
 
 from hmtl import Hybrid, Inpainting, Puzzling, hmtl_learner
 from hmtl.batches import face_dataloaders
-from hmtl.body import as_map, find_body
+from hmtl.body import Watch, as_map, find_body
 from hmtl.encoder import Encoder
 from hmtl.pretext import make
 
@@ -435,6 +435,29 @@ def test_a_network_of_one_size_is_told_what_else_it_was_shown(dls, quiet, option
     learn = learner(dls, hybrid, model=vit(dynamic_img_size=True, dynamic_img_pad=True))
     with quiet(learn):
         learn.fit(1)
+
+
+def test_a_body_called_by_name_is_watched_as_by_place():
+    class Mean(nn.Module):
+        def forward(self, input):
+            return input.mean((2, 3))
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.global_pool = nn.Conv2d(8, 4, 3), Mean()
+
+        def forward(self, input):
+            return self.global_pool(input=self.conv(input))
+
+    for body in (nn.Conv2d(8, 4, 3), Mean(), Pooled()):
+        watch, given = Watch(body), torch.rand(2, 8, 6, 6)
+        body(given)
+        wanted = watch.features
+        body(input=given)
+        assert set(watch.features) == set(wanted) == {"pooled", "map"}
+        for name, features in wanted.items():
+            assert torch.equal(watch.features[name], features)
 
 
 def test_a_body_of_several_maps_is_refused(dls, quiet):

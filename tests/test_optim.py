@@ -2,11 +2,12 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from fastai.optimizer import Adam
+from fastai.optimizer import SGD, Adam, ranger
 from torch import nn
 
 from hmtl import face_dataloaders, hmtl_learner, load_pack
@@ -202,6 +203,20 @@ def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, quiet
         for n, old in before.items():
             assert not torch.equal(after[n], old)
         before = after
+
+
+@pytest.mark.parametrize("second", [fused_adam, adabelief_lookahead, ranger])
+def test_a_new_optimizer_knows_nothing_of_the_heads(second, quiet):
+    dls = face_dataloaders(load_pack("mini"), bs=64, augment="none", seed=0, device="cpu")
+    learn = hmtl_learner(dls, pretexts=["puzzling_2x2"], opt_func=partial(SGD, mom=0.9), seed=0)
+    with quiet(learn):
+        learn.fit(1, 1e-3)
+        learn.opt_func = second
+        learn.fit(1, 1e-3, reset_opt=True)
+        learn.fit(1, 1e-3, reset_opt=True)  # of the same kind, and yet another
+    (weight, *_) = learn.hybrid.heads["puzzling_2x2"].parameters()
+    known = [state["step"] for state in learn.hybrid._guests.states[weight] if "step" in state]
+    assert known == [len(dls.train)]
 
 
 # -- schedules ---

@@ -1,6 +1,7 @@
 """Trained runs in use: the answers of the test split, faces found in pictures, folders refused."""
 
 import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ from hmtl.__main__ import main
 from hmtl.datasets import load_pack
 from hmtl.detect import _cascades, find_faces, frame_face
 from hmtl.examples import _background
+from hmtl.files import hash_folder, sealed
+from hmtl.packing import pack_photos, read_set
 from hmtl.predict import Network, find_run
 from hmtl.runs import fit
 from hmtl.specs import RunSpec
@@ -115,6 +118,35 @@ def test_a_network_of_grey_pictures_sees_grey():
     np.testing.assert_allclose(given[1][0, :, 0, 0], round(0.299 * 200) / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize(("grey", "how"), [(True, "cover"), (None, "widen"), (None, "squash")])
+def test_pictures_are_seen_as_the_pack_of_the_run_has_them(grey, how, tmp_path):
+    rng, root = np.random.default_rng(0), tmp_path / "photos"
+    for i in range(48):
+        folder = root / ("train", "valid", "test")[i % 3] / ("happy", "sad")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        tiles = rng.integers(0, 256, (4, 8, 3)).astype(np.uint8)
+        Image.fromarray(tiles.repeat(8, 0).repeat(8, 1)).save(folder / f"{i}.png")
+    table = read_set("folders", root)
+    pack = pack_photos(table, tmp_path / "pack", 32, data="folders", grey=grey, fit=how)
+    trained = fit(RunSpec("folders", size=32, epochs=1, bs=16), store=tmp_path, pack=pack)
+    test = table[table["split"] == "test"]
+    said = hmtl.load(trained.path).predict(list(test["path"]), detect=False).filter(like="p_")
+    wanted = trained.predictions.set_index("key").loc[test["key"], list(said)]
+    np.testing.assert_allclose(said, wanted, atol=1e-5)
+    assert np.ptp(wanted["p_happy"]) > 1e-3, "answers hang on the picture"
+
+
+def test_runs_that_do_not_say_what_they_saw_are_used_as_ever(run, tmp_path):
+    folder = shutil.copytree(run.path, tmp_path / "old")
+    for data, grey in (("mini", False), ("ferplus", True)):
+        record = json.loads((run.path / "spec.json").read_text())
+        del record["colour"], record["fit"]
+        record["spec"]["data"] = data
+        (folder / "spec.json").write_text(json.dumps(sealed(record, hash_folder(folder))))
+        network = hmtl.load(folder)
+        assert (network.grey, network.fit) == (grey, "cover")
+
+
 def test_what_is_no_picture_is_named_and_costs_itself_only(run, faces, tmp_path, capsys):
     good = shutil.copy(sorted(faces.iterdir())[0], tmp_path / "good.png")
     (tmp_path / "torn.png").write_bytes(good.read_bytes()[:900])
@@ -138,13 +170,15 @@ def test_bad_input_gives_one_line_that_says_what_to_do(run, tmp_path, capsys):
         (["no-such-run", "x.png"], "no run in"),
         ([str(tmp_path), "x.png"], "no spec.json"),
         ([str(run.path), str(tmp_path / "none")], "holds no pictures"),
-        ([str(run.path), "x.png", "--batch", "0"], "--batch"),
+        ([str(run.path), "x.png", "--batch", "0"], "batch must be at least 1"),
     ):
         assert main(["predict", *arguments, "--out", str(tmp_path / "o.csv")]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "o.csv").exists()
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         hmtl.load(run.path).predict([np.zeros((9, 9, 3))])
+    with pytest.raises(ValueError, match="batch must be at least 1 face, got 0"):
+        hmtl.load(run.path).predict([np.zeros((9, 9, 3), np.uint8)], detect=False, batch=0)
 
 
 def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path, capsys):
@@ -161,6 +195,13 @@ def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path
     assert main(["runs", "--store", str(tmp_path)]) == 0
     said = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert said == ["mini-a-2", "mini-a-1", "mini-b-3"]
+    (tmp_path / "mini-a-1" / "predictions.csv").write_bytes(b"torn")
+    (tmp_path / "mini-b-3" / "spec.json").unlink()
+    assert main(["runs", "--store", str(tmp_path)]) == 1  # the others are listed
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["mini-a-2"]
+    for line, name in zip(err.splitlines(), ["predictions.csv", "spec.json"], strict=True):
+        assert name in line
     assert main(["runs", "--store", str(tmp_path / "none")]) == 2
 
 

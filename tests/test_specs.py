@@ -89,6 +89,7 @@ def test_presets_scale_and_refuse():
     assert RunSpec.preset("smoke").data == "mini"
     assert RunSpec.preset("quick", "ferplus").fraction == pytest.approx(0.1)
     assert RunSpec.preset("quick", lr=1.0).lr == 1.0
+    assert RunSpec.preset("quick", "ferplus", fraction=0.2).fraction == 0.02  # to the bit
     assert PRESETS["quick"].seeds >= 2
     assert not RunSpec.preset("quick", "ferplus").fill
     study = PRESETS["study"]

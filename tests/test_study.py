@@ -170,6 +170,20 @@ def test_a_second_call_keeps_the_first_one_in_the_report(three_notebooks, tmp_pa
     assert "done earlier" in page
 
 
+def test_what_failed_in_an_earlier_call_stays_failed_in_the_report(three_notebooks, tmp_path):
+    out = tmp_path / "out"
+    for number, failed in (("10", ["10_second"]), ("00", [])):
+        assert run_study("smoke", outputs=out, only=[number])[1] == failed
+    said = "<p class='failed'>failed earlier: ZeroDivisionError: division by zero</p>"
+    assert said in (out / "index.html").read_text()
+    executed = nbformat.read(out / "10_second.ipynb", 4)
+    for cell in executed.cells:  # as by somebody who cleared them
+        cell.get("outputs", []).clear()
+    nbformat.write(executed, out / "10_second.ipynb")
+    run_study("smoke", outputs=out, only=["00"])
+    assert "failed earlier" in (out / "index.html").read_text()
+
+
 def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monkeypatch):
     tiny = Preset("tiny", "mini", {"epochs": 1}, 1, (1.0,), {}, lrs=(4e-3, 1e-7), jobs=1)
     monkeypatch.setitem(PRESETS, "tiny", tiny)
