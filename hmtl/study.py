@@ -51,7 +51,7 @@ _COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
 _REMEDY = "execute it again"
 NEEDS = {
     **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22"), "emotion"),
-    **dict.fromkeys(("25", "28", "40"), "emotion"),
+    **dict.fromkeys(("25", "28", "29", "40"), "emotion"),
     "23": "head_pose", "24": "gender", "26": "rendered", "27": "rendered",
 }  # fmt: skip
 """What a notebook, by its number, needs: labels of a task, or rendered faces."""
