@@ -243,7 +243,16 @@ _ONE_PROTOCOL = (
 
 def _check_rows(runs: pd.DataFrame) -> None:
     """Raise ValueError naming a row of a table, over whose seeds the protocol changes, or in which
-    a seed stands twice."""
+    a seed stands twice; or a run that serves two studies with two results."""
+    several = runs.groupby("run")[[name for name in ("accuracy", "mae") if name in runs]]
+    apart = (several.max() - several.min()).gt(1e-4).any(axis=1)
+    if apart.any():
+        name = apart.idxmax()
+        studies = " and ".join(runs.loc[runs["run"] == name, "study"])
+        raise ValueError(
+            f"runs.csv: run {name}, which serves {studies}, would have two results, of two "
+            "machines; record these studies from one store, without --add"
+        )
     for study, own in runs.groupby("study", sort=False):
         row = _COARSE.get(study, ROW)
         protocol = [*PROTOCOL, *(name for name in ROW if name not in row)]

@@ -66,7 +66,7 @@ from hmtl.tables import claims
 from hmtl.verdicts import effect_table, verdict_table
 
 pd.set_option("display.max_colwidth", None)
-claims()[["id", "claim", "notebook"]].fillna("").set_index("id")
+claims()[["id", "claim", "source", "notebook"]].fillna("").set_index("id")
 
 # %%
 effects = effect_table(recorded, outcomes)

@@ -92,6 +92,21 @@ def test_rows_of_c1_are_of_one_length_and_network(change, tmp_path):
         write_reference([tmp_path / "b"], target, add=True)
 
 
+def test_a_run_that_serves_two_studies_has_one_result(tmp_path):
+    target = tmp_path / "reference"
+    _, run = recorded_alone(tmp_path, "a")
+    write_reference([tmp_path / "a"], target)
+    recorded_alone(tmp_path, "b", "21_few_labels")  # the same run, read
+    (file,) = (tmp_path / "b" / "tables").glob("*-runs.csv")
+    table = pd.read_csv(file)
+    table.assign(accuracy=table["accuracy"] + 0.01).to_csv(file, index=False)
+    with pytest.raises(ValueError, match=f"run {run.id}.*21_few_labels.*two results"):
+        write_reference([tmp_path / "b"], target, add=True)
+    table.to_csv(file, index=False)
+    write_reference([tmp_path / "b"], target, add=True)
+    assert recorded_runs(target)[0]["run"].tolist() == [run.id] * 2
+
+
 def test_what_fails_while_tables_are_made_leaves_the_record_as_it_was(tmp_path, monkeypatch):
     target = tmp_path / "reference"
     recorded_alone(tmp_path, "a")
