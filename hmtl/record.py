@@ -150,9 +150,9 @@ def write_reference(
     runs = runs_in_order(runs, old)
     kept = {name: _in_order(table, KEPT[name][2:]) for name, table in kept.items()}
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=target.parent) as draft:  # what fails leaves no half
-        draft = Path(draft)
-        (draft / "tables").mkdir()
+    with TemporaryDirectory(prefix=".", dir=target.parent) as beside:  # what fails leaves no half
+        draft = Path(beside) / target.name  # not `beside` itself, which others may not enter
+        (draft / "tables").mkdir(parents=True)
         runs.to_csv(draft / "runs.csv", index=False, float_format="%.6g")
         curves.to_csv(draft / "curves.csv", index=False, float_format="%.5g")
         bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}

@@ -231,7 +231,8 @@ class Setting:
             judged = verdict_table(runs, outcomes)
         judged = judged[(judged["notebook"] == self.notebook) & (judged["faces"] != "")]
         if judged.empty:
-            print(f"no verdict: preset {self.preset.name} lacks trainings that the claim compares")
+            lacks = f"preset {self.preset.name} lacks trainings that the claim compares"
+            print(f"no verdict: {'not recorded yet' if self.shows_reference else lacks}")
         return self.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@
 # can teach, and a second plain view need not: what looks worse after a few epochs may be better
 # after many. So claim C2 is asked again of trainings twice as long (C2c), each against the same
 # bases at that length. At notebook defaults a small training runs, in under a minute, and the
-# tables show the recorded study.
+# tables show the recorded study, or say that it is not there yet.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke

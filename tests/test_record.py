@@ -27,6 +27,7 @@ def test_the_record_holds_what_the_runs_said(tmp_path):
     runs = [fit(spec, store=tmp_path / "runs") for spec in specs]
     here.results(runs)
     write_reference([tmp_path / "smoke"], tmp_path / "reference")
+    assert (tmp_path / "reference").stat().st_mode == (tmp_path / "smoke").stat().st_mode
     table, outcomes = recorded_runs(tmp_path / "reference")
     assert table["method"].tolist() == ["SL", "puzzling_2x2 (paired)"]
     for run, row in zip(runs, table.itertuples(), strict=True):
