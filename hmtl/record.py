@@ -319,14 +319,16 @@ def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
 
 
 def _draw_curves(target: Path, runs: pd.DataFrame) -> None:
-    """The learning curves that the claims on labels rest on."""
+    """The learning curves that the claims on labels rest on; with the hash of the table shown."""
     from hmtl.plots import plot_learning, set_style
 
     own = runs[runs["study"] == CLAIM_TABLES["few-labels"][0]]
     curves = name_curves(read_table(target / "curves.csv"), own)
     if len(curves):
         set_style()
-        plot_learning(curves).savefig(target / "figures" / "learning-curves.png", dpi=100)
+        says = {"Source": f"curves.csv, sha256 {files.hash_file(target / 'curves.csv')}"}
+        figure = plot_learning(curves)
+        figure.savefig(target / "figures" / "learning-curves.png", dpi=100, metadata=says)
 
 
 def _draw_front_page(folder: Path, effects: pd.DataFrame, shown: str) -> None:

@@ -106,10 +106,14 @@ def test_readme_tables_are_the_record():
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
 
 
-def test_readmes_figure_of_the_claims_shows_the_recorded_verdicts():
-    with Image.open(reference_dir() / "figures" / "verdicts.png") as figure:
-        source = figure.text["Source"]
-    assert source.endswith(hash_file(reference_dir() / "tables" / "verdicts.csv"))
+@pytest.mark.parametrize(
+    ("figure", "table"),
+    [("verdicts.png", "tables/verdicts.csv"), ("learning-curves.png", "curves.csv")],
+)
+def test_readmes_figures_show_the_recorded_tables(figure, table):
+    with Image.open(reference_dir() / "figures" / figure) as picture:
+        source = picture.text["Source"]
+    assert source.endswith(hash_file(reference_dir() / table))
 
 
 def test_ci_calls_make_test():

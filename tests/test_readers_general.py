@@ -16,7 +16,7 @@ from hmtl.labels import EMOTIONS, SPLITS
 from hmtl.readers import READERS
 from hmtl.readers.any_csv import read_csv
 from hmtl.readers.crops import BOX
-from hmtl.readers.folders import read_folders
+from hmtl.readers.folders import list_classes, read_folders
 from hmtl.readers.listing import find_root, list_files, read_rows, subfolder
 from hmtl.readers.report import Drops, differences, finish_table
 from hmtl.readers.splits import (
@@ -406,6 +406,32 @@ def test_a_loop_of_several_links_ends_and_loses_nothing(tmp_path):
     assert list_files(tmp_path / "happy") == [
         "a.png", "to_sad/also_fear/c/c.png", "to_sad/b.png", "to_sad/to_fear/c.png",
     ]  # fmt: skip
+
+
+def test_a_link_to_itself_is_a_picture_that_cannot_be_read_or_nothing(tmp_path):
+    touch(tmp_path, "happy/a.png", "sad/b.png")
+    for name in ("loop", "happy/loop", "sad/c.png"):
+        (tmp_path / name).symlink_to(Path(name).name)
+    assert list_files(tmp_path) == ["happy/a.png", "sad/b.png", "sad/c.png"]
+    assert list(list_classes(tmp_path, Drops())["key"]) == list_files(tmp_path)
+
+
+def test_a_class_folder_that_is_a_link_to_its_root_lists_nothing_twice(tmp_path):
+    touch(tmp_path, "happy/a.png", "sad/b.png", "fear/c.png", "top.png")
+    (tmp_path / "surprise").symlink_to(tmp_path)
+    drops = Drops()
+    assert list(list_classes(tmp_path, drops)["key"]) == ["fear/c.png", "happy/a.png", "sad/b.png"]
+    assert drops.counts == {"picture outside of the class folders": 1}
+
+
+def test_classes_are_in_the_order_of_their_folders(tmp_path):
+    touch(tmp_path, "val/sad/1.png", "train/fear/2.png", "train/fear/in/1.png", "__x/happy/1.png")
+    touch(tmp_path, "train/__y/1.png", "train/happy/1.png", "happy/1.png", "train/1.png")
+    table = list_classes(tmp_path, Drops())
+    assert list(table["key"]) == [
+        "train/fear/2.png", "train/fear/in/1.png", "train/happy/1.png", "val/sad/1.png",
+    ]  # fmt: skip
+    assert list(table["split"]) == ["train", "train", "train", "valid"]
 
 
 def test_rows_are_read_line_by_line(tmp_path):

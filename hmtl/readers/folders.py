@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.readers.listing import PICTURES, describe, list_files, with_paths
+from hmtl.readers.listing import describe, is_folder, list_files, with_paths
 from hmtl.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.readers.report import Drops, finish_table
 from hmtl.readers.splits import seeded_split
@@ -77,19 +77,21 @@ def list_classes(
     root = Path(root)
     root = root.resolve()
     parts = {name: splits[name.lower()] for name in _folders(root) if name.lower() in splits}
+    files = list_files(root) if root.is_dir() else []
     rows = []
-    for part, split in parts.items() if parts else [("", "train")]:
-        for folder in _folders(root / part):
-            prefix = f"{part}/{folder}/" if part else f"{folder}/"
-            files = list_files(root / part / folder, PICTURES, prefix=prefix)
-            rows += [(file, split, folder) for file in files]
+    for key in files:
+        *above, _ = key.split("/")
+        part = above.pop(0) if above and parts else ""
+        if above and not above[0].startswith("__") and (part in parts or not parts):
+            rows.append((key, parts.get(part, "train"), above[0]))
     if not rows:
         raise FileNotFoundError(
             f"{root}: expected images in class folders such as happy/ or train/happy/ in it, "
             f"but {describe(root)}"
         )
+    rows.sort(key=lambda row: (row[0].split("/")[: 1 + bool(parts)], row[0]))  # "a/" before "a b/"
     table = pd.DataFrame(rows, columns=["key", "split", label])
-    beside = set(list_files(root)) - set(table["key"])
+    beside = set(files) - set(table["key"])
     drops.add("picture outside of the class folders", sorted(beside))
     table[label] = name_labels(
         table[label], lambda i: f"{root / table['key'][i]}", f"{label} (the folder)",
@@ -103,5 +105,5 @@ def _folders(root: Path) -> list[str]:
     if not root.is_dir():
         return []
     with os.scandir(root) as entries:
-        found = [e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
+        found = [e.name for e in entries if is_folder(e) and not e.name.startswith((".", "__"))]
     return sorted(found)

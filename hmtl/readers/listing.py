@@ -5,11 +5,12 @@ seconds; nothing is opened.
 """
 
 __all__ = [
-    "PICTURES", "describe", "find_header", "find_root", "list_files", "number_repeats", "present",
-    "read_lines", "read_rows", "split_line", "subfolder", "with_paths",
+    "PICTURES", "describe", "find_header", "find_root", "is_folder", "list_files", "number_repeats",
+    "present", "read_lines", "read_rows", "split_line", "subfolder", "with_paths",
 ]  # fmt: skip
 
 import csv
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def subfolder(root: Path, *names: str) -> Path | None:
     """Return the folder in `root` called one of `names`, whatever the case, or None."""
     wanted = {name.lower() for name in names}
     with os.scandir(root) as entries:
-        found = sorted(e.name for e in entries if e.name.lower() in wanted and e.is_dir())
+        found = sorted(e.name for e in entries if e.name.lower() in wanted and is_folder(e))
     if len(found) > 1:
         raise ValueError(f"{root}: {' and '.join(found)} differ in case only; keep one")
     return root / found[0] if found else None
@@ -93,12 +94,22 @@ def list_files(
                 continue
             if deep and entry.is_symlink() and _leads_up(entry.path, above):
                 continue
-            if deep and entry.is_dir():
+            if deep and is_folder(entry):
                 inner = f"{prefix}{entry.name}/"
                 found += list_files(Path(entry.path), endings, prefix=inner, above=above)
             elif os.path.splitext(entry.name)[1].lower() in endings:
                 found.append(prefix + entry.name)
     return sorted(found)
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry of a folder is a folder or a link to one; a link to itself leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _leads_up(link: str, above: tuple[str, ...]) -> bool:
