@@ -16,7 +16,7 @@
 # can teach, and a second plain view need not: what looks worse after a few epochs may be better
 # after many. So claim C2 is asked again of trainings twice as long (C2c), each against the same
 # bases at that length. At notebook defaults a small training runs, in under a minute, and the
-# tables show the recorded study, or say that it is not there yet.
+# tables show the recorded study.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
@@ -55,7 +55,7 @@ runs_table(runs)[["method", "epochs", "seed", "accuracy", "macro_f1", "cpu_secon
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `2× epochs` is twice this notebook's
 # length, four times that one's.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from hmtl.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
@@ -63,14 +63,14 @@ table = here.save(study_tables(recorded, outcomes)["lengths"], "accuracy")
 scores, gaps = split_gaps(table)
 scores
 
-# %% tags=["nbval-ignore-output"]
+# %%
 gaps
 
 # %% [markdown]
 # Over the passes of a face, the measure of compute: a pass is an epoch of one view. The shorter
 # trainings are those of [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
 
-# %% tags=["nbval-ignore-output"]
+# %%
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -89,7 +89,7 @@ plt.show()
 # The record's intervals are wide enough for all claims of the study together; at other presets, for
 # those of this notebook.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 here.verdicts(recorded, outcomes)
 
 # %% [markdown]
@@ -98,7 +98,7 @@ here.verdicts(recorded, outcomes)
 # Written by the numbers, not by us: what still more epochs add to supervised training, and where
 # the puzzle stands beside the others.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 print(gap_lines(table, "^SL, 2"))
 print(gap_lines(table, "^puzzling"))
 
