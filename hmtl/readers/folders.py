@@ -83,14 +83,16 @@ def list_classes(
         *above, _ = key.split("/")
         part = above.pop(0) if above and parts else ""
         if above and not above[0].startswith("__") and (part in parts or not parts):
-            rows.append((key, parts.get(part, "train"), above[0]))
+            rows.append((part, above[0], key))
     if not rows:
         raise FileNotFoundError(
             f"{root}: expected images in class folders such as happy/ or train/happy/ in it, "
             f"but {describe(root)}"
         )
-    rows.sort(key=lambda row: (row[0].split("/")[: 1 + bool(parts)], row[0]))  # "a/" before "a b/"
-    table = pd.DataFrame(rows, columns=["key", "split", label])
+    rows.sort()  # by folder: "a/" before "a b/"
+    table = pd.DataFrame(
+        {"key": key, "split": parts.get(part, "train"), label: folder} for part, folder, key in rows
+    )
     beside = set(files) - set(table["key"])
     drops.add("picture outside of the class folders", sorted(beside))
     table[label] = name_labels(
