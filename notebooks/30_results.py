@@ -122,9 +122,9 @@ from IPython.display import display
 
 
 def show(name: str):
-    """Save a table, and show its scores, then its gaps."""
+    """Save a table, and show its scores, then its gaps; the saved CSV is its plain text."""
     for part in split_gaps(here.save(tables[name], name)):
-        display(part)
+        display(part, exclude=["text/plain"])
 
 
 show("emotion")
