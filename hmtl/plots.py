@@ -249,9 +249,12 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
     """The score on the valid split by epoch, of `hmtl.study.Setting.curves`, a panel a share of the
     labels, each data set in rows of its own: one line a training, its band over seeds.
 
-    Accuracies are shown in %, degrees of head pose as they are.
+    Accuracies are shown in %, degrees of head pose as they are. A column `length`, "" or words of
+    how long the trainings are, parts the panels further.
     """
-    panels = [list(own.groupby(["data", "fraction"])) for _, own in curves.groupby("data")]
+    curves = curves if "length" in curves else curves.assign(length="")
+    keys = ["data", "fraction", "length"]
+    panels = [list(own.groupby(keys)) for _, own in curves.groupby("data")]
     rows = []
     for own in panels:  # three in a row at most; four are two and two
         wide = math.ceil(len(own) / math.ceil(len(own) / 3))
@@ -267,7 +270,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
     cells = [
         pair for line, row in zip(axes, rows, strict=True) for pair in zip(line, row, strict=False)
     ]
-    for axis, ((data, fraction), own) in cells:
+    for axis, ((data, fraction, length), own) in cells:
         axis.set_visible(True)
         factor = 100 if own["valid"].max() <= 1 else 1
         table = own.assign(valid=factor * own["valid"])
@@ -275,7 +278,8 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
             table, x="epoch", y="valid", hue="method", ax=axis, errorbar=("pi", 100),
             legend=axis is cells[-1][0], palette=_palette(curves["method"]),
         )  # fmt: skip
-        axis.set(title=f"{data}, {fraction:.0%}", ylabel=ylabel if axis in axes[:, 0] else "")
+        title = ", ".join(filter(None, (data, f"{fraction:.0%}", length)))
+        axis.set(title=title, ylabel=ylabel if axis in axes[:, 0] else "")
         axis.xaxis.get_major_locator().set_params(integer=True)
     _legend_outside(cells[-1][0], "method", figure)
     return figure

@@ -319,11 +319,16 @@ def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
 
 
 def _draw_curves(target: Path, runs: pd.DataFrame) -> None:
-    """The learning curves that the claims on labels rest on; with the hash of the table shown."""
+    """The learning curves that the claims on labels and length rest on; with the hash of the table
+    shown."""
     from hmtl.plots import plot_learning, set_style
 
-    own = runs[runs["study"] == CLAIM_TABLES["few-labels"][0]]
-    curves = name_curves(read_table(target / "curves.csv"), own)
+    epochs = read_table(target / "curves.csv")
+    parts = []
+    for name, length in (("few-labels", ""), ("lengths", "twice as long")):
+        own = runs[runs["study"] == CLAIM_TABLES[name][0]]
+        parts.append(name_curves(epochs, own).assign(length=length))
+    curves = pd.concat(parts)
     if len(curves):
         set_style()
         says = {"Source": f"curves.csv, sha256 {files.hash_file(target / 'curves.csv')}"}

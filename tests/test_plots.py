@@ -30,6 +30,19 @@ def test_learning_curves_of_many_shares_stand_three_in_a_row_at_most_and_none_is
     plt.close(figure)
 
 
+def test_trainings_of_another_length_have_a_panel_of_their_own():
+    rows = [
+        {"data": "faces", "fraction": 1.0, "length": length, "method": "SL", "seed": 0,
+         "epoch": e, "valid": e / 8}
+        for length, epochs in (("", 3), ("twice as long", 6)) for e in range(epochs)
+    ]  # fmt: skip
+    figure = plot_learning(pd.DataFrame(rows))
+    short, long = figure.axes
+    assert (short.get_title(), long.get_title()) == ("faces, 100%", "faces, 100%, twice as long")
+    assert [len(axis.lines[0].get_ydata()) for axis in (short, long)] == [3, 6]
+    plt.close(figure)
+
+
 def test_a_long_name_of_a_training_leaves_the_panel_its_width():
     name = "image_rotation → puzzling_2x2 (paired), 0.5× epochs"
     rows = [
