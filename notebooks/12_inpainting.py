@@ -180,7 +180,7 @@ assert not any(p.requires_grad for p in frozen._encoder.parameters())
 # The preset's short training, paired views: pixels alone with other shares, cells and blocks
 # hidden, then with the perceptual loss, in ImageNet's features and in those of a supervised run of
 # the same seed. Beside them supervised training, a second plain view, and the 2 × 2 puzzle, which
-# the paper says in-painting beats. The claims themselves (C3 and C3b) are judged by longer
+# the paper says in-painting beats. The claims themselves (C3 to C3d) are judged by longer
 # trainings, in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
 
 # %% tags=["nbval-ignore-output"]
