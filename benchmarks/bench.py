@@ -31,16 +31,16 @@ from timing import DEVICE, WORKERS, fit_one, medians, timed, torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hmtl import face_dataloaders, hmtl_learner
-from hmtl.datasets import face_pack
-from hmtl.faceset import FaceSet
-from hmtl.learner import build_model
-from hmtl.pack import GrowingPack, Pack
+from hmtl.data.pack import GrowingPack, Pack
+from hmtl.data.sets import face_pack
+from hmtl.faces.faceset import FaceSet
+from hmtl.method.learner import build_model
+from hmtl.method.tasks import Emotion
 from hmtl.paths import reference_dir
-from hmtl.record import between_marks
-from hmtl.runs import here_and_now, run_all
-from hmtl.specs import RunSpec
-from hmtl.tables import markdown
-from hmtl.tasks import Emotion
+from hmtl.runs.fit import here_and_now, run_all
+from hmtl.runs.specs import RunSpec
+from hmtl.study.record import between_marks
+from hmtl.study.tables import markdown
 from hmtl.workers import cores
 
 # (backbone, pixels, faces an epoch, batch): where pipelines show, and where arithmetic does
@@ -260,8 +260,8 @@ _MEMORY = """
 import sys
 import torch
 from pathlib import Path
-from hmtl.pack import open_pack
-from hmtl.batches import face_dataloaders
+from hmtl.data.pack import open_pack
+from hmtl.method.batches import face_dataloaders
 torch.set_num_threads(1)
 dls = face_dataloaders(open_pack(Path(sys.argv[1])), bs=256, device="cpu")
 peak = {}

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.datasets import write_faces
-from hmtl.faces import draw_faces
-from hmtl.faceset import FaceSet
+from hmtl.data.sets import write_faces
+from hmtl.faces.faceset import FaceSet
+from hmtl.faces.shader import started_warp
+from hmtl.faces.table import draw_faces
 from hmtl.paths import reference_dir
-from hmtl.shader import started_warp
 from hmtl.workers import cores
 
 ROUNDS = 3

@@ -7,7 +7,7 @@ import pandas as pd
 from timing import DEVICE, fit_one, medians, timed
 
 from hmtl import face_dataloaders, hmtl_learner, load_pack
-from hmtl.pretext import make
+from hmtl.method.pretext import make
 
 TASKS = [
     ((), "paired"),

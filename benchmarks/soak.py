@@ -26,9 +26,9 @@ import psutil
 from scipy.stats import theilslopes
 
 from hmtl.paths import reference_dir
-from hmtl.runs import fit, here_and_now
-from hmtl.specs import RunSpec
-from hmtl.store import load_run, runs_table
+from hmtl.runs.fit import fit, here_and_now
+from hmtl.runs.specs import RunSpec
+from hmtl.runs.store import load_run, runs_table
 
 GROWTH = 60.0  # MB an hour; one leaked batch or network a turn would be far above it
 TURNS = [
@@ -95,7 +95,7 @@ def draw(samples: pd.DataFrame, path: Path) -> None:
     """Memory and handles over time."""
     import matplotlib.pyplot as plt
 
-    from hmtl.plots import set_style
+    from hmtl.study.plots import set_style
 
     set_style()
     figure, axes = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout="constrained")

@@ -7,7 +7,8 @@ make studies of it. Nothing heavy is imported until one of the names below is us
 __version__ = "0.3.0"
 
 import warnings
-from importlib import import_module
+
+from hmtl.lazy import attach
 
 # Two notices of libraries, at import, that would open every notebook and worker: fastai scripts a
 # small function, and tqdm misses a widget library that no bar here needs.
@@ -15,38 +16,27 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureW
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 _HOMES = {
-    "BarlowTwins": "hmtl.pretext",
-    "Emotion": "hmtl.tasks",
-    "Gender": "hmtl.tasks",
-    "HeadPose": "hmtl.tasks",
-    "HeadPoseBins": "hmtl.tasks",
-    "Hybrid": "hmtl.learner",
-    "ImageRotation": "hmtl.pretext",
-    "Inpainting": "hmtl.pretext",
-    "Jigsaw": "hmtl.pretext",
-    "OneView": "hmtl.pretext",
-    "Puzzling": "hmtl.pretext",
-    "PuzzlingRotation": "hmtl.pretext",
-    "RunSpec": "hmtl.specs",
-    "SecondView": "hmtl.pretext",
-    "TileRotation": "hmtl.pretext",
-    "face_dataloaders": "hmtl.batches",
-    "grid": "hmtl.specs",
-    "hmtl_learner": "hmtl.learner",
-    "load": "hmtl.predict",
-    "load_pack": "hmtl.datasets",
-    "open_pack": "hmtl.pack",
-    "run_all": "hmtl.runs",
+    "BarlowTwins": "hmtl.method.pretext",
+    "Emotion": "hmtl.method.tasks",
+    "Gender": "hmtl.method.tasks",
+    "HeadPose": "hmtl.method.tasks",
+    "HeadPoseBins": "hmtl.method.tasks",
+    "Hybrid": "hmtl.method.learner",
+    "ImageRotation": "hmtl.method.pretext",
+    "Inpainting": "hmtl.method.pretext",
+    "Jigsaw": "hmtl.method.pretext",
+    "OneView": "hmtl.method.pretext",
+    "Puzzling": "hmtl.method.pretext",
+    "PuzzlingRotation": "hmtl.method.pretext",
+    "RunSpec": "hmtl.runs.specs",
+    "SecondView": "hmtl.method.pretext",
+    "TileRotation": "hmtl.method.pretext",
+    "face_dataloaders": "hmtl.method.batches",
+    "grid": "hmtl.runs.specs",
+    "hmtl_learner": "hmtl.method.learner",
+    "load": "hmtl.use.predict",
+    "load_pack": "hmtl.data.sets",
+    "open_pack": "hmtl.data.pack",
+    "run_all": "hmtl.runs.fit",
 }
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    """Import a public name from its module on first use (torch and fastai take seconds)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hmtl' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _study(args) -> int:
-    from hmtl.study import run_study
+    from hmtl.study.notebook import run_study
 
     index, failed = run_study(
         args.preset,
@@ -194,10 +194,10 @@ def _three_counts(text: str) -> tuple[int, ...]:
 
 
 def _run(args) -> int:
-    from hmtl import distributed
     from hmtl.paths import show_progress
-    from hmtl.runs import fit
-    from hmtl.specs import RunSpec
+    from hmtl.runs import distributed
+    from hmtl.runs.fit import fit
+    from hmtl.runs.specs import RunSpec
 
     changes = {name: _value(value) for name, value in args.fields}
     if "people" in changes:
@@ -229,8 +229,8 @@ def _run(args) -> int:
 def _runs(args) -> int:
     from pathlib import Path
 
-    from hmtl.predict import trained_runs
-    from hmtl.store import default_store, load_run
+    from hmtl.runs.store import default_store, load_run
+    from hmtl.use.predict import trained_runs
 
     store = Path(args.store or default_store())
     found = trained_runs(store)
@@ -253,7 +253,7 @@ def _runs(args) -> int:
 def _predict(args) -> int:
     from pathlib import Path
 
-    from hmtl.predict import load
+    from hmtl.use.predict import load
 
     network = load(args.run, store=args.store, device=args.device)
     table = network.predict(args.images, detect=not args.no_detect, batch=args.batch)
@@ -268,9 +268,9 @@ def _predict(args) -> int:
 
 
 def _export(args) -> int:
-    from hmtl.export import export_run
-    from hmtl.predict import find_run
-    from hmtl.store import load_run
+    from hmtl.runs.store import load_run
+    from hmtl.use.export import export_run
+    from hmtl.use.predict import find_run
 
     out = export_run(load_run(find_run(args.run, args.store)), args.out, args.formats)
     print("\n".join(str(file) for file in sorted(out.iterdir())))
@@ -278,11 +278,11 @@ def _export(args) -> int:
 
 
 def _card(args) -> int:
-    from hmtl.card import write_card, write_sheet
-    from hmtl.datasets import MINI_PATH
-    from hmtl.pack import open_pack
-    from hmtl.predict import find_run
-    from hmtl.store import load_run
+    from hmtl.data.pack import open_pack
+    from hmtl.data.sets import MINI_PATH
+    from hmtl.runs.store import load_run
+    from hmtl.use.card import write_card, write_sheet
+    from hmtl.use.predict import find_run
 
     if (args.run is None) == (args.data is None):
         raise ValueError("give a run, or --data and a pack")
@@ -306,7 +306,7 @@ def _people(count: int, per_person: int) -> tuple[int, int, int]:
 
 def _face_set(args):
     """The FaceSet that the options of `faces` describe."""
-    from hmtl.faceset import FaceSet
+    from hmtl.faces.faceset import FaceSet
 
     own = {"size": "--size", "seed": "--seed", "people": "--people or --count"}
     changes = {}
@@ -332,7 +332,7 @@ def _face_set(args):
 def _faces(args) -> int:
     from pathlib import Path
 
-    from hmtl.datasets import build_mini, face_pack, write_faces
+    from hmtl.data.sets import build_mini, face_pack, write_faces
 
     if args.mini:
         given = (args.count, args.people, args.out, args.without or None, args.fields or None)
@@ -353,8 +353,8 @@ def _faces(args) -> int:
 def _pack(args) -> int:
     from pathlib import Path
 
+    from hmtl.data.packing import MAX_BAD, VALID_SHARE, pack_photos, parse_options, read_set
     from hmtl.files import read_json
-    from hmtl.packing import MAX_BAD, VALID_SHARE, pack_photos, parse_options, read_set
 
     options = parse_options(args.data, args.options)
     share = VALID_SHARE if args.valid is None else args.valid
@@ -385,7 +385,7 @@ def _pack(args) -> int:
 def _check(args) -> int:
     from collections import Counter
 
-    from hmtl.check import check_all
+    from hmtl.use.check import check_all
 
     counts: Counter = Counter()
     for found in check_all(args.folder):
@@ -407,9 +407,9 @@ def _check(args) -> int:
 def _check_faces(args) -> int:
     from pathlib import Path
 
-    from hmtl.face_checks import shortcut_table
     from hmtl.paths import reference_dir
-    from hmtl.specs import RunSpec
+    from hmtl.runs.specs import RunSpec
+    from hmtl.study.face_checks import shortcut_table
 
     table = shortcut_table(RunSpec.preset(args.preset, "faces"))
     out = Path(args.out) if args.out else reference_dir() / "faces-shortcuts.csv"
@@ -421,7 +421,7 @@ def _check_faces(args) -> int:
 
 
 def _reference(args) -> int:
-    from hmtl.record import write_reference, write_tables
+    from hmtl.study.record import write_reference, write_tables
 
     if args.folders:
         print(write_reference(args.folders, keep=args.keep, add=args.add))
@@ -431,8 +431,8 @@ def _reference(args) -> int:
 
 
 def _scaling(args) -> int:
-    from hmtl.scaling import scaling_report
-    from hmtl.tables import recorded_runs
+    from hmtl.study.scaling import scaling_report
+    from hmtl.study.tables import recorded_runs
 
     if min(args.runs, args.machines) < 1:
         raise ValueError("--runs and --machines must be at least 1")

@@ -9,13 +9,16 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 __all__ = [
     "CHECKED", "RECORDS", "SEAL", "check_seal", "checked", "describe_kind", "has_kind", "hash_file",
     "hash_folder", "load_weights", "named_hashes", "read_json", "read_table", "reading", "sealed",
-    "tensors_in",
+    "sync_files", "sync_folder", "tensors_in", "whole_folder",
 ]  # fmt: skip
 
 import hashlib
 import json
 import math
+import os
 import reprlib
+import shutil
+import tempfile
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -240,3 +243,44 @@ def load_weights(model, file: str | Path, remedy: str) -> None:
         raise ValueError(f"{file}: {', '.join(other[:3])} hold numbers of another type; {remedy}")
     with reading(file, remedy):
         load_model(model, str(file))
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` in one step, or vanishes on any error.
+
+    A crash leaves `path` absent and at most a `.tmp-*` folder beside it. If another process made
+    `path` meanwhile, its work stands and ours is dropped.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
+    temporary.chmod(0o755)  # mkdtemp makes it private; a store may be shared
+    try:
+        yield temporary
+        sync_files(temporary)
+        try:
+            temporary.rename(path)  # atomic; refused by the system if `path` is not empty
+        except OSError:
+            if not path.exists():
+                raise
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_files(folder: Path) -> None:
+    """Wait until every file of a folder is on the disk."""
+    for file in folder.iterdir():
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until what was renamed in a folder is on the disk, where the system can say so."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -27,12 +27,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("00_start_here", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -55,7 +55,7 @@ pack.labels.groupby("split", sort=False).agg(
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import show_faces
+from hmtl.study.plots import show_faces
 
 one_person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
 show_faces(pack.images[one_person.index], one_person["emotion"].tolist(), side=1.0)
@@ -110,7 +110,7 @@ learn.add_cb(Hybrid([Puzzling(2)], seed=seed))
 learn.hybrid
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import history
+from hmtl.study.notebook import history
 
 learn.fit_one_cycle(20, 4e-3)
 history(learn)
@@ -168,9 +168,9 @@ plt.show()
 # trained; the emotion that is shown stands in bold. A slider also obeys the arrow keys.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.datasets import MINI
-from hmtl.faces import draw_faces
-from hmtl.playground import FaceSliders, posed
+from hmtl.data.sets import MINI
+from hmtl.faces.table import draw_faces
+from hmtl.use.playground import FaceSliders, posed
 
 people = draw_faces(MINI.without("hands", "masks")).query("split == 'test'")
 
@@ -189,8 +189,8 @@ FaceSliders(people, answer)
 # %% tags=["nbval-ignore-output"]
 import pandas as pd
 
-from hmtl.plots import show_as_jpeg
-from hmtl.render import render_faces
+from hmtl.faces.render import render_faces
+from hmtl.study.plots import show_as_jpeg
 
 show_as_jpeg()
 moves = {

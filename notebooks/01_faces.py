@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("01_faces", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -83,7 +83,7 @@ balance
 import matplotlib.pyplot as plt
 
 from hmtl import load_pack
-from hmtl.plots import show_as_jpeg, show_faces
+from hmtl.study.plots import show_as_jpeg, show_faces
 
 show_as_jpeg()  # many pictures in a small notebook
 shown = load_pack("mini") if pack.shows_people else pack  # photographs of people are never shown
@@ -112,7 +112,7 @@ plt.show()
 # stay as they were, to the bit. The same parameters always give the same picture.
 
 # %%
-from hmtl.head import head_arrays
+from hmtl.faces.head import head_arrays
 
 head = head_arrays()
 own = len(head["base_index"])
@@ -125,11 +125,11 @@ print(f"{len(head['shape_names'])} blendshapes")
 #
 # The emotions are built from the action units of the facial action coding system (Ekman and
 # Friesen, 1978), after EMFACS (Friesen and Ekman, 1983). This table is the whole definition;
-# intensity scales it. `hmtl.expressions.ACTION_UNITS` holds each unit's blendshapes. Contempt is
-# on one side of the face, drawn at random.
+# intensity scales it. `hmtl.faces.expressions.ACTION_UNITS` holds each unit's blendshapes. Contempt
+# is on one side of the face, drawn at random.
 
 # %%
-from hmtl.expressions import EMOTION_UNITS
+from hmtl.faces.expressions import EMOTION_UNITS
 
 units = pd.DataFrame(EMOTION_UNITS).T.reindex(EMOTIONS).dropna(axis="columns", how="all")
 units = units[sorted(units, key=lambda name: int("".join(filter(str.isdigit, name)) or 0))]
@@ -143,7 +143,7 @@ units.map(lambda weight: "" if pd.isna(weight) or weight == 0 else f"{weight:g}"
 # what varies there is the face at rest, and units that belong to no emotion.
 
 # %%
-from hmtl.face_sheets import emotion_sheet
+from hmtl.study.face_sheets import emotion_sheet
 
 figure = emotion_sheet(shown)
 here.save_figure(figure, "emotions")
@@ -179,7 +179,7 @@ plt.show()
 # yaw and roll.
 
 # %%
-from hmtl.face_sheets import pose_sheet
+from hmtl.study.face_sheets import pose_sheet
 
 figure = pose_sheet()
 here.save_figure(figure, "pose")
@@ -193,8 +193,8 @@ plt.show()
 # neighbours; what is a person's own, a beard say, one of the two may not have.
 
 # %%
-from hmtl.face_sheets import nuisance_sheet
-from hmtl.faceset import NUISANCES
+from hmtl.faces.faceset import NUISANCES
+from hmtl.study.face_sheets import nuisance_sheet
 
 names = list(NUISANCES)
 for part, first in enumerate(range(0, len(names), 7)):
@@ -208,7 +208,7 @@ for part, first in enumerate(range(0, len(names), 7)):
 # range or (spread, limit); `hmtl/faceset.py` says which.
 
 # %%
-from hmtl.face_sheets import nuisance_table
+from hmtl.study.face_sheets import nuisance_table
 
 ranges = nuisance_table()
 here.save(ranges, "nuisances")
@@ -305,7 +305,7 @@ assert (seeing["accuracy %"] > 50).all(), "the controls should see the emotion"
 # interval over test faces.
 
 # %%
-from hmtl.plots import plot_slices
+from hmtl.study.plots import plot_slices
 
 tables = reference_dir() / "tables"
 slices = {name: pd.read_csv(tables / f"faces-by-{name}.csv") for name in ("intensity", "yaw")}
@@ -334,8 +334,8 @@ assert (learned.loc["yaw", "tau"] < 0).all(), "turned heads should be read worse
 # wrong, with what they show.
 
 # %%
-from hmtl.face_sheets import hardest_faces
-from hmtl.render import render_faces
+from hmtl.faces.render import render_faces
+from hmtl.study.face_sheets import hardest_faces
 
 hardest = hardest_faces(16)
 pictures = render_faces(hardest, 48, progress=False)
@@ -356,7 +356,7 @@ plt.show()
 # - `proportions="affectnet"`: the training split is as unbalanced as AffectNet's.
 
 # %%
-from hmtl.faces import confusion
+from hmtl.faces.table import confusion
 
 noise = pd.DataFrame(confusion(), index=EMOTIONS, columns=EMOTIONS).rename_axis("shown")
 here.save(noise.round(4).reset_index(), "confusion")

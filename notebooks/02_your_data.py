@@ -29,12 +29,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("02_your_data", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -51,7 +51,7 @@ import sys
 
 import pandas as pd
 
-from hmtl.readers import READERS
+from hmtl.data.readers import READERS
 
 pd.set_option("display.max_colwidth", 110)
 known = {}
@@ -81,7 +81,7 @@ print(sys.modules[READERS["affectnet-csv"].__module__].__doc__)
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hmtl.examples import EXAMPLES
+from hmtl.data.examples import EXAMPLES
 
 temporary = TemporaryDirectory()
 made = Path(temporary.name).resolve()
@@ -97,7 +97,7 @@ for what, folder in folders.items():
 # the face if the set has one. Everything after this looks the same for every data set.
 
 # %%
-from hmtl.packing import read_set
+from hmtl.data.packing import read_set
 
 table = read_set("affectnet", folders["AffectNet, first release"])
 assert not table["key"].duplicated().any()
@@ -142,7 +142,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hmtl import load_pack
-from hmtl.plots import show_as_jpeg, show_faces
+from hmtl.study.plots import show_as_jpeg, show_faces
 
 show_as_jpeg()
 pack = load_pack("affectnet", folders["AffectNet, first release"])  # rendered faces: may be shown
@@ -174,7 +174,7 @@ print(here.data if yours else "the made-up first release of AffectNet")
 report = json.loads((mine.path / "report.json").read_text())
 
 # %%
-from hmtl.readers.report import counts_table
+from hmtl.data.readers.report import counts_table
 
 counts = counts_table(report["reader"])
 here.save(counts.reset_index(), "counts").set_index("count")
@@ -197,7 +197,7 @@ pd.Series(report["images"], name="images").to_frame()
 # pack has all of them.
 
 # %%
-from hmtl.readers.report import dropped_table
+from hmtl.data.readers.report import dropped_table
 
 dropped = dropped_table(report["reader"])
 here.save(dropped, "dropped").set_index("reason")
@@ -248,7 +248,7 @@ if not yours:
 # $$w_k = \max_j n_j \,/\, n_k$$
 
 # %%
-from hmtl.plots import plot_balance
+from hmtl.study.plots import plot_balance
 
 figure = plot_balance(mine.labels)
 here.save_figure(figure, "balance")
@@ -261,8 +261,8 @@ plt.show()
 
 # %%
 from hmtl.labels import EMOTIONS
-from hmtl.tasks import Emotion
-from hmtl.tasks.classes import class_weights
+from hmtl.method.tasks import Emotion
+from hmtl.method.tasks.classes import class_weights
 
 weighing = pd.DataFrame()
 if "emotion" in mine.labels:
@@ -304,7 +304,7 @@ say(load_pack, "affectnot", made)
 # in AffectNet's own neutral), so folders `0` to `7` are refused until you say what they mean.
 
 # %%
-from hmtl.examples import save_annotation, write_affectnet_npy
+from hmtl.data.examples import save_annotation, write_affectnet_npy
 
 spoilt = write_affectnet_npy(made / "spoilt", people=1)
 save_annotation(spoilt / "train_set/annotations", 3, expression=11)
@@ -338,7 +338,7 @@ say(load_pack, "affectnet-folders", folders["AffectNet, folder copy"])
 from dataclasses import replace
 
 from hmtl import RunSpec, run_all
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 store = here.outputs.parent / "runs"
 spec = RunSpec(data="affectnet", epochs=4, bs=32, seed=seed)
@@ -389,7 +389,7 @@ plt.show()
 # protocol `300w-lp-aflw2000` is both in one. By hand it goes like this:
 
 # %%
-from hmtl.runs import build_learner, fit
+from hmtl.runs.fit import build_learner, fit
 
 spec = RunSpec(data="300w-lp", task="head_pose", epochs=4, bs=32, seed=seed)
 say(fit, spec, pack=poses, store=store)
@@ -398,7 +398,7 @@ with learn.no_bar(), learn.no_logging():
     learn.fit_one_cycle(spec.epochs, spec.lr)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import history
+from hmtl.study.notebook import history
 
 epochs = history(learn)
 epochs
@@ -442,7 +442,7 @@ temporary.cleanup()
 # ### Exercises
 # 1. Read the first release with `options={"classes": 7}`. Which counts change, and which reason to
 #    leave rows out is new?
-# 2. Pack it with `drop_duplicates=True` (`hmtl.packing.pack_photos`). Which picture goes?
+# 2. Pack it with `drop_duplicates=True` (`hmtl.data.packing.pack_photos`). Which picture goes?
 # 3. Write a csv of your own pictures and read it: `python -m hmtl pack csv --root DIR --out PACK
 #    --option columns path=file emotion=label`.
 #

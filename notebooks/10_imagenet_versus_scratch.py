@@ -26,12 +26,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("10_imagenet_versus_scratch", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -47,8 +47,8 @@ import matplotlib.pyplot as plt
 import torch
 
 from hmtl import load_pack
-from hmtl.augment import LEVELS, augment
-from hmtl.plots import show_faces
+from hmtl.method.augment import LEVELS, augment
+from hmtl.study.plots import show_faces
 
 mini = load_pack("mini")
 faces = torch.tensor(mini.images[:6]).permute(0, 3, 1, 2) / 255  # (6, 3, 48, 48)
@@ -70,7 +70,7 @@ plt.show()
 # is not given the longer training it would need.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 starts = here.choose_lr(
     [{**here.imagenet, "init": init} for init in ("scratch", "imagenet")],
@@ -92,14 +92,14 @@ runs_table(runs)[["init", "augment", "seed", "accuracy", "macro_f1", "cpu_second
 # rendered, of the data set's own test split on FER+. A score is empty where not all runs kept it.
 
 # %%
-from hmtl.tables import study_tables
+from hmtl.study.tables import study_tables
 
 recorded, outcomes = here.results(runs)
 tables = study_tables(recorded, outcomes)
 here.save(tables["c1"], "accuracy")
 
 # %%
-from hmtl.plots import plot_scores
+from hmtl.study.plots import plot_scores
 
 for name, own in recorded.groupby("data", sort=False):
     figure = plot_scores(own, x="augment", hue="init")
@@ -145,7 +145,7 @@ for name, own in recorded[recorded["augment"] == "strong"].groupby("data", sort=
 #   as many steps on rendered faces, at two learning rates, left scratch at chance under strong
 #   augmentation (`papers/LOG.md`). The claim at its own length waits for `-p preset gpu`.
 # - With what weights it was compared is sure: the ImageNet start is proved equal to the published
-#   network, logit for logit (`tests/test_encoder.py`).
+#   network, logit for logit (`tests/method/test_encoder.py`).
 #
 # **What the paper reports:** no number for this claim is known to us; its cell would be empty.
 # **Where we depart:** 48 pixels, rendered faces or FER+, a few epochs (fewer of the larger set),

@@ -24,12 +24,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("11_puzzling", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -44,8 +44,8 @@ import matplotlib.pyplot as plt
 import torch
 
 from hmtl import Puzzling, load_pack
-from hmtl.plots import show_as_jpeg
-from hmtl.pretext.puzzling import shuffle_tiles, unshuffle_tiles
+from hmtl.method.pretext.puzzling import shuffle_tiles, unshuffle_tiles
+from hmtl.study.plots import show_as_jpeg
 
 show_as_jpeg()  # many pictures in a small notebook
 mini = load_pack("mini")
@@ -113,7 +113,7 @@ for n in (2, 3):
 # where the few epochs of the notebook's defaults stay.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_curves
+from hmtl.study.plots import plot_curves
 
 runs = here.train(
     here.short(pretexts=(name,), seed=s)
@@ -160,7 +160,7 @@ if here.shows_reference:  # what the text says is of the record
 from fastai.vision.all import set_seed
 
 from hmtl import face_dataloaders, hmtl_learner
-from hmtl.plots import show_faces
+from hmtl.study.plots import show_faces
 
 set_seed(seed)
 faces = torch.tensor(mini.images[mini.rows("test")[:8]]).permute(0, 3, 1, 2) / 255
@@ -182,8 +182,8 @@ plt.show()
 # are the emotions'.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_losses
-from hmtl.study import history
+from hmtl.study.notebook import history
+from hmtl.study.plots import plot_losses
 
 here.save_figure(plot_losses(history(learn)), "losses")
 plt.show()
@@ -201,7 +201,7 @@ assert shares[-1] > 0.5, "most tiles should find their place"
 # must answer.
 
 # %%
-from hmtl.pretext import make
+from hmtl.method.pretext import make
 
 for name in ("tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "inpainting_grid"):
     make(name).show(images[:3], seed=seed).suptitle(name)
@@ -237,8 +237,8 @@ print(len(runs), "runs")
 # The recorded study, accuracy on unseen people. (At notebook defaults; of these runs otherwise.)
 
 # %%
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, few_labels, near_chance, study_tables
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, few_labels, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL])

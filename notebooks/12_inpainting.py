@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("12_inpainting", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -45,8 +45,8 @@ import matplotlib.pyplot as plt
 import torch
 
 from hmtl import Inpainting, load_pack
-from hmtl.plots import show_as_jpeg
-from hmtl.pretext.inpainting import MASKS
+from hmtl.method.pretext.inpainting import MASKS
+from hmtl.study.plots import show_as_jpeg
 
 show_as_jpeg()  # many pictures in a small notebook
 mini = load_pack("mini")
@@ -94,7 +94,7 @@ print(f"guessing the mean colour costs {by_hand:.3f} and scores {score:.2f}")
 from fastai.vision.all import set_seed
 
 from hmtl import face_dataloaders, hmtl_learner
-from hmtl.plots import show_faces
+from hmtl.study.plots import show_faces
 
 set_seed(seed)
 dls = face_dataloaders(mini, bs=32, augment="none", seed=seed, device="cpu")
@@ -118,8 +118,8 @@ plt.show()
 # emotions'.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_losses
-from hmtl.study import history
+from hmtl.study.notebook import history
+from hmtl.study.plots import plot_losses
 
 here.save_figure(plot_losses(history(learn)), "losses")
 plt.show()
@@ -143,7 +143,7 @@ assert errors[12] < errors[2], "more training should rebuild more"
 # Three damages with the *same* error in pixels, and their distance in features:
 
 # %%
-from hmtl.pretext.perceptual import FrozenFeatures
+from hmtl.method.pretext.perceptual import FrozenFeatures
 
 frozen = FrozenFeatures("tf_efficientnet_lite0")
 smooth = torch.nn.functional.avg_pool2d(faces, 5, 1, 2, count_include_pad=False)
@@ -198,8 +198,8 @@ print(len(runs), "runs")
 # The recorded study, accuracy on unseen people. (At notebook defaults; of these runs otherwise.)
 
 # %%
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, PUZZLE, few_labels, near_chance, study_tables
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, PUZZLE, few_labels, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL, PUZZLE])

@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("13_balance", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -40,7 +40,7 @@ versions(here)
 # Each is a name for `Hybrid(..., balance=...)`; its docstring has the reference and what it costs.
 
 # %%
-from hmtl.balance import BALANCES
+from hmtl.method.balance import BALANCES
 
 for name, kind in BALANCES.items():
     print(f"{name:12} {kind.__doc__.splitlines()[0]}")
@@ -55,7 +55,7 @@ for name, kind in BALANCES.items():
 # %%
 import torch
 
-from hmtl.balance import make_balance
+from hmtl.method.balance import make_balance
 
 losses = torch.tensor([4.0, 1.0], requires_grad=True)
 for name in ("sum", "geometric", "focused"):
@@ -150,7 +150,7 @@ import time
 import pandas as pd
 
 from hmtl import Puzzling, face_dataloaders, hmtl_learner, load_pack
-from hmtl.study import history
+from hmtl.study.notebook import history
 
 rows, curves = [], {}
 for name in BALANCES:
@@ -210,8 +210,8 @@ print(len(runs), "runs")
 # Trainings that hardly began to learn are named above the table.
 
 # %%
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, few_labels, near_chance, study_tables
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, few_labels, near_chance, study_tables
 
 recorded, outcomes = here.results(runs)
 figure = plot_ranking(few_labels(recorded), ["SL", CONTROL])

@@ -27,12 +27,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("20_hmtl_emotion", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -50,7 +50,7 @@ versions(here)
 # %%
 import torch
 
-from hmtl.learner import geometric_mean
+from hmtl.method.learner import geometric_mean
 
 views = [torch.tensor(2.0), torch.tensor(0.5)]  # L_1 and L_2
 tiles = torch.tensor(5.5)  # T
@@ -85,7 +85,7 @@ methods
 here.learning_rates()
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 runs = here.train(here.spec(seed=s, **method) for s in here.seeds for method in methods)
 columns = ["method", "epochs", "fraction", "seed", "accuracy", "macro_f1", "cpu_seconds"]
@@ -104,7 +104,7 @@ runs_table(runs)[columns].round(3)
 # not known to us.
 
 # %%
-from hmtl.tables import gap_lines, split_gaps, study_tables
+from hmtl.study.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["emotion"], "accuracy")
@@ -123,8 +123,8 @@ gaps
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER, name_trainings, near_chance
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, LONGER, name_trainings, near_chance
 
 named = name_trainings(recorded)
 for (name, fraction), group in named.groupby(["data", "fraction"], sort=False):
@@ -155,7 +155,7 @@ here.verdicts(recorded, outcomes)
 # known to us.
 
 # %%
-from hmtl.tables import reported
+from hmtl.study.tables import reported
 
 reported().pivot_table(
     index="row", columns=["backbone", "labels"], values="value", sort=False, dropna=False
@@ -177,7 +177,7 @@ print(near_chance(named))
 # Of the first supervised run made here (not of the record): rows are true, columns predicted.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_confusion
+from hmtl.study.plots import plot_confusion
 
 figure = plot_confusion(runs[0].predictions, "SL, first seed")
 here.save_figure(figure, "confusion")

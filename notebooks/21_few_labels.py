@@ -26,12 +26,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("21_few_labels", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -64,7 +64,7 @@ for share in (1.0, 0.2, 0.05):
 # [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 methods = here.choose_lr(
     way for fraction in here.preset.few for way in here.ways(fraction=fraction)
@@ -78,7 +78,7 @@ runs_table(runs)[["method", "epochs", "fraction", "seed", "train_faces", "accura
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `fraction` is the share of the labels.
 
 # %%
-from hmtl.tables import gap_lines, name_trainings, near_chance, split_gaps, study_tables
+from hmtl.study.tables import gap_lines, name_trainings, near_chance, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["few-labels"], "accuracy")
@@ -89,7 +89,7 @@ scores
 gaps
 
 # %%
-from hmtl.plots import plot_label_curve, show_in_few_colours
+from hmtl.study.plots import plot_label_curve, show_in_few_colours
 
 show_in_few_colours()  # keeps this file small
 named = name_trainings(recorded)
@@ -115,7 +115,7 @@ here.verdicts(recorded, outcomes)
 # learn.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_learning
+from hmtl.study.plots import plot_learning
 
 curves = here.curves(recorded)
 if len(curves):

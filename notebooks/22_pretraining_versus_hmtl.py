@@ -24,12 +24,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("22_pretraining_versus_hmtl", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -57,7 +57,7 @@ versions(here)
 # read; the network has no emotion head at all.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 names = ("puzzling_2x2", "image_rotation", "inpainting_grid_pl")
 first = {
@@ -107,7 +107,7 @@ runs_table(runs)[columns].round(3)
 # [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `CPU s/run` is of the second part alone.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.tables import gap_lines, split_gaps, study_tables
+from hmtl.study.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs + list(before.values()))
 table = here.save(study_tables(recorded, outcomes)["pretraining"], "accuracy")
@@ -120,8 +120,8 @@ gaps
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER, name_trainings
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, LONGER, name_trainings
 
 named = name_trainings(recorded[recorded["task"] == "emotion"])
 for name, group in named.groupby("data", sort=False):

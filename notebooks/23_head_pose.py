@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("23_head_pose", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -47,8 +47,8 @@ import matplotlib.pyplot as plt
 import torch
 
 from hmtl import load_pack
-from hmtl.plots import show_faces
-from hmtl.tasks import HeadPose
+from hmtl.method.tasks import HeadPose
+from hmtl.study.plots import show_faces
 
 mini = load_pack("mini")
 task, rows = HeadPose(), mini.rows("test")[:8]
@@ -93,7 +93,7 @@ started = here.choose_lr(
 )
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 specs = [here.spec(**{**method, "seed": s}) for s in here.seeds for method in methods]
 specs += [
@@ -115,7 +115,7 @@ runs_table(runs)[["task", "start", "method", "epochs", "seed", "mae", "geodesic"
 # row to be held against.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.tables import split_gaps, study_tables
+from hmtl.study.tables import split_gaps, study_tables
 
 recorded, outcomes = here.results(runs + list(before.values()))
 table = here.save(study_tables(recorded, outcomes)["head-pose"], "errors")
@@ -126,8 +126,8 @@ errors
 gaps
 
 # %%
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER, name_trainings
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, LONGER, name_trainings
 
 named = name_trainings(recorded[recorded["task"] == "head_pose"])
 figure = plot_ranking(named, ["SL", CONTROL, LONGER], score="mae")
@@ -151,8 +151,8 @@ here.verdicts(recorded, outcomes)
 # supervised error: where that is much, the claims are judged of trainings far from their end.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_learning, show_in_few_colours
-from hmtl.tables import gap_lines
+from hmtl.study.plots import plot_learning, show_in_few_colours
+from hmtl.study.tables import gap_lines
 
 show_in_few_colours()  # keeps this file small
 curves = here.curves(recorded)

@@ -24,12 +24,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("24_gender", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -41,7 +41,7 @@ versions(here)
 # rate that serves it best on the valid split.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 methods = here.choose_lr(here.ways(task="gender"))
 runs = here.train(here.spec(**{**method, "seed": s}) for s in here.seeds for method in methods)
@@ -53,7 +53,7 @@ runs_table(runs)[["method", "epochs", "seed", "accuracy", "macro_f1", "cpu_secon
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb). A guess gets about half.
 
 # %%
-from hmtl.tables import gap_lines, study_tables
+from hmtl.study.tables import gap_lines, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["gender"], "accuracy")
@@ -62,8 +62,8 @@ table
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER, name_trainings
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, LONGER, name_trainings
 
 figure = plot_ranking(name_trainings(recorded), ["SL", CONTROL, LONGER])
 here.save_figure(figure, "accuracy")
@@ -85,7 +85,7 @@ here.verdicts(recorded, outcomes)
 # training: where that is much, C7 is judged of trainings far from their end.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_learning, show_in_few_colours
+from hmtl.study.plots import plot_learning, show_in_few_colours
 
 show_in_few_colours()  # keeps this file small
 curves = here.curves(recorded)

@@ -24,12 +24,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("25_same_model_at_inference", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -44,7 +44,7 @@ import torch
 from fastai.callback.progress import ProgressCallback
 
 from hmtl import face_dataloaders, hmtl_learner
-from hmtl.learner import Hybrid
+from hmtl.method.learner import Hybrid
 
 pack = here.load()
 images = torch.tensor(pack.images[pack.rows("test")[:32]]).permute(0, 3, 1, 2)[:, :3] / 255

@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("26_where_it_helps", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -40,8 +40,8 @@ versions(here)
 # Test faces are of people never seen in training. How many there are of each:
 
 # %%
-from hmtl.slices import SLICES, slice_gains, sliced_faces
-from hmtl.tables import CONTROL, PUZZLE, name_trainings
+from hmtl.study.slices import SLICES, slice_gains, sliced_faces
+from hmtl.study.tables import CONTROL, PUZZLE, name_trainings
 
 source = "20_hmtl_emotion"
 recorded, outcomes = here.recorded()
@@ -65,7 +65,7 @@ faces = sliced_faces(own)
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from hmtl.plots import plot_gains
+from hmtl.study.plots import plot_gains
 
 
 def by_seed(method):

@@ -27,12 +27,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("27_rendered_to_real", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -46,7 +46,7 @@ versions(here)
 # %% tags=["nbval-ignore-output"]
 from tempfile import mkdtemp
 
-from hmtl.examples import write_affectnet_csv
+from hmtl.data.examples import write_affectnet_csv
 
 stands_in = not root
 if stands_in:
@@ -61,8 +61,8 @@ print("a made-up stand-in" if stands_in else real)
 # it best on the rendered valid split. Without a label: the puzzle alone, at the preset's own rate.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.runs import predict_test
-from hmtl.store import runs_table
+from hmtl.runs.fit import predict_test
+from hmtl.runs.store import runs_table
 
 puzzle = {"pretexts": ("puzzling_2x2",)}
 alone, beside = here.choose_lr([{}, puzzle])
@@ -84,7 +84,7 @@ runs_table(rendered.values())[["task", "method", "seed", "accuracy", "cpu_second
 # %% tags=["nbval-ignore-output"]
 import pandas as pd
 
-from hmtl.store import score_predictions
+from hmtl.runs.store import score_predictions
 
 pack = there.load()
 rows = []
@@ -101,7 +101,7 @@ here.save(as_they_are, "as-they-are").round(3)
 # In the recorded study, in %, mean and 95 % interval over seeds:
 
 # %%
-from hmtl.tables import summary
+from hmtl.study.tables import summary
 
 kept = here.kept("as-they-are")
 kept = as_they_are if kept.empty else kept
@@ -142,7 +142,7 @@ here.learning_rates()
 # the cost.
 
 # %%
-from hmtl.tables import gap_lines, name_trainings, split_gaps, study_tables
+from hmtl.study.tables import gap_lines, name_trainings, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["rendered-to-real"], "accuracy")
@@ -155,8 +155,8 @@ gaps
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, LONGER
 
 named = name_trainings(recorded)
 for name, group in named.groupby("data", sort=False):

@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("28_other_networks", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -45,7 +45,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hmtl.encoder import Encoder
+from hmtl.method.encoder import Encoder
 
 networks = [here.spec().arch, *here.preset.networks]
 face, rows = torch.zeros(1, 3, here.spec().size, here.spec().size), []
@@ -66,7 +66,7 @@ pd.DataFrame(rows).set_index("arch").round(2)
 # serves it best on the valid split.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 few = here.preset.fractions[0]
 siblings = [{}] + [{"arch": arch} for arch in networks[1:]]
@@ -81,7 +81,7 @@ runs_table(runs)[columns].round(3)
 # Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb): gaps are within one network.
 
 # %%
-from hmtl.tables import gap_lines, split_gaps, study_tables
+from hmtl.study.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["networks"], "accuracy")
@@ -94,8 +94,8 @@ gaps
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_ranking
-from hmtl.tables import CONTROL, LONGER, name_trainings, near_chance
+from hmtl.study.plots import plot_ranking
+from hmtl.study.tables import CONTROL, LONGER, name_trainings, near_chance
 
 named = name_trainings(recorded)
 for (name, arch), group in named.groupby(["data", "arch"], sort=False):

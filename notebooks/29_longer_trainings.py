@@ -26,12 +26,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("29_longer_trainings", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -43,7 +43,7 @@ versions(here)
 # learning rate that serves it best on the valid split, at its length.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.store import runs_table
+from hmtl.runs.store import runs_table
 
 methods = here.choose_lr(here.ways(epochs=2 * here.spec().epochs))
 runs = here.train(here.spec(seed=s, **method) for s in here.seeds for method in methods)
@@ -56,7 +56,7 @@ runs_table(runs)[["method", "epochs", "seed", "accuracy", "macro_f1", "cpu_secon
 # length, four times that one's.
 
 # %%
-from hmtl.tables import gap_lines, split_gaps, study_tables
+from hmtl.study.tables import gap_lines, split_gaps, study_tables
 
 recorded, outcomes = here.results(runs)
 table = here.save(study_tables(recorded, outcomes)["lengths"], "accuracy")
@@ -74,7 +74,7 @@ gaps
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from hmtl.plots import plot_lengths
+from hmtl.study.plots import plot_lengths
 
 everything, _ = here.recorded()  # with what other notebooks made
 shorter = everything["study"].eq("20_hmtl_emotion") & everything["fraction"].eq(1)
@@ -108,7 +108,7 @@ print(gap_lines(table, "^puzzling"))
 # The score on the valid split after every epoch.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_learning, show_in_few_colours
+from hmtl.study.plots import plot_learning, show_in_few_colours
 
 show_in_few_colours()  # keeps this file small
 curves = here.curves(recorded)

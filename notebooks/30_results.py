@@ -24,12 +24,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("30_results", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -62,8 +62,8 @@ inventory
 # %%
 import pandas as pd
 
-from hmtl.tables import claims
-from hmtl.verdicts import effect_table, verdict_table
+from hmtl.study.tables import claims
+from hmtl.study.verdicts import effect_table, verdict_table
 
 pd.set_option("display.max_colwidth", None)
 claims()[["id", "claim", "source", "notebook"]].fillna("").set_index("id")
@@ -81,7 +81,7 @@ here.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.plots import plot_verdicts, show_in_few_colours
+from hmtl.study.plots import plot_verdicts, show_in_few_colours
 
 show_in_few_colours()  # keeps this file small
 if len(effects):
@@ -100,7 +100,7 @@ if len(effects):
 # conclude: little more than that a few epochs from nothing are not enough for this network.
 
 # %%
-from hmtl.tables import split_gaps, study_tables
+from hmtl.study.tables import split_gaps, study_tables
 
 tables = study_tables(recorded, outcomes)
 here.save(tables["c1"], "c1")
@@ -219,8 +219,8 @@ here.save(tables["balance"], "balance")
 # faces are balanced.
 
 # %%
-from hmtl.plots import plot_scores
-from hmtl.tables import name_trainings
+from hmtl.study.plots import plot_scores
+from hmtl.study.tables import name_trainings
 
 emotion = name_trainings(recorded[recorded["study"] == "20_hmtl_emotion"])
 for name, group in emotion.groupby("data", sort=False):

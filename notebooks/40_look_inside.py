@@ -25,12 +25,12 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study import open_notebook
+from hmtl.study.notebook import open_notebook
 
 here = open_notebook("40_look_inside", preset, data, root, outputs, seed)
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.study import versions
+from hmtl.study.notebook import versions
 
 versions(here)
 
@@ -45,7 +45,7 @@ import numpy as np
 import torch
 
 from hmtl import load_pack
-from hmtl.predict import answers_of
+from hmtl.use.predict import answers_of
 
 ways = {"SL": {}, "SL + puzzle": {"pretexts": ("puzzling_2x2",)}}
 chosen = here.choose_lr(ways.values(), fraction=here.preset.fractions[0])
@@ -66,9 +66,9 @@ shown = load_pack("mini") if pack.shows_people else pack
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.augment import VALID_CROP, center_crop
-from hmtl.explain import grad_cam
-from hmtl.plots import show_as_jpeg
+from hmtl.method.augment import VALID_CROP, center_crop
+from hmtl.study.plots import show_as_jpeg
+from hmtl.use.explain import grad_cam
 
 show_as_jpeg()
 
@@ -103,8 +103,8 @@ plt.show()
 # networks never saw. Is what they share the expression, or the person, the light, the pose?
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.explain import neighbours, representation
-from hmtl.plots import show_faces
+from hmtl.study.plots import show_faces
+from hmtl.use.explain import neighbours, representation
 
 tested = shown.rows("test")[:400]
 pixels = torch.tensor(shown.images[tested]).permute(0, 3, 1, 2) / 255
@@ -147,7 +147,7 @@ here.save(shares, "neighbours").round(3)
 # %% tags=["nbval-ignore-output"]
 import seaborn as sns
 
-from hmtl.explain import plane
+from hmtl.use.explain import plane
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 for axis, (name, own) in zip(axes, features.items(), strict=True):
@@ -166,7 +166,7 @@ plt.show()
 # (arXiv 1706.04599), the mean gap over faces.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.explain import calibration, calibration_error
+from hmtl.use.explain import calibration, calibration_error
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained", sharey=True)
 for axis, name, run in zip(axes, ways, runs, strict=True):
@@ -186,7 +186,7 @@ plt.show()
 # Rows are true emotions, columns what was said, in % of the row.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.plots import plot_confusion
+from hmtl.study.plots import plot_confusion
 
 for name, run in zip(ways, runs, strict=True):
     here.save_figure(plot_confusion(run.predictions, name), f"confusion-{run.spec.method[:3]}")

@@ -1,0 +1,491 @@
+"""A pack: all images of a data set in one memory-mapped uint8 array, with a label table beside it.
+
+A folder of three files, written whole or not at all:
+
+    images.npy   uint8 (N, size, size, C), C = 3 (colour) or 1 (grey)
+    labels.csv   one row an image, in the same order; `key` and `split` always, then the labels
+    pack.json    format, size, channels, where it came from, the fingerprint of the two files
+                 together, the checksum of each and its own
+
+Reading a pack costs no memory but the pages a batch touches, and `GrowingPack` writes one part by
+part, so its size is bounded by the disk alone. Ours.
+"""
+
+__all__ = ["GrowingPack", "Pack", "open_pack", "write_pack"]
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from hmtl.files import (
+    CHECKED,
+    SEAL,
+    check_seal,
+    hash_file,
+    named_hashes,
+    read_json,
+    read_table,
+    reading,
+    sealed,
+    sync_files,
+    whole_folder,
+)
+from hmtl.labels import SPLITS, odd_label
+from hmtl.paths import cache_dir
+
+FORMAT = 1
+_LARGE = 1 << 28  # bytes of images
+_REMEDY = "delete the folder and pack again, or copy it anew from where it came"
+_FLOATS = "%.6g"  # of labels on the disk
+IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An opened pack: `images` uint8 (N, S, S, C) memory-mapped, `labels` one row an image."""
+
+    path: Path
+    images: np.ndarray
+    labels: pd.DataFrame
+    meta: dict
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        """Width and height of every image, pixels."""
+        return self.images.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (colour)."""
+        return self.images.shape[3]
+
+    @property
+    def fit(self) -> str:
+        """How squares were cut out of photographs (`hmtl.data.photos.FITS`); "cover" of any
+        other.
+        """
+        return str(self.meta.get("settings", {}).get("fit", "cover"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the pixels and labels: what a run's identity rests on."""
+        return self.meta["fingerprint"]
+
+    @property
+    def shows_people(self) -> bool:
+        """Whether these are photographs of people, which no figure of this project may show."""
+        return bool(self.meta.get("shows_people", False))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The images at `rows`, a copy, uint8 (n, S, S, C).
+
+        Pages of the file that were touched would count as this process's memory until it ends; of
+        a large pack they are given back at once. The system keeps what it has room for.
+        """
+        taken = self.images[rows]
+        if self.images.nbytes > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
+            mapped = getattr(self.images, "_mmap", None)
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
+        return taken
+
+    @property
+    def chosen_on(self) -> str:
+        """The split on which epochs are chosen: "valid", or "test" if its protocol says so."""
+        on_test = self.meta.get("protocol", {}).get("chosen_on") == "test"
+        return "test" if on_test else "valid"
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of the images in `split` ("train", "valid" or "test"), int64 (n,).
+
+        Of valid, where a protocol chooses on the test images, those of test.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; one of {', '.join(SPLITS)}")
+        split = self.chosen_on if split == "valid" else split
+        return np.flatnonzero(self.labels["split"].to_numpy() == split)
+
+
+def _hashes(folder: Path) -> tuple[dict[str, str], str]:
+    """The SHA-256 of images and labels by their names, and the fingerprint of both together."""
+    digest = hashlib.sha256()
+    hashes = {IMAGES: hash_file(folder / IMAGES, digest), LABELS: hash_file(folder / LABELS)}
+    return hashes, hash_file(folder / LABELS, digest)[:16]
+
+
+def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> Pack:
+    """Write `images` uint8 (N, S, S, C) and their `labels` as a pack at `path` and open it.
+
+    Raises ValueError if shapes, dtype or the columns `key` and `split` are not as described, and
+    for a split, emotion or gender that the project does not know.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(
+            f"images must be uint8 (N, S, S, 1 or 3), got {images.dtype} {images.shape}"
+        )
+    with whole_folder(path) as folder:
+        np.save(folder / IMAGES, images)
+        _finish(folder, labels, len(images), images.shape[1], images.shape[3], meta)
+    return open_pack(path)
+
+
+def _finish(
+    folder: Path,
+    labels: pd.DataFrame | Iterable[pd.DataFrame],
+    count: int,
+    size: int,
+    channels: int,
+    meta: dict,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Write the labels, whole or table by table, the texts of `files`, and `pack.json`."""
+    tables = [labels] if isinstance(labels, pd.DataFrame) else labels
+    keys: set = set()
+    rows = 0
+    with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
+        for table in tables:
+            missing = {"key", "split"} - set(table)
+            if missing:
+                raise ValueError(
+                    f"labels need the columns key and split, missing {sorted(missing)}"
+                )
+            if odd := odd_label(table):
+                name = table[odd[1]].iloc[odd[0]]
+                raise ValueError(f"{table['key'].iloc[odd[0]]}: {odd[1]} {name!r} is not known")
+            for key in table["key"]:
+                if key in keys:
+                    raise ValueError(f"two images share the key {key!r}")
+                keys.add(key)
+            table.to_csv(file, index=False, header=file.tell() == 0, float_format=_FLOATS)
+            rows += len(table)
+        if rows != count:
+            raise ValueError(f"labels need one row for each of {count} images, got {rows}")
+    record = {"format": FORMAT, "count": count, "size": size, "channels": channels, **meta}
+    hashes, record["fingerprint"] = _hashes(folder)
+    for name, text in (files or {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        hashes[name] = hash_file(folder / name)
+    text = json.dumps(sealed(record, hashes), indent=1, sort_keys=True)
+    (folder / META).write_text(text + "\n", encoding="utf-8")
+
+
+class GrowingPack:
+    """A pack that is written part by part: what a kill leaves is taken up again.
+
+    `path` does not exist until `finish`; until then the parts lie in `.<name>.part` beside it. Used
+    as a context manager it holds a lock, so that two processes never write one pack: the second
+    waits and finds it finished.
+
+        with GrowingPack(path, count, size, identity="...") as growing:
+            for start, stop in growing.missing():
+                growing.put(start, images, labels)
+            growing.finish()
+        pack = open_pack(path)
+
+    `identity` says what is being written; ValueError if unfinished parts there are of another one,
+    or if something else lies at `path`. A part may carry `notes`, a table of as many rows for
+    whoever writes the pack; they do not go into it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        size: int,
+        channels: int = 3,
+        *,
+        identity: str,
+        step: int = 64,
+    ):
+        self.path = Path(path).absolute()
+        self.shape = (count, size, size, channels)
+        self.identity, self.step = identity, step
+        self.folder = self.path.with_name(f".{self.path.name}.part")
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+
+    def __enter__(self) -> "GrowingPack":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        try:
+            if not self.finished:
+                self._open()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def discard(self) -> None:
+        """Throw away what was written so far: there shall be no such pack."""
+        self.done[:] = False
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __exit__(self, *error) -> None:
+        if self.folder.exists() and not self.finished and not self.done.any():
+            shutil.rmtree(self.folder, ignore_errors=True)  # nothing in it to take up again
+        self._release()
+
+    def _release(self) -> None:
+        Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is still ours
+        self._lock.release()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the pack is there, by us or by another process meanwhile."""
+        if (self.path / META).is_file():
+            return True
+        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            raise ValueError(f"{self.path} is there already and is no pack; choose another folder")
+        return False
+
+    def _open(self) -> None:
+        identity, done = self.folder / "identity.txt", self.folder / "done.npy"
+        text = f"{self.identity} {self.shape} {self.step}"
+        fresh = not (identity.is_file() and np.load(done, allow_pickle=False).any())
+        if not fresh and identity.read_text() != text:
+            raise ValueError(
+                f"{self.folder} holds unfinished parts of another pack; finish that one, or delete "
+                "the folder"
+            )
+        if fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir()
+            np.save(done, np.zeros(-(-self.shape[0] // self.step), bool))
+            self._make_images()
+            identity.write_text(text)
+        self.done = np.load(done, allow_pickle=False)
+
+    def _make_images(self) -> None:
+        if 0 in self.shape:  # nothing to map
+            np.save(self.folder / IMAGES, np.zeros(self.shape, np.uint8))
+            return
+        np.lib.format.open_memmap(
+            self.folder / IMAGES, mode="w+", dtype=np.uint8, shape=self.shape
+        ).flush()
+
+    def missing(self) -> list[tuple[int, int]]:
+        """(start, stop) of the parts that are not written yet."""
+        starts = self.step * np.flatnonzero(~self.done)
+        return [(int(s), min(int(s) + self.step, self.shape[0])) for s in starts]
+
+    def put(
+        self,
+        start: int,
+        images: np.ndarray,
+        labels: pd.DataFrame,
+        notes: pd.DataFrame | None = None,
+    ) -> None:
+        """Write the part that begins at row `start`: its images, their labels and notes."""
+        # mapped for this part only: pages once touched would count as memory for good
+        whole = np.load(self.folder / IMAGES, mmap_mode="r+", allow_pickle=False)
+        whole[start : start + len(images)] = images
+        whole.flush()
+        del whole
+        labels.to_csv(self._part(start), index=False, float_format=_FLOATS)
+        if notes is not None:
+            notes.to_csv(self._part(start, "notes"), index=False)
+        self.done[start // self.step] = True  # last: what it says is on the disk
+        beside = self.folder / "done.new.npy"
+        np.save(beside, self.done)
+        os.replace(beside, self.folder / "done.npy")
+
+    def _part(self, start: int, kind: str = "labels") -> Path:
+        return self.folder / f"{kind}-{start:09d}.csv"
+
+    def notes(self) -> pd.DataFrame:
+        """The notes of all parts written so far, as text; the index has the rows of the pack."""
+        starts = [int(start) for start in self.step * np.flatnonzero(self.done)]
+        tables = [_read_text(self._part(start, "notes")) for start in starts]
+        for start, table in zip(starts, tables, strict=True):
+            table.index += start
+        return pd.concat(tables) if tables else pd.DataFrame()
+
+    def images(self) -> np.ndarray:
+        """The images as they are so far, memory-mapped, uint8 (N, S, S, C); drop it soon."""
+        return np.load(self.folder / IMAGES, mmap_mode="r", allow_pickle=False)
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """The text that `make()` returned, now or before a kill: what rests on all images.
+
+        While `finish` leaves rows out, the images can no longer be asked.
+        """
+        file = self.folder / f"once-{name}"
+        if not file.is_file():
+            beside = self.folder / f"new-{name}"
+            beside.write_text(make(), encoding="utf-8")
+            os.replace(beside, file)
+        return file.read_text(encoding="utf-8")
+
+    def finish(
+        self,
+        columns: Sequence[str] = ("key", "split"),
+        *,
+        keep: np.ndarray | None = None,
+        files: Mapping[str, str] | None = None,
+        **meta,
+    ) -> None:
+        """Make the parts a pack. `columns` are written if there is no row at all.
+
+        `keep`, bool (N,), says which rows go into it (None: all): the others cost the disk a second
+        copy of the pack until this ends. `files` are texts to lie in the pack by the names of their
+        files. Raises ValueError if parts are missing.
+        """
+        if missing := self.missing():
+            raise ValueError(f"{self.folder}: {len(missing)} parts are not written yet")
+        keep = np.ones(self.shape[0], bool) if keep is None else np.asarray(keep, bool)
+        starts = range(0, self.shape[0], self.step)
+        tables = (
+            _read_text(self._part(start))[keep[start : start + self.step]] for start in starts
+        )
+        empty = [pd.DataFrame(columns=list(columns))]
+        self._leave_out(keep)
+        size, channels = self.shape[2:]
+        count = int(keep.sum())
+        _finish(self.folder, tables if count else empty, count, size, channels, meta, files)
+        sync_files(self.folder)
+        if self.path.is_dir():  # an empty one, which the user made
+            self.path.rmdir()
+        self.folder.rename(self.path)
+        # only now: whatever ends this call earlier, the parts are there to take up
+        for pattern in ("labels-*.csv", "notes-*.csv", "once-*", "done.npy", "identity.txt"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+
+    def _leave_out(self, keep: np.ndarray) -> None:
+        """Keep these rows of the images only; if a kill came after it did, do nothing."""
+        rows, there = np.flatnonzero(keep), len(self.images())
+        if there == len(rows):
+            return
+        if there != self.shape[0]:
+            raise ValueError(f"{self.folder}: other rows were left out before; delete the folder")
+        fewer = self.folder / "images.new.npy"
+        shape = (len(rows), *self.shape[1:])
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8))}
+        with fewer.open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, header | {"fortran_order": False, "shape": shape}
+            )
+            for start in range(0, len(rows), self.step):  # mapped anew, as in `put`
+                file.write(self.images()[rows[start : start + self.step]].tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fewer, self.folder / IMAGES)
+
+
+def _read_text(part: Path) -> pd.DataFrame:
+    """Return the table of a part, every value the text that was written."""
+    return pd.read_csv(part, dtype=str, keep_default_na=False)
+
+
+def open_pack(path: str | Path, verify: bool = False) -> Pack:
+    """Open the pack at `path`, memory-mapped and read-only, and notice what changed in it.
+
+    Compared with pack.json every time: its own checksum, the labels', shapes and counts, names of
+    splits, emotions and genders. The pixels too, up to 256 MB of them once in a process, beyond
+    that once on a machine (the cache remembers it); in both cases again as soon as the size or a
+    time of a file is another. `verify` compares them now, whatever is remembered: that finds a bit
+    that turned on the disk. Packs of older versions have no checksums but the fingerprint, which
+    is treated as the pixels are.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file, the field and the remedy.
+    """
+    path = Path(path)
+    for name in (META, IMAGES, LABELS):
+        if not (path / name).is_file():
+            raise FileNotFoundError(
+                f"{path / name} is missing, so {path} is no pack; make it again from the data"
+            )
+    meta = _read_meta(path / META)
+    with reading(path / IMAGES, _REMEDY):
+        images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
+    shape = (meta["count"], meta["size"], meta["size"], meta["channels"])
+    if images.dtype != np.uint8 or images.shape != shape or not images.flags.c_contiguous:
+        raise ValueError(
+            f"{path / IMAGES} holds {images.dtype} {images.shape} where {META} says uint8 {shape}; "
+            f"{_REMEDY}"
+        )
+    _verify(path, meta, verify)
+    return Pack(path, images, _read_labels(path / LABELS, meta), meta)
+
+
+def _read_meta(file: Path) -> dict:
+    """What pack.json says, each field of its type."""
+    found = read_json(file, _REMEDY).get("format")
+    if found != FORMAT:
+        raise ValueError(
+            f"{file}: format {found!r}, this version reads {FORMAT}; delete the folder and pack "
+            "again"
+        )
+    needed = {"count": int, "size": int, "channels": int, "fingerprint": str}
+    optional = {"shows_people": bool, "protocol": dict, "settings": dict, CHECKED: dict, SEAL: str}
+    meta = read_json(file, _REMEDY, needed, optional)
+    check_seal(meta, file, _REMEDY)
+    return meta
+
+
+def _read_labels(file: Path, meta: dict) -> pd.DataFrame:
+    """The labels of a pack, a row an image, with keys and splits that can be used."""
+    hashes = named_hashes(meta, file.with_name(META), _REMEDY)
+    if hashes and hash_file(file) != hashes.get(LABELS):
+        raise ValueError(f"{file} was changed: it does not have its SHA-256 in {META}; {_REMEDY}")
+    labels = read_table(file, _REMEDY, ("key", "split"))
+    if len(labels) != meta["count"]:
+        raise ValueError(
+            f"{file} holds {len(labels)} rows where {META} says {meta['count']}; {_REMEDY}"
+        )
+    if odd := odd_label(labels):
+        row, column = odd
+        raise ValueError(
+            f"{file} line {row + 2}, field {column}: {labels[column].iloc[row]!r} is not known; "
+            f"{_REMEDY}"
+        )
+    if labels["key"].duplicated().any():
+        key = labels["key"][labels["key"].duplicated()].iloc[0]
+        raise ValueError(f"{file}, field key: {key!r} is there twice; {_REMEDY}")
+    return labels
+
+
+_verified: set[str] = set()  # states of packs, in this process
+
+
+def _verify(path: Path, meta: dict, anew: bool) -> None:
+    """Raise ValueError unless images and labels are those that were written."""
+    there = [(path / name).stat() for name in (IMAGES, LABELS)]
+    times = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in there]
+    state = f"{path.resolve()} {meta['fingerprint']} {times}"
+    stamp = cache_dir() / "verified" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    large = there[0].st_size > _LARGE
+    if not anew and (state in _verified or (large and _said(stamp) == state)):
+        return
+    hashes, fingerprint = _hashes(path)
+    wanted = meta.get(CHECKED, hashes)
+    changed = [name for name in (IMAGES, LABELS) if hashes[name] != wanted.get(name)]
+    if changed or fingerprint != meta["fingerprint"]:
+        what = f"{' and '.join(changed)} in it" if changed else f"{IMAGES} or {LABELS} in it"
+        raise ValueError(f"{path} was changed: {what}; {META} has other checksums; {_REMEDY}")
+    _verified.add(state)
+    if large:
+        with suppress(OSError):  # a cache that cannot be written costs time only
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            beside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+            beside.write_text(state, encoding="utf-8")
+            os.replace(beside, stamp)
+
+
+def _said(stamp: Path) -> str:
+    try:
+        return stamp.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

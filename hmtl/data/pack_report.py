@@ -1,0 +1,125 @@
+"""What packing a data set found, as a dict for `report.json` and as text for people.
+
+Beside the reader's own report (`hmtl.data.readers.report`: found and published counts, rows
+dropped) it names every picture that is missing, bad, tiny, or turned by an EXIF orientation that
+was not applied, and every group of duplicates, those across splits first. Ours.
+"""
+
+__all__ = ["TINY", "make_report", "write_text"]
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.photos import MISSING
+from hmtl.data.readers.report import differences
+from hmtl.labels import SPLITS
+
+TINY = 1 / 4  # of the pack's size: what is cut out of smaller pictures is mostly guessed
+_SHOWN = 10  # of each list, in the text
+
+
+def make_report(
+    table: pd.DataFrame,
+    reader: Mapping,
+    notes: pd.DataFrame,
+    groups: list[list[int]],
+    dropped: list[int],
+    settings: Mapping,
+) -> dict:
+    """Return the report of a pack as a plain dict.
+
+    `reader` is the reader's own report, `notes` has a row a picture (`hmtl.data.photos.Note`),
+    `groups` the rows of alike pictures, `dropped` the rows left out for that, `settings` what the
+    pack was asked to be (`size` among it).
+    """
+    keys, splits = table["key"].to_numpy(), table["split"].to_numpy()
+    bad = (notes["problem"] != "").to_numpy()
+    used = ~bad
+    used[dropped] = False
+    missing = (notes["problem"] == MISSING).to_numpy()
+    side, turned = notes["side"].to_numpy(), notes["turned"].to_numpy()
+    small = ~bad & (side < settings["size"])
+    tiny = small & (side < TINY * settings["size"])
+    return {
+        "settings": dict(settings),
+        "reader": dict(reader),
+        "differences": differences(reader) if reader else [],
+        "images": {
+            "in the table": len(table),
+            "packed": int(used.sum()),
+            **{split: int((used & (splits == split)).sum()) for split in SPLITS},
+            "enlarged": int(small.sum()),
+        },
+        "missing": [*reader.get("missing", []), *keys[missing]],
+        "bad": dict(zip(keys[bad & ~missing], notes["problem"][bad & ~missing], strict=True)),
+        "tiny": {k: f"{s} pixels" for k, s in zip(keys[tiny], side[tiny], strict=True)},
+        "turned": {
+            k: f"EXIF orientation {t}, not applied"
+            for k, t in zip(keys[turned > 1], turned[turned > 1], strict=True)
+        },
+        "duplicates": _duplicates(table, groups) | {"dropped": list(keys[dropped])},
+    }
+
+
+def _duplicates(table: pd.DataFrame, groups: list[list[int]]) -> dict:
+    """Return groups of keys ("train: happy/1.jpg"), and how many disagree on the emotion."""
+    splits = table["split"].to_numpy()
+    named = splits + ": " + table["key"].to_numpy(object)
+    across = [len(set(splits[group])) > 1 for group in groups]
+    emotions = table["emotion"].to_numpy() if "emotion" in table else np.zeros(len(table))
+    lists = {"across splits": [], "within a split": []}
+    for group, apart in zip(groups, across, strict=True):
+        lists["across splits" if apart else "within a split"].append(list(named[group]))
+    return lists | {"with two emotions": sum(len(set(emotions[group])) > 1 for group in groups)}
+
+
+def write_text(report: Mapping) -> str:
+    """Return the report for people: counts, and the first of every list."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Mapping) -> Iterator[str]:
+    settings, images, duplicates = report["settings"], report["images"], report["duplicates"]
+    yield f"{settings['data']} at {settings['size']} pixels"
+    yield ", ".join(f"{count:,} {what}" for what, count in images.items())
+    yield from _section("Reader's notes", report["reader"].get("notes", []))
+    counts = report["reader"].get("counts", {})
+    yield from _section(
+        "Counts: found, published",
+        [
+            f"{name}: {n['found']:,}, "
+            f"{'unknown' if n['published'] is None else format(n['published'], ',')}"
+            for name, n in counts.items()
+        ],
+        shown=len(counts),
+    )
+    yield from _section("Counts that differ", report["differences"], shown=len(counts))
+    rows = report["reader"].get("dropped", {})
+    yield from _section("Rows the reader left out", [f"{why}: {n:,}" for why, n in rows.items()])
+    gaps = report["reader"].get("unlabelled", {})
+    yield from _section("Rows without a label", [f"{why}: {n:,}" for why, n in gaps.items()])
+    yield from _section("Missing on the disk", report["missing"])
+    for title, what in (
+        ("Cannot be read, left out", "bad"),
+        (f"Tiny: below {TINY:g} of the size", "tiny"),
+        ("Perhaps on their side", "turned"),
+    ):
+        yield from _section(title, [f"{key}: {why}" for key, why in report[what].items()])
+    for where in ("across splits", "within a split"):
+        groups = [" = ".join(group) for group in duplicates[where]]
+        yield from _section(f"The same picture {where}", groups)
+    yield ""
+    yield f"groups of the same picture with two emotions: {duplicates['with two emotions']:,}"
+    yield f"left out as duplicates: {len(duplicates['dropped']):,}"
+
+
+def _section(title: str, lines: list[str], shown: int = _SHOWN) -> Iterator[str]:
+    """Yield a heading with the number of lines, and the first of them; nothing if there is none."""
+    if lines:
+        yield ""
+        yield f"{title} ({len(lines):,})"
+        yield from (f"  {line}" for line in lines[:shown])
+        if len(lines) > shown:
+            yield "  ... (all of them in report.json)"

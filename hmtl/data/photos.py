@@ -1,0 +1,242 @@
+"""One picture on the disk -> its face as a square of `size` pixels, and what was odd about it.
+
+Nothing here imports more than numpy and Pillow, as every worker process does it anew. What is done,
+in this order:
+
+1. **Orientation.** A camera's EXIF orientation is applied to a picture that is used whole, as every
+   viewer shows it. Where the row has a face box it is not (`exif="auto"`): a box counts pixels of
+   the picture as stored, and turning would move the face out of it. `exif="always"` and `"never"`
+   are for sets that are known to be otherwise. (TIFF files are turned by Pillow itself.)
+2. **Colour.** Grey (one plane, the luma of ITU-R 601) or colour (sRGB taken for granted; colour
+   profiles are not applied). Of 16 bits the upper eight are kept; palettes are looked up; CMYK is
+   converted plainly; what is transparent is laid on black.
+3. **Square.** Of the box, or of the whole picture, by `fit`: "cover" is the central square (nothing
+   is squeezed, the longer sides lose their ends; as Hopenet's Resize and CenterCrop), "widen" the
+   square around the box (nothing is lost, more is seen), "squash" the box itself, squeezed.
+   Whatever of it lies outside of the picture is black.
+4. **Size.** Lanczos with Pillow's antialiasing: its window grows with the reduction.
+
+Ours.
+"""
+
+__all__ = [
+    "EXIF",
+    "FITS",
+    "MISSING",
+    "Note",
+    "PhotoTask",
+    "cut_square",
+    "describe_problem",
+    "difference_hash",
+    "open_photo",
+    "read_photos",
+    "square_box",
+    "to_mode",
+]
+
+import hashlib
+import os
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image
+
+FITS = ("cover", "widen", "squash")
+EXIF = ("auto", "always", "never")
+MISSING = "not on disk"
+_BACKGROUND = 0  # behind what is transparent, and outside of the picture
+_MOST_PIXELS = 1 << 26  # of a box that reaches outside: 200 MB in colour
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_TURNS = dict(enumerate((
+    "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
+    "ROTATE_90",
+), start=2))  # fmt: skip
+"""EXIF orientation -> what brings a picture upright."""
+
+Box = tuple[int, int, int, int]
+
+
+class PhotoTask(NamedTuple):
+    """Some pictures to read: `boxes` (left, top, right, bottom) or None, `offsets` of csv rows."""
+
+    paths: list[str]
+    boxes: list[tuple] | None
+    offsets: list[int] | None
+    size: int
+    grey: bool
+    fit: str
+    exif: str
+
+
+class Note(NamedTuple):
+    """About one picture: why it cannot be used ("" if it can), the shorter side of what was cut
+    out (pixels), an EXIF orientation that was not applied (1: none), the 64 bits of
+    `difference_hash` and of a digest of its pixels, hexadecimal."""
+
+    problem: str
+    side: int = 0
+    turned: int = 1
+    hash: str = ""
+    digest: str = ""
+
+
+def read_photos(task: PhotoTask) -> tuple[np.ndarray, list[Note]]:
+    """Return the squares of a task, uint8 (n, size, size, 1 or 3), and a note on each.
+
+    A picture that cannot be read is black, and its note says why; none raises.
+    """
+    channels = 1 if task.grey else 3
+    squares = np.zeros((len(task.paths), task.size, task.size, channels), np.uint8)
+    notes = []
+    for i in range(len(task.paths)):
+        try:
+            pixels, side, turned = _read_photo(task, i)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise anything on a broken file
+            notes.append(Note(describe_problem(error, task.paths[i])))
+            continue
+        squares[i] = pixels.reshape(squares.shape[1:])
+        digest = hashlib.blake2b(squares[i].tobytes(), digest_size=8).hexdigest()
+        notes.append(Note("", side, turned, f"{difference_hash(squares[i]):016x}", digest))
+    return squares, notes
+
+
+def describe_problem(error: Exception, path: str) -> str:
+    """Return why a picture cannot be used, in one line and without the folders of its path."""
+    if isinstance(error, FileNotFoundError):
+        return MISSING
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "no picture that Pillow knows"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(text.replace(path, os.path.basename(path)).split())
+    return f"{type(error).__name__}: {text}"
+
+
+def _read_photo(task: PhotoTask, i: int) -> tuple[np.ndarray, int, int]:
+    """Return pixels, shorter side cut out, and the EXIF orientation that was left alone."""
+    if task.offsets is not None:
+        from hmtl.data.readers.fer2013 import read_pixels  # pandas: for such sets only
+
+        picture = Image.fromarray(read_pixels(task.paths[i], task.offsets[i]))
+        return *cut_square(picture, None, task.size, task.grey, task.fit), 1
+    path, box = task.paths[i], task.boxes[i] if task.boxes else None
+    turn = task.exif == "always" or (task.exif == "auto" and box is None)
+    picture, turned = open_photo(path, turn)
+    return *cut_square(picture, box, task.size, task.grey, task.fit), turned
+
+
+def open_photo(path: str, turn: bool = True) -> tuple[Image.Image, int]:
+    """Return a picture, pixels read, and the EXIF orientation that was left alone (1: none).
+
+    With `turn` it is brought upright. Decoders raise anything on a broken file
+    (`describe_problem`); an empty one is a ValueError.
+    """
+    if os.path.getsize(path) == 0:
+        raise ValueError("an empty file")
+    with Image.open(path) as picture:
+        picture.load()
+        turned = _orientation(picture)
+        if turn and turned > 1:
+            return picture.transpose(Image.Transpose[_TURNS[turned]]), 1
+    return picture, turned
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    try:
+        value = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # broken EXIF, whatever it raises, is no broken picture
+        return 1
+    return value if value in _TURNS else 1
+
+
+def cut_square(
+    picture: Image.Image, box: tuple | None, size: int, grey: bool, fit: str = "cover"
+) -> tuple[np.ndarray, int]:
+    """Return the square of one picture, uint8 (size, size) or (size, size, 3), and its side.
+
+    `box` (left, top, right, bottom) in pixels, None for the whole picture; `fit` one of `FITS`.
+    Raises ValueError for a box without pixels and for colours that are not known.
+    """
+    box = (0, 0, *picture.size) if box is None else _check_box(box, picture.size)
+    square = square_box(box, fit)
+    side = min(square[2] - square[0], square[3] - square[1])
+    # converted after the cut: most of a photograph is not the face
+    cut = to_mode(_crop(picture, square), "L" if grey else "RGB")
+    if cut.size != (size, size):
+        cut = cut.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(cut), side
+
+
+def _check_box(box: tuple, size: tuple[int, int]) -> Box:
+    """Return a box in whole pixels; ValueError if nothing of the picture is in it."""
+    if not np.isfinite(box).all():
+        raise ValueError("a face box that is no numbers")
+    left, top, right, bottom = (round(float(side)) for side in box)
+    if right <= left or bottom <= top:
+        raise ValueError("an empty face box")
+    if right <= 0 or bottom <= 0 or left >= size[0] or top >= size[1]:
+        raise ValueError("a face box outside of the picture")
+    return left, top, right, bottom
+
+
+def square_box(box: Box, fit: str) -> Box:
+    """Return the square of a box by `fit`: "cover" within it, "widen" around it, "squash" itself.
+
+    Of an odd difference the larger half is left on the right or bottom.
+    """
+    left, top, right, bottom = box
+    wide, high = right - left, bottom - top
+    if fit == "squash":
+        return box
+    side = min(wide, high) if fit == "cover" else max(wide, high)
+    left, top = left + (wide - side) // 2, top + (high - side) // 2
+    return left, top, left + side, top + side
+
+
+def _crop(picture: Image.Image, box: Box) -> Image.Image:
+    """Return the pixels in a box, black where it reaches outside, in a mode that keeps them."""
+    if box == (0, 0, *picture.size):
+        return picture
+    inside = (
+        max(box[0], 0), max(box[1], 0), min(box[2], picture.width), min(box[3], picture.height)
+    )  # fmt: skip
+    if inside == box:
+        return picture.crop(box)
+    if (box[2] - box[0]) * (box[3] - box[1]) > _MOST_PIXELS:
+        raise ValueError(f"a face box of {box[2] - box[0]} by {box[3] - box[1]} pixels")
+    # padded by hand: 0 is not black in every mode (CMYK, palettes)
+    part = picture.crop(inside)
+    part = to_mode(part, "L" if part.mode in ("1", "L") or part.mode[0] == "I" else "RGB")
+    whole = Image.new(part.mode, (box[2] - box[0], box[3] - box[1]), _BACKGROUND)
+    whole.paste(part, (inside[0] - box[0], inside[1] - box[1]))
+    return whole
+
+
+def to_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """Return a picture of any mode as "L" or "RGB"; ValueError for greys of no known range."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError("grey levels of more than 16 bits")
+        picture = Image.fromarray((values >> 8).astype(np.uint8))
+    if picture.mode == "F":
+        raise ValueError("grey levels that are fractions, of an unknown range")
+    if picture.mode in _ALPHA or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, (*[_BACKGROUND] * 3, 255))
+        picture = Image.alpha_composite(ground, picture).convert("RGB")
+    return picture.convert(mode)
+
+
+def difference_hash(pixels: np.ndarray) -> int:
+    """Return the 64 bits of Krawetz's dHash of one picture, uint8 (H, W, 1 or 3).
+
+    The picture is reduced to 8 rows of 9 grey levels; each bit says whether a level is below its
+    right neighbour, the first in the highest bit.
+    """
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    levels = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX))
+    bits = np.packbits(levels[:, :-1] < levels[:, 1:])
+    return int.from_bytes(bits.tobytes(), "big")

@@ -1,0 +1,178 @@
+"""AffectNet as first released: two csv files, and images with a face box (arXiv 1708.03985).
+
+On disk:
+
+    Manually_Annotated_file_lists/training.csv    with a header
+    Manually_Annotated_file_lists/validation.csv  with or without one: copies differ
+    Manually_Annotated_Images/689/737db2483489148d783ef278f43f486c0a97e140fc4b6b61b84363ca.jpg
+
+Fields of a row: `subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,
+expression,valence,arousal`. The 68 landmarks are one field, `x;y;x;y...`; a copy with each of
+the 136 numbers in a field of its own is read too.
+"""
+
+__all__ = ["read_affectnet_csv"]
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.affectnet_labels import (
+    check_affect,
+    check_classes,
+    choose_expressions,
+    published_counts,
+)
+from hmtl.data.readers.listing import (
+    find_root,
+    list_files,
+    number_repeats,
+    present,
+    read_rows,
+    with_paths,
+)
+from hmtl.data.readers.report import Drops, finish_table
+from hmtl.labels import EMOTIONS
+
+LISTS = "Manually_Annotated_file_lists"
+IMAGES = "Manually_Annotated_Images"
+FILES = {"train": "training.csv", "test": "validation.csv"}
+_FIRST, _LAST = "subDirectory_filePath", ["expression", "valence", "arousal"]
+_WIDTHS = (9, 144)  # landmarks in one field, or in 136
+_BOX = ["x", "y", "width", "height"]
+_COLUMNS = ["key", "split", "emotion", "valence", "arousal", "left", "top", "right", "bottom"]
+_UNREAD = (".tif", ".tiff", ".bmp")
+
+
+def read_affectnet_csv(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
+    """Return AffectNet's manually annotated images: training.csv as train, validation.csv as test.
+
+    The validation images are what everybody reports on (there is no public test set), so they are
+    `test` here; see `hmtl.data.readers.splits.hold_out` for valid rows out of training.
+
+    Columns: `key` ("Manually_Annotated_Images/689/737d...jpg"; "...#2" for a second face in one
+    picture), `path`, `split`, `emotion`, `valence` and `arousal` (-1..1; missing where the file has
+    -2), and the face box `left, top, right, bottom` in pixels of the picture, which is
+    `img[y : y + h, x : x + w]` of the file's x, y, width and height.
+
+    `classes=7` leaves contempt out. Dropped and counted: None, Uncertain, Non-Face; rows that are
+    malformed (a wrong number of fields, a box that is no numbers); faces without a box; .tif and
+    .bmp images, as the authors did; rows that repeat another; training rows whose picture is in
+    validation too; images not on disk.
+
+    Raises FileNotFoundError for a wrong root; ValueError, naming file and line, for an expression
+    that is not 0..10, a valence or arousal that is neither -2 nor in -1..1, and for files of
+    another format (a first line that is neither header nor row, or more than 5 and more than 1 % of
+    malformed rows).
+    """
+    check_classes(classes)
+    root = find_root(
+        root,
+        [f"{LISTS}/{name}" for name in FILES.values()] + [IMAGES],
+        expected=f"{LISTS}/training.csv, {LISTS}/validation.csv and {IMAGES}/",
+    )
+    drops = Drops()
+    parts = [_read_list(root / LISTS / name, split, drops) for split, name in FILES.items()]
+    table = pd.concat(
+        [
+            choose_expressions(part, classes, drops, _where(file, part)).assign(file=str(file))
+            for file, part in parts
+        ],
+        ignore_index=True,
+    )
+    table = check_affect(table, _where(None, table))
+    table = drops.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
+    table = drops.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
+    table = _drop_repeats(table, drops)
+    table = present(table, list_files(root / IMAGES, prefix=f"{IMAGES}/"), drops)
+    table = table.assign(
+        left=table["x"], top=table["y"], right=table["x"] + table["width"],
+        bottom=table["y"] + table["height"],
+    )  # fmt: skip
+    table = with_paths(table[_COLUMNS], root)
+    table["key"] = number_repeats(table["key"])
+    return finish_table(
+        table,
+        drops,
+        source=str(root),
+        published=published_counts(classes, dict.fromkeys(EMOTIONS, 500)),
+        notes=["AffectNet's validation images are the test split: there is no public test set"],
+    )
+
+
+def _where(file: Path | None, table: pd.DataFrame):
+    """Return a function from a row's position and a column to the words for its place."""
+    return lambda i, column: f"{file or table['file'].iloc[i]} line {table['line'].iloc[i]}"
+
+
+def _read_list(file: Path, split: str, drops: Drops) -> tuple[Path, pd.DataFrame]:
+    """Return (file, its well-formed rows as numbers and names)."""
+    rows, lines, malformed = [], [], []
+    for line, fields in read_rows(file):
+        if fields[0].strip() == _FIRST:
+            _check_header(file, line, fields)
+        elif len(fields) in _WIDTHS:
+            rows.append([*fields[:5], *fields[-3:]])
+            lines.append(line)
+        else:
+            malformed.append(line)
+    table = pd.DataFrame(rows, columns=["key", *_BOX, "emotion", "valence", "arousal"], dtype=str)
+    table["line"] = np.array(lines, dtype=int)
+    numbers = table[_BOX].apply(pd.to_numeric, errors="coerce")
+    bad = numbers.isna().any(axis=1)
+    malformed = sorted([*malformed, *table.loc[bad, "line"]])
+    _check_malformed(file, malformed, len(rows) + len(malformed))
+    drops.add("malformed row", [f"{file.name} line {line}" for line in malformed])
+    table[_BOX] = numbers
+    table = table[~bad].reset_index(drop=True)
+    for column in ("emotion", "valence", "arousal"):
+        table[column] = _to_numbers(table, column, file)
+    table["key"] = f"{IMAGES}/" + table["key"].str.strip()
+    return file, table.assign(split=split)
+
+
+def _check_header(file: Path, line: int, fields: list[str]) -> None:
+    names = [name.strip() for name in fields]
+    expected = [_FIRST, "face_x", "face_y", "face_width", "face_height"]
+    if line > 1 or names[:5] != expected or names[-3:] != _LAST or len(names) not in _WIDTHS:
+        raise ValueError(
+            f"{file} line {line}: a header, if any, is the first line and reads "
+            f"{','.join(expected)},facial_landmarks,{','.join(_LAST)}; found "
+            f"{','.join(names)[:200]}"
+        )
+
+
+def _check_malformed(file: Path, malformed: list[int], rows: int) -> None:
+    """Raise ValueError if there are too many to be accidents, or the first line is one."""
+    if 1 in malformed or len(malformed) > max(5, rows // 100):
+        raise ValueError(
+            f"{file}: {len(malformed)} of {rows} lines are no rows of AffectNet, the first is line "
+            f"{malformed[0]}; expected {_FIRST},face_x,face_y,face_width,face_height,"
+            f"facial_landmarks,{','.join(_LAST)}"
+        )
+
+
+def _to_numbers(table: pd.DataFrame, column: str, file: Path) -> pd.Series:
+    """Return a column of text as numbers; ValueError naming the line of one that is none."""
+    values = pd.to_numeric(table[column], errors="coerce")
+    bad = np.flatnonzero(values.isna())
+    if len(bad):
+        field = "expression" if column == "emotion" else column
+        place, value = _where(file, table)(int(bad[0]), column), table[column].iloc[bad[0]]
+        raise ValueError(f"{place}, field {field}: {value!r} is no number")
+    return values
+
+
+def _drop_repeats(table: pd.DataFrame, drops: Drops) -> pd.DataFrame:
+    """Drop what would count a face twice, or show a test face in training.
+
+    One picture may hold several faces: rows with the same picture and another box stay.
+    """
+    in_test = table.loc[table["split"] == "test", "key"]
+    leaks = (table["split"] == "train") & table["key"].isin(in_test)
+    table = drops.filter(table, leaks, "training image that is in validation too")
+    face = ["key", *_BOX]
+    labels = table.groupby(face, sort=False)["emotion"].transform("nunique")
+    table = drops.filter(table, labels > 1, "one face with two labels")
+    return drops.filter(table, table.duplicated(face), "repeated row")

@@ -1,0 +1,114 @@
+"""AffectNet as copies pass it on: folders named after the emotions, with or without a csv.
+
+    anger/ contempt/ disgust/ ...  and labels.csv (`pth,label,relFCs`)   29,042 images of 96x96
+    Train/ and Test/ with class folders, names of any case
+    train/ and val/ with folders 0 .. 7                                  as DAN's converter writes
+
+Labels go by name: numbers mean another emotion in each copy (see `hmtl.data.readers.names`), so
+folders 0 .. 7 need `names`. These copies are no release of AffectNet's authors (arXiv 1708.03985):
+images are selected and resized, and the first copy has no official validation set.
+"""
+
+__all__ = ["read_affectnet_folders"]
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.affectnet_labels import check_classes
+from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
+from hmtl.data.readers.listing import find_header, read_rows
+from hmtl.data.readers.names import name_labels
+from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.splits import seeded_split
+
+_KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
+_ANSWERS = ("drop", "folder", "csv")
+_HEADER = ["pth", "label"]
+
+
+def read_affectnet_folders(
+    root: str | Path,
+    *,
+    classes: int = 8,
+    names: Mapping | None = None,
+    disagreeing: str = "drop",
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return a folder copy of AffectNet: `key` ("anger/1.jpg"), `path`, `split`, `emotion`.
+
+    Where `root` holds labels.csv, some of its labels disagree with the folder: `disagreeing` drops
+    those images ("drop", counted), or believes the "folder" or the "csv". A folder called val is
+    test if there is no other test, since AffectNet reports on its validation images. Without
+    folders that say the split, `shares` are split by `seed`, class by class. `names` gives the
+    emotion of folders or csv labels that are no words, such as `dict(enumerate(EMOTIONS))` for
+    AffectNet's own numbers; `classes=7` leaves contempt out. Pictures outside of the
+    class folders are dropped and counted.
+
+    Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for a
+    label that is not known, a line of labels.csv without path and label, and a csv that names none
+    of the images.
+    """
+    check_classes(classes)
+    if disagreeing not in _ANSWERS:
+        raise ValueError(f"disagreeing={disagreeing!r}: one of {', '.join(_ANSWERS)}")
+    drops, notes = Drops(), []
+    table = list_classes(root, drops, names=names, splits=SPLIT_FOLDERS)
+    if "test" not in set(table["split"]):
+        table["split"] = table["split"].replace("valid", "test")
+    if set(table["split"]) == {"train"}:
+        table["split"] = seeded_split(table, shares, seed=seed, by="emotion")
+        notes = [f"this copy has no official split: {shares} drawn by seed {seed}"]
+    labels, published = Path(root) / "labels.csv", {}
+    on_disk = pd.Series("images on disk", table.index)
+    if labels.is_file():
+        published = {"images on disk": _KAGGLE_IMAGES}
+        table = _compare_labels(table, _read_labels(labels, names), labels, disagreeing, drops)
+    contempt = (table["emotion"] == "contempt") & (classes == 7)
+    table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
+    return finish_table(
+        table, drops, source=str(root), published=published, groups=[on_disk], notes=notes
+    )
+
+
+def _read_labels(file: Path, names: Mapping | None) -> pd.Series:
+    """Return path -> emotion as labels.csv has it; its columns may stand anywhere."""
+    rows = list(read_rows(file))
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    if not set(_HEADER) <= set(header):
+        raise ValueError(f"{file} line 1: expected the columns pth and label, found {header}")
+    at = find_header(file, header, _HEADER)
+    for line, fields in rows[1:]:
+        if len(fields) != len(header):
+            raise ValueError(
+                f"{file} line {line}: {len(fields)} fields instead of {len(header)}; mend the line"
+            )
+    lines = [line for line, _ in rows[1:]]
+    paths = [fields[at[0]].strip().replace("\\", "/") for _, fields in rows[1:]]
+    said = pd.Series([fields[at[1]] for _, fields in rows[1:]], index=paths, dtype=str)
+    return name_labels(said, lambda i: f"{file} line {lines[i]}", "label", names=names)
+
+
+def _compare_labels(
+    table: pd.DataFrame, said: pd.Series, file: Path, disagreeing: str, drops: Drops
+) -> pd.DataFrame:
+    """Return the table after asking labels.csv; images that it does not name keep their folder."""
+    labels = said.groupby(level=0).nunique()
+    unsure = labels.index[labels > 1]  # a path with two labels agrees with no folder
+    if disagreeing == "csv" and len(unsure):
+        raise ValueError(f"{file}: {unsure[0]} is there with two labels; keep one")
+    said = said[~said.index.duplicated()]
+    by_csv = table["key"].map(said)
+    if by_csv.isna().all():
+        raise ValueError(
+            f"{file}: names none of the images, such as {table['key'].iloc[0]!r}; its first is "
+            f"{said.index[0] if len(said) else None!r}"
+        )
+    apart = by_csv.notna() & ((by_csv != table["emotion"]) | table["key"].isin(unsure))
+    if disagreeing == "csv":
+        return table.assign(emotion=table["emotion"].where(~apart, by_csv))
+    if disagreeing == "folder":
+        return table
+    return drops.filter(table, apart, "folder and labels.csv disagree")

@@ -1,0 +1,75 @@
+"""AffectNet's numbers and published counts, which both of its releases share.
+
+Mollahosseini, Hasani, Mahoor: AffectNet, arXiv 1708.03985. Training counts of the manually
+annotated part are the paper's table 3 as the files have it; validation is 500 images a label.
+"""
+
+__all__ = [
+    "CLASSES", "EXPRESSIONS", "check_affect", "check_classes", "choose_expressions",
+    "published_counts",
+]  # fmt: skip
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.report import Drops, map_labels
+from hmtl.labels import EMOTIONS, PROPORTIONS
+
+EXPRESSIONS = dict(enumerate((*EMOTIONS, "None", "Uncertain", "Non-Face")))
+CLASSES = {8: EMOTIONS, 7: EMOTIONS[:7]}
+"""AffectNet-8 and AffectNet-7: the emotions of the customary protocols; 7 leaves contempt out."""
+Place = Callable[[int, str], str]
+_UNKNOWN_AFFECT = -2  # what valence and arousal hold where annotators gave none
+
+
+def published_counts(classes: int, test: dict[str, int]) -> dict[str, int]:
+    """Return the known counts in training, and those of `test` (emotion -> n), of a protocol."""
+    train = dict(zip(EMOTIONS, PROPORTIONS["affectnet"], strict=True))
+    counts = {}
+    for split, known in (("train", train), ("test", test)):
+        chosen = {name: known[name] for name in CLASSES[classes]}
+        counts[split] = sum(chosen.values())
+        counts |= {f"{split}/{name}": n for name, n in chosen.items()}
+    return counts
+
+
+def check_classes(classes: int) -> None:
+    """Raise ValueError unless `classes` names a protocol."""
+    if classes not in CLASSES:
+        raise ValueError(f"classes={classes!r}: 8, or 7 without contempt")
+
+
+def choose_expressions(
+    table: pd.DataFrame, classes: int, drops: Drops, where: Place
+) -> pd.DataFrame:
+    """Return the rows of a protocol's emotions, with `emotion` (a name) for the number in it.
+
+    None, Uncertain and Non-Face are dropped, and contempt from AffectNet-7. Raises ValueError for
+    a number that is not AffectNet's; `where(i, column)` says where row i has a column's value.
+    """
+    emotion = map_labels(table["emotion"], EXPRESSIONS, lambda i: where(i, "emotion"), "expression")
+    table = table.assign(emotion=emotion)
+    for name in ("None", "Uncertain", "Non-Face"):
+        table = drops.filter(table, table["emotion"] == name, name)
+    kept = table["emotion"].isin(CLASSES[classes])
+    return drops.filter(table, ~kept, "contempt, which AffectNet-7 leaves out")
+
+
+def check_affect(table: pd.DataFrame, where: Place) -> pd.DataFrame:
+    """Return `table` with -2 (not annotated) in valence and arousal made missing.
+
+    Raises ValueError for any other value outside -1..1.
+    """
+    table = table.copy()
+    for column in ("valence", "arousal"):
+        values = table[column].to_numpy(float)
+        unknown = values == _UNKNOWN_AFFECT
+        odd = np.flatnonzero(~unknown & ~(np.abs(values) <= 1 + 1e-6))
+        if len(odd):
+            raise ValueError(
+                f"{where(int(odd[0]), column)}, field {column}: {values[odd[0]]:g} is not in -1..1"
+            )
+        table[column] = np.where(unknown, np.nan, values)
+    return table

@@ -1,0 +1,73 @@
+"""AFLW2000-3D: 2,000 photographs with fitted 3D head pose, the customary test set of head pose.
+
+On disk (Zhu et al., arXiv 1511.07212): `AFLW2000/image00002.jpg`, 450x450, with `image00002.mat`
+beside; the numbers have gaps.
+"""
+
+__all__ = ["read_aflw2000"]
+
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.crops import BOX, HOPENET_TEST, hopenet_crop, plain_crop
+from hmtl.data.readers.listing import find_root, list_files, with_paths
+from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
+from hmtl.data.readers.report import Drops, finish_table
+
+_CROPS = ("hopenet", "plain")
+_POINTS = ("pt2d", "pt3d_68")
+_HOPENET_K = 0.2
+
+
+def read_aflw2000(
+    root: str | Path,
+    *,
+    crop: str = "hopenet",
+    points: str = "pt2d",
+    all_angles: bool = False,
+) -> pd.DataFrame:
+    """Return AFLW2000-3D, all of it test: `key` ("image00002.jpg"), `path`, `split`, ...
+
+    ... `yaw, pitch, roll` in degrees, signs as in `Pose_Para` and 300W-LP (positive yaw turns the
+    nose towards the left edge of the picture, positive pitch lifts it, positive roll turns the
+    picture clockwise), and the crop `left, top, right, bottom`. 31 images have an angle beyond 99
+    degrees and are dropped: **1,969 are the customary test set**; `all_angles=True` keeps all
+    2,000.
+
+    `crop="hopenet"` is Hopenet's test crop (arXiv 1710.00925: k = 0.2 and twice that to the sides)
+    of all landmarks, the negative placeholders of `pt2d` included, since published numbers rest on
+    it; `"plain"` the box of those with x > 0 and y > 0, widened by 0.6. `points="pt3d_68"` takes
+    the 68 fitted landmarks, which have no placeholders: a better box, but other numbers.
+
+    `root` is the folder AFLW2000 or its parent. Dropped and counted, and raised, as `read_w300lp`.
+    """
+    for name, value, known in (("crop", crop, _CROPS), ("points", points, _POINTS)):
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: one of {', '.join(known)}")
+    root = _find(Path(root))
+    drops = Drops()
+    keys = [file for file in list_files(root, (".jpg",), deep=False) if file.startswith("image0")]
+    stems = {file.removesuffix(".mat") for file in list_files(root, (".mat",), deep=False)}
+    table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
+    on_disk = pd.Series("images on disk", table.index)
+    table = drops.filter(table, ~table["key"].str[:-4].isin(stems), "image without .mat")
+    table = add_poses(table, root, drops, points=points, seen_only=crop == "plain")
+    table = keep_angles(table, drops, all_angles)
+    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
+    plain = crop == "plain"
+    table[BOX] = plain_crop(boxes) if plain else hopenet_crop(boxes, _HOPENET_K, HOPENET_TEST)
+    return finish_table(
+        with_paths(table[["key", "split", *ANGLES, *BOX]], root),
+        drops,
+        source=str(root),
+        published={"images on disk": 2_000, "test": 2_000 if all_angles else 1_969},
+        groups=[on_disk],
+    )
+
+
+def _find(root: Path) -> Path:
+    """Return the folder of the images: `root`, or AFLW2000 in it."""
+    if root.is_dir() and any(root.glob("image0*.jpg")):
+        return root.resolve()
+    return find_root(root, ["AFLW2000"], expected="image00002.jpg ... or AFLW2000/") / "AFLW2000"

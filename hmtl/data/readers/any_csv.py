@@ -1,0 +1,155 @@
+"""Any csv whose columns the user names: a row an image, or a face in one.
+
+    read_csv("faces", file="labels.csv", columns={"path": "image", "emotion": "label"})
+
+Ours.
+"""
+
+__all__ = ["COLUMNS", "read_csv"]
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.crops import BOX
+from hmtl.data.readers.folders import SPLIT_FOLDERS
+from hmtl.data.readers.listing import describe, find_header, number_repeats, read_rows
+from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
+from hmtl.data.readers.report import NOT_ON_DISK, Drops, finish_table
+from hmtl.data.readers.splits import seeded_split
+
+_WORDS = {"split": SPLIT_FOLDERS, "emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
+_LIMITS = {"valence": 1.0, "arousal": 1.0, "yaw": 180.0, "pitch": 180.0, "roll": 180.0}
+COLUMNS = ("path", *_WORDS, *_LIMITS, "person", *BOX)
+"""What may be named; `path` must be."""
+
+
+def read_csv(
+    root: str | Path,
+    *,
+    columns: Mapping[str, str],
+    file: str = "labels.csv",
+    names: Mapping[str, Mapping] | None = None,
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the images that a csv in `root` names: `key` (relative path), `path`, `split`, labels.
+
+    `columns` maps this project's names (`COLUMNS`) to those in the csv's header. Paths are relative
+    to `root`, or absolute within it; the box `left, top, right, bottom` is in pixels; `yaw, pitch,
+    roll` are in degrees and in 300W-LP's convention (positive yaw turns the nose towards the left
+    edge of the picture, positive pitch lifts it, positive roll turns the picture clockwise) -- they
+    are not converted. `names` is for labels that are no words: `{"emotion": {"0": "fear"}}`.
+
+    Without a column for `split`, `shares` (train, valid, test) are split by `seed`: whole people
+    where `person` is named, class by class where `emotion` is. An empty cell is a missing label
+    (counted), but not in path, split, an angle or a box. A picture that is named again gets a key
+    with "#2" if it has another box; otherwise the row is dropped.
+
+    Dropped and counted: rows with a wrong number of fields, repeated rows, faces that two rows
+    label otherwise, images not on disk.
+    Raises FileNotFoundError if there is no such file; ValueError, naming file and line, for a label
+    that is not known or a number that is none or out of range, and for columns that are not there;
+    also if `columns` names some sides of the box and not all.
+    """
+    root = Path(root).resolve()
+    source = root / file
+    if not source.is_file():
+        raise FileNotFoundError(f"{root}: expected {file} in it, but {describe(root)}")
+    drops = Drops()
+    table = _read_columns(source, columns, drops)
+    table = _name_columns(table, source, names or {})
+    table["key"] = _relative(table, root, source)
+    face = ["key", *(c for c in BOX if c in table)]
+    said = table.drop(columns=["line", "path"]).drop_duplicates()
+    two = said[face][said.duplicated(face)]
+    unsure = pd.MultiIndex.from_frame(table[face]).isin(pd.MultiIndex.from_frame(two))
+    table = drops.filter(table, unsure, "one face with two labels")
+    table = drops.filter(table, table.duplicated(face), "repeated row")
+    missing = [not os.path.isfile(root / key) for key in table["key"]]
+    table = drops.filter(table, missing, NOT_ON_DISK)
+    table["path"] = [str(root / key) for key in table["key"]]
+    notes = []
+    if "split" not in table and len(table):
+        by = {"by": "emotion"} if "emotion" in table and "person" not in table else {}
+        group = "person" if "person" in table else "key"
+        table["split"] = seeded_split(table, shares, seed=seed, group=group, **by)
+        notes = [f"no split in the csv: {shares} drawn by seed {seed}"]
+    table["key"] = number_repeats(table["key"])
+    labels = [c for c in COLUMNS if c in table and c not in ("path", "split")]
+    empty = {f"{c}: empty": int(table[c].isna().sum()) for c in labels}
+    order = [c for c in ("key", "path", "split", *labels) if c in table]
+    return finish_table(table[order], drops, source=str(source), unlabelled=empty, notes=notes)
+
+
+def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.DataFrame:
+    """Return the named columns as text, with the `line` of each row."""
+    unknown = sorted(set(columns) - set(COLUMNS))
+    if unknown or "path" not in columns:
+        raise ValueError(f"columns={dict(columns)!r}: name path, and none but {', '.join(COLUMNS)}")
+    if (lost := [side for side in BOX if side not in columns]) and len(lost) < len(BOX):
+        raise ValueError(
+            f"columns={dict(columns)!r}: a box has four sides; name {', '.join(lost)} too, or none"
+        )
+    rows = read_rows(file)
+    _, header = next(rows, (0, []))
+    header = [name.strip() for name in header]
+    at = find_header(file, header, list(columns.values()))
+    good, malformed = [], []
+    for line, fields in rows:
+        if len(fields) == len(header):
+            good.append([line, *(fields[i].strip() for i in at)])
+        else:
+            malformed.append(f"{file.name} line {line}")
+    drops.add("malformed row", malformed)
+    return pd.DataFrame(good, columns=["line", *columns])
+
+
+def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Return the table with names for labels, numbers for numbers, and nan for empty cells."""
+    for column in table.columns.drop(["line", "path"]):
+        given = table[table[column] != ""]
+        if len(given) < len(table) and column in ("split", *BOX, "yaw", "pitch", "roll"):
+            line = table["line"][table[column] == ""].iloc[0]
+            raise ValueError(f"{file} line {line}, field {column}: it is empty")
+
+        def where(i: int, given=given) -> str:
+            return f"{file} line {given['line'].iloc[i]}"
+
+        if column in _WORDS:
+            values = name_labels(
+                given[column], where, column, words=_WORDS[column], names=names.get(column)
+            )
+        elif column == "person":
+            values = given[column]
+        else:
+            values = _to_numbers(given[column], where, column)
+        table[column] = values.reindex(table.index)
+    return table
+
+
+def _to_numbers(values: pd.Series, where, column: str) -> pd.Series:
+    """Return text as numbers within the limits of a column."""
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    limit = _LIMITS.get(column, np.inf)
+    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers.abs() > limit))
+    if len(bad):
+        within = f" from -{limit:g} to {limit:g}" if np.isfinite(limit) else ""
+        raise ValueError(
+            f"{where(bad[0])}, field {column}: {values.iloc[bad[0]]!r} is no number{within}"
+        )
+    return numbers
+
+
+def _relative(table: pd.DataFrame, root: Path, file: Path) -> list[str]:
+    """Return each path relative to `root`, with "/" between; ValueError for one that leads out."""
+    keys = []
+    for line, path in zip(table["line"], table["path"], strict=True):
+        key = os.path.relpath(root / path.replace("\\", "/"), root).replace(os.sep, "/")
+        if not path or key == "." or key.startswith("../"):
+            raise ValueError(f"{file} line {line}, field path: {path!r} is no file in {root}")
+        keys.append(key)
+    return keys

@@ -1,0 +1,112 @@
+"""FEI face database: 200 students and staff, 14 pictures each (Thomaz, Giraldi, 2010).
+
+On disk, in folders of any name (the archives' are fine):
+
+    1-01.jpg ... 200-14.jpg     640x480: 01 to 10 from left to right profile, 11 frontal and
+                                neutral, 14 in low light
+    1a.jpg, 1b.jpg              the frontal sets: a neutral, b smiling
+
+**No gender is shipped.** Write down the gender of the 200 subjects yourself as `fei_gender.csv`:
+
+    subject,gender
+    1,male
+"""
+
+__all__ = ["read_fei"]
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.listing import describe, list_files, read_rows, with_paths
+from hmtl.data.readers.names import GENDER_WORDS, name_labels
+from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.splits import seeded_split
+
+GENDERS = "fei_gender.csv"
+_SUBJECTS = 200  # 100 women and 100 men
+_FORMS = {"original": r"(\d{1,3})-(\d\d)\.jpg", "frontal": r"(\d{1,3})([ab])\.jpg"}
+_PUBLISHED = {"original": 2_800, "frontal": 400}
+
+
+def read_fei(
+    root: str | Path,
+    *,
+    genders: str | Path | None = None,
+    images: str = "original",
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return FEI: `key` ("originalimages_part1/1-11.jpg"), `path`, `split`, `gender`, `person`
+    ("001") and `shot` ("01" to "14", or "a" and "b").
+
+    `genders` is the user's csv, by default `fei_gender.csv` in `root`. `images` is "original" or
+    "frontal"; of several versions of the frontal set, pass the folder of one. There is no official
+    split: *subjects*, women and men apart, are split by `shares` and `seed`, so nobody is in two.
+
+    The report has how many women and men there are beside the published 100 and 100. Dropped and
+    counted: images of subjects who are not in the csv, names of another form. Raises
+    FileNotFoundError without images or csv; ValueError, naming file and line, for a csv with
+    another header, a subject that is not 1..200 or named twice, or a gender that is not known.
+    """
+    if images not in _FORMS:
+        raise ValueError(f"images={images!r}: 'original' or 'frontal'")
+    root = Path(root).resolve()
+    files = list_files(root, (".jpg",)) if root.is_dir() else []
+    parts = [(f, re.fullmatch(_FORMS[images], f.rpartition("/")[2])) for f in files]
+    rows = [(f, int(m[1]), m[2]) for f, m in parts if m]
+    if not rows:
+        example = "1-01.jpg" if images == "original" else "1a.jpg"
+        raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
+    of_subject = _read_genders(Path(genders) if genders else root / GENDERS)
+    drops = Drops()
+    known = [re.compile(form) for form in _FORMS.values()]
+    odd = [f for f in files if not any(form.fullmatch(f.rpartition("/")[2]) for form in known)]
+    drops.add("name of another form", odd)
+    table = pd.DataFrame(rows, columns=["key", "subject", "shot"]).sort_values(
+        ["subject", "shot", "key"]
+    )
+    table["gender"] = table["subject"].map(of_subject)
+    table = drops.filter(table, table["gender"].isna(), "subject without a gender in the csv")
+    table["person"] = table["subject"].astype(str).str.zfill(3)
+    table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
+    subjects = table.drop_duplicates("person")["gender"]
+    half = _SUBJECTS // 2
+    return finish_table(
+        with_paths(table[["key", "split", "gender", "person", "shot"]], root),
+        drops,
+        source=str(root),
+        published={"all": _PUBLISHED[images], "subjects/female": half, "subjects/male": half},
+        groups=["subjects/" + subjects.astype(str)],
+        notes=[
+            f"gender is the user's own, from {GENDERS}; FEI ships none",
+            f"no official split: subjects {shares} drawn by seed {seed}",
+        ],
+    )
+
+
+def _read_genders(file: Path) -> dict[int, str]:
+    """Return subject -> gender of the user's csv."""
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file}: expected a csv with the header subject,gender; FEI ships no gender, so label "
+            f"the {_SUBJECTS} subjects yourself"
+        )
+    rows = [(line, [field.strip() for field in fields]) for line, fields in read_rows(file)]
+    if not rows or [name.lower() for name in rows[0][1]] != ["subject", "gender"]:
+        raise ValueError(f"{file} line 1: expected the header subject,gender")
+    subjects: dict[int, str] = {}
+    for line, fields in rows[1:]:
+        number = int(fields[0]) if fields[0].isdecimal() else 0
+        if len(fields) != 2 or not 1 <= number <= _SUBJECTS or number in subjects:
+            raise ValueError(
+                f"{file} line {line}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS}, "
+                "named once, and a gender"
+            )
+        subjects[number] = fields[1]
+    named = name_labels(
+        pd.Series(subjects, dtype=object), lambda i: f"{file} line {rows[1 + i][0]}", "gender",
+        words=GENDER_WORDS,
+    )  # fmt: skip
+    return named.to_dict()

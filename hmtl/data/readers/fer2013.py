@@ -1,0 +1,182 @@
+"""FER2013: 35,887 grey faces of 48x48, seven emotions, pixels inside a csv (arXiv 1307.0414).
+
+On disk, one of
+
+    fer2013.csv          emotion,pixels,Usage
+    icml_face_data.csv   emotion, Usage, pixels        blanks before the names
+    train.csv, test.csv  emotion,pixels and pixels     the contest's form: test has no labels
+    train/angry/...      class folders                 valid and test merged into one test
+
+There is no image file for a row of a csv. Its `path` is the csv, and `offset` says at which byte
+the row begins; `fer2013_images` turns such rows into pixels, without reading the rest of the file.
+"""
+
+__all__ = ["USAGES", "WHOLE", "fer2013_images", "list_rows", "read_fer2013", "read_pixels"]
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.folders import list_classes
+from hmtl.data.readers.listing import find_root, subfolder
+from hmtl.data.readers.report import Drops, finish_table, map_labels
+
+LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # 0 to 6
+COUNTS = {
+    "train": (3_995, 436, 4_097, 7_215, 4_830, 3_171, 4_965),  # 28,709
+    "valid": (467, 56, 496, 895, 653, 415, 607),  # 3,589
+    "test": (491, 55, 528, 879, 594, 416, 626),  # 3,589
+}
+USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+_NUMBERS = {str(i): name for i, name in enumerate(LABELS)}
+_SIDE = 48
+WHOLE = ("fer2013.csv", "icml_face_data.csv")
+"""Files that hold all three splits."""
+_COLUMNS = ["key", "path", "split", "emotion", "offset"]
+
+
+def read_fer2013(root: str | Path) -> pd.DataFrame:
+    """Return FER2013: `key` ("fer2013/0000000", file and row), `path`, `split`, `emotion`, ...
+
+    ... `offset`. PublicTest is valid, PrivateTest test. From a csv, `path` is that file and
+    `offset` the byte at which the row begins (see `fer2013_images`); from class folders `path` is
+    an image, without offset, and the merged test is test. There is no contempt.
+
+    Dropped and counted: rows with a wrong number of fields or of pixels, rows without a label (the
+    contest's test.csv), pictures outside of the class folders. Raises FileNotFoundError for a
+    wrong root; ValueError, naming file and line, for an emotion that is not 0..6 or an unknown
+    Usage, and for a header without the columns.
+    """
+    if _is_folders(Path(root)):
+        return _read_class_folders(Path(root))
+    expected = "fer2013.csv, icml_face_data.csv, train.csv, or class folders in train/ and test/"
+    root = find_root(root, *([name] for name in (*WHOLE, "train.csv")), expected=expected)
+    drops = Drops()
+    whole = [root / name for name in WHOLE if (root / name).is_file()][:1]
+    if whole:
+        table = list_rows(whole[0], None, drops)
+    else:
+        table = list_rows(root / "train.csv", "train", drops)
+        if (root / "test.csv").is_file():
+            table = pd.concat([table, list_rows(root / "test.csv", "test", drops)])
+    published = _published({split: [split] for split in (COUNTS if whole else ["train"])})
+    return finish_table(table[_COLUMNS], drops, source=str(root), published=published)
+
+
+def _published(merged: dict[str, list[str]]) -> dict[str, int]:
+    """Return the published counts of splits made of some of `COUNTS`."""
+    counts = {}
+    for split, parts in merged.items():
+        each = np.sum([COUNTS[part] for part in parts], axis=0).tolist()
+        counts[split] = sum(each)
+        counts |= {f"{split}/{name}": n for name, n in zip(LABELS, each, strict=True)}
+    return counts
+
+
+def _is_folders(root: Path) -> bool:
+    """Whether `root` holds class folders and no csv."""
+    if not root.is_dir() or any((root / name).is_file() for name in (*WHOLE, "train.csv")):
+        return False
+    return subfolder(root, "train") is not None
+
+
+def _read_class_folders(root: Path) -> pd.DataFrame:
+    """Return a copy in class folders, which go by name: their order is not FER2013's."""
+    drops = Drops()
+    table = list_classes(root, drops)
+    merged = {"train": ["train"], "test": ["valid", "test"]}
+    if "valid" in set(table["split"]):
+        merged = {split: [split] for split in COUNTS}
+    notes = ["copies in folders merge FER2013's PublicTest and PrivateTest into one test"]
+    return finish_table(
+        table,
+        drops,
+        source=str(root),
+        published=_published(merged),
+        notes=notes if "valid" not in merged else [],
+    )
+
+
+def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
+    """Return the labelled rows of a csv; pixels are counted, never kept.
+
+    Columns: `key`, `row` (from 0, blank lines are none), `line` (of the file, from 1), `offset`,
+    `emotion`, `split` (that of Usage, or `split`), `path`. Drops and errors are those of
+    `read_fer2013`.
+    """
+    rows, malformed, offset = [], [], 0
+    with open(file, "rb") as lines:
+        header = _read_header(file, lines.readline(), split)
+        offset = lines.tell()
+        for number, line in enumerate(lines, start=2):
+            fields = [field.strip(b' "\r\n') for field in line.split(b",")]
+            whole = len(fields) == len(header)
+            if whole and fields[header.index("pixels")].count(b" ") == _SIDE**2 - 1:
+                named = dict(zip(header, fields, strict=True))
+                label, usage = (_text(named.get(c, b"")) for c in ("emotion", "usage"))
+                rows.append((len(rows) + len(malformed), number, offset, label, usage))
+            elif line.strip():
+                malformed.append(f"{file.name} line {number}")
+            offset += len(line)
+    drops.add("malformed row", malformed)
+    table = pd.DataFrame(rows, columns=["row", "line", "offset", "emotion", "usage"])
+    table["key"] = f"{file.stem}/" + table["row"].astype(str).str.zfill(7)
+    if "emotion" not in header:
+        table = drops.filter(table, np.ones(len(table), bool), "without a label")
+
+    def where(i: int) -> str:
+        return f"{file} line {table['line'].iloc[i]}"
+
+    table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "emotion")
+    table["split"] = split or map_labels(table["usage"], USAGES, where, "Usage")
+    return table.drop(columns="usage").assign(path=str(file))
+
+
+def _text(raw: bytes) -> str:
+    """Return UTF-8 text; what is none becomes signs that no label or name has."""
+    return raw.decode("utf-8-sig", "replace")
+
+
+def _read_header(file: Path, line: bytes, split: str | None) -> list[str]:
+    """Return the names of the columns, lower case and without the blanks around them."""
+    header = [name.strip(' "\r\n').lower() for name in _text(line).split(",")]
+    needed = {"pixels"} if split == "test" else {"pixels", "emotion"}
+    if split is None:
+        needed |= {"usage"}
+    if not needed <= set(header) or len(set(header)) < len(header):
+        raise ValueError(f"{file} line 1: expected columns {sorted(needed)}, found {header}")
+    return header
+
+
+def fer2013_images(table: pd.DataFrame) -> np.ndarray:
+    """Return the pixels of rows with `path` and `offset`, uint8 (N, 48, 48, 1), in their order.
+
+    Raises ValueError naming file and byte if there are no 2,304 numbers from 0 to 255.
+    """
+    images = np.empty((len(table), _SIDE, _SIDE, 1), np.uint8)
+    for i, (path, offset) in enumerate(zip(table["path"], table["offset"], strict=True)):
+        images[i, ..., 0] = read_pixels(path, offset)
+    return images
+
+
+def read_pixels(path: str, offset: int) -> np.ndarray:
+    """Return the pixels of the row that begins at byte `offset`, uint8 (48, 48).
+
+    Raises as `fer2013_images`.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return _parse_pixels(file.readline(), f"{path} byte {offset}")
+
+
+def _parse_pixels(line: bytes, where: str) -> np.ndarray:
+    """Return one image, uint8 (48, 48), of the longest field of a line."""
+    text = max(line.split(b","), key=len).strip(b' "\r\n')
+    try:
+        pixels = np.array(text.split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        pixels = np.array([-1])
+    if len(pixels) != _SIDE**2 or pixels.min() < 0 or pixels.max() > 255:
+        raise ValueError(f"{where}: expected {_SIDE**2:,} pixels from 0 to 255; mend the row")
+    return pixels.astype(np.uint8).reshape(_SIDE, _SIDE)

@@ -1,0 +1,201 @@
+"""FER+: FER-2013's faces in the wild, each labelled by ten people (arXiv 1608.01041).
+
+On disk, as the FER+ instructions leave it (48x48 grey PNG, `label.csv` without a header):
+
+    data/FER2013Train/label.csv    fer0000000.png,"(0, 0, 48, 48)",4,0,0,1,3,2,0,0,0,0
+    data/FER2013Train/fer0000000.png
+    data/FER2013Valid/...          FER-2013's PublicTest
+    data/FER2013Test/...           FER-2013's PrivateTest
+
+The ten numbers are votes, in the order of `COLUMNS`. FER+ has AffectNet's eight emotions in another
+order and under other names; here they are mapped by name to `hmtl.labels.EMOTIONS`.
+"""
+
+__all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.ferplus_votes import (
+    COLUMNS,
+    MODES,
+    NAME,
+    check_mode,
+    label_votes,
+    parse_votes,
+)
+from hmtl.data.readers.listing import read_lines, split_line
+from hmtl.data.readers.report import Drops, finish_table
+from hmtl.labels import SPLITS
+
+# Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
+# 25,060 / 3,199 / 3,153, since its votes differ in 1,602 rows.
+FERPLUS_COUNTS = {"train": 25_045, "valid": 3_191, "test": 3_137}
+FERPLUS_TRAIN_EMOTIONS = {
+    "neutral": 8_733,
+    "happy": 7_284,
+    "sad": 3_022,
+    "surprise": 3_136,
+    "fear": 536,
+    "disgust": 116,
+    "anger": 2_098,
+    "contempt": 120,
+}
+
+_FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
+_BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
+
+
+class _Split(NamedTuple):
+    """What one label.csv says: image names (N,) and votes int64 (N, 10) in the order of COLUMNS."""
+
+    names: list[str]
+    votes: np.ndarray
+    unlabelled: int
+
+
+def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
+    """Return FER+ as a sample table: one row an image, ordered train, valid, test as on disk.
+
+    Columns: `key` ("Train/fer0000000.png"), `path` (absolute), `split` (train, valid, test),
+    `emotion` (a name of `EMOTIONS`), `p_neutral` ... `p_contempt` (probabilities in [0, 1] that sum
+    to 1, in the order of `EMOTIONS`: votes of 1 zeroed, the eight emotions' votes over their sum)
+    and `votes` (that sum, 2 to 10 on the published files).
+
+    `labels="majority"` is the mode of the FER+ paper and script: single votes are taken for
+    outliers and zeroed, then an image is kept if one of the eight emotions has more than half of
+    the votes left in all ten columns (unknown and not-a-face included).
+
+    `labels="probability"` keeps more training images, to be learned from their `p_` columns: those
+    where, single votes zeroed, no column has more votes than the best emotion. Its `emotion` is
+    the best one; among equals, the first in AffectNet's order, and an emotion before unknown or
+    not-a-face. The rule for training rows is ours.
+
+    `labels="crossentropy"` keeps training images by the rule of the authors' script for this mode
+    and for the one they call probability (which draws one emotion from the `p_` columns anew in
+    each epoch): single votes zeroed, columns come in from the most voted on, equals together, until
+    they hold three quarters of the votes left or three came in; unknown or not-a-face end this. The
+    image is dropped if one of those leads, if more than three came in, or if what came in holds no
+    more than half of the votes. `p_` columns are of the emotions that came in.
+
+    `labels="multi_target"`: single votes zeroed, columns with 30 % of the votes left or more come
+    in; dropped if unknown or not-a-face has most of them, or they hold no more than half. The
+    authors' targets are 1 for every emotion with `p_` above 0, all alike.
+
+    **Valid and test rows are those of majority mode in every mode**, so that numbers compare, as
+    in the authors' training script.
+
+    `root` is the folder that holds `data/FER2013Train`, or its parent holding `ferplus/`. The
+    table's `attrs["counts"]` says for each split how many rows were found (`found`), are known for
+    the published data (`known`, None where no count is known), stand in label.csv (`labelled`), and
+    how many images no line names (`unlabelled`); `attrs["report"]` is that of all readers.
+
+    Raises ValueError for unknown `labels`; for a line of label.csv with a wrong number of fields,
+    an image name or box of another form, or votes that are not whole numbers from 0 up; for an
+    image named twice; and for images named but not on disk. Raises FileNotFoundError for a wrong
+    root or a split without label.csv.
+    """
+    check_mode(labels)
+    data = _find_data(Path(root))
+    seen: dict[str, str] = {}
+    splits = {split: _read_split(data / _FOLDERS[split], seen) for split in SPLITS}
+    tables, counts, drops = [], {}, Drops()
+    for split, content in splits.items():
+        mode = labels if split == "train" else "majority"
+        tables.append(_make_table(data, split, content, mode, drops))
+        counts[split] = {
+            "found": len(tables[-1]),
+            "known": None if mode != "majority" else FERPLUS_COUNTS[split],
+            "labelled": len(content.names),
+            "unlabelled": content.unlabelled,
+        }
+    published = {split: n["known"] for split, n in counts.items() if n["known"]}
+    if labels == "majority":
+        published |= {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
+    table = pd.concat(tables, ignore_index=True)
+    table = finish_table(table, drops, source=str(data), published=published)
+    table.attrs["counts"] = counts
+    return table
+
+
+def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops) -> pd.DataFrame:
+    """Return the rows of one split that a mode keeps."""
+    folder = data / _FOLDERS[split]
+    short = folder.name.removeprefix("FER2013")
+    table = pd.DataFrame(
+        {
+            "key": [f"{short}/{name}" for name in content.names],
+            "path": [str(folder / name) for name in content.names],
+            "split": split,
+        }
+    )
+    return label_votes(table, content.votes, mode, drops)
+
+
+def _find_data(root: Path) -> Path:
+    """Return the absolute `data` folder under `root`; FileNotFoundError saying what is there."""
+    for data in (root / "data", root / "ferplus" / "data"):
+        if (data / _FOLDERS["train"]).is_dir():
+            absent = [
+                name for name in _FOLDERS.values() if not (data / name / "label.csv").is_file()
+            ]
+            if absent:
+                raise FileNotFoundError(f"{data}: no label.csv in {', '.join(absent)}")
+            return data.resolve()
+    found = sorted(os.listdir(root))[:10] if root.is_dir() else None
+    there = "it is no folder" if found is None else f"it holds {', '.join(found) or 'nothing'}"
+    raise FileNotFoundError(
+        f"{root}: expected data/FER2013Train (or ferplus/data/FER2013Train) in it, but {there}; "
+        "make the images by the FER+ instructions and pass the folder that holds data/"
+    )
+
+
+def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
+    """Read one label.csv and check each line; `seen` collects where every image was named."""
+    file = folder / "label.csv"
+    names, votes = [], []
+    for number, line in read_lines(file):
+        where = f"{file} line {number}"
+        row = split_line(line, where)
+        names.append(_check_name(row, where, seen))
+        votes.append(parse_votes(row[2:], where))
+    with os.scandir(folder) as entries:
+        on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
+    missing = [name for name in names if name not in on_disk]
+    if missing:
+        more = ", ..." if len(missing) > 5 else ""
+        raise ValueError(
+            f"{file}: {len(missing)} of {len(names)} images are not in {folder}: "
+            f"{', '.join(missing[:5])}{more}; make them again by the FER+ instructions"
+        )
+    shaped = np.array(votes, dtype=np.int64).reshape(-1, len(COLUMNS))
+    return _Split(names, shaped, len(on_disk - set(names)))
+
+
+def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
+    """Return the image name of one line after checking the line's length, its name and its box."""
+    if len(row) != 2 + len(COLUMNS):
+        raise ValueError(
+            f"{where}: {len(row)} fields instead of {2 + len(COLUMNS)} (image, quoted box, ten "
+            "votes); restore the line from the FER+ repository"
+        )
+    name, box = row[:2]
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{where}, field image: {name!r} is no FER+ image; expected a name like fer0000000.png"
+        )
+    if box != _BOX:
+        raise ValueError(
+            f"{where}, field box: {box!r}; only the whole image, '(0, 0, 48, 48)', is read: crop "
+            "the image itself or restore the line"
+        )
+    if name in seen:  # also across splits, where it would leak test faces into training
+        raise ValueError(
+            f"{where}, field image: {name} was already named in {seen[name]}; keep one"
+        )
+    seen[name] = where
+    return name

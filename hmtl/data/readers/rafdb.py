@@ -1,0 +1,129 @@
+"""RAF-DB, the basic part: seven emotions, and gender labelled by hand (Li et al., CVPR 2017).
+
+On disk, as its authors send it:
+
+    EmoLabel/list_patition_label.txt                train_00001.jpg 5
+    Image/aligned/train_00001_aligned.jpg           100x100; test ids have four digits
+    Image/original/train_00001.jpg
+    Annotation/manual/train_00001_manu_attri.txt    five landmarks, then gender, race, age group
+
+and as a copy passes it on: `DATASET/train/1/...`, `DATASET/test/7/...`, with the same numbers.
+"""
+
+__all__ = ["read_rafdb"]
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.folders import list_classes
+from hmtl.data.readers.listing import (
+    find_root,
+    list_files,
+    present,
+    read_lines,
+    subfolder,
+    with_paths,
+)
+from hmtl.data.readers.report import Drops, finish_table, map_labels
+
+LABELS = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")  # 1 to 7
+TRAIN_COUNTS = (1_290, 281, 717, 4_772, 1_982, 705, 2_524)  # 12,271
+LIST = "EmoLabel/list_patition_label.txt"
+_NUMBERS = {str(i): name for i, name in enumerate(LABELS, start=1)}
+_GENDERS = {"0": "male", "1": "female", "2": ""}  # 2 is unsure
+_PUBLISHED = {
+    "train": sum(TRAIN_COUNTS),
+    "test": 3_068,
+    **{f"train/{name}": n for name, n in zip(LABELS, TRAIN_COUNTS, strict=True)},
+}
+
+
+def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
+    """Return RAF-DB: `key` ("Image/aligned/train_00001_aligned.jpg"), `path`, `split`, ...
+
+    ... `emotion` (seven, no contempt) and, where `Annotation/manual` is there, `gender` (missing
+    for "unsure"; counted). Train and test are the authors'; nothing is valid. `images` is "aligned"
+    or "original". A copy in folders 1 to 7 is read too, without gender.
+
+    Dropped and counted: lines that are not a name and a number, images not on disk, those outside
+    of the folders 1 to 7. Raises FileNotFoundError for a wrong root; ValueError, naming file and
+    line, for a label that is not 1..7, a name that is neither train nor test, or a gender that is
+    not 0, 1 or 2.
+    """
+    if images not in ("aligned", "original"):
+        raise ValueError(f"images={images!r}: 'aligned' or 'original'")
+    drops = Drops()
+    if copy := _find_copy(Path(root)):
+        table = list_classes(copy, drops, names=_NUMBERS)
+        return finish_table(table, drops, source=str(root), published=_PUBLISHED)
+    folder = f"Image/{images}"
+    expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
+    root = find_root(root, [LIST, folder], expected=expected)
+    table = _read_list(root / LIST, drops)
+    ending = "_aligned.jpg" if images == "aligned" else ".jpg"
+    table["key"] = f"{folder}/" + table["stem"] + ending
+    table = present(table, list_files(root / folder, deep=False, prefix=f"{folder}/"), drops)
+    unlabelled, notes = {}, ["no Annotation/manual, so no gender"]
+    if (root / "Annotation/manual").is_dir():
+        table, unlabelled = _add_gender(table, root / "Annotation/manual")
+        notes = []
+    return finish_table(
+        with_paths(table[["key", *table.columns.drop(["key", "stem"])]], root),
+        drops,
+        source=str(root),
+        published=_PUBLISHED,
+        unlabelled=unlabelled,
+        notes=notes,
+    )
+
+
+def _find_copy(root: Path) -> Path | None:
+    """Return the folder that holds train/ and test/ with a folder 1, or None."""
+    for folder in (root, root / "DATASET"):
+        parts = [subfolder(folder, name) for name in ("train", "test")] if folder.is_dir() else []
+        if parts and all(part and (part / "1").is_dir() for part in parts):
+            return folder
+    return None
+
+
+def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
+    """Return `stem`, `split` and `emotion` of each line."""
+    lines = [(number, line.split()) for number, line in read_lines(file)]
+    good = [(i, *pair) for i, pair in lines if len(pair) == 2]
+    bad = [f"{file.name} line {i}" for i, pair in lines if pair and len(pair) != 2]
+    drops.add("malformed row", bad)
+    table = pd.DataFrame(good, columns=["line", "name", "emotion"])
+
+    def where(i: int) -> str:
+        return f"{file} line {table['line'].iloc[i]}"
+
+    table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "label")
+    table["split"] = table["name"].str.partition("_")[0]
+    odd = np.flatnonzero(~table["split"].isin(["train", "test"]))
+    if len(odd):
+        name = table["name"].iloc[odd[0]]
+        raise ValueError(f"{where(odd[0])}: {name!r} begins with neither train_ nor test_")
+    table["stem"] = table["name"].str.removesuffix(".jpg")
+    return table[["stem", "split", "emotion"]]
+
+
+def _add_gender(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the table with `gender`, and how often it is missing for which reason."""
+    values = []
+    for stem in table["stem"]:
+        file = folder / f"{stem}_manu_attri.txt"
+        lines = read_lines(file) if file.is_file() else []
+        words = [word for _, line in lines for word in line.split()]
+        values.append(words[10] if len(words) == 13 else None)  # after five points x, y
+    values = pd.Series(values, table.index, dtype=object)
+    known = values.dropna()
+    files = [f"{folder / stem}_manu_attri.txt" for stem in table["stem"][known.index]]
+    named = map_labels(known, _GENDERS, lambda i: files[i], "gender")
+    table = table.assign(gender=named[named != ""].reindex(table.index))
+    unlabelled = {
+        "gender: unsure": int((named == "").sum()),
+        "gender: no attribute file, or a malformed one": int(values.isna().sum()),
+    }
+    return table, unlabelled

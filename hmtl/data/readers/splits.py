@@ -1,0 +1,133 @@
+"""Seeded splits for data sets that have none, saved as lists so that others can use the same.
+
+Every draw hangs on the seed and the *name* of what is drawn (an image's key, a person), never on
+the order of files, so the same folder gives the same split on every machine. Ours.
+"""
+
+__all__ = [
+    "draw_uniform", "hold_out", "load_lists", "load_split", "save_lists", "save_split",
+    "seeded_split",
+]  # fmt: skip
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.files import read_json
+from hmtl.labels import SPLITS
+
+
+def draw_uniform(names: Sequence[str], seed: int, purpose: str = "split") -> np.ndarray:
+    """Return a number in [0, 1) for each name, float64 (N,): a hash of seed, purpose and name."""
+    raw = b"".join(
+        hashlib.sha256(f"{seed}|{purpose}|{name}".encode()).digest()[:8] for name in names
+    )
+    return (np.frombuffer(raw, dtype=">u8") >> 11) * 2.0**-53
+
+
+def seeded_split(
+    table: pd.DataFrame,
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    *,
+    seed: int = 0,
+    by: str | None = None,
+    group: str = "key",
+) -> pd.Series:
+    """Return the split of each row: `shares` of train, valid and test, by the seed.
+
+    Whole groups (rows with one value of column `group`: a person, a photo) go to one split. With
+    `by`, a column, the shares hold within each of its values (that of a group's first row). Counts
+    are of groups, rounded. Raises ValueError unless the shares are 0 or more and add up to 1.
+    """
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"shares={shares!r}: three numbers from 0 up that add up to 1")
+    # a row without a group is a group of its own
+    of_row = table[group].astype(object).where(table[group].notna(), table["key"]).astype(str)
+    first = ~of_row.duplicated()
+    groups, names = table[first], of_row[first].to_numpy()
+    strata = np.zeros(len(names)) if by is None else groups[by].astype(object).fillna("")
+    frame = pd.DataFrame({"draw": draw_uniform(names, seed), "stratum": np.asarray(strata)}, names)
+    of_group = {}
+    for _, rows in frame.groupby("stratum", sort=True):
+        order = rows.sort_values("draw", kind="stable").index
+        edges = np.round(np.cumsum(shares) * len(order)).astype(int)
+        places = np.searchsorted(edges, np.arange(len(order)), side="right")
+        of_group |= dict(zip(order, np.array(SPLITS)[places], strict=True))
+    return of_row.map(of_group)
+
+
+def hold_out(
+    table: pd.DataFrame,
+    share: float = 0.05,
+    *,
+    seed: int = 0,
+    by: str | None = None,
+    group: str = "key",
+) -> pd.DataFrame:
+    """Return `table` with `share` of its training groups made valid: to choose a model cleanly.
+
+    Test rows stay as they are. `seed`, `by` and `group` are those of `seeded_split`. Raises
+    ValueError if the table has valid rows already, or unless 0 < share < 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share={share!r}: a number between 0 and 1")
+    if (table["split"] == "valid").any():
+        raise ValueError("the table has valid rows already; use those")
+    table = table.copy()
+    train = table["split"] == "train"
+    table.loc[train, "split"] = seeded_split(
+        table[train], (1 - share, share, 0), seed=seed, by=by, group=group
+    )
+    return table
+
+
+def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
+    """Write lists of keys by name as JSON, with their SHA-256, which is returned.
+
+    Such as the shares of the labels that runs see (`hmtl.method.batches.fraction_lists`).
+    """
+    digest = _digest(lists)
+    text = json.dumps({"sha256": digest, **lists}, indent=1)
+    Path(file).write_text(text + "\n", encoding="utf-8")
+    return digest
+
+
+def load_lists(file: str | Path) -> dict[str, list[str]]:
+    """Return what `save_lists` wrote.
+
+    Raises FileNotFoundError, OSError or ValueError naming the file if it cannot be read, holds no
+    lists by name, or was changed since.
+    """
+    lists = read_json(file, "save them again")
+    digest = lists.pop("sha256", None)
+    if digest != _digest(lists):
+        raise ValueError(f"{file}: its lists do not have its sha256; save them again")
+    return lists
+
+
+def _digest(lists: dict[str, list[str]]) -> str:
+    return hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()
+
+
+def save_split(table: pd.DataFrame, file: str | Path) -> str:
+    """Write which key is in which split, by `save_lists`."""
+    keys = {split: table.loc[table["split"] == split, "key"] for split in SPLITS}
+    return save_lists({split: sorted(values) for split, values in keys.items()}, file)
+
+
+def load_split(table: pd.DataFrame, file: str | Path) -> pd.DataFrame:
+    """Return `table` with the splits that `save_split` wrote to `file`.
+
+    Raises ValueError if the file was changed since, or names other keys than the table has.
+    """
+    of_key = {key: split for split, keys in load_lists(file).items() for key in keys}
+    lost = sorted(set(table["key"]) ^ set(of_key))
+    if lost:
+        raise ValueError(
+            f"{file}: {len(lost)} keys are in the list or in the table only, such as {lost[0]!r}"
+        )
+    return table.assign(split=table["key"].map(of_key))

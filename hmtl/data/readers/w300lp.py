@@ -1,0 +1,91 @@
+"""300W-LP: 61,225 faces of 300-W turned to large poses by a 3D model, and their mirror images.
+
+On disk (Zhu et al., arXiv 1511.07212), images of 450x450 with a `.mat` of the same name beside:
+
+    300W_LP/AFW/AFW_134212_1_0.jpg       and HELEN, IBUG, LFPW
+    300W_LP/AFW_Flip/AFW_134212_1_0.jpg  the mirror images
+    300W_LP/Code, 300W_LP/landmarks      not read
+"""
+
+__all__ = ["read_w300lp"]
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.crops import BOX, HOPENET_TRAIN, hopenet_crop, plain_crop
+from hmtl.data.readers.listing import find_root, list_files, with_paths
+from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
+from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.splits import draw_uniform
+
+SUBSETS = {"AFW": 5_207, "HELEN": 37_676, "IBUG": 1_786, "LFPW": 16_556}  # 61,225 without flips
+_CROPS = ("hopenet", "plain")
+_HOPENET_K = (0.2, 0.4)  # drawn anew in each epoch there, once an image here
+
+
+def read_w300lp(
+    root: str | Path,
+    *,
+    flips: bool = True,
+    crop: str = "hopenet",
+    all_angles: bool = False,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return 300W-LP, all of it train: `key` ("AFW/AFW_134212_1_0.jpg"), `path`, `split`, ...
+
+    ... `yaw, pitch, roll` in degrees, signs as in `Pose_Para`: positive yaw turns the nose towards
+    the left edge of the picture, positive pitch lifts it, positive roll turns the picture
+    clockwise; the crop `left, top, right, bottom`; and `source` ("AFW/AFW_134212_1"), the
+    photograph that an image and its mirror image were made of. Hold out whole sources, or the same
+    face is in both splits.
+
+    `crop="hopenet"` is the training crop of Hopenet (arXiv 1710.00925), its k drawn from 0.2..0.4
+    once an image by `seed`; `"plain"` the box of the landmarks with x > 0 and y > 0, widened by 0.6
+    on each side. `flips=False` leaves the mirror images out: do so, or do not mirror in training.
+
+    Dropped and counted: images without .mat, files that cannot be read, no landmark in the picture,
+    and any angle beyond 99 degrees (unless `all_angles`), as Hopenet does. Raises FileNotFoundError
+    for a wrong root, ValueError for a .mat without pose or landmarks.
+    """
+    if crop not in _CROPS:
+        raise ValueError(f"crop={crop!r}: one of {', '.join(_CROPS)}")
+    root = find_root(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
+    folders = [*SUBSETS, *(f"{name}_Flip" for name in SUBSETS if flips)]
+    drops = Drops()
+    names = [
+        file
+        for name in folders
+        if (root / name).is_dir()
+        for file in list_files(root / name, (".jpg", ".mat"), deep=False, prefix=f"{name}/")
+    ]
+    stems = {name[:-4] for name in names if name.endswith(".mat")}
+    keys = [name for name in names if not name.endswith(".mat")]
+    table = pd.DataFrame({"key": keys, "split": "train"}, dtype=str)
+    stem = table["key"].str[:-4]
+    table["source"] = stem.str.replace(r"_\d+$", "", regex=True).str.replace("_Flip/", "/")
+    subset = table["key"].str.partition("/")[0]
+    table = drops.filter(table, ~stem.isin(stems), "image without .mat")
+    table = add_poses(table, root, drops, seen_only=crop == "plain")
+    table = keep_angles(table, drops, all_angles)
+    table[BOX] = _crop(table, crop, seed)
+    published = {f"{name} on disk": SUBSETS[name.removesuffix("_Flip")] for name in folders}
+    return finish_table(
+        with_paths(table[["key", "split", *ANGLES, *BOX, "source"]], root),
+        drops,
+        source=str(root),
+        published={"images on disk": sum(published.values()), **published},
+        groups=[subset + " on disk", pd.Series("images on disk", subset.index)],
+    )
+
+
+def _crop(table: pd.DataFrame, crop: str, seed: int) -> np.ndarray:
+    """Return the box of each row, int64 (N, 4)."""
+    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
+    if crop == "plain":
+        return plain_crop(boxes)
+    low, high = _HOPENET_K
+    return hopenet_crop(
+        boxes, low + (high - low) * draw_uniform(table["key"], seed, "crop"), HOPENET_TRAIN
+    )

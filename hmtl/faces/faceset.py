@@ -1,0 +1,257 @@
+"""What a face set is: how many people, what they show, and how widely everything may vary.
+
+`FaceSet` is the one place where every nuisance has its range, and `NUISANCES` the one place where
+each has its switch: `face_set.without("hands", "jpeg")` is the same set, person by person and face
+by face, with those two off. Faces are not from the paper, which trains on photographs; this is
+ours.
+"""
+
+__all__ = ["BACKGROUNDS", "NUISANCES", "FaceSet"]
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from hmtl.labels import PROPORTIONS
+
+BACKGROUNDS = ("plain", "gradient", "clouds", "stripes", "lights", "shelves")
+MOST_PEOPLE = 1_000_000  # a split's people are numbered within their own million
+
+
+def _number(name: str, value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def _integer(name: str, value) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
+def _text(name: str, value) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a word, got {value!r}")
+    return value
+
+
+def _several(each, count: int | None, what: str):
+    """A check of a tuple of `count` values (None: one or more)."""
+
+    def check(name: str, value) -> tuple:
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if (count is None and not values) or (count is not None and len(values) != count):
+            raise ValueError(f"{name} must be {what}, got {value!r}")
+        return tuple(each(name, v) for v in values)
+
+    return check
+
+
+_CHECKS = {
+    int: _integer,
+    float: _number,
+    str: _text,
+    tuple[int, int, int]: _several(_integer, 3, "three counts (train, valid, test)"),
+    tuple[float, float]: _several(_number, 2, "two numbers"),
+    tuple[float, ...]: _several(_number, None, "one or more numbers"),
+    tuple[str, ...]: _several(_text, None, "one or more words"),
+}
+_SPREADS = ("yaw", "pitch", "roll", "local_shape")  # pairs (sd, limit)
+_UNORDERED = (*_SPREADS, "coactivation")
+_CHANCE, _ANGLE = (0.0, 1.0), (-180.0, 180.0)
+_BOUNDS = {
+    "people": (0, math.inf), "label_noise": _CHANCE, "compound": _CHANCE, "intensity": _CHANCE,
+    "expressivity": (0, 3), "style": _CHANCE, "unit_noise": _CHANCE, "asymmetry": _CHANCE,
+    "coactivation": _CHANCE, "resting": _CHANCE, "blink": _CHANCE, "gaze": _CHANCE,
+    "ages": (18, 90), "local_shape": _CHANCE, "skin_texture": (0, 2), "age_marks": _CHANCE,
+    "makeup": _CHANCE, "beards": _CHANCE, "long_hair": _CHANCE, "glasses": _CHANCE,
+    "sunglasses": _CHANCE, "hats": _CHANCE, "masks": _CHANCE, "hands": _CHANCE, "yaw": (0, 89),
+    "pitch": (0, 89), "roll": (0, 89), "light_azimuth": _ANGLE, "light_elevation": (-90, 90),
+    "light_power": (0, 5), "light_size": (0, 15), "light_kelvin": (2000, 20000),
+    "fill_power": (0, 5), "fill_azimuth": _ANGLE, "fill_elevation": (-90, 90), "ambient": (0, 2),
+    "white_balance": _CHANCE, "focal": (15, 400), "head_share": (0.1, 1), "crop_shift": _CHANCE,
+    "crop_scale": (0.2, 4), "exposure": (0, 3), "blur": (0, 10), "motion": _CHANCE,
+    "noise": (0, 0.5), "jpeg": (1, 100),
+}  # fmt: skip
+"""What every field's numbers must lie in."""
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """A set of rendered faces, completely.
+
+    `(low, high)` is a uniform range. `(sd, limit)` is a normal spread around 0 that never passes
+    the limit. A chance is a probability in 0..1, of a face unless it says of a person. Angles are
+    degrees, ages years. ValueError naming the field where one makes no sense.
+    """
+
+    people: tuple[int, int, int]  # different people in train, valid and test
+    per_person: int = 8  # faces of each person; a multiple of 8 shows every emotion equally often
+    size: int = 48  # side of the square picture, pixels
+    seed: int = 0
+
+    # -- labels ---
+    proportions: str = "equal"  # of the emotions in train, or "affectnet"; valid, test: equal
+    label_noise: float = 0.0  # share of train's labels confused as annotators would
+    compound: float = 0.0  # chance that a second emotion shows beside the label's
+
+    # -- expression ---
+    intensity: tuple[float, float] = (0.45, 1.0)  # of an expression; a neutral face has 0
+    expressivity: tuple[float, float] = (0.8, 1.15)  # a person's factor on all units
+    style: float = 0.12  # relative sd of a person's factor on each unit
+    unit_noise: float = 0.12  # relative sd of each unit of the emotion, face by face
+    asymmetry: float = 0.08  # relative sd between the left and the right side of a unit
+    coactivation: tuple[float, float] = (0.1, 0.22)  # chance, ceiling of a unit of no emotion
+    resting: float = 0.08  # ceiling of what a person's face shows at rest
+    blink: float = 0.03  # chance of eyes caught half or fully closed
+    gaze: float = 0.35  # ceiling of the eyes' turn away from the head's direction
+
+    # -- people ---
+    ages: tuple[float, float] = (18.0, 80.0)
+    local_shape: tuple[float, float] = (0.3, 0.8)  # (sd, limit) of each local shape
+    skin_texture: tuple[float, float] = (0.3, 1.0)  # mottling
+    age_marks: float = 1.0  # factor on wrinkles, spots and freckles
+    makeup: float = 0.35  # chance of a woman
+    beards: float = 0.4  # chance of a man: stubble, moustache or beard
+    long_hair: float = 0.7  # chance of a woman, a tenth of it of a man
+    glasses: float = 0.25  # chance of a person, who wears them in most pictures
+
+    # -- what hides the face ---
+    sunglasses: float = 0.03  # chance
+    hats: float = 0.1  # chance
+    masks: float = 0.03  # chance
+    hands: float = 0.08  # chance of a hand before the face
+
+    # -- head pose ---
+    yaw: tuple[float, float] = (18.0, 65.0)  # (sd, limit)
+    pitch: tuple[float, float] = (9.0, 30.0)  # (sd, limit)
+    roll: tuple[float, float] = (8.0, 30.0)  # (sd, limit)
+
+    # -- light ---
+    light_azimuth: tuple[float, float] = (-80.0, 80.0)  # positive: from the picture's right
+    light_elevation: tuple[float, float] = (-10.0, 60.0)
+    light_power: tuple[float, float] = (0.5, 1.1)
+    light_size: tuple[float, float] = (1.0, 9.0)  # radius: how soft shadows are
+    light_kelvin: tuple[float, float] = (2800.0, 9000.0)  # colour temperature
+    fill_power: tuple[float, float] = (0.0, 0.5)  # a second light
+    fill_azimuth: tuple[float, float] = (-90.0, 90.0)
+    fill_elevation: tuple[float, float] = (-20.0, 60.0)
+    ambient: tuple[float, float] = (0.25, 0.55)
+    white_balance: float = 0.75  # how far the camera corrects the light's colour, 1 fully
+
+    # -- background ---
+    backgrounds: tuple[str, ...] = BACKGROUNDS
+
+    # -- camera ---
+    focal: tuple[float, ...] = (24.0, 35.0, 50.0, 85.0)  # mm, on 35 mm film
+    head_share: tuple[float, float] = (0.3, 0.6)  # of the frame before the crop: how near one is
+    crop_shift: float = 0.03  # sd of the crop's place, in picture widths
+    crop_scale: tuple[float, float] = (0.95, 1.25)  # of the crop's side
+    exposure: float = 0.2  # sd, stops
+    blur: tuple[float, float] = (0.2, 1.0)  # focus, sd in % of the picture's side
+    motion: float = 0.15  # chance of a shake
+    noise: tuple[float, float] = (0.0, 0.02)  # sd at mid-grey, share of white
+    jpeg: tuple[float, float] = (35.0, 95.0)  # quality, on a picture of 112 pixels or more
+
+    def __post_init__(self):
+        for field in fields(self):
+            check = _CHECKS[field.type]
+            object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+        if not all(n <= MOST_PEOPLE for n in self.people):
+            raise ValueError(f"people must be at most {MOST_PEOPLE} a split, got {self.people!r}")
+        for name, low in (("per_person", 1), ("size", 8), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)!r}")
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not all(low <= x <= high for x in np.atleast_1d(value)):
+                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {value!r}")
+        for name in _SPREADS:
+            sd, limit = getattr(self, name)
+            if sd > 2 * limit:
+                raise ValueError(
+                    f"{name} must be (sd, limit), sd <= 2 limit, got {sd:g}, {limit:g}"
+                )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            ordered = field.type == tuple[float, float] and field.name not in _UNORDERED
+            if ordered and value[0] > value[1]:
+                raise ValueError(f"{field.name} must be (low, high), low <= high, got {value!r}")
+        if not set(self.backgrounds) <= set(BACKGROUNDS):
+            raise ValueError(
+                f"backgrounds must be some of {', '.join(BACKGROUNDS)}, got {self.backgrounds!r}"
+            )
+        if self.proportions not in PROPORTIONS:
+            raise ValueError(
+                f"unknown proportions {self.proportions!r}; one of {', '.join(PROPORTIONS)}"
+            )
+
+    @property
+    def n(self) -> int:
+        """Number of faces, all splits together."""
+        return sum(self.people) * self.per_person
+
+    @classmethod
+    def recorded(cls, people: str, size: int) -> "FaceSet":
+        """The set of a run on "faces", from its row in a table: people as "1200/100/250"."""
+        return cls(tuple(int(count) for count in people.split("/")), size=int(size))
+
+    def without(self, *names: str) -> "FaceSet":
+        """The same people and faces with some `NUISANCES` switched off, "all" for all of them.
+
+        Every nuisance draws from a stream of its own, so nothing else changes. ValueError naming
+        the nuisances if one is unknown.
+        """
+        names = tuple(name.replace("-", " ") for name in names)  # as a command line has them
+        if unknown := set(names) - {*NUISANCES, "all"}:
+            known = ", ".join(name.replace(" ", "-") for name in NUISANCES)
+            raise ValueError(f"unknown nuisance {', '.join(sorted(unknown))}; all, or of {known}")
+        chosen = tuple(NUISANCES) if "all" in names else names
+        off = {field: value for name in chosen for field, value in NUISANCES[name].items()}
+        return replace(self, **off)
+
+
+NUISANCES: dict[str, dict] = {
+    "person's style": {"expressivity": (1.0, 1.0), "style": 0.0, "resting": 0.0},
+    "face to face": {"unit_noise": 0.0, "asymmetry": 0.0},
+    "other units": {"coactivation": (0.0, 0.0)},
+    "blinks": {"blink": 0.0},
+    "gaze": {"gaze": 0.0},
+    "skin texture": {"skin_texture": (0.0, 0.0)},
+    "age marks": {"age_marks": 0.0},
+    "makeup": {"makeup": 0.0},
+    "beards": {"beards": 0.0},
+    "long hair": {"long_hair": 0.0},
+    "glasses": {"glasses": 0.0},
+    "sunglasses": {"sunglasses": 0.0},
+    "hats": {"hats": 0.0},
+    "masks": {"masks": 0.0},
+    "hands": {"hands": 0.0},
+    "pose": {"yaw": (0.0, 65.0), "pitch": (0.0, 30.0), "roll": (0.0, 30.0)},
+    "light direction": {
+        "light_azimuth": (-25.0, -25.0), "light_elevation": (35.0, 35.0),
+        "fill_azimuth": (45.0, 45.0), "fill_elevation": (10.0, 10.0),
+    },
+    "light power": {
+        "light_power": (0.8, 0.8), "fill_power": (0.2, 0.2), "ambient": (0.35, 0.35),
+        "exposure": 0.0,
+    },
+    "soft shadows": {"light_size": (0.0, 0.0)},
+    "light colour": {"light_kelvin": (6500.0, 6500.0)},
+    "background": {"backgrounds": ("plain",)},
+    "perspective": {"focal": (50.0,), "head_share": (0.45, 0.45)},
+    "crop": {"crop_shift": 0.0, "crop_scale": (1.05, 1.05)},
+    "blur": {"blur": (0.2, 0.2), "motion": 0.0},
+    "noise": {"noise": (0.0, 0.0)},
+    "jpeg": {"jpeg": (100.0, 100.0)},
+}  # fmt: skip
+"""Nuisance -> the fields of `FaceSet` that switch it off: what varies a picture but is no emotion.
+
+Identity (shape, skin, age) has no switch; one person is `people=(1, 0, 0)`. Colours of walls and
+clothes stay as they are. What a hand, a hat or a hairline looks like is drawn in
+`hmtl.faces.scenes` and `hmtl.faces.people`; its switch is whether it is there.
+"""

@@ -1,0 +1,16 @@
+"""The method: augmentation, pretext tasks, supervised tasks, encoder, `Hybrid`, `hmtl_learner`.
+
+In: DataLoaders of faces (a pack's, or anybody's). Out: a fastai Learner whose training is hybrid
+and whose network is the plain one. A loss is summed only here. Imports data.
+"""
+
+from hmtl.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Hybrid": "hmtl.method.learner",
+        "hmtl_learner": "hmtl.method.learner",
+        "face_dataloaders": "hmtl.method.batches",
+    },
+)

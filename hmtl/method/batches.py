@@ -1,0 +1,244 @@
+"""Pack -> fastai DataLoaders: whole batches are gathered at once, no Python per image.
+
+`face_dataloaders(pack, ...)` returns an ordinary `DataLoaders` of three: `dls.train`, `dls.valid`
+and `dls[2]`, the test images. Images are `TensorImage`, classes `TensorCategory`, so fastai's own
+`show_batch`, `show_results` and `vision_learner` work on them. What the labels are, and how they
+follow the flips and turns of augmentation, the task says (`hmtl.method.tasks`). Ours.
+"""
+
+__all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "fraction_lists", "nested_fraction"]
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.data.transforms import IntToFloatTensor
+from fastai.torch_core import default_device, to_detach
+from fastai.vision.core import TensorImage
+from fastcore.basics import chunked
+
+from hmtl.data.pack import Pack
+from hmtl.labels import SPLITS
+from hmtl.method.augment import Augment
+from hmtl.method.tasks import Emotion, Task, make_task
+
+LABELS = ("majority", "probability")
+SAMPLING = ("natural", "balanced")
+
+
+def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
+    """Choose `fraction` of the rows, stratified by class; sorted positions, int64 (n,).
+
+    Each class keeps its share (rounded, at least one). With one seed the choices are nested: those
+    of 10 % lie inside those of 20 %. Raises ValueError unless 0 < fraction <= 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for value in np.unique(classes):
+        rows = rng.permutation(np.flatnonzero(classes == value))
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate(chosen))
+
+
+def fraction_lists(
+    pack: Pack, fractions: Sequence[float], task: str | Task = "emotion", seed: int = 0
+) -> dict[str, list[str]]:
+    """Return fraction -> sorted keys of the training images whose labels a run with it sees.
+
+    The choice is `nested_fraction`'s among the images that have the task's label, `seed` the
+    `fraction_seed` of `face_dataloaders`. `hmtl.data.readers.splits.save_lists` writes them, with a
+    hash, for others to use the same.
+    """
+    task = make_task(task) if isinstance(task, str) else task
+    data = FaceDataset(pack, pack.rows("train"), task=task)
+    keys = pack.labels["key"].to_numpy()[data.rows]
+    return {f"{f:g}": sorted(keys[nested_fraction(data.classes, f, seed)]) for f in fractions}
+
+
+def _repeated(positions: np.ndarray, length: int, seed: int) -> np.ndarray:
+    """The positions over and over until there are `length`, none more than once more than another.
+
+    Which of them come once more is drawn by `seed`.
+    """
+    whole, rest = divmod(length, len(positions))
+    extra = np.random.default_rng(seed).choice(positions, rest, replace=False)
+    return np.sort(np.concatenate([np.tile(positions, whole), extra]))
+
+
+class FaceDataset:
+    """Some rows of a pack with a task's labels: items are (TensorImage (3, H, W) uint8, label).
+
+    Rows without the label are left out, `left_out` counts them. Of emotions `labels="majority"`
+    gives one class an image, `"probability"` the eight columns `p_*` of a pack whose faces were
+    voted on. `classes` int64 (n,) are the groups that a share of the labels keeps even;
+    `sampling_weights` (n,) or None is read by `FaceDL` when it shuffles. Raises ValueError if none
+    of the rows has the label.
+    """
+
+    n_inp = 1
+
+    def __init__(
+        self,
+        pack: Pack,
+        rows: np.ndarray,
+        labels: str = "majority",
+        split_idx: int = 0,
+        task: Task | None = None,
+    ):
+        self.pack, self.labels, self.split_idx = pack, labels, split_idx
+        self.task = task or Emotion()
+        known = self.task.has_label(pack.labels.iloc[rows])
+        self.rows, self.left_out = rows[known], int((~known).sum())
+        if len(rows) and not len(self.rows):
+            raise ValueError(
+                f"none of {len(rows)} faces has a label for the task {self.task.name!r}; it is "
+                f"made of {', '.join(self.task.columns)}"
+            )
+        table = pack.labels.iloc[self.rows]
+        self.vocab = list(self.task.names)
+        self.classes = self.task.strata(table)
+        self.targets = self.task.targets(table, labels)
+        self.label_type = self.task.label_type(self.targets)
+        self.sampling_weights = None
+
+    @property
+    def c(self) -> int:
+        """Number of classes or of measured numbers, where fastai looks for it."""
+        return len(self.vocab)
+
+    def only(self, positions: np.ndarray) -> "FaceDataset":
+        """The same of some of its faces."""
+        some = FaceDataset(self.pack, self.rows[positions], self.labels, self.split_idx, self.task)
+        some.left_out = self.left_out
+        return some
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int):
+        images, targets = self.gather([i])
+        return TensorImage(images[0]), self.label_type(targets[0])
+
+    def gather(self, positions) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images uint8 (B, 3, H, W) and their targets, for positions within this data set."""
+        positions = np.asarray(positions)
+        pixels = torch.from_numpy(self.pack.take(self.rows[positions]))  # (B, H, W, C)
+        images = pixels.permute(0, 3, 1, 2)
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)  # grey: three views of one plane
+        return images, self.targets[positions]
+
+    def decode(self, item: tuple, full: bool = True) -> tuple:
+        """(image, target) -> (image, its class or numbers in words), as fastai shows them."""
+        image, target = item
+        return image, self.task.decode(target)
+
+    def new_empty(self) -> "FaceDataset":
+        """The same without rows: `learn.export()` pickles it, and no picture may go with it."""
+        none = Pack(
+            Path(),
+            np.empty((0, *self.pack.images.shape[1:]), np.uint8),
+            self.pack.labels.iloc[:0],
+            self.pack.meta,
+        )
+        return FaceDataset(none, self.rows[:0], self.labels, self.split_idx, self.task)
+
+
+class FaceDL(TfmdDL):
+    """A fastai DataLoader that gathers each batch from the pack in one step.
+
+    `share` (rank, world) leaves it every `world`-th run of `bs` pictures, from the `rank`-th on: in
+    training as many as every process has, elsewhere all there are (`hmtl.runs.distributed`).
+    """
+
+    share = (0, 1)
+
+    def get_idxs(self):
+        rank, world = self.share
+        idxs = super().get_idxs()
+        if world == 1:
+            return idxs
+        step = world * self.bs
+        stop = len(idxs) // step * step if self.drop_last else len(idxs)
+        starts = range(rank * self.bs, stop, step)
+        return [i for start in starts for i in idxs[start : start + self.bs]]
+
+    def __len__(self) -> int:
+        rank, world = self.share
+        whole = super().__len__()
+        return whole // world if self.drop_last else len(range(rank, whole, world))
+
+    def to_detach(self, b, cpu: bool = True, gather: bool = True):
+        """This process's own: fastai would gather batches of unequal number and size."""
+        return to_detach(b, cpu, gather=False)
+
+    def create_batches(self, samps):
+        for positions in chunked(samps, self.bs, self.drop_last):
+            self.positions = positions  # whose pictures this batch holds, for who needs to know
+            images, targets = self.dataset.gather(positions)
+            yield TensorImage(images), self.dataset.label_type(targets)
+
+    def shuffle_fn(self, idxs):
+        weights = self.dataset.sampling_weights
+        if weights is None:
+            return super().shuffle_fn(idxs)
+        return self.rng.choices(idxs, weights=weights, k=len(idxs))
+
+
+def face_dataloaders(
+    pack: Pack,
+    *,
+    task: str | Task = "emotion",
+    size: int | None = None,
+    bs: int = 64,
+    augment: str = "weak",
+    fraction: float = 1.0,
+    fraction_seed: int = 0,
+    fill: bool = False,
+    labels: str = "majority",
+    sampling: str = "natural",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+) -> DataLoaders:
+    """DataLoaders over the train, valid and test rows of `pack`, at `size` pixels (the pack's own).
+
+    `task` is one of `hmtl.method.tasks`, or its name; faces without its label are left out.
+    `fraction` of the training rows is kept (stratified, nested, by `fraction_seed`); with `fill`
+    they are shown again until an epoch is as long as one of all rows. `sampling` is "natural" or
+    "balanced" (each class equally often, with replacement). Order and augmentation follow `seed`
+    alone, so two methods trained with one seed see the same images in the same order.
+    Raises ValueError naming the valid choices, or the columns that the task misses.
+    """
+    for name, value, valid in (("labels", labels, LABELS), ("sampling", sampling, SAMPLING)):
+        if value not in valid:
+            raise ValueError(f"unknown {name} {value!r}; one of {', '.join(valid)}")
+    task = make_task(task) if isinstance(task, str) else task
+    task.check(labels, sampling, weighted=False)
+    follow = task.follow if task.changed_by else None
+    tfms = [IntToFloatTensor(), Augment(augment, size or pack.size, seed, follow)]
+    loaders = []
+    for i, split in enumerate(SPLITS):
+        data = FaceDataset(pack, pack.rows(split), labels, i, task)
+        if i == 0 and fraction != 1:
+            chosen = nested_fraction(data.classes, fraction, fraction_seed)
+            data = data.only(_repeated(chosen, len(data), fraction_seed) if fill else chosen)
+        if i == 0 and sampling == "balanced":
+            counts = np.bincount(data.classes, minlength=data.c)
+            data.sampling_weights = (1 / counts[data.classes]).tolist()
+        training = i == 0
+        loader = FaceDL(
+            data,
+            bs=min(bs, len(data)) if training else 2 * bs,
+            shuffle=training,
+            drop_last=training,  # a last batch of one image would upset batch norm
+            num_workers=0,
+            after_batch=tfms,
+        )
+        loader.rng = random.Random(seed)  # not the global one: see the docstring
+        loaders.append(loader)
+    return DataLoaders(*loaders, device=default_device() if device is None else device)

@@ -1,0 +1,91 @@
+"""Pretext tasks. Each is one file and offers the same five names:
+
+    transform(images, generator) -> (views, target)   images float (B, 3, H, W)
+    head(num_features) -> nn.Module or None            what it `reads` -> prediction
+    loss(prediction, target) -> scalar
+    score(prediction, target) -> scalar                what the progress table shows, larger is
+                                                       better
+    show(images) -> figure                             what the network is asked to do
+
+and a `name`, under which its losses are logged. `reads` says what the head hangs on: "pooled", the
+representation (B, F), or "map", the feature map (B, C, h, w). `make` reads the short names a
+RunSpec stores.
+"""
+
+__all__ = [
+    "PRETEXTS", "BarlowTwins", "ImageRotation", "Inpainting", "Jigsaw", "NoLoss", "OneView",
+    "Pretext", "Puzzling", "PuzzlingRotation", "RandomTarget", "SecondView", "TileRotation",
+    "TransformOnly", "make",
+]  # fmt: skip
+
+import re
+from collections.abc import Callable
+
+from hmtl.method.pretext.barlow import BarlowTwins
+from hmtl.method.pretext.base import Pretext
+from hmtl.method.pretext.composite import OneView, PuzzlingRotation
+from hmtl.method.pretext.controls import NoLoss, RandomTarget, SecondView, TransformOnly
+from hmtl.method.pretext.inpainting import MASKS, Inpainting
+from hmtl.method.pretext.jigsaw import Jigsaw
+from hmtl.method.pretext.perceptual import PERCEPTUAL, FrozenFeatures
+from hmtl.method.pretext.puzzling import Puzzling
+from hmtl.method.pretext.rotation import ImageRotation, TileRotation
+
+
+def _tiles(kind: type, match: re.Match) -> Pretext:
+    """NxN, perhaps the number of turned tiles, perhaps on the feature map."""
+    options = {"on": "map"} if match["map"] else {}
+    if match["turned"]:
+        options["turned"] = int(match["turned"])
+    return kind(int(match["n"]), **options)
+
+
+_GRID = r"_(?P<n>\d+)x(?P=n)(?P<turned>)(?P<map>_map)?"
+_TURNED = r"_(?P<n>\d+)x(?P=n)(?P<map>_map)?(?:_(?P<turned>\d+)turned)?"
+
+_HIDDEN = rf"inpainting_({'|'.join(MASKS)})(?:_(\d+(?:\.\d+)?)percent)?(?:_cell(\d+))?(_pl)?"
+
+
+def _inpainting(match: re.Match, features: str) -> Pretext:
+    """The mask, perhaps the hidden share, the grid's cell, and a perceptual loss."""
+    mask, percent, cell, perceptual = match.groups()
+    options = {}
+    if percent:
+        options["fraction"] = float(percent) / 100
+    if cell:
+        options["cell"] = int(cell)
+    if perceptual:
+        options["features"] = FrozenFeatures(features or PERCEPTUAL)
+    return Inpainting(mask, **options)
+
+
+PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
+    "puzzling_NxN": ("puzzling" + _GRID, lambda m, _: _tiles(Puzzling, m)),
+    "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m, _: _tiles(TileRotation, m)),
+    "puzzling_rotation_NxN": (
+        "puzzling_rotation" + _GRID, lambda m, _: _tiles(PuzzlingRotation, m)
+    ),
+    "jigsaw_NxN": (r"jigsaw_(\d+)x\1", lambda m, _: Jigsaw(int(m[1]))),
+    "image_rotation": ("image_rotation", lambda m, _: ImageRotation()),
+    "inpainting_block, _blocks, _grid, each [_60percent][_cell4][_pl]": (_HIDDEN, _inpainting),
+    "barlow_twins": ("barlow_twins", lambda m, _: BarlowTwins()),
+    "second_view": ("second_view", lambda m, _: SecondView()),
+    "random_target": ("random_target", lambda m, _: RandomTarget()),
+    "only_<pretext>": ("only_(.+)", lambda m, f: TransformOnly(make(m[1], f))),
+    "probe_<pretext>": ("probe_(.+)", lambda m, f: NoLoss(make(m[1], f))),
+}  # fmt: skip
+"""Short name as people read it -> (pattern, what to build of a match and `features`)."""
+
+
+def make(name: str, features: str = "") -> Pretext:
+    """Build a pretext from its short name: "puzzling_2x2", "inpainting_grid", "second_view".
+
+    Suffixes of the tile tasks: "_map" for a head on the feature map, "_2turned" for the number of
+    turned tiles; of in-painting, in this order: "_60percent" for the hidden share, "_cell4" for the
+    grid's cell, "_pl" for a perceptual loss, in the features of the network `features`
+    (`FrozenFeatures`; empty: its own choice). Raises ValueError listing the known names.
+    """
+    for pattern, build in PRETEXTS.values():
+        if match := re.fullmatch(pattern, name):
+            return build(match, features)
+    raise ValueError(f"unknown pretext {name!r}; one of {'; '.join(PRETEXTS)}")

@@ -1,0 +1,85 @@
+"""What every pretext task offers; the docstring of `hmtl.method.pretext` says what each name
+means.
+"""
+
+__all__ = ["Pretext", "batch_steps"]
+
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+
+def batch_steps(loader) -> list:
+    """What a DataLoader does to whole batches; nothing if it is none of fastai's pipelines."""
+    return list(getattr(getattr(loader, "after_batch", None), "fs", ()))
+
+
+class Pretext:
+    """Base of the pretext tasks: override all but `needs_dls` and `describe`."""
+
+    name = "pretext"
+    # The weight of the loss beside the supervised one, by how views are used. 1 and 0.3 are the
+    # authors' (first and later scripts).
+    weight = {"shared": 1.0, "paired": 0.3}
+    # What the head hangs on: "pooled", the representation (B, F), or "map", the feature map
+    # (B, C, h, w).
+    reads = "pooled"
+    # Whether the head's gradient stops before the encoder, and whether the task compares the view
+    # with the untouched picture: its target is then the head's answer to that.
+    cut_off = False
+    siamese = False
+    # Whether the view, or a part of it, is turned: it then has another head pose.
+    turns = False
+    # Whether the view is as good a picture as the untouched one, so that labels of any kind hold.
+    plain_view = False
+    # Raised when the same name begins to give other numbers: runs of earlier ones are then no
+    # longer taken for its own.
+    revision = 1
+
+    def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
+        """Return what the network sees and what it must say of it."""
+        raise NotImplementedError
+
+    def head(self, num_features: int) -> nn.Module | None:
+        """A head on what it `reads`, of `num_features` channels, or None if there is no loss."""
+        raise NotImplementedError
+
+    def loss(self, prediction: Tensor, target: Any) -> Tensor:
+        """Scalar loss."""
+        raise NotImplementedError
+
+    def score(self, prediction: Tensor, target: Any) -> Tensor:
+        """Scalar in [0, 1], larger is better."""
+        raise NotImplementedError
+
+    def show(self, images: Tensor, seed: int = 0) -> Figure:
+        """Draw images (B, 3, H, W) in [0, 1] above what the network is asked about them."""
+        raise NotImplementedError
+
+    def shares_view_with(self, other: "Pretext") -> bool:
+        """Whether both can be asked of one and the same transformed picture."""
+        return False
+
+    def relabel(self, labels: tuple) -> tuple:
+        """The supervised labels of the view made last, from those of the picture.
+
+        They differ where the view was not made of the picture itself.
+        """
+        return labels
+
+    def prepare(self, device: torch.device) -> None:
+        """Load now what is loaded at first use: a training taken up midway does so before it takes
+        up the random numbers."""
+
+    @staticmethod
+    def seeded(seed: int) -> torch.Generator:
+        """A generator that starts at `seed`."""
+        return torch.Generator().manual_seed(seed)
+
+    def attach(self, dls) -> None:
+        """Called with the learner's DataLoaders before a fit; most tasks need nothing of them."""
+
+    def __repr__(self) -> str:
+        return self.name

@@ -1,0 +1,189 @@
+"""Controls: what else an auxiliary task brings along, without what it is said to teach. Ours.
+
+    SecondView     the compute of a paired view, spent on another plain view of the same pictures
+    TransformOnly  a pretext's pictures without its loss: is it only augmentation?
+    NoLoss         a pretext's pictures and head, whose loss has weight 0: is it only the machinery?
+    RandomTarget   a head that learns a random class of each picture: is it only a second loss?
+
+Twice the batch, the last control, is no task: a supervised run with `bs` doubled.
+"""
+
+__all__ = ["NoLoss", "RandomTarget", "SecondView", "TransformOnly"]
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from hmtl.method.pretext.base import Pretext, batch_steps
+
+
+class _Augmented(Pretext):
+    """Base of what needs the DataLoaders' own augmentation."""
+
+    plain_view = True
+
+    def __init__(self):
+        self._augment = None
+
+    def attach(self, dls) -> None:
+        """Find the `Augment` transform of the DataLoaders, which can augment a batch again."""
+        steps = [step for step in batch_steps(dls.train) if hasattr(step, "again")]
+        if not steps:
+            raise ValueError(
+                f"{type(self).__name__} needs DataLoaders made by hmtl.face_dataloaders, whose "
+                "augmentation can be applied a second time to the same batch"
+            )
+        self._augment = steps[0]
+
+    @property
+    def training(self) -> bool:
+        """Whether the batch at hand is one of training."""
+        return self._augment is not None and self._augment.training
+
+    def again(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """A second view of the training batch `images` came from; others are never augmented."""
+        return self._augment.again(generator) if self.training else images
+
+    def relabel(self, labels: tuple) -> tuple:
+        """A second view was flipped and turned in its own way."""
+        return self._augment.relabel(labels) if self.training else labels
+
+    def show(self, images: Tensor, seed: int = 0) -> Figure:
+        """The images, one beside the other: there is no task to show."""
+        figure, axes = plt.subplots(1, len(images), figsize=(1.6 * len(images), 1.8), squeeze=False)
+        for axis, image in zip(axes.flat, images, strict=True):
+            axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
+            axis.set_axis_off()
+        return figure
+
+
+class SecondView(_Augmented):
+    """Another augmentation of the same images, no head, no loss; for `views="paired"` only."""
+
+    name = "second_view"
+    weight = {"paired": 0.0}
+
+    def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, None]:
+        """A second view of the training batch `images` came from; they themselves go unused."""
+        return self.again(images, generator), None
+
+    def head(self, num_features: int) -> None:
+        """No head."""
+
+
+class RandomTarget(_Augmented):
+    """A head that learns a random class of each training picture, the same in every epoch.
+
+    Paired views show it another augmentation, shared ones the picture itself. On validation
+    pictures, whose classes are random too, its score is chance, 1 / `classes`.
+    """
+
+    name = "random_target"
+    weight = {"shared": 1.0, "paired": 0.3}
+
+    def __init__(self, classes: int = 8, dropout: float = 0.2, seed: int = 0):
+        super().__init__()
+        self.classes, self.dropout, self.seed = classes, dropout, seed
+        self._dls = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_dls": None, "_augment": None}
+
+    def attach(self, dls) -> None:
+        """Remember the DataLoaders, which know whose pictures a batch holds."""
+        super().attach(dls)
+        self._dls = dls
+
+    def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Target int64 (B,): the class of each picture's row in the pack."""
+        loader = self._dls.train if self.training else self._dls.valid
+        rows = loader.dataset.rows[loader.positions]
+        table = torch.randint(
+            self.classes, (int(loader.dataset.rows.max()) + 1,), generator=self.seeded(self.seed)
+        )
+        return self.again(images, generator), table[torch.as_tensor(rows)].to(images.device)
+
+    def head(self, num_features: int) -> nn.Module:
+        """Dropout and one softmax."""
+        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, self.classes))
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy."""
+        return F.cross_entropy(prediction, target)
+
+    def score(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Share named rightly."""
+        return (prediction.argmax(1) == target).float().mean()
+
+
+class _Wrapped(Pretext):
+    """Base of the controls that change one thing about another pretext."""
+
+    prefix = ""
+    weight = {"shared": 0.0, "paired": 0.0}
+
+    def __init__(self, pretext: Pretext):
+        self.pretext = pretext
+        self.name = f"{self.prefix}_{pretext.name}"
+        self.reads, self.revision = pretext.reads, pretext.revision
+        self.turns, self.siamese = pretext.turns, pretext.siamese
+        self.plain_view = pretext.plain_view
+        self.weight = dict.fromkeys(pretext.weight, 0.0)
+
+    def transform(self, images: Tensor, generator: torch.Generator):
+        """The pretext's own."""
+        return self.pretext.transform(images, generator)
+
+    def relabel(self, labels: tuple) -> tuple:
+        """The pretext's own."""
+        return self.pretext.relabel(labels)
+
+    def attach(self, dls) -> None:
+        """The pretext's own."""
+        self.pretext.attach(dls)
+
+    def prepare(self, device: torch.device) -> None:
+        """The pretext's own."""
+        self.pretext.prepare(device)
+
+    def show(self, images: Tensor, seed: int = 0) -> Figure:
+        """The pretext's own."""
+        return self.pretext.show(images, seed)
+
+
+class TransformOnly(_Wrapped):
+    """A pretext's pictures, without head and loss: augmentation by puzzles, say."""
+
+    prefix = "only"
+
+    def head(self, num_features: int) -> None:
+        """No head."""
+
+
+class NoLoss(_Wrapped):
+    """A pretext with its head and its score, whose loss trains the head but not the encoder.
+
+    The head learns on features that are cut off from the encoder, so its score says what the
+    supervised representation knows of the task by itself.
+    """
+
+    prefix = "probe"
+    cut_off = True
+
+    def __init__(self, pretext: Pretext):
+        super().__init__(pretext)
+        self.weight = dict.fromkeys(pretext.weight, 1.0)
+
+    def head(self, num_features: int) -> nn.Module | None:
+        """The pretext's own."""
+        return self.pretext.head(num_features)
+
+    def loss(self, prediction, target) -> Tensor:
+        """The pretext's own."""
+        return self.pretext.loss(prediction, target)
+
+    def score(self, prediction, target) -> Tensor:
+        """The pretext's own."""
+        return self.pretext.score(prediction, target)

@@ -1,0 +1,162 @@
+"""What every supervised task offers; the docstring of `hmtl.method.tasks` says what each name
+means.
+"""
+
+__all__ = ["Task"]
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+
+class Task:
+    """Base of the supervised tasks: override what raises NotImplementedError."""
+
+    name = "task"
+    # Raised when the same task begins to give other numbers, as for pretexts.
+    revision = 1
+    # Columns of the label table that the label is made of.
+    columns: tuple[str, ...] = ()
+    # What fastai's `vocab` holds: the classes, or the numbers that are measured.
+    names: tuple[str, ...] = ()
+    # Kinds of labels it can learn from, of `hmtl.method.batches.LABELS`, and whether its labels are
+    # classes, which can be weighted and sampled evenly.
+    kinds = ("majority",)
+    has_classes = False
+    # Which moves of the picture change the label ("flip", "rotation"): `follow` says how.
+    changed_by: tuple[str, ...] = ()
+    # Whether the label still describes a picture that a pretext has transformed.
+    label_views = True
+    # The metric a validation table is read by, and which of two values of it is better.
+    metric: str = ""
+    better: Callable = max
+
+    def has_label(self, table: pd.DataFrame) -> np.ndarray:
+        """Which rows of a label table have a label, bool (N,).
+
+        Raises ValueError naming the columns that the table lacks.
+        """
+        if missing := [name for name in self.columns if name not in table]:
+            raise ValueError(
+                f"task {self.name!r} needs the column{'s' * (len(missing) > 1)} "
+                f"{', '.join(missing)}, which these labels lack; the data sets mini and faces "
+                "have the labels of every task"
+            )
+        return table[list(self.columns)].notna().all(axis=1).to_numpy()
+
+    def strata(self, table: pd.DataFrame) -> np.ndarray:
+        """Number of the group of each row, int64 (N,), that a share of the labels keeps even."""
+        return np.zeros(len(table), np.int64)
+
+    def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
+        """Targets of the rows of a label table, all of which have a label."""
+        raise NotImplementedError
+
+    def label_type(self, targets: Tensor) -> type:
+        """fastai's type for a batch or an item of `targets`."""
+        raise NotImplementedError
+
+    def decode(self, target: Tensor) -> Any:
+        """One target, or one prediction after `activation`, as fastai shows it above a picture."""
+        raise NotImplementedError
+
+    def follow(self, targets: Tensor, flipped: Tensor, turned: Tensor) -> Tensor:
+        """Targets (B, ...) of pictures first turned by `turned` degrees against the clock (B,),
+        then, where `flipped` (B,), mirrored left to right."""
+        return targets
+
+    def head(self, num_features: int, outputs: int) -> nn.Module:
+        """(B, num_features) -> what the loss reads; `outputs` is what the DataLoaders count."""
+        raise NotImplementedError
+
+    def loss(self, dls) -> nn.Module:
+        """The loss for these DataLoaders; its `activation` makes predictions of outputs."""
+        raise NotImplementedError
+
+    def metrics(self, dls) -> list:
+        """fastai metrics for these DataLoaders."""
+        raise NotImplementedError
+
+    def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
+        """One row a face: key, what was asked for, what was answered.
+
+        `table` (N rows) are the labels, `predicted` (N, ...) the outputs after `activation`.
+        """
+        raise NotImplementedError
+
+    def check_predictions(self, predictions: pd.DataFrame) -> None:
+        """Raise ValueError naming the column and row that `predictions` cannot have made."""
+        if predictions.empty:
+            raise ValueError("no test face in it")
+
+    @staticmethod
+    def check_numbers(
+        table: pd.DataFrame, columns: Sequence[str], low: float = -np.inf, high: float = np.inf
+    ) -> None:
+        """Raise ValueError naming the column and line of what is no number from `low` to `high`."""
+        for name in columns:
+            values = pd.to_numeric(table.get(name, np.nan), errors="coerce")
+            values = np.broadcast_to(np.asarray(values, float), len(table))
+            odd = np.flatnonzero(~(np.isfinite(values) & (values >= low) & (values <= high)))
+            if len(odd):
+                span = f" from {low:g} to {high:g}" if np.isfinite(low) else ""
+                raise ValueError(f"line {odd[0] + 2}, column {name}: a number{span} is needed")
+
+    def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
+        """Scores by name of a table that `predictions` made, and `test_faces`, their number."""
+        raise NotImplementedError
+
+    def check(self, kind: str, sampling: str, weighted: bool) -> None:
+        """Raise ValueError if the task knows no such labels, sampling or weights."""
+        if kind not in self.kinds:
+            raise ValueError(
+                f"task {self.name!r} has no labels={kind!r}; one of {', '.join(self.kinds)}"
+            )
+        if not self.has_classes and (sampling == "balanced" or weighted):
+            raise ValueError(
+                f"task {self.name!r} has no classes to balance; use sampling='natural' and "
+                "weighted=False"
+            )
+
+    def labelled(self, pretexts: Sequence, label_views: bool | None) -> set[str]:
+        """Names of the pretexts whose views the supervised loss sees; None is the task's choice.
+
+        Plain views of the picture, such as the control's, have a label whatever the task.
+        """
+        return {
+            p.name
+            for p in pretexts
+            if ((self.label_views or p.plain_view) if label_views is None else label_views)
+        }
+
+    def check_pretexts(self, pretexts: Sequence, views: str, labelled: Collection[str]) -> None:
+        """Raise ValueError if a pretext turns a picture whose label would then be wrong.
+
+        `labelled` are the names of the pretexts whose views the supervised loss sees.
+        """
+        if "rotation" not in self.changed_by:
+            return
+        for pretext in pretexts:
+            if not pretext.turns:
+                continue
+            if views == "shared":
+                raise ValueError(
+                    f"{pretext.name} turns the picture, or parts of it, that the {self.name} head "
+                    "would see with the label of the upright one; use views='paired', where it "
+                    "sees the untouched picture"
+                )
+            if pretext.name in labelled:
+                raise ValueError(
+                    f"{pretext.name} turns the picture, or parts of it, so its view has another "
+                    f"{self.name} label; use label_views=False"
+                )
+
+    @staticmethod
+    def plain(tensor: Tensor) -> Tensor:
+        """Without fastai's subclass, which costs a dispatch for every operation."""
+        # while a network is exported its tensors are of another kind, which must stay
+        return tensor if torch.compiler.is_compiling() else tensor.as_subclass(torch.Tensor)

@@ -1,0 +1,18 @@
+"""Runs: one training completely, from its spec to a folder that is whole or absent.
+
+In: a `RunSpec` and a store. Out: a `Run`: weights, epochs, predictions, each file with a checksum.
+Resume after a kill, many runs at once, several processes a run. Imports method and data.
+"""
+
+from hmtl.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "RunSpec": "hmtl.runs.specs",
+        "grid": "hmtl.runs.specs",
+        "run_all": "hmtl.runs.fit",
+        "Run": "hmtl.runs.store",
+        "load_run": "hmtl.runs.store",
+    },
+)

@@ -1,0 +1,213 @@
+"""What a run adds to a fit: precision and schedule by name, and a memory of the best epoch.
+
+fastai's own mixed precision knows CUDA only; here it follows the device.
+
+    ""      float32 on a CPU, float16 with a scaled loss on a GPU
+    bf16    matrix products in bfloat16, weights and losses in float32, wherever it runs
+
+On processors with bfloat16 units (`amx_bf16`, `avx512_bf16` among the flags) bf16 is the faster of
+the two; elsewhere `bfloat16_products` gives its numbers at the speed of float32, where torch alone
+is many times slower. The casts are torch's autocast (after Micikevicius et al., *Mixed precision
+training*, arXiv 1710.03740).
+
+The learning rate follows a schedule:
+
+    ""             fastai's one-cycle
+    warmup_cosine  up in a line for 5 epochs, then a cosine to 0: the authors' later scripts
+    steps          a tenth after 15 epochs of 80, a hundredth after 40: the first ones
+"""
+
+__all__ = [
+    "PRECISIONS", "SCHEDULES", "BestEpoch", "BFloat16Products", "FiniteLoss", "MixedBFloat16",
+    "bfloat16_products", "fit_scheduled", "has_bfloat16_units", "learning_rate",
+    "mixed_precision",
+]  # fmt: skip
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin, combine_scheds
+from fastai.callback.tracker import TrackerCallback
+from fastai.learner import Learner
+from fastai.torch_core import get_model
+from fastcore.foundation import L
+from torch.amp import GradScaler, autocast
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from hmtl.runs import distributed
+
+PRECISIONS = ("", "bf16")
+SCHEDULES = ("", "warmup_cosine", "steps")
+_WARM_UP = 5  # epochs; 3 to 5 in the authors' scripts
+_STEPS = (15 / 80, 40 / 80)  # shares of a training
+
+
+class MixedBFloat16(MixedPrecision):
+    """fastai's mixed precision in bfloat16, on the Learner's own device."""
+
+    def __init__(self):
+        super().__init__(AMPMode.BF16)
+
+    def before_fit(self):
+        """As fastai's, which asks for CUDA by name."""
+        device = torch.device(self.dls.device).type
+        if device == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ValueError("this GPU has no bfloat16; leave precision empty for float16")
+        self.autocast = autocast(device, dtype=torch.bfloat16)
+        # bfloat16 has float32's range: nothing to scale
+        self.learn.scaler, self.scales = GradScaler(device, enabled=False), L()
+
+
+def mixed_precision(name: str, device: torch.device | str) -> list[Callback]:
+    """The callbacks of a fit in that precision; ValueError naming the known ones otherwise."""
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}; one of {', '.join(map(repr, PRECISIONS))}")
+    if name == "bf16":
+        return [MixedBFloat16()]
+    return [MixedPrecision()] if torch.device(device).type == "cuda" else []
+
+
+def has_bfloat16_units() -> bool:
+    """Whether this processor multiplies bfloat16 itself (x86 and ARM)."""
+    flags = torch.cpu.get_capabilities()
+    return any(flags.get(unit) for unit in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))
+
+
+class BFloat16Products(TorchDispatchMode):
+    """Within it a CPU without such units computes products of bfloat16 tensors in float32.
+
+    As units do: products of bfloat16 numbers are exact in float32, they are summed there, and the
+    sum is rounded to bfloat16; only the order of the sum differs, as it does from one processor to
+    another. Convolutions and matrix products alone, with their backward passes; nothing else is
+    touched. (Ours.)
+    """
+
+    # a set: every operation of a fit is looked up
+    _PRODUCTS = {
+        torch.ops.aten.convolution.default,
+        torch.ops.aten.convolution_backward.default,
+        torch.ops.aten.mm.default,
+        torch.ops.aten.addmm.default,
+        torch.ops.aten.bmm.default,
+        torch.ops.aten.baddbmm.default,
+    }
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """The operation, by way of float32 if it is a product of bfloat16 tensors on a CPU."""
+        kwargs = kwargs or {}
+        if func not in self._PRODUCTS or not _in_bfloat16(args[0]):
+            return func(*args, **kwargs)
+        wide = tree_map(lambda x: x.float() if _in_bfloat16(x) else x, args)
+        found = func(*wide, **kwargs)
+        return tree_map(lambda x: x.bfloat16() if isinstance(x, torch.Tensor) else x, found)
+
+
+def _in_bfloat16(x: object) -> bool:
+    return isinstance(x, torch.Tensor) and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+
+
+def bfloat16_products(name: str, device: torch.device | str) -> AbstractContextManager:
+    """What a fit in that precision runs in: `BFloat16Products` where it is of use, else nothing.
+
+    A block around the fit, not a callback: whatever ends the fit, an interrupt too, ends this.
+    """
+    wanted = name == "bf16" and torch.device(device).type == "cpu"
+    return BFloat16Products() if wanted and not has_bfloat16_units() else nullcontext()
+
+
+class BestEpoch(TrackerCallback):
+    """Keep the weights of the epoch whose `metric` on the valid split is best, in memory.
+
+    `better` is max or min. The fit ends with its last weights; `state` and `epoch_number`, counted
+    from 1, are the best one's.
+    """
+
+    def __init__(self, metric: str, better: Callable = max):
+        super().__init__(monitor=metric, comp=np.greater if better is max else np.less)
+        self.state: dict[str, torch.Tensor] = {}
+        self.epoch_number = 0
+
+    def after_epoch(self):
+        """Copy the weights if this epoch is the best so far; of equals the first stays."""
+        super().after_epoch()
+        if self.new_best:
+            self.epoch_number = self.epoch + 1
+            state = get_model(self.learn.model).state_dict()  # several processes wrap it
+            self.state = {k: v.detach().clone() for k, v in state.items()}
+
+
+class FiniteLoss(Callback):
+    """End the fit at the first loss that is not finite, before it reaches the weights.
+
+    `failure` then holds `epoch` and `batch`, both counted from 1, whether it was in `training`, the
+    `losses` by name, the `images` and `labels` that the network saw, and their `positions` in the
+    data; else it is None. `losses`
+    asks for those beside the total. To be given to each fit.
+    """
+
+    order = MixedPrecision.order + 1  # after the pretexts' losses are in, on float32 numbers
+
+    def __init__(self, losses: Callable[[], dict[str, float]] = dict):
+        self.failure: dict | None = None
+        self._losses = losses
+
+    def after_loss(self):
+        """Look at the loss; it is read from the device in every batch anyway, to be recorded.
+
+        All processes that share a run train as many batches, and end it together; they validate
+        unequal numbers, so that of those a failure is told at the end.
+        """
+        total = self.learn.loss_grad if self.training else self.learn.loss
+        finite = torch.isfinite(total).all()
+        if self.failure is None and not finite:
+            self.failure = self._told(float(total.detach()))
+        if self.training:
+            finite = distributed.average(finite.float()) == 1
+        if not finite and (self.training or distributed.world() == 1):
+            raise CancelFitException
+
+    def after_validate(self):
+        """End the fit if a validation batch of any process failed."""
+        if distributed.world() > 1 and any(distributed.gather(self.failure is not None)):
+            raise CancelFitException
+
+    def _told(self, total: float) -> dict:
+        return {
+            "epoch": self.epoch + 1,
+            "batch": self.iter + 1,
+            "training": self.training,
+            "losses": {"total": total, **(self._losses() if self.training else {})},
+            "images": self.x.detach().as_subclass(torch.Tensor).cpu(),
+            "labels": [y.detach().as_subclass(torch.Tensor).cpu() for y in self.yb],
+            "positions": list(getattr(self.learn.dl, "positions", ())),
+        }
+
+
+def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], float]:
+    """The learning rate after a share, 0 to 1, of a training of so many epochs; `lr` is its peak.
+
+    A training of fewer than ten epochs warms up for half of them. Raises ValueError naming the
+    schedules that are functions of the share: all but the one-cycle, which moves momentum too.
+    """
+    if schedule == "warmup_cosine":
+        warm = min(_WARM_UP, epochs / 2) / epochs
+        return combine_scheds([warm, 1 - warm], [SchedLin(0, lr), SchedCos(lr, 0)])
+    if schedule == "steps":
+        return lambda share: lr * 0.1 ** sum(share >= step for step in _STEPS)
+    raise ValueError(f"unknown schedule {schedule!r}; one of {', '.join(SCHEDULES[1:])}")
+
+
+def fit_scheduled(
+    learn: Learner, epochs: int, lr: float, schedule: str = "", cbs: Sequence[Callback] = ()
+) -> None:
+    """Fit a Learner by one of `SCHEDULES` with peak `lr`; ValueError naming them otherwise."""
+    if not schedule:
+        learn.fit_one_cycle(epochs, lr, cbs=cbs)
+        return
+    follow = ParamScheduler({"lr": learning_rate(schedule, lr, epochs)})
+    learn.fit(epochs, lr, cbs=[*cbs, follow])

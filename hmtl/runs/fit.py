@@ -1,0 +1,510 @@
+"""RunSpec -> fit -> Run: one training, or many.
+
+While a run trains, one process holds it and keeps its state after every epoch, so that one killed
+at any moment goes on from its last (`hmtl.runs.unfinished`). What it leaves is read by
+`hmtl.runs.store`.
+
+On a CPU a run trains on one thread: its numbers then do not depend on how many cores there are, and
+several runs at once never oversubscribe them. Ours.
+"""
+
+__all__ = ["Diverged", "build_learner", "fit", "here_and_now", "predict_test", "replay", "run_all"]
+
+import dataclasses
+import json
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from hmtl import __version__
+from hmtl.data.pack import Pack
+from hmtl.files import hash_folder, load_weights, sealed
+from hmtl.labels import SPLITS
+from hmtl.paths import full_root, show_progress
+from hmtl.runs import cluster, distributed
+from hmtl.runs.specs import RunSpec
+from hmtl.runs.store import REMEDY, Run, default_store, gpu_kind, load_run, run_id, why
+from hmtl.runs.tracking import check_trackers, tracked
+from hmtl.workers import cores, worker_pool
+
+# seeds and torch's threads belong to the process: threads of an executor take turns
+_TURN = RLock()
+
+
+@contextmanager
+def _threads(count: int):
+    import torch
+
+    with _TURN:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class Diverged(FloatingPointError):
+    """The loss of a run stopped being finite; `path` is its folder in the store."""
+
+    def __init__(self, message: str, path: Path):
+        super().__init__(message, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; kept in {self.path}, for hmtl.runs.fit.replay"
+
+
+def fit(
+    spec: RunSpec,
+    *,
+    root: str | Path | None = None,
+    store: str | Path | None = None,
+    threads: int = 1,
+    progress: bool = False,
+    pack: Pack | None = None,
+    track: str | Iterable[str] | None = None,
+    wait: bool = True,
+) -> Run:
+    """Train one run, go on with it if it was cut off, or read it if it is finished; returns it.
+
+    A `pack` takes the place of the spec's own data. `track` names trackers (`hmtl.runs.tracking`),
+    by default those of `$HMTL_TRACK`; they change no number.
+    `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
+    If another process makes this run, its end is waited for, or with `wait=False` Claimed raised.
+    Started on several processes (`hmtl.runs.distributed`), all train this one run and return it.
+    Raises ValueError if a split has no face, ModuleNotFoundError if a tracker is not installed,
+    Diverged if a loss is not finite, now or when the run was made, OSError if the store cannot be
+    written.
+    """
+    from hmtl.runs.unfinished import claim
+
+    trackers = check_trackers(track)
+    distributed.join(spec.bs)
+    pack = spec.load(root, progress) if pack is None else pack
+    _check_splits(spec, pack)
+    path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
+    if not distributed.agreed(path.exists()):
+        with distributed.by_main(claim(path, wait)) as unfinished, _threads(threads):
+            # made by the process that was waited for
+            if not distributed.agreed(path.exists()):
+                _train(spec, pack, path, unfinished, progress, trackers)
+    run = _finished(path)
+    if run.failure:
+        raise Diverged(why(run), path)
+    return run
+
+
+def _finished(path: Path) -> Run:
+    """Read a finished run, and clear away what a kill at its very end left of its making."""
+    from hmtl.runs.unfinished import FOLDER, Claimed, claim
+
+    if distributed.is_main() and (path.parent / FOLDER / path.name).exists():
+        with suppress(Claimed, OSError), claim(path, wait=False):
+            pass  # what is left of a finished run goes with the claim
+    return load_run(path)
+
+
+def _check_splits(spec: RunSpec, pack: Pack) -> None:
+    """Raise ValueError, before anything is trained, unless every split has a face."""
+    if empty := [split for split in SPLITS if not len(pack.rows(split))]:
+        raise ValueError(
+            f"{spec.data} has no {' and no '.join(empty)} faces, so it makes no run; train by "
+            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP, "
+            "or give a protocol as data: 300w-lp-aflw2000"
+        )
+
+
+def build_learner(spec: RunSpec, pack: Pack, device=None):
+    """The fastai Learner a spec describes, before its training."""
+    import torch
+
+    from hmtl.method.batches import face_dataloaders
+    from hmtl.method.learner import AUTHORS_SCALES, hmtl_learner
+    from hmtl.method.optim import OPTIMIZERS
+    from hmtl.method.pretext import make
+
+    random.seed(spec.seed)
+    np.random.seed(spec.seed)
+    torch.manual_seed(spec.seed)
+    task = spec.make_task()
+    dls = face_dataloaders(
+        pack,
+        task=task,
+        size=spec.size,
+        bs=spec.bs,
+        augment=spec.augment,
+        fraction=spec.fraction,
+        fill=spec.fill,
+        labels=spec.labels,
+        sampling=spec.sampling,
+        seed=spec.seed,
+        device=device,
+    )
+    return hmtl_learner(
+        dls,
+        spec.arch,
+        task,
+        [make(name, spec.features) for name in spec.pretexts],
+        views=spec.views,
+        weights=spec.init,
+        pretext_weight=spec.pretext_weight,
+        scales=AUTHORS_SCALES if spec.multiscale else (1.0,),
+        label_views=spec.label_views,
+        balance=spec.balance,
+        seed=spec.seed,
+        wd=spec.wd,
+        opt_func=OPTIMIZERS[spec.optimizer],
+    )
+
+
+def _train(
+    spec: RunSpec,
+    pack: Pack,
+    path: Path,
+    unfinished: Path,
+    progress: bool,
+    trackers: Iterable[str] = (),
+) -> None:
+    """Train, from the last epoch in `unfinished` if there is one, and write the run to `path`."""
+    from hmtl.runs.unfinished import store_errors
+
+    learn, keeper, failure, cost = _fit(spec, pack, unfinished, progress, trackers, path.name)
+    columns = learn.recorder.metric_names[1:-1]  # without the epoch and the time
+    metrics = pd.DataFrame(list(map(list, learn.recorder.values)), columns=columns)
+    metrics.insert(0, "epoch", range(1, len(metrics) + 1))
+    left_out = sum(loader.dataset.left_out for loader in learn.dls.loaders)
+    record = {
+        "spec": dataclasses.asdict(spec),
+        "data": pack.fingerprint,
+        "colour": "grey" if pack.channels == 1 else "colour",
+        "fit": pack.fit,
+        "hmtl": __version__,
+    }
+    counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
+    processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
+    machine = {**cost, **counts, **processes, **here_and_now()}
+    with store_errors(path.parent), distributed.one_folder(path) as folder:
+        metrics.to_csv(folder / "metrics.csv", index=False)
+        _write_json(folder / "machine.json", machine)
+        if failure:
+            _write_failure(folder, learn, failure, spec.seed, unfinished)
+        else:
+            _write_answers(folder, learn, keeper, pack)
+        _write_json(folder / "spec.json", sealed(record, hash_folder(folder)))
+
+
+def _fit(
+    spec: RunSpec,
+    pack: Pack,
+    unfinished: Path,
+    progress: bool = False,
+    trackers: Iterable[str] = (),
+    name: str = "",
+) -> tuple:
+    """The trained Learner, the keeper of its best epoch, its failure or None, and what it cost."""
+    import torch
+    from fastai.callback.progress import ProgressCallback
+
+    from hmtl.runs.callbacks import (
+        BestEpoch,
+        FiniteLoss,
+        bfloat16_products,
+        fit_scheduled,
+        mixed_precision,
+    )
+    from hmtl.runs.unfinished import resumable
+
+    learn = build_learner(spec, pack)
+    task = spec.make_task()
+    keeper = [BestEpoch(task.metric, task.better)] if task.metric else []
+    finite = FiniteLoss(learn.hybrid.losses if spec.pretexts else dict)
+    trackers = trackers if distributed.is_main() else ()
+    if not progress:
+        learn.remove_cbs(ProgressCallback)
+    learn.model.to(learn.dls.device, memory_format=torch.channels_last)
+    with (
+        distributed.shared_fit(learn, spec.seed),
+        learn.no_logging(),
+        tracked(trackers, name, dataclasses.asdict(spec)) as watching,
+        resumable(learn, unfinished) as checkpoints,
+        bfloat16_products(spec.precision, learn.dls.device),
+    ):
+        cbs = [*mixed_precision(spec.precision, learn.dls.device), *keeper, finite, checkpoints]
+        fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
+    cost = {
+        "seconds": round(checkpoints.seconds, 2),
+        "cpu_seconds": round(sum(distributed.gather(checkpoints.cpu_seconds)), 2),
+        "taken_up": checkpoints.taken_up,  # after how many kills
+    }
+    failure = next(filter(None, distributed.gather(finite.failure)), None)
+    return learn, keeper[0] if keeper else None, failure, cost
+
+
+def _write_json(path: Path, values: dict) -> None:
+    path.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _write_answers(folder: Path, learn, keeper, pack: Pack) -> None:
+    """What a finished training leaves: weights, predictions, the best epoch's scores."""
+    from safetensors.torch import save_model
+
+    predictions = _test(learn, pack)
+    predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
+    save_model(learn.model, str(folder / "model.safetensors"))
+    if keeper:
+        learn.model.load_state_dict(keeper.state)
+        scores = learn.dls.train_ds.task.scores(_test(learn, pack))
+        best = {"epoch": keeper.epoch_number, "scores": scores}
+        if pack.chosen_on == "test":
+            best["chosen_on"] = "test"
+        _write_json(folder / "best.json", best)
+
+
+def _write_failure(folder: Path, learn, failure: dict, seed: int, unfinished: Path) -> None:
+    """What a training leaves whose loss is not finite."""
+    from safetensors.torch import save_file
+
+    loader = learn.dls.train if failure["training"] else learn.dls.valid
+    rows = loader.dataset.rows[np.asarray(failure["positions"])]
+    told = {
+        "epoch": failure["epoch"],
+        "batch": failure["batch"],
+        "training": failure["training"],
+        "losses": {name: repr(value) for name, value in failure["losses"].items()},
+        "seed": seed,
+        "faces": loader.dataset.pack.labels["key"].iloc[rows].tolist(),
+    }
+    _write_json(folder / "failure.json", told)
+    tensors = {"images": failure["images"]}
+    tensors |= {f"labels.{i}": labels for i, labels in enumerate(failure["labels"])}
+    tensors |= {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    for pretext, head in (learn.hybrid.heads if hasattr(learn, "hybrid") else {}).items():
+        tensors |= {f"{pretext}.{name}": value for name, value in head.state_dict().items()}
+    kept = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    save_file(kept, str(folder / "failure.safetensors"))
+    for state in unfinished.glob("epoch-*.safetensors"):
+        shutil.copy(state, folder)
+
+
+def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None) -> dict:
+    """Train a run that failed once more, from its last whole epoch to where it failed; nothing is
+    stored.
+
+    Returns that batch: `epoch`, `batch`, `training`, `losses` by name, `images`, `labels`; on the
+    CPU it made them on, they are those of `failure.json` and `failure.safetensors` to the bit.
+    Raises ValueError if the run did not fail, or does not fail again.
+    """
+    if not run.failure:
+        raise ValueError(f"{run.id} did not fail, so there is nothing to replay")
+    if (processes := run.machine.get("processes", 1)) > 1:
+        raise ValueError(f"{run.id} was made by {processes} processes; replay knows one only")
+    pack = run.spec.load(root) if pack is None else pack
+    with tempfile.TemporaryDirectory() as place, _threads(1):
+        states = Path(place) / "store" / "unfinished"
+        states.mkdir(parents=True)
+        for state in run.path.glob("epoch-*.safetensors"):
+            shutil.copy(state, states)
+        failure = _fit(run.spec, pack, states)[2]
+    if failure is None:
+        raise ValueError(f"{run.id} trained to its end this time; it failed on another machine?")
+    return failure
+
+
+def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
+    """The predictions of a finished run's network for the test faces of another pack.
+
+    As the run's task stores them; nothing is trained, and the pack may have no other faces. Raises
+    ValueError if the run failed, or if the pack has no test faces or not the labels of the task.
+    """
+    weights = run.weights
+    if not len(pack.rows("test")):
+        raise ValueError("this pack has no test faces, so there is nothing to predict")
+    untrained = {"init": "scratch", "features": "", "fraction": 1.0, "sampling": "natural"}
+    with _threads(1):
+        learn = build_learner(dataclasses.replace(run.spec, fill=False, **untrained), pack)
+        load_weights(learn.model, weights, REMEDY)
+        return _test(learn, pack)
+
+
+def _test(learn, pack: Pack) -> pd.DataFrame:
+    """The predictions of the test faces, as the task stores them."""
+    with learn.no_bar():
+        predicted = distributed.predictions(learn, learn.dls[2])
+    test = learn.dls[2].dataset
+    answers = predicted.float().cpu().numpy()
+    return test.task.predictions(pack.labels.iloc[test.rows], answers)
+
+
+def here_and_now() -> dict:
+    """The machine, the versions and the commit (None outside a checkout), for the record."""
+    import fastai
+    import timm
+    import torch
+
+    kind = gpu_kind()
+    gpu = torch.cuda.get_device_name() if kind == "cuda" else kind or None
+    return {
+        "commit": _commit(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "fastai": fastai.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package is in; None without git, or if it is in none.
+
+    A package installed somewhere below another project's checkout has not that one's commit.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(checkout), "rev-parse", "--show-toplevel", "--short", "HEAD"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    except OSError:  # no git on this machine
+        return None
+    return said[1] if len(said) == 2 and Path(said[0]).resolve() == checkout else None
+
+
+def run_all(
+    specs: Iterable[RunSpec],
+    *,
+    root: str | Path | None = None,
+    store: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool | None = None,
+    executor: Executor | None = None,
+) -> list[Run]:
+    """Make every run that is not finished yet and return all, in the order of `specs`.
+
+    `jobs` runs at once, each in a process of its own on one thread (default: one a core; 1 on a
+    GPU). An `executor` of concurrent.futures, or Dask's `client.get_executor()`, makes them in the
+    place of these processes and stays open; by default the cluster at `$HMTL_SCHEDULER`, if that is
+    set (`hmtl.runs.cluster`). Runs that another process is making are left to it, and waited for at
+    the end. A run whose loss is not finite is returned like the others, with its `failure`. One
+    that fails otherwise does not stop the others: RuntimeError at the end names every one.
+    """
+
+    distributed.refuse("run_all")
+    check_trackers(None)  # once and now, not once a run
+    specs = list(specs)
+    progress = show_progress() if progress is None else progress
+    done: dict[RunSpec, Run] = {}
+    todo: list[RunSpec] = []
+    failed: dict[RunSpec, Exception] = {}
+    unread: dict[RunSpec, Exception] = {}
+    for spec in dict.fromkeys(specs):  # each once, in order
+        try:
+            pack = spec.load(root, progress)  # rendered here, once, before the processes start
+        except (OSError, ValueError) as error:  # of this run's data
+            unread[spec] = error
+            continue
+        try:
+            path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
+            if path.exists():
+                done[spec] = _finished(path)
+            else:
+                todo.append(spec)
+        except (OSError, ValueError) as error:  # of this run alone: its start, its folder
+            failed[spec] = error
+    if unread and len(unread) == len(set(specs)):  # nothing can be made: one error, not many
+        raise next(iter(unread.values()))
+    failed |= unread
+    if jobs is None:
+        jobs = 1 if gpu_kind() else cores()
+    # absolute: processes elsewhere have another working directory, and another $HMTL_OUTPUTS
+    options = {"root": full_root(root), "store": Path(store or default_store()).absolute()}
+    bar = tqdm(total=len(todo), desc="training", unit="run", disable=not progress or not todo)
+    with bar, ExitStack() as stack:
+        address = os.environ.get(cluster.VARIABLE)
+        if todo and executor is None and address:
+            executor = stack.enter_context(cluster.cluster_executor(address, options["store"]))
+        for spec, outcome in _outcomes(todo, min(jobs, len(todo)), options, executor):
+            if isinstance(outcome, Run):
+                done[spec] = outcome
+            elif isinstance(outcome, Diverged):
+                done[spec] = load_run(outcome.path)
+                tqdm.write(str(outcome), file=sys.stderr)
+            else:
+                failed[spec] = outcome
+            bar.update()
+    if failed:
+        listed = "\n".join(f"  {spec.method}, seed {spec.seed}: {e}" for spec, e in failed.items())
+        raise RuntimeError(
+            f"{len(failed)} of {len(specs)} runs failed, the others are stored:\n{listed}"
+        ) from next(iter(failed.values()))
+    return [done[spec] for spec in specs]
+
+
+def _outcomes(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None = None):
+    """Yield (spec, Run or Exception) as runs end, `jobs` at once or as the executor has room.
+
+    Those that other processes are making come last.
+    """
+    from hmtl.runs.unfinished import Claimed
+
+    elsewhere = []
+    for spec, outcome in _attempts(todo, jobs, {**options, "wait": False}, executor):
+        if isinstance(outcome, Claimed):
+            elsewhere.append(spec)
+        else:
+            yield spec, outcome
+    # waited for: if the other process dies, its run is taken up here
+    yield from _attempts(elsewhere, min(jobs, len(elsewhere)), options, executor)
+
+
+def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None):
+    if jobs <= 1 and executor is None:
+        for spec in todo:
+            try:
+                yield spec, fit(spec, **options)
+            except Exception as error:
+                yield spec, error
+        return
+    killed = []
+    with worker_pool(jobs) if executor is None else nullcontext(executor) as pool:
+        pending = {pool.submit(fit, spec, **options): spec for spec in todo}
+        try:
+            for future in as_completed(pending):
+                outcome = _outcome(future)
+                if executor is None and isinstance(outcome, BrokenExecutor):
+                    killed.append(pending[future])
+                else:
+                    yield pending[future], outcome
+        finally:  # Ctrl-C: those not begun yet never begin
+            for future in pending:
+                future.cancel()
+    for spec in killed:  # one process killed takes its pool along: which of them was it?
+        with worker_pool(1) as pool:
+            outcome = _outcome(pool.submit(fit, spec, **options))
+        if isinstance(outcome, BrokenExecutor):
+            outcome = RuntimeError(
+                "its process was killed from outside, alone too, or cannot start (then it said why "
+                "above); if for want of memory, take fewer jobs or a smaller bs"
+            )
+        yield spec, outcome
+
+
+def _outcome(future: Future) -> Run | Exception:
+    try:
+        return future.exception() or future.result()
+    except CancelledError:
+        return RuntimeError("given up by its executor, which was closed or lost its scheduler")

@@ -1,0 +1,420 @@
+"""RunSpec: one training, completely; presets: the scales at which the whole study runs. Ours."""
+
+__all__ = ["PRESETS", "Preset", "RunSpec", "get_preset", "grid"]
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmtl.data.pack import Pack
+from hmtl.data.sets import full_name, load_pack, parse_data
+from hmtl.files import describe_kind, has_kind
+from hmtl.labels import PROPORTIONS
+
+_RANGES = {
+    "epochs": (1, 10**6), "bs": (2, 10**6), "size": (8, 4096), "seed": (0, 2**32 - 1),
+    "fraction": (0, 1), "label_noise": (0, 1), "lr": (0, np.inf), "wd": (0, np.inf),
+    "pretext_weight": (0, np.inf),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training, completely: what is learned from what, how, and from which seed."""
+
+    data: str = "mini"  # hmtl.data.sets.DATA; its reader's options after a colon
+    task: str = "emotion"  # hmtl.method.tasks.TASKS
+    people: tuple[int, int, int] = (300, 50, 125)  # of "faces": train, valid, test; 8 faces each
+    proportions: str = "equal"  # of the emotions in "faces"' train split, or "affectnet"
+    label_noise: float = 0.0  # share of "faces"' train labels confused as annotators confuse them
+    size: int = 48  # pixels
+    labels: str = "majority"  # or "probability", where faces were voted on
+    fraction: float = 1.0  # of the training labels, stratified and nested
+    fill: bool = False  # show these again until an epoch is as long as with all labels
+    sampling: str = "natural"  # or "balanced"
+    weighted: bool = False  # class weights in the loss
+    arch: str = "tiny"  # or any timm backbone
+    init: str = "scratch"  # "imagenet" or a checkpoint
+    augment: str = "weak"  # none, weak, strong
+    pretexts: tuple[str, ...] = ()  # hmtl.method.pretext.make
+    views: str = "paired"  # or "shared"
+    pretext_weight: float | None = None  # None: the authors'
+    # of perceptual losses: a timm network or a finished run's folder; empty: ImageNet's
+    features: str = ""
+    # supervised loss on the transformed views too; None: the task's own, True but for head pose
+    label_views: bool | None = None
+    multiscale: bool = False  # the authors' three sizes of paired views
+    balance: str = "sum"  # of the losses: hmtl.method.balance.BALANCES
+    epochs: int = 5
+    lr: float = 4e-3  # peak of the schedule
+    schedule: str = ""  # one-cycle, or one of hmtl.runs.callbacks.SCHEDULES
+    optimizer: str = ""  # fastai's Adam, or one of hmtl.method.optim.OPTIMIZERS
+    wd: float = 0.01
+    bs: int = 64
+    precision: str = ""  # or "bf16": hmtl.runs.callbacks
+    seed: int = 0
+
+    def __post_init__(self):
+        from hmtl.method.pretext import make
+        from hmtl.method.pretext.perceptual import PERCEPTUAL
+
+        self._check_types()
+        for name in ("fraction", "label_noise", "lr", "wd", "pretext_weight"):
+            if (value := getattr(self, name)) is not None:  # 1 and 1.0 are one training
+                object.__setattr__(self, name, float(value))
+        for name in ("people", "pretexts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "data", full_name(self.data))
+        self._check_choices()
+        pretexts = [make(name) for name in self.pretexts]
+        # one training, one name: what says nothing is left out
+        object.__setattr__(self, "pretexts", tuple(pretext.name for pretext in pretexts))
+        if self.features == PERCEPTUAL:
+            object.__setattr__(self, "features", "")
+        for name in self.unused():
+            object.__setattr__(self, name, type(self).__dataclass_fields__[name].default)
+        self._check_views(pretexts)
+
+    def unused(self) -> list[str]:
+        """Fields without a meaning here, which are set back to their defaults.
+
+        Nothing of a pretext may give a supervised run a second name, nothing of rendered faces a
+        run on other data.
+        """
+        names = []
+        if not self.pretexts:
+            names += ["views", "pretext_weight", "label_views", "multiscale", "balance"]
+        if not any(n.endswith("_pl") and not n.startswith("only_") for n in self.pretexts):
+            names += ["features"]
+        if self.views == "shared":  # what only paired views have
+            names += ["label_views", "multiscale"]
+        if self.data != "faces":
+            names += ["people", "proportions", "label_noise"]
+        if self.fraction == 1:
+            names += ["fill"]
+        if self.task != "emotion":  # whose labels alone are confused
+            names += ["label_noise"]
+        return names
+
+    @property
+    def views_are_labelled(self) -> bool:
+        """Whether the supervised loss is taken on the transformed views too."""
+        return self.make_task().label_views if self.label_views is None else self.label_views
+
+    def make_task(self):
+        """The supervised task (`hmtl.method.tasks`)."""
+        from hmtl.method.tasks import make_task
+
+        return make_task(self.task, **({"weighted": True} if self.weighted else {}))
+
+    def _check_views(self, pretexts: list) -> None:
+        task = self.make_task()
+        if not task.columns and not pretexts:
+            raise ValueError(f"task {self.task!r} has no labels: name the pretexts it learns from")
+        labelled = task.labelled(pretexts, self.label_views)
+        if labelled == task.labelled(pretexts, None):
+            object.__setattr__(self, "label_views", None)  # one choice, one identity
+        task.check_pretexts(pretexts, self.views, labelled)
+
+    def _check_types(self) -> None:
+        for entry in dataclasses.fields(self):
+            value, kind = getattr(self, entry.name), entry.type
+            if not has_kind(value, kind):
+                raise ValueError(f"{entry.name} must be {describe_kind(kind)}, got {value!r}")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{entry.name} holds a zero byte: {value!r}")
+            low, high = _RANGES.get(entry.name, (-np.inf, np.inf))
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise ValueError(f"{entry.name} must be from {low:g} to {high:g}, got {value!r}")
+        for name in ("fraction", "lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
+        if min(self.people) < 0 or max(self.people) > 10**7:
+            raise ValueError(f"people must be counts from 0 to {10**7}, got {self.people}")
+
+    def _check_choices(self) -> None:
+        from hmtl.method.augment import LEVELS
+        from hmtl.method.balance import BALANCES
+        from hmtl.method.batches import LABELS, SAMPLING
+        from hmtl.method.learner import VIEWS
+        from hmtl.method.optim import OPTIMIZERS
+        from hmtl.method.tasks import TASKS, make_task
+        from hmtl.runs.callbacks import PRECISIONS, SCHEDULES
+
+        for name, valid in (
+            ("task", TASKS), ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING),
+            ("views", VIEWS), ("balance", BALANCES), ("proportions", PROPORTIONS),
+            ("precision", PRECISIONS), ("schedule", SCHEDULES), ("optimizer", OPTIMIZERS),
+        ):  # fmt: skip
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; one of {', '.join(valid)}"
+                )
+        make_task(self.task).check(self.labels, self.sampling, self.weighted)
+
+    @classmethod
+    def preset(cls, name: str, data: str | None = None, **changes) -> "RunSpec":
+        """The spec of a preset ("smoke", "quick", ...) on its own or another data set, changed.
+
+        Raises ValueError naming the presets, and TypeError naming an unknown field.
+        """
+        return get_preset(name).spec(data, **changes)
+
+    def to_json(self) -> str:
+        """Canonical JSON of the fields that are not at their defaults: what the identity rests on.
+
+        So a new field renames no finished run; a changed default needs a new version instead.
+        """
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        values = dataclasses.asdict(self)
+        return json.dumps({k: v for k, v in values.items() if v != defaults[k]}, sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
+        """The inverse of `dataclasses.asdict`; raises ValueError naming unknown or wrong fields."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a RunSpec is made of fields and values, not {values!r}")
+        if unknown := sorted(str(name) for name in set(values) - set(names)):
+            raise ValueError(
+                f"unknown fields of a RunSpec: {', '.join(unknown)}; it has {', '.join(names)}"
+            )
+        return cls(**values)
+
+    @property
+    def method(self) -> str:
+        """Short name of the way of training, as tables show it."""
+        if not self.pretexts:
+            return "SL"
+        options = [self.views]
+        if self.label_views is not None:
+            options.append("labelled views" if self.label_views else "unlabelled views")
+        if self.multiscale:
+            options.append("three sizes")
+        if self.pretext_weight is not None:
+            options.append(f"weight {self.pretext_weight:g}")
+        if self.features:
+            a_run = Path(self.features).name != self.features
+            options.append(f"features of {'a run' if a_run else self.features}")
+        if self.balance != "sum":
+            options.append(self.balance)
+        return f"{'+'.join(self.pretexts)} ({', '.join(options)})"
+
+    def load(self, root: str | Path | None = None, progress: bool | None = None) -> Pack:
+        """The pack this run learns from."""
+        return load_pack(
+            self.data,
+            root,
+            people=self.people,
+            size=self.size,
+            labels=self.labels,
+            proportions=self.proportions,
+            label_noise=self.label_noise,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A scale at which the whole study runs."""
+
+    name: str
+    data: str  # the data set it runs on unless told otherwise
+    base: dict  # RunSpec fields
+    seeds: int  # runs a cell
+    fractions: tuple[float, ...]  # of the training labels, for the tables by label count
+    imagenet: dict  # changes for the runs that need a network with ImageNet weights
+    few: tuple[float, ...] = (1.0,)  # of the training labels, for the curve over label counts
+    lrs: tuple[float, ...] = ()  # learning rates to choose from on the valid split; none: no choice
+    imagenet_lrs: tuple[float, ...] = ()  # the same, for the runs of `imagenet`
+    imagenet_seeds: int | None = None  # of those at weaker augmentation; None: as elsewhere
+    short: dict = field(default_factory=dict)  # changes for the ablations, which are many
+    short_seeds: int | None = None  # runs a cell of an ablation; None: as many as elsewhere
+    share: dict = field(default_factory=dict)  # of a large data set's labels, by data set
+    epochs: dict = field(default_factory=dict)  # by data set
+    lengths: dict = field(default_factory=dict)  # of a training, of the emotions' 1, by task
+    archs: dict = field(default_factory=dict)  # by task, where it is not the emotions' network
+    tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
+    inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
+    balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum
+    networks: tuple[str, ...] = ()  # siblings of the preset's own, usually of another size
+    jobs: int | None = None  # runs at once; None: one a core
+
+    def spec(self, data: str | None = None, **changes) -> RunSpec:
+        """A RunSpec of this preset."""
+        from hmtl.method.tasks import TASKS
+
+        merged = {**self.base, "data": data or self.data}
+        data, _ = parse_data(merged["data"])
+        merged["epochs"] = self.epochs.get(data, merged["epochs"])
+        task = str(changes.get("task", "emotion"))
+        length = self.lengths.get(task, 1.0)
+        merged["epochs"] = max(1, round(length * merged["epochs"]))
+        if task in self.archs:
+            merged["arch"] = self.archs[task]
+        if task in TASKS and not TASKS[task].has_classes:
+            merged.pop("weighted", None)
+        merged |= changes
+        # the share of a large data set that this preset affords, of which fractions are taken
+        share = self.share.get(data, 1.0)
+        if share < 1:  # its epochs shall not be filled to the whole set's length
+            merged["fill"] = False
+        fraction = merged.get("fraction", 1.0)  # what is no number, RunSpec refuses
+        if has_kind(fraction, float):
+            fraction = round(share * fraction, 12)  # in floats 0.1 * 0.2 is not 0.02
+        merged["fraction"] = fraction
+        return RunSpec(**merged)
+
+
+_LITE0 = "tf_efficientnet_lite0"
+_COMPANIONS = {"head_pose": "resnet50", "head_pose_bins": "resnet50"}  # papers/head_pose/card.md
+_TASKS = (
+    "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation", "puzzling_3x3",
+    "puzzling_2x2_map", "barlow_twins", "inpainting_grid", "random_target", "only_puzzling_2x2",
+    "probe_puzzling_2x2",
+)  # fmt: skip
+_INPAINTINGS = (
+    "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block", "inpainting_grid_pl",
+)  # fmt: skip
+# What all of the authors' scripts share (papers/hmtl/card.md). On a GPU precision "" is their mixed
+# precision, and dropout is the heads' own.
+_AUTHORS = {"arch": "efficientnet_b0", "lr": 1e-3, "wd": 0.0, "augment": "strong", "weighted": True}
+_AUTHORS_STUDY = {
+    "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
+    "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
+    "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),
+    "networks": ("efficientnet_b2",), "archs": _COMPANIONS,
+}  # fmt: skip
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset(
+            "smoke",
+            data="mini",
+            base={"epochs": 4, "bs": 32},
+            seeds=1,
+            fractions=(1.0,),
+            imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
+            share={"ferplus": 0.02},
+            tasks=("tile_rotation_2x2",),
+            inpaintings=("inpainting_grid_pl",),
+            balances=("uncertainty",),
+            networks=("test_efficientnet",),
+            jobs=1,
+        ),
+        Preset(
+            "quick",
+            data="faces",
+            # at 8e-3, study's rate, trainings this short stay at chance
+            base={
+                "epochs": 16, "people": (300, 50, 125), "bs": 32, "lr": 4e-3, "fill": True,
+            },
+            seeds=2,
+            fractions=(1.0,),
+            few=(0.2, 1.0),
+            short={"epochs": 8},
+            imagenet={"arch": _LITE0, "epochs": 3, "lr": 2e-3, "bs": 64},
+            imagenet_seeds=1,
+            short_seeds=1,
+            share={"ferplus": 0.1},
+            tasks=("tile_rotation_2x2",),
+            inpaintings=("inpainting_grid_pl",),
+            balances=("uncertainty",),
+            networks=("test_efficientnet",),
+            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.3},
+        ),
+        Preset(
+            "study",
+            data="faces",
+            # longer and in bfloat16: half as long again for the same time on the machine of record
+            base={
+                "epochs": 16, "people": (1200, 100, 250), "bs": 32, "lr": 8e-3,
+                "precision": "bf16", "fill": True,
+            },
+            seeds=5,
+            fractions=(0.2, 1.0),
+            few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
+            lrs=(4e-3, 8e-3),
+            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
+            imagenet_seeds=2,
+            short={
+                "fraction": 0.2, "fill": False, "epochs": 40, "bs": 64, "lr": 4e-3,
+                "precision": "",
+            },
+            short_seeds=3,
+            tasks=_TASKS,
+            inpaintings=_INPAINTINGS,
+            balances=("geometric", "focused", "uncertainty"),
+            networks=("test_efficientnet",),  # of the paper's family, a quarter of the weights
+            epochs={"ferplus": 6},
+            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
+        ),
+        Preset(
+            "gpu",
+            data="faces",
+            base={
+                "epochs": 30, "people": (5000, 300, 500), "size": 112, "arch": _LITE0, "bs": 128,
+                "lr": 4e-3, "fill": True,
+            },
+            seeds=5,
+            fractions=(0.2, 1.0),
+            few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
+            lrs=(2e-3, 4e-3),
+            imagenet={},
+            imagenet_lrs=(1e-3, 4e-3),
+            short={"fraction": 0.2, "epochs": 10},
+            tasks=_TASKS,
+            inpaintings=_INPAINTINGS,
+            balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
+            networks=("tf_efficientnet_lite2",),
+            epochs={"ferplus": 50},
+            # even numbers of epochs: after a pre-training the puzzle has half of them (claim C6b)
+            lengths={"head_pose": 8 / 15, "head_pose_bins": 8 / 15, "gender": 0.25},
+            archs=_COMPANIONS,
+            jobs=1,
+        ),
+        Preset(
+            "paper",  # the later scripts
+            base={
+                **_AUTHORS, "size": 112, "bs": 128, "epochs": 100, "multiscale": True,
+                "optimizer": "adabelief_lookahead", "schedule": "warmup_cosine",
+            },
+            **_AUTHORS_STUDY,
+        ),
+        Preset(
+            "paper-first",  # the first scripts; views and augmentation as above
+            base={
+                **_AUTHORS, "size": 224, "bs": 32, "epochs": 80,
+                "optimizer": "adabelief", "schedule": "steps",
+            },
+            **_AUTHORS_STUDY,
+        ),
+    )
+}  # fmt: skip
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name; ValueError naming all of them otherwise."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def grid(base: RunSpec, **choices: Iterable) -> list[RunSpec]:
+    """Every combination of `choices` (field=values), the last one changing fastest.
+
+    A value may be a dict of several fields: `grid(spec, method=[{}, {"pretexts": (...)}])`.
+    """
+    specs = []
+    for values in itertools.product(*(list(v) for v in choices.values())):
+        changes: dict[str, Any] = {}
+        for name, value in zip(choices, values, strict=True):
+            changes |= value if isinstance(value, dict) else {name: value}
+        specs.append(dataclasses.replace(base, **changes))
+    return specs

@@ -1,0 +1,590 @@
+"""The study: what a notebook needs to open, and papermill over all notebooks.
+
+`open_notebook` turns the parameters every notebook has (preset, data, root, outputs, seed) into a
+`Setting`; `run_study` executes the notebooks in order and writes `index.html`, which shows every
+table and figure they made. Ours.
+"""
+
+__all__ = [
+    "NOTEBOOKS", "Setting", "history", "open_notebook", "run_study", "versions",
+]  # fmt: skip
+
+import base64
+import html
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from hmtl.data.pack import Pack
+from hmtl.data.sets import RENDERED, check_data, full_name, parse_data
+from hmtl.files import has_kind, read_json
+from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
+from hmtl.runs import cluster, distributed
+from hmtl.runs.fit import here_and_now, run_all
+from hmtl.runs.specs import Preset, RunSpec, get_preset
+from hmtl.runs.store import Run, runs_table, why
+from hmtl.study.record import (
+    KEPT,
+    RATES,
+    collect_curves,
+    collect_runs,
+    name_curves,
+    read_table,
+)
+from hmtl.study.tables import name_trainings, outcomes_by_run, recorded_runs
+from hmtl.study.verdicts import verdict_table
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SMOKE = "smoke"
+_PLACES = ("root", "outputs")
+_COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
+_REMEDY = "execute it again"
+NEEDS = {
+    **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22"), "emotion"),
+    **dict.fromkeys(("25", "28", "29", "40"), "emotion"),
+    "23": "head_pose", "24": "gender", "26": "rendered", "27": "rendered",
+}  # fmt: skip
+"""What a notebook, by its number, needs: labels of a task, or rendered faces."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one notebook runs: its preset, data and places."""
+
+    notebook: str
+    preset: Preset
+    data: str
+    root: str | None
+    outputs: Path
+    seed: int
+    rates: list = field(default_factory=list, compare=False, repr=False)  # what was chosen so far
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of every cell of a table."""
+        return range(self.seed, self.seed + self.preset.seeds)
+
+    @property
+    def shows_reference(self) -> bool:
+        """Whether tables show the committed results: at notebook defaults they do."""
+        at_defaults = self.preset.name == SMOKE and self.data == self.preset.data and not self.seed
+        return at_defaults and (reference_dir() / "runs.csv").is_file()
+
+    def spec(self, **changes) -> RunSpec:
+        """A RunSpec of this preset on this data."""
+        return self.preset.spec(self.data, **{"seed": self.seed, **changes})
+
+    def short(self, **changes) -> RunSpec:
+        """A RunSpec of this preset at the length of its ablations.
+
+        On data for which the preset has other epochs theirs follow in proportion, to whole ones.
+        """
+        return self.spec(**{**self._in_proportion(self.preset.short), **changes})
+
+    @property
+    def short_seeds(self) -> range:
+        """The seeds of every cell of an ablation."""
+        return self.seeds[: self.preset.short_seeds]
+
+    @property
+    def imagenet_seeds(self) -> range:
+        """The seeds of ImageNet against scratch at less augmentation than claim C1 is about."""
+        return self.seeds[: self.preset.imagenet_seeds]
+
+    @property
+    def imagenet(self) -> dict:
+        """What networks with ImageNet weights need, as fields of a RunSpec.
+
+        Their epochs follow those of the data as the ablations' do.
+        """
+        return self._in_proportion(self.preset.imagenet)
+
+    def _in_proportion(self, changes: Mapping) -> dict:
+        """Fields of a RunSpec, their epochs in proportion to the preset's on this data."""
+        changes = dict(changes)
+        if "epochs" in changes:
+            length = self.spec().epochs / self.preset.base["epochs"]
+            changes["epochs"] = max(1, round(length * changes["epochs"]))
+        return changes
+
+    def ways(self, *more: str, **changes) -> list[dict]:
+        """The ways of training that the claims compare, as fields of a RunSpec with `changes`.
+
+        Supervised; supervised for twice the epochs; a second plain view; puzzling 2x2, as costly
+        as either; then each pretext named in `more`, in paired views too. (Ours.)
+        """
+        ways: list[dict] = [{}, {"epochs": 2 * self.spec(**changes).epochs}]
+        ways += [{"pretexts": (name,)} for name in ("second_view", "puzzling_2x2", *more)]
+        return [{**changes, **way} for way in ways]
+
+    def choose_lr(
+        self, methods: Iterable[Mapping], lrs: Iterable[float] | None = None, **changes
+    ) -> list[dict]:
+        """Each method (fields of a RunSpec) with the learning rate that serves it best.
+
+        One seed, in a spec with `changes`, is trained with each of `lrs`, the preset's own unless
+        given; the last epoch's score on the valid split decides, never a test face; a rate at which
+        the loss stops being finite is not chosen. `learning_rates` shows what was tried. Without
+        `lrs`, and where the data have no valid split but the test images, a method keeps its own
+        rate. Raises ValueError if no rate trains a method.
+        """
+        methods = [dict(method) for method in methods]
+        rates = self.preset.lrs if lrs is None else tuple(lrs)
+        if not rates:
+            return methods
+        if self.load().chosen_on == "test":
+            print(f"{self.data}: no rate is chosen on test images, each training keeps its own")
+            return methods
+        tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
+        runs = iter(self.train(spec for row in tried for spec in row))
+        table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in methods])
+        self.rates.append(table)
+        self.save(pd.concat(self.rates).drop_duplicates(), RATES)
+        return [m | {"lr": lr} for m, lr in zip(methods, table["chosen"], strict=True)]
+
+    def learning_rates(self) -> pd.DataFrame:
+        """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
+        shown = self.kept(RATES).drop(columns="study", errors="ignore")
+        return shown.dropna(axis=1, how="all")  # other tasks' scores, other rates
+
+    def kept(self, name: str) -> pd.DataFrame:
+        """A table of `KEPT` that this notebook saved; at defaults the record's."""
+        if self.shows_reference:
+            table = read_table(reference_dir() / "tables" / f"{name}.csv")
+            own = table[table["study"] == self.notebook] if len(table) else table
+            return own.reset_index(drop=True)
+        return read_table(self.outputs / "tables" / f"{self.notebook}-{name}.csv")
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the data are read from a user's folder, not rendered."""
+        return parse_data(self.data)[0] not in RENDERED
+
+    def on(self, data: str, root: str | Path | None) -> "Setting":
+        """The same notebook and places on another data set; ValueError if there is no such."""
+        check_data(data, root)
+        return replace(self, data=full_name(data), root=str(root) if root else None)
+
+    def load(self) -> Pack:
+        """The pack of this data."""
+        return self.spec().load(self.root)
+
+    def train(self, specs: Iterable[RunSpec]) -> list[Run]:
+        """Make the runs that are not in the store yet; all of them, in order."""
+        return run_all(
+            specs, root=self.root, store=self.outputs.parent / "runs", jobs=self.preset.jobs
+        )
+
+    def results(self, runs: list[Run]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """(runs_table, run id -> bool (faces,)): of these runs, or the committed ones at defaults.
+
+        Either way the runs just made are recorded in `tables/<notebook>-runs.csv`.
+        """
+        table = runs_table(runs)
+        table.insert(0, "study", self.notebook)
+        self.save(table, "runs")
+        if self.shows_reference:
+            recorded, outcomes = recorded_runs()
+            own = recorded[recorded["study"] == self.notebook].reset_index(drop=True)
+            if len(own):
+                return own, outcomes
+            print("not recorded yet: what follows is of the small runs just made")
+        return table, outcomes_by_run(runs)
+
+    def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """The same for all notebooks: the committed record at defaults, else what was just made.
+
+        Raises FileNotFoundError if no notebook before this one has recorded runs.
+        """
+        if self.shows_reference:
+            return recorded_runs()
+        return collect_runs([self.outputs])
+
+    def curves(self, recorded: pd.DataFrame) -> pd.DataFrame:
+        """Every epoch of recorded runs, by `name_curves`; runs without any are left out."""
+        if self.shows_reference:
+            epochs = read_table(reference_dir() / "curves.csv")
+        else:
+            epochs = collect_curves([self.outputs])
+        return name_curves(epochs, recorded)
+
+    def verdicts(self, runs: pd.DataFrame, outcomes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """`verdict_table` of this notebook's claims, from its `results`, saved beside them.
+
+        At defaults the record's, whose intervals hold for the claims of all notebooks together;
+        else they hold for this notebook's, and `30_results` judges all.
+        """
+        if self.shows_reference:
+            judged = read_table(reference_dir() / "tables" / "verdicts.csv")
+            judged = judged.astype("string").fillna("")
+        else:
+            judged = verdict_table(runs, outcomes)
+        judged = judged[(judged["notebook"] == self.notebook) & (judged["faces"] != "")]
+        if judged.empty:
+            lacks = f"preset {self.preset.name} lacks trainings that the claim compares"
+            print(f"no verdict: {'not recorded yet' if self.shows_reference else lacks}")
+        return self.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
+
+    def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write a table to `tables/<notebook>-<name>.csv` and return it."""
+        folder = self.outputs / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{self.notebook}-{name}.csv"
+        beside = file.with_name(f".{file.name}.part")  # cut off here, the old table stays whole
+        table.to_csv(beside, index=False)
+        beside.replace(file)
+        return table
+
+    def save_figure(self, figure, name: str) -> None:
+        """Write a figure to `figures/<notebook>-<name>.png`."""
+        folder = self.outputs / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{self.notebook}-{file_name(name)}.png", dpi=120)
+
+
+def rate_row(runs: list[Run]) -> pd.DataFrame:
+    """One row: a training's score on the valid split by learning rate, and the rate chosen."""
+    task = runs[0].spec.make_task()
+    scores = [
+        float("nan") if run.failure else float(run.metrics[task.metric].iloc[-1]) for run in runs
+    ]
+    whole = [score for score in scores if score == score]
+    if not whole:
+        raise ValueError(f"no learning rate trains: {why(runs[0])}")
+    best = runs[scores.index(task.better(whole))].spec
+    tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
+    (own,) = name_trainings(runs_table(runs[:1])).to_dict("records")
+    row = {name: own[name] for name in KEPT[RATES] if name != "study"}
+    return pd.DataFrame([row | tried | {"chosen": best.lr}])
+
+
+def open_notebook(
+    notebook: str, preset: str, data: str, root: str, outputs: str, seed: int
+) -> Setting:
+    """Check the parameters of a notebook and set the look of its figures.
+
+    An empty preset means `$HMTL_PRESET`, else "smoke"; empty data the preset's own; empty outputs
+    `outputs/<preset>` of the checkout. Raises ValueError naming the parameter that is wrong, and
+    the valid presets and data sets.
+    """
+    from hmtl.study.plots import set_style
+
+    check_values(preset=preset, data=data, root=root, outputs=outputs, seed=seed)
+    chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
+    data = full_name(data or chosen.data)
+    check_data(data, root)
+    set_style()
+    if os.environ.get("HMTL_PROGRESS") == "0":
+        _quiet_fastai()
+    folder = Path(outputs).resolve() if outputs else study_folder(chosen, data)
+    return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def check_values(**values) -> None:
+    """Raise ValueError naming a parameter of a notebook that is not of its kind.
+
+    papermill passes what it is given: `-p seed 1.5` is a number, `-p data 300` one too.
+    """
+    for name, value in values.items():
+        number = name == "seed"
+        if number and not (has_kind(value, int) and 0 <= value < 2**32):
+            raise ValueError(f"parameter {name} must be a whole number from 0 up, got {value!r}")
+        if not (number or isinstance(value, str | Path if name in _PLACES else str)):
+            raise ValueError(f"parameter {name} must be text, got {value!r}")
+        if "\0" in str(value):
+            raise ValueError(f"parameter {name} holds a zero byte: {value!r}")
+    if (outputs := values.get("outputs")) and Path(outputs).is_file():
+        raise ValueError(f"parameter outputs: {outputs} is a file; name a folder")
+
+
+def study_folder(preset: Preset, data: str | None) -> Path:
+    """Where a study goes unless told otherwise: `outputs/<preset>`, another data set beside it."""
+    suffix = f"-{file_name(data)}" if data and data != preset.data else ""
+    return outputs_dir() / f"{preset.name}{suffix}"
+
+
+def versions(setting: Setting) -> pd.DataFrame:
+    """What this notebook runs with: preset, data, seeds, device and library versions."""
+    names, machine = ("python", "torch", "fastai", "timm"), here_and_now()
+    rows = {
+        "preset": setting.preset.name,
+        "data": setting.data,
+        "seeds": ", ".join(map(str, setting.seeds)),
+        "device": machine["gpu"] or "CPU",
+        **{name: machine[name] for name in names},
+    }
+    return pd.DataFrame({"": rows})
+
+
+def history(learn) -> pd.DataFrame:
+    """The epochs of a Learner's last fit as a table: each loss and metric by its own name."""
+    names = [n for n in learn.recorder.metric_names if n not in ("epoch", "time")]
+    table = pd.DataFrame(list(map(list, learn.recorder.values)), columns=names)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="epoch")
+    return table.round(3)
+
+
+def _quiet_fastai() -> None:
+    """No progress bars where nobody watches: fastai's leave HTML in the executed notebook."""
+    from fastai.callback.core import Callback
+    from fastai.callback.progress import ProgressCallback
+    from fastai.torch_core import defaults
+
+    class Quiet(Callback):
+        """Print no row an epoch."""
+
+        def before_fit(self):
+            self.learn.logger = lambda row: None
+
+    defaults.callbacks = [c for c in defaults.callbacks if c is not ProgressCallback] + [Quiet]
+
+
+def notebook_paths(only: Iterable[str] = ()) -> list[Path]:
+    """The notebooks in order; `only` names some by stem or number; ValueError if unknown."""
+    paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    if not paths:
+        raise FileNotFoundError(f"no notebooks in {NOTEBOOKS}; run the study from a checkout")
+    only = list(only)
+    chosen = [p for p in paths if p.stem in only or p.stem.split("_")[0] in only]
+    found = {p.stem for p in chosen} | {p.stem.split("_")[0] for p in chosen}
+    if unknown := set(only) - found:
+        known = ", ".join(p.stem for p in paths)
+        raise ValueError(f"unknown notebook {', '.join(sorted(unknown))}; one of {known}")
+    return chosen if only else paths
+
+
+def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError if a notebook has no such parameter (papermill itself would only warn)."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    if unknown := sorted(str(name) for name in set(parameters) - set(known)):
+        raise ValueError(
+            f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
+        )
+    check_values(**{name: parameters[name] for name in _COMMON if name in parameters})
+
+
+def run_study(
+    preset: str,
+    *,
+    data: str | None = None,
+    root: str | None = None,
+    outputs: str | Path | None = None,
+    only: Iterable[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
+) -> tuple[Path, list[str]]:
+    """Execute the notebooks in order into `outputs`; returns (index.html, names of failed ones).
+
+    With a `scheduler` their runs are made by the Dask cluster at that address
+    (`hmtl.runs.cluster`). A notebook that fails does not stop the others; one whose labels the data
+    have not is skipped, unless `only` names it. Raises ValueError before anything runs if the
+    preset, the data set, a notebook's name or a parameter is unknown.
+    """
+    distributed.refuse("the study")
+    chosen = get_preset(preset)
+    check_data(data or chosen.data, root)
+    data = full_name(data) if data else None
+    folder = Path(outputs) if outputs else study_folder(chosen, data)
+    if own := sorted({"preset", "data", "root", "outputs"} & set(parameters or {})):
+        raise ValueError(f"{own[0]} has an option of its own: --{own[0]}, not -p {own[0]}")
+    values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
+    values |= {k: v for k, v in (("data", data), ("root", full_root(root))) if v}
+    only = list(only)
+    paths = notebook_paths(only)
+    for path in paths:
+        check_parameters(path, values)
+    if not only:
+        lacks = what_lacks(chosen, data or chosen.data, values.get("root"), paths)
+        for name, reason in lacks.items():
+            tqdm.write(f"{name}: skipped, {reason}")
+        paths = [path for path in paths if path.stem not in lacks]
+    folder.mkdir(parents=True, exist_ok=True)
+    elsewhere = {cluster.VARIABLE: scheduler} if scheduler else {}
+    if scheduler:  # a cluster that cannot serve is known now, not in the first notebook
+        with cluster.cluster_executor(scheduler, folder.resolve().parent / "runs"):
+            pass
+    entries, failed = {}, []
+    bar = tqdm(paths, desc="study", unit="notebook")
+    for path in bar:
+        bar.set_postfix_str(path.stem)
+        started = time.perf_counter()
+        error = _execute(path, folder / path.name, values, elsewhere)
+        seconds = time.perf_counter() - started
+        state = f"failed: {error}" if error else "done"
+        tqdm.write(f"{path.stem}: {state} ({seconds:.0f} s)")
+        entries[path.stem] = (folder / path.name, f"{state}, {seconds:.0f} s", error)
+        if error:
+            failed.append(path.stem)
+    for path in notebook_paths():  # what an earlier call left there stays in the report
+        if path.stem not in entries and (folder / path.name).is_file():
+            error = _failure_in(folder / path.name)
+            state = f"failed earlier: {error}" if error else "done earlier"
+            entries[path.stem] = (folder / path.name, state, error)
+    title = f"hmtl study: preset {preset}, data {data or chosen.data}"
+    return write_index(folder, title, [entries[name] for name in sorted(entries)]), failed
+
+
+def what_lacks(
+    preset: Preset, data: str, root: str | None, paths: Iterable[Path]
+) -> dict[str, str]:
+    """Return notebook -> "ferplus has no head pose" for those that the data cannot serve."""
+    if parse_data(data)[0] in RENDERED:  # which have everything
+        return {}
+    labels = preset.spec(data).load(root).labels
+    known, lacks = set(labels.columns[labels.notna().any()]), {}
+    for path in paths:
+        need = NEEDS.get(path.stem.split("_")[0])
+        if need == "rendered":
+            lacks[path.stem] = f"{data} are no rendered faces"
+        elif need and not known.issuperset(preset.spec(task=need).make_task().columns):
+            lacks[path.stem] = f"{data} has no {need.replace('_', ' ')}"
+    return lacks
+
+
+def _execute(
+    source: Path, target: Path, values: Mapping[str, Any], variables: Mapping[str, str]
+) -> str | None:
+    """Execute one notebook by papermill; the error in one line, or None.
+
+    Its kernel has the environment `variables` too.
+    """
+    import papermill
+
+    # the kernel inherits them: no bars in the pages, no start-up chatter on the terminal
+    quiet = {"HMTL_PROGRESS": "0", "IPYTHONDIR": str(_quiet_ipython(target.parent))}
+    before = {k: os.environ.get(k) for k in (*quiet, *variables)}
+    os.environ.update(quiet | dict(variables))
+    try:
+        papermill.execute_notebook(
+            str(source), str(target), dict(values), kernel_name="python3", progress_bar=False
+        )
+    except papermill.exceptions.PapermillExecutionError as error:
+        return _without_paths(f"{error.ename}: {error.evalue}".splitlines()[0], values)
+    except Exception as error:  # a dead kernel, a time-out: the study goes on
+        return _without_paths(f"{type(error).__name__}: {error}".splitlines()[0], values)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        if target.is_file():
+            text = target.read_text(encoding="utf-8")
+            target.write_text(_without_paths(text, values), encoding="utf-8")
+            _write_page(target)
+    return None
+
+
+def _failure_in(notebook: Path) -> str | None:
+    """What went wrong in an executed notebook, in one line; None if nothing did."""
+    said = read_json(notebook, _REMEDY, {"cells": list})
+    for cell in said["cells"]:
+        for output in cell.get("outputs", ()):
+            if output.get("output_type") == "error":
+                return f"{output.get('ename')}: {output.get('evalue')}".splitlines()[0]
+    papermill = said.get("metadata", {}).get("papermill", {})
+    return "an exception" if papermill.get("exception") else None
+
+
+def _without_paths(text: str, values: Mapping[str, Any]) -> str:
+    """Text of an executed notebook without the folders of this machine, which may be passed on.
+
+    Of each the last part stays, of the home folder "~".
+    """
+    own = [values.get("outputs", ""), *str(values.get("root", "")).split(os.pathsep)]
+    if values.get("outputs"):
+        own.append(str(Path(values["outputs"]).with_name("runs")))  # the store beside it
+    own += [str(cache_dir()), str(outputs_dir())]
+    places = [*own, str(NOTEBOOKS), str(NOTEBOOKS.parent), sys.prefix, tempfile.gettempdir()]
+    names = {place: Path(place).name for place in places if Path(place).name}
+    names[str(Path.home())] = "~"
+    for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
+        if len(Path(place).parts) > 1:
+            for escaped in (True, False):  # json may escape what is not ASCII, notebooks do not
+                both = (json.dumps(part, ensure_ascii=escaped) for part in (place, names[place]))
+                text = text.replace(*(part[1:-1] for part in both))
+    return text
+
+
+def _quiet_ipython(folder: Path) -> Path:
+    """An IPython folder whose kernels keep their warnings and colours to themselves.
+
+    Errors of cells come back with the notebook; what a kernel logs is of itself, as that it was
+    interrupted when it was told to stop.
+    """
+    profile = folder / ".ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text(
+        "c = get_config()\nc.IPKernelApp.log_level = 50\n"
+        'c.InteractiveShell.colors = "nocolor"\nc.InteractiveShell.xmode = "Plain"\n'
+    )
+    return profile.parent
+
+
+def _write_page(notebook: Path) -> None:
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter().from_filename(str(notebook))
+    notebook.with_suffix(".html").write_text(body)
+
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222 }
+h2 { border-top: 1px solid #ccc; padding-top: 1rem } .failed { color: #b00 } img { max-width: 100% }
+table { border-collapse: collapse; font-size: 13px; margin: .8rem 0 }
+td, th { border: 1px solid #ddd; padding: .25rem .5rem; text-align: right }
+div.wide { overflow-x: auto } .note { color: #666 }
+"""
+
+
+def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str | None]]) -> Path:
+    """Write `index.html`: for each (notebook, state, error) its state, tables and figures."""
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style>",
+        f"<h1>{html.escape(title)}</h1>",
+    ]
+    for notebook, state, error in entries:
+        name = notebook.stem
+        parts.append(f"<h2><a href='{name}.html'>{name}</a></h2>")
+        kind = "failed" if error else "note"
+        parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
+        if notebook.is_file():
+            parts += _shown(read_json(notebook, _REMEDY, {"cells": list}))
+    path = folder / "index.html"
+    path.write_text("\n".join(parts) + "\n")
+    return path
+
+
+def _shown(notebook: dict) -> list[str]:
+    """The tables and figures of an executed notebook, each under its nearest heading."""
+    parts, heading = [], None
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            titles = [line for line in source.splitlines() if line.startswith("#")]
+            heading = titles[-1].lstrip("# ") if titles else heading
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            table = "".join(data.get("text/html", ""))
+            if not ("image/png" in data or "<table" in table):
+                continue
+            if heading:
+                parts.append(f"<h3>{html.escape(heading)}</h3>")
+                heading = None
+            if "image/png" in data:
+                image = base64.b64encode(base64.b64decode("".join(data["image/png"]))).decode()
+                parts.append(f"<p><img alt='' src='data:image/png;base64,{image}'></p>")
+            else:
+                parts.append(f"<div class='wide'>{table}</div>")
+    return parts

@@ -1,0 +1,451 @@
+"""One palette, one function a figure. Every function returns a matplotlib Figure."""
+
+__all__ = [
+    "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
+    "plot_curves", "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths", "plot_losses",
+    "plot_ranking", "plot_scores", "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg",
+    "show_faces", "show_in_few_colours",
+]  # fmt: skip
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hmtl.labels import EMOTIONS, GENDERS, SPLITS
+
+# seaborn's colour-blind palette, one fixed colour a method, so figures can be read side by side
+_COLORS = sns.color_palette("colorblind", 10)
+METHOD_COLORS = {
+    "SL": _COLORS[7],
+    "second_view (paired)": _COLORS[1],
+    "puzzling_2x2 (paired)": _COLORS[0],
+    "puzzling_3x3 (paired)": _COLORS[9],
+    "SL, 2× epochs": _COLORS[3],
+    "inpainting_grid_pl (paired)": _COLORS[2],
+    "puzzling_2x2 (shared)": _COLORS[5],
+    "puzzling_3x3 (shared)": _COLORS[4],
+}
+
+
+def set_style() -> None:
+    """The look of every figure: seaborn's white grid, small type, the colour-blind palette."""
+    sns.set_theme("notebook", "whitegrid", _COLORS, font_scale=0.85)
+    # small executed notebooks: modest resolution, pixels as pixels (they also compress better)
+    plt.rcParams.update({"figure.dpi": 72, "image.interpolation": "nearest"})
+
+
+def show_as_jpeg(quality: int = 62) -> None:
+    """From here on a notebook keeps its figures as JPEG: sheets of pictures are a fifth as large.
+
+    Saved figures stay what they are.
+    """
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})
+
+
+def show_in_few_colours() -> None:
+    """From here on a notebook keeps its figures as PNG with a palette: diagrams, a third as large.
+
+    It lasts for the session. Saved figures stay what they are. Outside a notebook nothing happens.
+    """
+    import matplotlib_inline.backend_inline  # noqa: F401, sets a format of its own when imported
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+
+    def as_png(figure: Figure) -> bytes | None:
+        shown = print_figure(figure, fmt="png")
+        return in_few_colours(shown) if shown else None  # an empty figure has none
+
+    if shell := get_ipython():
+        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
+
+
+def in_few_colours(png: bytes) -> bytes:
+    """A PNG with a palette of at most 256 colours."""
+    small, picture = io.BytesIO(), Image.open(io.BytesIO(png)).convert("RGB")
+    # an octree keeps rare colours; a median cut makes one of two thin lines' red and orange
+    picture.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def method_label(method: str) -> str:
+    """A training's name for people: "puzzling_2x2 (paired)" -> "SL + puzzling 2×2, paired"."""
+    start, arrow, method = method.rpartition(" → ")
+    before = f"{start.replace('_', ' ')} → " if arrow else ""
+    if method.split(",")[0] == "SL":
+        return before + method
+    names, _, views = method.replace(")", "").partition(" (")
+    parts = [n.replace("_", " ") for n in names.split("+")]
+    words = " + ".join(p.replace("2x2", "2×2").replace("3x3", "3×3") for p in parts)
+    return f"{before}SL + {words}, {views}"
+
+
+def show_faces(
+    images: np.ndarray,
+    titles: Sequence[str] = (),
+    columns: int = 8,
+    *,
+    rows: Sequence[str] = (),
+    side: float = 1.2,
+    shows_people: bool = False,
+) -> Figure:
+    """A sheet of pictures (N, H, W, 1 or 3), uint8 or float in [0, 1].
+
+    `titles` stand above the pictures, `rows` beside the rows; `side` is a picture's, in inches.
+    Raises ValueError if `shows_people`: figures of this project show rendered faces only.
+    """
+    if shows_people:
+        raise ValueError("photographs of people are measured on, not shown: pass rendered faces")
+    count = -(-len(images) // columns)
+    height = side * 1.2 if len(titles) > columns else side
+    margin = 1.1 if len(rows) else 0.0
+    figure, axes = plt.subplots(
+        count, columns, figsize=(columns * side + margin, count * height + (0.2 if titles else 0)),
+        squeeze=False, layout="constrained", gridspec_kw={"wspace": 0.02, "hspace": 0.02},
+    )  # fmt: skip
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(np.asarray(image).squeeze(), cmap="gray")
+        if len(titles):
+            axis.set_title(titles[i] if i < len(titles) else "", fontsize=8, pad=2)
+    for axis, text in zip(axes[:, 0], rows, strict=False):
+        axis.text(-0.08, 0.5, text, fontsize=9, ha="right", va="center", transform=axis.transAxes)
+    return figure
+
+
+def plot_scores(
+    runs: pd.DataFrame, x: str = "method", hue: str | None = None, score: str = "accuracy"
+) -> Figure:
+    """Each run as a dot, the mean as a bar: `score` in % by the column `x`, split by `hue`."""
+    table = runs.assign(**{score: 100 * runs[score]})
+    palette = METHOD_COLORS if hue == "method" else None
+    if hue:
+        table[hue] = table[hue].astype(str)
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    options = {"data": table, "x": x, "y": score, "hue": hue, "ax": axis}
+    sns.barplot(**options, errorbar=None, alpha=0.45, palette=palette)
+    sns.stripplot(**options, dodge=bool(hue), jitter=False, size=5, palette=palette, legend=False)
+    if np.allclose(runs["accuracy"], runs["mean_recall"]):  # balanced test faces: a guess gets 1/8
+        chance = 100 / len(EMOTIONS)
+        axis.axhline(chance, color="0.3", ls=":", lw=1)
+        axis.annotate("chance", (0.995, chance), xycoords=("axes fraction", "data"),
+                      ha="right", va="bottom", fontsize=8, color="0.3")  # fmt: skip
+    axis.set_ylabel(f"test {score.replace('_', ' ')} (%)")
+    axis.set_xlabel(x if x != "method" else "")
+    if hue:
+        _legend_outside(axis, hue)
+    return figure
+
+
+def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "accuracy") -> Figure:
+    """A test score, a row a method from best to worst: a dot a run, a stroke their mean.
+
+    `score` is "accuracy", shown in %, or an error in degrees such as "mae". The means of the
+    methods `bases` are drawn through all rows.
+    """
+    accuracy = score == "accuracy"
+    runs = runs.assign(shown=runs[score] * (100 if accuracy else 1))
+    order = runs.groupby("method")["shown"].mean().sort_values(ascending=not accuracy)
+    figure, axis = plt.subplots(figsize=(8, 0.6 + 0.27 * len(order)), layout="constrained")
+    options = {"data": runs, "x": "shown", "y": "method", "order": order.index, "ax": axis}
+    sns.stripplot(**options, jitter=False, size=4.5, color=_COLORS[0], alpha=0.7)
+    sns.pointplot(
+        **options, errorbar=None, color=_COLORS[3], linestyle="none", marker="|", markersize=13
+    )
+    for base, style in zip(bases, ("-", "--", ":"), strict=False):
+        axis.axvline(order[base], color="0.3", lw=1, ls=style, label=base)
+    axis.set(xlabel="test accuracy (%)" if accuracy else f"{score}, degrees", ylabel="")
+    if bases:
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="mean of")
+    return figure
+
+
+def plot_balance(labels: pd.DataFrame) -> Figure:
+    """How often each class occurs in each split, in % of the split: emotions, or else genders.
+
+    A set with neither, but with head poses, gets its angles, a panel each. Raises ValueError for a
+    table without any of them.
+    """
+    splits = [split for split in SPLITS if (labels["split"] == split).any()]
+    colors = dict(zip(SPLITS, _COLORS, strict=False))
+    for column, names in (("emotion", EMOTIONS), ("gender", GENDERS)):
+        if column in labels:
+            shares = pd.crosstab(labels[column], labels["split"], normalize="columns")
+            shares = 100 * shares.reindex(index=names, columns=splits).fillna(0)
+            figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
+            shares.plot.bar(ax=axis, rot=0, width=0.8, color=colors)
+            axis.set(xlabel="", ylabel="% of the split")
+            axis.axhline(100 / len(names), color="0.3", ls=":", lw=1)
+            axis.legend(title="", frameon=False)
+            return figure
+    angles = [name for name in ("yaw", "pitch", "roll") if name in labels]
+    if not angles:
+        raise ValueError("the table has neither emotion nor gender nor head pose to count")
+    figure, axes = plt.subplots(1, len(angles), figsize=(7, 2.4), layout="constrained")
+    for axis, name in zip(np.atleast_1d(axes), angles, strict=True):
+        options = {"stat": "percent", "common_norm": False, "element": "step", "fill": False}
+        sns.histplot(labels, x=name, hue="split", hue_order=splits, palette=colors, bins=18,
+                     ax=axis, legend=axis is np.atleast_1d(axes)[-1], **options)  # fmt: skip
+        axis.set(xlabel=f"{name}, degrees", ylabel="")
+    return figure
+
+
+def plot_losses(history: pd.DataFrame) -> Figure:
+    """Every loss and score of `hmtl.study.notebook.history` by epoch, by its own name, a panel
+    each.
+    """
+    names = list(history)
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(2.3 * len(names), 2.1), layout="constrained", squeeze=False
+    )
+    for axis, name in zip(axes.flat, names, strict=True):
+        axis.plot(history.index, history[name])
+        axis.set_title(name.replace("_", " "), fontsize=8)
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _legend_outside(axis, title: str, figure: Figure | None = None) -> None:
+    """The legend of an axis, on its right; on that of the whole `figure` if one is given."""
+    handles, labels = axis.get_legend_handles_labels()
+    if title == "method":
+        labels = [method_label(label) for label in labels]
+    if figure is None:
+        axis.legend(
+            handles, labels, title=title, loc="upper left", bbox_to_anchor=(1, 1), frameon=False
+        )
+    else:  # beside one of several rows it would push their columns apart
+        axis.get_legend().remove()
+        figure.legend(handles, labels, title=title, loc="outside right upper", frameon=False)
+
+
+def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = None) -> Figure:
+    """A column of each run's `metrics` by epoch: one line a method, its band over seeds."""
+    table = pd.concat(
+        [run.metrics.assign(method=run.spec.method, seed=run.spec.seed) for run in runs],
+        ignore_index=True,
+    )
+    table = table[table[column].notna()]
+    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+    sns.lineplot(
+        table, x="epoch", y=column, hue="method", palette=METHOD_COLORS, ax=axis,
+        errorbar=("pi", 100),
+    )  # fmt: skip
+    axis.set_ylabel(ylabel or column.replace("_", " "))
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    _legend_outside(axis, "method")
+    return figure
+
+
+def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> Figure:
+    """The score on the valid split by epoch, of `hmtl.study.notebook.Setting.curves`, a panel a
+    share of the labels, each data set in rows of its own: one line a training, its band over seeds.
+
+    Accuracies are shown in %, degrees of head pose as they are. A column `length`, "" or words of
+    how long the trainings are, parts the panels further.
+    """
+    curves = curves if "length" in curves else curves.assign(length="")
+    keys = ["data", "fraction", "length"]
+    panels = [list(own.groupby(keys)) for _, own in curves.groupby("data")]
+    rows = []
+    for own in panels:  # three in a row at most; four are two and two
+        wide = math.ceil(len(own) / math.ceil(len(own) / 3))
+        rows += [own[i : i + wide] for i in range(0, len(own), wide)]
+    width = max(map(len, rows))
+    legend = max(1.6, 0.08 * curves["method"].str.len().max())  # inches
+    figure, axes = plt.subplots(
+        len(rows), width, figsize=(legend + 2.9 * width, 0.3 + 2.7 * len(rows)),
+        layout="constrained", squeeze=False,
+    )  # fmt: skip
+    for axis in axes.flat:
+        axis.set_visible(False)  # until it has curves
+    cells = [
+        pair for line, row in zip(axes, rows, strict=True) for pair in zip(line, row, strict=False)
+    ]
+    for axis, ((data, fraction, length), own) in cells:
+        axis.set_visible(True)
+        factor = 100 if own["valid"].max() <= 1 else 1
+        table = own.assign(valid=factor * own["valid"])
+        sns.lineplot(
+            table, x="epoch", y="valid", hue="method", ax=axis, errorbar=("pi", 100),
+            legend=axis is cells[-1][0], palette=_palette(curves["method"]),
+        )  # fmt: skip
+        title = ", ".join(filter(None, (data, f"{fraction:.0%}", length)))
+        axis.set(title=title, ylabel=ylabel if axis in axes[:, 0] else "")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    _legend_outside(cells[-1][0], "method", figure)
+    return figure
+
+
+def plot_label_curve(runs: pd.DataFrame) -> Figure:
+    """Test accuracy by the share of the labels, a panel a data set: a line a training through its
+    means, with the 95 % interval over seeds."""
+    return _accuracy_by(runs.assign(x=100 * runs["fraction"]), "% of the labels")
+
+
+def plot_lengths(runs: pd.DataFrame) -> Figure:
+    """Test accuracy by how often a training passes each face, as `plot_label_curve` by the share.
+
+    A pass is an epoch of one view: paired views pass twice an epoch, at twice its cost. Trainings
+    are named as by `runs_table`, without their length.
+    """
+    paired = runs["method"].str.contains("(paired", regex=False)
+    return _accuracy_by(runs.assign(x=runs["epochs"] * (1 + paired)), "passes of a face")
+
+
+def _accuracy_by(runs: pd.DataFrame, xlabel: str) -> Figure:
+    """Lines of test accuracy over the column `x`, each value of which is a tick."""
+    sets = list(runs.groupby("data", sort=False))
+    figure, axes = plt.subplots(
+        1, len(sets), figsize=(1.8 + 3.6 * len(sets), 3.2), layout="constrained", squeeze=False
+    )
+    for axis, (data, own) in zip(axes.flat, sets, strict=True):
+        table = own.assign(accuracy=100 * own["accuracy"])
+        sns.lineplot(
+            table, x="x", y="accuracy", hue="method", ax=axis, marker="o", err_style="bars",
+            legend=axis is axes.flat[-1], palette=_palette(runs["method"]),
+        )  # fmt: skip
+        ticks = sorted(table["x"].unique())
+        axis.set_xscale("log")
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.set(title=data, xlabel=xlabel, ylabel="test accuracy (%)")
+    _legend_outside(axes.flat[-1], "method")
+    return figure
+
+
+def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
+    """Gains by slice, of `hmtl.study.slices.slice_gains`: a dot and its interval a slice, a panel a
+    column; `gain` names the contrast."""
+    columns = list(dict.fromkeys(table["column"]))
+    figure, axes = plt.subplots(
+        2, -(-len(columns) // 2), figsize=(9, 4.6), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis in axes.flat[len(columns) :]:
+        axis.set_axis_off()
+    for axis, column in zip(axes.flat, columns, strict=False):
+        own = table[table["column"] == column]
+        places = range(len(own))
+        axis.axhline(0, color="0.3", lw=1, ls=":")
+        axis.errorbar(
+            places, own["gain"], (own["gain"] - own["low"], own["high"] - own["gain"]), fmt="o",
+            ms=4, lw=1,
+        )  # fmt: skip
+        axis.set_xticks(places, own["slice"], rotation=90, fontsize=7)
+        axis.set_title(column, fontsize=8)
+        axis.set_xlim(-0.5, len(own) - 0.5)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"{gain} ({unit})", fontsize=8)
+    return figure
+
+
+_KINDS = {
+    "base": ("what the paper compares with", METHOD_COLORS["SL"]),
+    "control": ("a second plain view", METHOD_COLORS["second_view (paired)"]),
+    "longer": ("twice the epochs", METHOD_COLORS["SL, 2× epochs"]),
+}
+
+
+def plot_verdicts(effects: pd.DataFrame) -> Figure:
+    """The claims' effects, of `hmtl.study.verdicts.effect_table`: a dot and its interval a
+    contrast.
+
+    A panel a unit, a row a claim and kind of faces. A full dot is a claim decided, a hollow one is
+    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on. Of
+    an effect beyond that, number and verdict are written there.
+    """
+    most = {"points": 16.0, "degrees": 1.0}
+    panels = list(effects.groupby("unit", sort=False))
+    names = [own.groupby(["claim", "faces"], sort=False).ngroups for _, own in panels]
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(9, 1.6 + 0.36 * sum(names)), layout="constrained",
+        height_ratios=names, squeeze=False,
+    )  # fmt: skip
+    for axis, (unit, own) in zip(axes.flat, panels, strict=True):
+        edge, ticks = most[unit], []
+        axis.axvline(0, color="0.3", lw=1, ls=":")
+        for row, (cell, group) in enumerate(own.groupby(["claim", "faces"], sort=False)):
+            ticks.append(f"{cell[0]}: {group['short'].iloc[0]} ({cell[1]})")
+            for i, effect in enumerate(group.itertuples()):
+                _draw_effect(axis, effect, row + 0.24 * (i - (len(group) - 1) / 2), edge)
+        axis.set_yticks(range(len(ticks)), ticks, fontsize=8)
+        axis.set(xlim=(-edge, edge), ylim=(len(ticks) - 0.5, -0.5))
+        axis.set_xlabel({"points": "points of accuracy gained", "degrees": "degrees saved"}[unit])
+        axis.grid(visible=False, axis="y")
+    handles = [
+        plt.Line2D([], [], color=color, marker="o", ms=5, lw=1.5, label=f"against {words}")
+        for words, color in _KINDS.values()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def _draw_effect(axis, effect, place: float, edge: float) -> None:
+    """One interval with its dot, cut at ±edge."""
+    color = _KINDS[effect.kind][1]
+    low, high = np.clip([effect.low, effect.high], -edge, edge)
+    axis.plot([low, high], [place, place], color=color, lw=1.5)
+    for goes_on, at, marker in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
+        if goes_on:
+            axis.plot(at, place, marker=marker, color=color, ms=5, clip_on=False)
+    decided = not effect.verdict.startswith("undecided")
+    if abs(effect.gain) <= edge:
+        axis.plot(effect.gain, place, "o", ms=5, color=color, mfc=color if decided else "white")
+    else:  # the dot lies beyond the edge
+        side, align = np.sign(effect.gain), "left" if effect.gain < 0 else "right"
+        digits = 2 if effect.unit == "degrees" else 1
+        says = f"{effect.gain:+.{digits}f}, {effect.verdict}"
+        axis.text(
+            0.97 * side * edge, place, says, color=color, fontsize=7, va="center", ha=align,
+            bbox={"fc": "white", "ec": "none", "pad": 0.5},
+        )  # fmt: skip
+
+
+def _palette(methods: Iterable[str]) -> dict:
+    """One colour a training; those of `METHOD_COLORS` keep theirs."""
+    names = list(dict.fromkeys(methods))
+    spare = [c for c in _COLORS if c not in [METHOD_COLORS.get(name) for name in names]]
+    spare = [*spare, *sns.color_palette("husl", len(names))]
+    return {name: METHOD_COLORS.get(name) or spare.pop(0) for name in names}
+
+
+def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:
+    """Rows are the true emotions, columns the predicted ones, in % of the row."""
+    table = pd.crosstab(predictions["target"], predictions["predicted"], normalize="index")
+    table = 100 * table.reindex(index=EMOTIONS, columns=EMOTIONS).fillna(0)
+    figure, axis = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
+    sns.heatmap(table, annot=True, fmt=".0f", cmap="crest", cbar=False, ax=axis, vmin=0, vmax=100)
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    axis.tick_params(axis="x", rotation=45)
+    return figure
+
+
+def plot_slices(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy by slices of the test faces, a panel a column: tables of `slice_tables`."""
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=(4.6 * len(tables), 3), sharey=True, layout="constrained"
+    )
+    for axis, (column, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
+        networks = list(dict.fromkeys(table["network"]))
+        width = 0.8 / len(networks)
+        for i, network in enumerate(networks):
+            own = table[table["network"] == network]
+            place = np.arange(len(own)) + (i - (len(networks) - 1) / 2) * width
+            axis.bar(place, own["accuracy %"], width, yerr=own["± %"], label=network, alpha=0.7,
+                     error_kw={"lw": 1})  # fmt: skip
+        axis.set_xticks(np.arange(len(own)), own[column].str.replace(" to ", "–"))
+        axis.set_xlabel(column)
+        axis.axhline(100 / len(EMOTIONS), color="0.3", ls=":", lw=1)
+    figure.axes[0].set_ylabel("test accuracy (%)")
+    figure.axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure

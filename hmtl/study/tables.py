@@ -1,0 +1,522 @@
+"""Runs -> tables: means with intervals over seeds, paired contrasts, the paper's numbers beside.
+
+Two questions are kept apart. *Would another seed say the same?* The interval and `p (seeds)` are
+Student's t over the seeds' means. *Would other faces say the same?* `p (faces)` is a sign-flip test
+over the test faces, on the same faces for both methods (with one seed: McNemar's exact test, up to
+the draws of signs); it takes a person's faces as independent. Standard statistics, scipy's; the
+choice of them is ours.
+"""
+
+__all__ = [
+    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "ablation", "claims",
+    "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "gap_lines", "interval",
+    "markdown", "name_trainings", "near_chance", "outcome_by_face", "outcomes_by_run",
+    "readme_table", "recorded_runs", "reported", "split_gaps", "study_tables", "summary",
+    "supervised_runs",
+]  # fmt: skip
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hmtl.files import read_table, reading
+from hmtl.paths import reference_dir
+
+RESAMPLES = 9999
+_SIZES = ", three sizes"  # what `RunSpec.method` says of `multiscale`
+PAPERS = Path(__file__).parents[2] / "papers"
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Mean and half-width of its Student t interval; the half-width of one value is nan.
+
+    Values that are nan, of runs that failed, are left out; without any other the mean is nan.
+    """
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
+    if len(values) < 2:
+        return float(values[0]) if len(values) else float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(half)
+
+
+def _scaled(values: Sequence[float], factor: float = 100) -> str:
+    """Mean ± half-width of its interval, both times `factor`: % to a tenth, degrees to a hundredth.
+
+    The margin for head pose is a tenth of a degree.
+    """
+    mean, half = interval(values)
+    if np.isnan(mean):
+        return ""
+    digits = 1 if factor == 100 else 2  # only shares are shown in %
+    spread = "" if np.isnan(half) else f" ± {factor * half:.{digits}f}"
+    return f"{factor * mean:.{digits}f}{spread}"
+
+
+SCORES = {
+    "accuracy": ("accuracy %", 100),
+    "macro_f1": ("macro F1 %", 100),
+    "mean_recall": ("mean recall %", 100),
+    "accuracy_at_best": ("at best epoch %", 100),
+    "mae": ("MAE °", 1),
+    "mae_yaw": ("yaw °", 1),
+    "mae_pitch": ("pitch °", 1),
+    "mae_roll": ("roll °", 1),
+    "geodesic": ("geodesic °", 1),
+    "mae_at_best": ("at best epoch °", 1),
+}
+"""Test scores of the tasks: the title of a table's column, and what a score is multiplied by.
+
+They are of the last epoch, but for those "at best epoch", the one best on the valid split.
+"""
+
+
+def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a combination of the columns `by` of `runs_table`, in the order they first appear.
+
+    Columns: those of `SCORES` that the runs have (of classes accuracy, macro F1 and mean recall in
+    %, of head pose errors in degrees) as mean ± half-width of the 95 % interval over seeds, means
+    of the columns `extra`, seeds, and CPU seconds a run. If any run failed, `failed` counts those
+    of each row; they are among its seeds, its scores are those of the others. A score that one of
+    these lacks, recorded before it was kept, is left empty: no cell is of fewer seeds than its row.
+    """
+    failed = _failed(runs)
+    rows, scores = [], [name for name in SCORES if name in runs and runs[name].notna().any()]
+    for key, group in runs.groupby(list(by), sort=False):
+        row = dict(zip(by, key, strict=True))
+        for name in scores:
+            title, factor = SCORES[name]
+            whole = group.loc[~failed[group.index], name].notna().all()
+            row[title] = _scaled(group[name], factor) if whole else ""
+        row |= {name: _round(group[name].mean()) for name in extra if name in group}
+        row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
+        if failed.any():
+            row["failed"] = int(failed[group.index].sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def split_gaps(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A table of `study_tables` in two, where it is too wide for a page: (scores, gaps).
+
+    The columns `−` are the gaps; the rows of both are named by data, task, network, share and
+    training.
+    """
+    names = [name for name in ("data", "task", "arch", "fraction", "method") if name in table]
+    table = table.set_index(names) if names else table  # a study without such runs has no columns
+    gaps = [name for name in table if name.startswith("− ")]
+    return table.drop(columns=gaps), table[gaps]
+
+
+def gap_lines(table: pd.DataFrame, trainings: str) -> str:
+    """A table of `study_tables` in words, a line a training: its mean gap to each base it has.
+
+    In the table's unit, points or degrees less. `trainings` is a regular expression, found in the
+    names of those that are wanted.
+    """
+    lines = []
+    for row in table.to_dict("records"):
+        gaps = {name[2:]: cell for name, cell in row.items() if name.startswith("− ") and cell}
+        if not gaps or not re.search(trainings, row["method"]):
+            continue
+        where = [row[name] for name in ("data", "task", "arch") if name in row]
+        where += [f"{row['fraction']:.0%} of the labels", row["method"]]
+        told = ", ".join(f"{cell.split()[0]} to {base}" for base, cell in gaps.items())
+        lines.append(f"{', '.join(where)}: {told}")
+    return "\n".join(lines)
+
+
+def _failed(runs: pd.DataFrame) -> pd.Series:
+    """Which runs of a `runs_table` failed, bool."""
+    if "failure" not in runs:
+        return pd.Series(False, index=runs.index)
+    return runs["failure"].notna() & (runs["failure"] != "")
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _round(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.2f}"
+
+
+def outcome_by_face(predictions: pd.DataFrame) -> np.ndarray:
+    """What became of each test face: bool, named rightly or not; of head pose float32, degrees.
+
+    Degrees are the mean absolute error over the angles. Raises ValueError for predictions that
+    answer nothing, of a pre-training say.
+    """
+    if {"predicted", "target"} <= set(predictions):
+        return (predictions["predicted"] == predictions["target"]).to_numpy()
+    angles = [name.removeprefix("target_") for name in predictions.filter(regex="^target_")]
+    if not angles:
+        raise ValueError("these predictions hold no answers: no class and no angle")
+    gaps = [(predictions[f"predicted_{a}"] - predictions[f"target_{a}"]).abs() for a in angles]
+    return np.mean(gaps, axis=0).astype(np.float32)
+
+
+def outcomes_by_run(runs: Iterable) -> dict[str, np.ndarray]:
+    """Run id -> `outcome_by_face`, (faces,), of finished runs; those without answers are left out.
+
+    Raises ValueError if runs of one data set and task were tested on different faces.
+    """
+    outcomes, keys = {}, {}
+    for run in runs:
+        if not run.spec.make_task().columns or run.failure:
+            continue
+        tested = keys.setdefault((run.pack, run.spec.task), run.predictions["key"])
+        if not tested.equals(run.predictions["key"]):
+            raise ValueError(f"{run.id} was tested on other faces than the runs beside it")
+        outcomes[run.id] = outcome_by_face(run.predictions)
+    return outcomes
+
+
+def gain_by_face(treated: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """How much better `treated` did than `base`, of outcomes of one shape; float, the same shape.
+
+    Points of accuracy (100 where one is right and the other is not); of head pose degrees less.
+    Raises ValueError if the two differ in seeds or faces, or in kind.
+    """
+    if treated.shape != base.shape:
+        raise ValueError(f"methods differ in seeds or faces: {treated.shape} and {base.shape}")
+    if (treated.dtype == bool) != (base.dtype == bool):
+        raise ValueError("classes and degrees do not compare")
+    if treated.dtype == bool:
+        return 100.0 * treated - 100.0 * base
+    return base.astype(float) - treated
+
+
+def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
+    """Paired comparison of two methods' outcomes (seeds, faces), seed by seed and face by face.
+
+    Returns `difference` (mean of `gain_by_face`: points, or degrees less), `half` (half-width of
+    its 95 % t interval over seeds), `p_seeds` (paired t-test over seeds; both nan with one seed)
+    and `p_faces` (sign-flip permutation over faces, two-sided).
+    """
+    gains = gain_by_face(treated, base)
+    by_seed = gains.mean(1)
+    mean, half = interval(by_seed)
+    p_seeds = float("nan")
+    if len(by_seed) > 1 and np.ptp(by_seed) > 0:
+        p_seeds = float(stats.ttest_1samp(by_seed, 0).pvalue)
+    return {
+        "difference": mean,
+        "half": half,
+        "p_seeds": p_seeds,
+        "p_faces": _sign_flip(gains.mean(0), np.random.default_rng(seed)),
+    }
+
+
+def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
+    """Two-sided p of a mean of zero: how often random signs give as large a sum."""
+    nonzero = differences[differences != 0]
+    if len(nonzero) < 2:  # one flip either way proves nothing
+        return 1.0
+    test = stats.permutation_test(
+        (nonzero,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng,
+        vectorized=True, batch=500,
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+def contrasts(
+    runs: pd.DataFrame,
+    outcomes: dict[str, np.ndarray],
+    base: str,
+    by: Sequence[str] = ("fraction",),
+) -> pd.DataFrame:
+    """Every method against the method `base`, one row a method and combination of `by`.
+
+    `runs` is a `runs_table`; `outcomes` maps a run's id to what became of each face
+    (`outcome_by_face`). Only seeds that both methods have, and where none of the two failed, are
+    paired. `gain` is in points of
+    accuracy, or, of head pose, in degrees less error.
+    """
+    gaps = _gaps(runs, outcomes, base, by)
+    if len(gaps):
+        gaps.insert(len(by), "contrast", gaps.pop("method") + f" − {base}")
+    return gaps
+
+
+def _gaps(
+    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], base: str, by: Sequence[str]
+) -> pd.DataFrame:
+    """The rows of `contrasts` with the column `method` for the contrast."""
+    rows = []
+    runs = runs[~_failed(runs)]
+    for key, group in runs.groupby(list(by), sort=False):
+        reference = group[group["method"] == base].set_index("seed")["run"]
+        for method, own in group[group["method"] != base].groupby("method", sort=False):
+            own = own.set_index("seed")["run"]
+            if own.index.has_duplicates or reference.index.has_duplicates:
+                raise ValueError(f"{method} or {base}: several runs of one seed under one name")
+            seeds = [s for s in own.index if s in reference.index]
+            if not seeds:
+                continue
+            result = contrast(
+                np.stack([outcomes[own[s]] for s in seeds]),
+                np.stack([outcomes[reference[s]] for s in seeds]),
+            )
+            digits = 1 if outcomes[own[seeds[0]]].dtype == bool else 2
+            half = "" if np.isnan(result["half"]) else f" ± {result['half']:.{digits}f}"
+            rows.append(
+                {
+                    **dict(zip(by, key, strict=True)),
+                    "method": method,
+                    "gain": f"{result['difference']:+.{digits}f}{half}",
+                    "p (seeds)": _p(result["p_seeds"]),
+                    "p (faces)": _p(result["p_faces"]),
+                    "seeds": len(seeds),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+CONTROL = "second_view (paired)"
+PUZZLE = "puzzling_2x2 (paired)"
+LONGER = "SL, 2× epochs"
+_SHORT = {CONTROL: "second view", PUZZLE: "puzzling 2×2", LONGER: "2× epochs"}
+ABLATIONS = {
+    "tasks": ("11_puzzling", ("SL", CONTROL)),
+    "inpainting": ("12_inpainting", ("SL", CONTROL, PUZZLE)),
+    "balance": ("13_balance", ("SL", CONTROL, PUZZLE)),
+}
+"""Tables of small variations, with few labels: the notebook, and what each row is held against."""
+CLAIM_TABLES = {
+    "emotion": ("20_hmtl_emotion", ("SL", CONTROL, LONGER)),
+    "few-labels": ("21_few_labels", ("SL", CONTROL, LONGER)),
+    "pretraining": ("22_pretraining_versus_hmtl", ("SL", CONTROL, LONGER)),
+    "head-pose": ("23_head_pose", ("SL", CONTROL, LONGER)),
+    "gender": ("24_gender", ("SL", CONTROL, LONGER)),
+    "rendered-to-real": ("27_rendered_to_real", ("SL", CONTROL, LONGER)),
+    "networks": ("28_other_networks", ("SL", CONTROL, LONGER)),
+    "lengths": ("29_longer_trainings", ("SL", CONTROL, LONGER)),
+}
+"""Tables the claims rest on: the notebook, and what each row is held against."""
+
+
+def ablation(
+    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], bases: Sequence[str]
+) -> pd.DataFrame:
+    """`gains` of the runs with the fewest labels of each data set."""
+    return gains(_fewest(runs), outcomes, bases)
+
+
+def gains(
+    runs: pd.DataFrame,
+    outcomes: dict[str, np.ndarray],
+    bases: Sequence[str],
+    by: Sequence[str] = ("data", "fraction"),
+) -> pd.DataFrame:
+    """`summary` of the runs, trainings by their full names, and each one's gap to every base.
+
+    Of runs without an answer of their own, pre-trainings, nothing is said; of those that failed,
+    that they did. The gap is a `contrast`
+    with the half-width of its interval over seeds; in brackets its p over faces, by sign flips.
+    Where none of the bases was run the table is empty.
+    """
+    runs = name_trainings(runs[runs["run"].isin(set(outcomes)) | _failed(runs)])
+    bases = [base for base in bases if base in set(runs["method"])]
+    by = list(by)
+    table = summary(runs, [*by, "method"])
+    if not bases:
+        return table.iloc[:0]
+    cost = [name for name in ("seeds", "failed", "CPU s/run") if name in table]
+    out = table.drop(columns=["mean recall %", *cost], errors="ignore")
+    for base in bases:
+        gaps = _gaps(runs, outcomes, base, by)
+        if gaps.empty:
+            continue
+        title = f"− {_SHORT.get(base, base)}"
+        sure = gaps["p (faces)"].replace("^([^<])", r"= \1", regex=True)
+        gaps[title] = gaps["gain"] + " (p " + sure + ")"
+        out = out.merge(gaps[[*by, "method", title]], on=[*by, "method"], how="left")
+    return out.fillna("").assign(**table[cost])
+
+
+def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the full name of each training in `method`.
+
+    "puzzling_2x2 → SL" starts from another run's weights. Where most runs of the same data, task
+    and labels were of another length or batch, the name says so: "SL, 2× epochs", "SL, batch 128".
+    Views at three sizes are said only where other runs beside them have one.
+    """
+    rows = runs.reset_index(drop=True)
+    method = rows["method"].copy()
+    if "start" in rows:
+        follows = rows["start"].notna() & ~rows["start"].isin(["", "scratch", "imagenet"])
+        method[follows] = rows["start"][follows] + " → " + method[follows]
+    cells = [name for name in ("data", "task", "fraction", "arch") if name in rows]
+    for _, group in rows.groupby(cells, sort=False):
+        views = method[group.index][group["method"].str.contains("(", regex=False)]
+        if views.str.contains(_SIZES, regex=False).all():
+            method[views.index] = views.str.replace(_SIZES, "", regex=False)
+        for column in ("epochs", "bs"):
+            usual = group[column].mode()[0]
+            for index, value in group.loc[group[column] != usual, column].items():
+                word = f"{value / usual:g}× epochs" if column == "epochs" else f"batch {value}"
+                method[index] += f", {word}"
+    return runs.assign(method=method.array)
+
+
+def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Plain supervised runs of emotion at their usual length, each once; none of the ablations, nor
+    of those that failed."""
+    short = {notebook for notebook, _ in ABLATIONS.values()}
+    own = name_trainings(runs[(runs["task"] == "emotion") & ~runs["study"].isin(short)])
+    return own[(own["method"] == "SL") & ~_failed(own)].drop_duplicates("run")
+
+
+def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
+    """A line a training, with the seeds of a `runs_table` at which it is near chance: fewer than
+    two thirds more faces named rightly than by a guess.
+
+    A seed that never began to learn drags its row's mean down, and widens every interval. Where
+    some classes are common a constant answer does better than a guess; with each class weighing the
+    same (mean recall) it does not.
+    """
+    scores = [name for name in ("accuracy", "mean_recall") if name in runs]
+    low = runs[runs[scores].min(axis=1) < 5 / 3 / classes].drop_duplicates("run")
+    if "arch" in runs and runs["arch"].nunique() > 1:
+        low = low.assign(data=low["data"] + ", " + low["arch"])
+    lines = []
+    for (data, share, method), own in low.groupby(["data", "fraction", "method"], sort=False):
+        seeds = ", ".join(f"{row.seed} ({row.accuracy:.1%})" for row in own.itertuples())
+        many = "seeds" if len(own) > 1 else "seed"
+        lines.append(f"near chance: {data}, {share:.0%} of the labels, {method}, {many} {seeds}")
+    return "\n".join(lines)
+
+
+def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the fewest labels of each data set, by the full names of their trainings."""
+    return name_trainings(_fewest(runs))
+
+
+def _fewest(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["fraction"] == runs.groupby("data")["fraction"].transform("min")]
+
+
+def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
+    """Every table of the study by name, from all its runs; without runs a table is empty.
+
+    `c1` and `c1-contrasts` (ImageNet or scratch), those of `CLAIM_TABLES` and of `ABLATIONS`.
+    """
+    c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
+    starts = c1.assign(method=c1["init"])
+    claimed = {}
+    for name, (study, bases) in CLAIM_TABLES.items():
+        own = runs[(runs["study"] == study) & (runs["run"].isin(set(outcomes)) | _failed(runs))]
+        several = [c for c in ("task", "arch") if c in own and own[c].nunique() > 1]
+        by = ("data", *several, "fraction")
+        claimed[name] = gains(own, outcomes, bases, by)
+    if len(claimed["emotion"]):
+        claimed["emotion"]["paper: AffectNet %"] = [
+            _reported_accuracy(row.method, row.fraction) for row in claimed["emotion"].itertuples()
+        ]
+    small = {
+        name: ablation(runs[runs["study"] == study], outcomes, bases)
+        for name, (study, bases) in ABLATIONS.items()
+    }
+    return {
+        "c1": summary(c1, ["data", "init", "augment"]),
+        "c1-contrasts": contrasts(starts, outcomes, "imagenet", ["data", "augment"]),
+        **claimed,
+        **small,
+    }
+
+
+_REPORTED = {"SL": "SL", "puzzling": "SL + puzzling", "inpainting": "SL + in-painting-pl"}
+
+
+def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientNet-B0") -> str:
+    """What the paper reports for a method and a share of the labels; empty if unknown.
+
+    Its rows do not say which puzzle or which views, so every puzzle of ours has the same one.
+    """
+    if method.startswith("inpainting") and not method.split(" ")[0].endswith("_pl"):
+        return ""
+    row = _REPORTED.get(method.split("_")[0])
+    table = reported()
+    same = (table["row"] == row) & (table["backbone"] == backbone) & (table["labels"] == fraction)
+    found = table.loc[same, "value"]
+    return f"{found.iloc[0]:.2f}" if found.notna().any() else ""
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown, cells as they print."""
+    rows = [list(table), ["---"] * table.shape[1], *table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def readme_table(runs: pd.DataFrame) -> str:
+    """README's table in Markdown: test accuracy in %, data and label share by training."""
+    own = name_trainings(runs[runs["study"] == CLAIM_TABLES["emotion"][0]])
+    methods = list(dict.fromkeys(own["method"]))
+    if "arch" in own and own["arch"].nunique() > 1:  # one row is of one network
+        own = own.assign(data=own["data"] + ", " + own["arch"])
+    rows = []
+    for (data, fraction), group in own.groupby(["data", "fraction"]):
+        scores = {m: own["accuracy"] for m, own in group.groupby("method")}
+        cells = [_scaled(scores[m]) if m in scores else "" for m in methods]
+        seeds = group.groupby("method")["seed"].nunique().min()
+        rows.append([data, f"{fraction:.0%}", *cells, seeds])
+    return markdown(pd.DataFrame(rows, columns=["faces", "labels", *methods, "seeds"]))
+
+
+def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
+    """The numbers a paper reports, from `papers/<paper>/reported.csv`; empty cells are unknown.
+
+    `folder` stands in for `papers`. Raises FileNotFoundError where there is no such file: papers
+    and record belong to a checkout, an installed package has neither.
+    """
+    file = _of_checkout((folder or PAPERS) / paper / "reported.csv")
+    return pd.read_csv(file, dtype={"value": float})
+
+
+def claims(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
+    """The claims of a paper and the notebook that tests each, from `papers/<paper>/claims.csv`.
+
+    Raises as `reported`.
+    """
+    return pd.read_csv(_of_checkout((folder or PAPERS) / paper / "claims.csv"))
+
+
+def _of_checkout(file: Path) -> Path:
+    """The file; FileNotFoundError saying where such files are if it is missing."""
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing: papers and record are in a checkout or the source distribution, "
+            "not in an installed package; run there (pip install -e .) or pass folder="
+        )
+    return file
+
+
+def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The committed runs: (runs.csv as a table, run id -> `outcome_by_face`).
+
+    Degrees of head pose are recorded to three digits. Raises as `reported`.
+    """
+    folder = folder or reference_dir()
+    remedy = "git checkout it, or make reference"
+    needed = ("study", "run", "init", "test_faces")
+    runs = read_table(_of_checkout(folder / "runs.csv"), remedy, needed, keep_default_na=True)
+    # what was recorded before there were other tasks, or other runs to start from
+    for name, default in (("task", "emotion"), ("start", runs["init"])):
+        runs[name] = runs[name].fillna(default) if name in runs else default
+    outcomes: dict[str, np.ndarray] = {}
+    bits, degrees = folder / "correct.npz", folder / "errors.npz"
+    with reading(bits, remedy), np.load(bits, allow_pickle=False) as packed:
+        for run, faces in zip(runs["run"], runs["test_faces"], strict=True):
+            if run in packed:
+                outcomes[run] = np.unpackbits(packed[run], count=int(faces)).astype(bool)
+    if degrees.is_file():
+        with reading(degrees, remedy), np.load(degrees, allow_pickle=False) as packed:
+            outcomes |= {run: packed[run].astype(np.float32) for run in packed.files}
+    return runs, outcomes

@@ -1,0 +1,335 @@
+"""A model card for a run and a data sheet for a pack, in Markdown, every number from their files.
+
+The headings follow Mitchell et al., *Model cards for model reporting* (FAT* 2019), and Gebru et
+al., *Datasheets for datasets* (CACM 2021). Intervals are of 95 %, each for itself: Wilson's for a
+share of faces, Efron's bootstrap over test faces for everything else. They say what other faces of
+the same kind would give, not other seeds, and count faces of one person as independent. Ours.
+"""
+
+__all__ = ["data_sheet", "model_card", "score_table", "slice_table", "write_card", "write_sheet"]
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from hmtl.data.pack import Pack
+from hmtl.data.sets import RENDERED
+from hmtl.files import checked, read_json
+from hmtl.labels import SPLITS
+from hmtl.runs.store import Run, runs_table, score_predictions, start_of
+from hmtl.study.slices import SLICES, sliced_faces
+from hmtl.study.tables import markdown, outcome_by_face
+from hmtl.study.verdicts import bootstrap_interval
+
+LEVEL = 0.95
+RESAMPLES = 1000
+NAME = "card.md"
+_REMEDY = "pack the set again"
+_SHARES = ("accuracy", "macro_f1", "mean_recall")
+
+_ANSWERS = {
+    "emotion": "which of eight emotions a cropped face shows, as raters would name it",
+    "gender": "whether a cropped face is labelled female or male",
+    "head_pose": "yaw, pitch and roll of a cropped head, in degrees",
+}
+_MEANING = {
+    "emotion": "The answer is how a face looks to raters, not what a person feels: faces do not "
+    "show feelings reliably, raters disagree, and cultures differ. Emotion recognition from faces "
+    "is contested as science and sensitive in use; several uses of it are forbidden by law in "
+    "places.",
+    "gender": "The answer is the annotation of a data set, or the parameter of a rendered head. It "
+    "says nothing about a person's gender or identity, and it knows two words only.",
+    "head_pose": "The answer is where a head is turned. It is not where somebody looks, nor what "
+    "they attend to.",
+}
+_NEVER = (
+    "to judge, rank, select or watch people: no hiring, schooling, insurance, credit, policing, "
+    "border control, surveillance or advertising",
+    "to infer feelings, honesty, intent, health, character or identity",
+    "on anyone who has not agreed to it",
+    "where a wrong answer has consequences for somebody; it is wrong as often as stated below, and "
+    "more often on pictures of another kind",
+)
+
+
+# ------------------------------------------------------------------------------------------ models
+
+
+def write_card(run: Run, out: str | Path | None = None) -> Path:
+    """Write the card of a run to `out` (its folder's `card.md`) and return the file.
+
+    Raises as `model_card`.
+    """
+    return _write(model_card(run), run.path, out)
+
+
+def model_card(run: Run, resamples: int = RESAMPLES) -> str:
+    """The model card of a finished run.
+
+    `resamples` of the test faces make the intervals that are no shares. Raises ValueError for a
+    run without answers (a pre-training).
+    """
+    if not run.spec.make_task().columns:
+        raise ValueError(
+            f"{run.path}: a pre-training answers nothing, so it has no scores to state"
+        )
+    parts = [
+        f"# Model card: {run.id}", *_use(run), *_training_data(run), *_scores(run, resamples),
+        *_limits(run), *_training(run),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _of_task(texts: Mapping[str, str], run: Run) -> str:
+    return next(text for name, text in texts.items() if run.spec.task.startswith(name))
+
+
+def _use(run: Run) -> Iterator[str]:
+    yield (
+        f"A network that answers {_of_task(_ANSWERS, run)}. Trained to study a method "
+        "(arXiv 2105.06421), not to be put to use on people."
+    )
+    yield "## Intended use"
+    yield (
+        "Research and teaching on hybrid multi-task learning: comparing trainings, repeating the "
+        "study, trying the network on pictures of yourself or of others who agreed."
+    )
+    yield "## What it must not be used for"
+    yield "\n".join(f"- {text}" for text in _NEVER)
+    yield _of_task(_MEANING, run)
+
+
+def _training_data(run: Run) -> Iterator[str]:
+    spec, machine = run.spec, run.machine
+    yield "## Training data"
+    rows = [("data set", spec.data), ("fingerprint of its pack", run.pack)]
+    if spec.data == "faces":
+        rows += [("people in train, valid, test", ", ".join(map(str, spec.people)))]
+        rows += [("proportions of the emotions", spec.proportions)]
+        rows += [("share of labels confused", spec.label_noise)]
+    rows += [("faces trained on", machine.get("train_faces", "not recorded"))]
+    rows += [("faces left out, without a label", machine.get("left_out", "not recorded"))]
+    rows += [("test faces", len(run.predictions)), ("size, pixels", spec.size)]
+    rows += [("share of the training labels", spec.fraction), ("seed", spec.seed)]
+    yield markdown(pd.DataFrame(rows, columns=["what", "value"]))
+    if spec.data in RENDERED:
+        yield (
+            "The faces are rendered from a CC0 parametric head, so no person is shown; labels are "
+            "the parameters that shaped the picture."
+        )
+    else:
+        yield "Pictures and labels are that set's, and its terms bind this network too."
+
+
+def _scores(run: Run, resamples: int) -> Iterator[str]:
+    degrees = "target" not in run.predictions
+    yield "## Scores on the test faces"
+    yield (
+        "Of the last epoch, with intervals of 95 % over test faces"
+        f"{'; degrees, less is better' if degrees else ', in %'}."
+    )
+    yield markdown(score_table(run, resamples))
+    if not degrees:
+        shares = run.predictions["target"].value_counts(normalize=True)
+        yield (
+            f"Always answering {shares.index[0]} would be right on {100 * shares.iloc[0]:.1f} %. "
+            "Of the faces of each class, the share that was named rightly:"
+        )
+        classes = pd.Categorical(run.predictions["target"], run.spec.make_task().names)
+        yield markdown(_by_slice(run, {"class": pd.Series(classes)}))
+    if (table := slice_table(run)) is not None:
+        yield "## Scores by slices of the rendered test faces"
+        yield (
+            "Mean error over the angles in degrees" if degrees else "Accuracy in %"
+        ) + "; each interval for itself. Small slices say little."
+        yield markdown(table)
+
+
+def score_table(run: Run, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """The scores of a run with intervals: columns score, value, low, high.
+
+    Of classes in %, of head pose in degrees. Wilson's interval of the accuracy, the bootstrap's of
+    the others.
+    """
+    found, task = run.predictions, run.spec.task
+    scores = score_predictions(found, task)
+    names = [name for name in scores if name != "test_faces"]
+    rng = np.random.default_rng(0)
+    drawn = pd.DataFrame(
+        score_predictions(found.iloc[rng.integers(len(found), size=len(found))], task)
+        for _ in range(resamples)
+    )
+    low, high = (drawn.quantile(q) for q in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2))
+    table = pd.DataFrame({"value": pd.Series(scores), "low": low, "high": high}).loc[names]
+    if "accuracy" in names:
+        table.loc["accuracy", ["low", "high"]] = _wilson(outcome_by_face(found))[1:]
+    table *= np.where(table.index.isin(_SHARES), 100, 1)[:, None]
+    return table.round(1 if "accuracy" in names else 2).rename_axis("score").reset_index()
+
+
+def slice_table(run: Run) -> pd.DataFrame | None:
+    """Accuracy (%) or mean error (degrees) by slices of the rendered test faces, with intervals.
+
+    Columns: by, slice, faces, value, low, high. None for a run on other faces. Raises ValueError
+    if the run was tested on other faces than its spec draws today.
+    """
+    if run.spec.data not in RENDERED:
+        return None
+    found, (label, *_) = run.predictions, run.spec.make_task().columns
+    faces = sliced_faces(runs_table([run])).set_index("key")
+    same = len(faces) == len(found) and set(faces.index) == set(found["key"])
+    faces = faces.reindex(found["key"]).reset_index()
+    if same and label in faces and "target" in found:
+        same = (faces[label].astype(str) == found["target"]).all()
+    if not same:
+        raise ValueError(
+            f"{run.path / 'predictions.csv'}: these are not the test faces that its spec draws; "
+            "train the run anew"
+        )
+    return _by_slice(run, {name: faces[name] for name in SLICES if name != label})
+
+
+def _by_slice(run: Run, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+    outcomes, rows = outcome_by_face(run.predictions), []
+    share = outcomes.dtype == bool
+    interval: Callable = _wilson if share else lambda inside: bootstrap_interval(inside[None])
+    for by, values in columns.items():
+        values = values.astype("category")
+        for name in values.cat.categories:
+            inside = outcomes[(values == name).to_numpy()]
+            if len(inside):
+                found = np.round(
+                    np.multiply(interval(inside), 100 if share else 1), 1 + (not share)
+                )
+                rows.append((by, name, len(inside), *found))
+    return pd.DataFrame(rows, columns=["by", "slice", "faces", "value", "low", "high"])
+
+
+def _wilson(right: np.ndarray) -> tuple[float, float, float]:
+    """Share of bool (n,) that is true, and Wilson's interval of it."""
+    test = binomtest(int(right.sum()), len(right)).proportion_ci(LEVEL, method="wilson")
+    return float(right.mean()), test.low, test.high
+
+
+def _limits(run: Run) -> Iterator[str]:
+    yield "## Limits"
+    kind = (
+        "Rendered faces are simpler than photographs: nothing above tells how it does on those."
+        if run.spec.data in RENDERED
+        else "The scores hold for pictures gathered, labelled and cut as this set's are."
+    )
+    yield "\n".join(
+        (
+            f"- {kind}",
+            f"- It is one training, of seed {run.spec.seed}; another seed gives another network.",
+            "- Slices and classes with few faces have wide intervals; a difference within them is "
+            "no finding, and equal scores are no proof of fairness.",
+            f"- It sees {run.spec.size} by {run.spec.size} pixels and always answers, also about "
+            "what is no face; a probability is not a measure of being right.",
+        )
+    )
+
+
+def _training(run: Run) -> Iterator[str]:
+    spec, machine = run.spec, run.machine
+    record = run.record
+    cost = [("method", spec.method), ("backbone", spec.arch), ("start", start_of(spec))]
+    cost += [("epochs", spec.epochs), ("augmentation", spec.augment)]
+    cost += [("hmtl", record.get("hmtl", "not recorded"))]
+    cost += [(name.replace("_", " "), value) for name, value in machine.items()
+             if name not in ("train_faces", "left_out") and value is not None]  # fmt: skip
+    yield "## How it was trained"
+    yield markdown(pd.DataFrame(cost, columns=["what", "value"]))
+    yield "The whole spec:"
+    whole = dataclasses.asdict(spec)
+    for name in ("init", "features"):  # which run, not where it lies on this machine
+        whole[name] = Path(whole[name]).name
+    yield f"```json\n{json.dumps(whole, indent=1)}\n```"
+    yield (
+        "Repeat it with `python -m hmtl run` and these fields. The folder holds the network "
+        "(`model.safetensors`) and what it answered about every test face (`predictions.csv`)."
+    )
+
+
+# -------------------------------------------------------------------------------------------- data
+
+
+def write_sheet(pack: Pack, out: str | Path | None = None) -> Path:
+    """Write the data sheet of a pack to `out` (its folder's `card.md`) and return the file."""
+    return _write(data_sheet(pack), pack.path, out)
+
+
+def data_sheet(pack: Pack) -> str:
+    """The data sheet of a pack: what it is of, counts by split and label, what was left out."""
+    meta = pack.meta
+    known = {name: meta[name] for name in ("source", "identity", "fingerprint") if name in meta}
+    known |= {"faces": len(pack), "size, pixels": pack.size, "channels": pack.channels}
+    known |= {"photographs of people": "yes" if pack.shows_people else "no"}
+    known |= {name: json.dumps(value) if isinstance(value, Mapping) else value
+              for name, value in meta.get("settings", {}).items()}  # fmt: skip
+    yes = "Photographs of people: keep to the terms of the set, and show none of them."
+    parts = [
+        f"# Data sheet: {pack.path.name}",
+        markdown(pd.DataFrame(known.items(), columns=["what", "value"])),
+        yes if pack.shows_people else "Rendered or drawn: no person is shown.",
+        "## Faces by split and label",
+        *_counts(pack.labels),
+        *_left_out(pack.path / "report.json"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _counts(labels: pd.DataFrame) -> Iterator[str]:
+    splits = [split for split in SPLITS if (labels["split"] == split).any()]
+    for name in ("emotion", "gender"):
+        if name in labels:
+            values = labels[name].astype(object).where(labels[name].notna(), "not labelled")
+            table = pd.crosstab(values, labels["split"])[splits]
+            table.loc["all"] = table.sum()
+            yield markdown(table.rename_axis(name).reset_index())
+    if not {"emotion", "gender"} & set(labels):
+        yield markdown(labels["split"].value_counts()[splits].rename("faces").reset_index())
+    if measured := [
+        n for n in ("yaw", "pitch", "roll", "valence", "arousal", "age") if n in labels
+    ]:
+        table = labels[measured].astype(float).quantile([0, 0.05, 0.5, 0.95, 1]).T.round(2)
+        table.columns = ["least", "5 %", "median", "95 %", "most"]
+        table["not labelled"] = labels[measured].isna().sum()
+        yield markdown(table.rename_axis("label").reset_index())
+
+
+def _left_out(file: Path) -> Iterator[str]:
+    """What packing left out or found odd, from its report, if there is one."""
+    if not file.is_file():
+        return
+    lists = dict.fromkeys(("missing", "bad", "tiny", "turned", "differences"), list | dict)
+    objects = dict.fromkeys(("reader", "duplicates", "images"), dict)
+    report = read_json(checked(file, _REMEDY), _REMEDY, objects | lists)
+    reader, duplicates = report["reader"], report["duplicates"]
+    rows = [*report["images"].items()]
+    rows += [(f"left out by the reader: {why}", n) for why, n in reader.get("dropped", {}).items()]
+    rows += [(f"without a label: {why}", n) for why, n in reader.get("unlabelled", {}).items()]
+    for title, what in (("missing on the disk", "missing"), ("unreadable", "bad"),
+                        ("tiny", "tiny"), ("perhaps on their side", "turned")):  # fmt: skip
+        rows.append((title, len(report[what])))
+    rows.append(("one picture in two splits", len(duplicates["across splits"])))
+    rows.append(("left out as duplicates", len(duplicates["dropped"])))
+    yield "## What was found and left out"
+    yield markdown(pd.DataFrame(rows, columns=["what", "pictures"]))
+    notes: Sequence[str] = [*reader.get("notes", []), *report["differences"]]
+    if notes:
+        yield "\n".join(f"- {note}" for note in notes)
+
+
+def _write(text: str, folder: Path, out: str | Path | None) -> Path:
+    file = Path(out) if out else folder / NAME
+    if file.is_dir():
+        file = file / NAME
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file

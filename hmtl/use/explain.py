@@ -1,0 +1,117 @@
+"""What a trained network looks at and what it knows: maps, neighbours, calibration.
+
+    grad_cam         where the picture speaks for a class: Selvaraju et al., *Grad-CAM* (ICCV 2017,
+                     arXiv 1610.02391), captum's
+    representation   the pooled features that every head hangs on
+    neighbours       the faces that are nearest there
+    plane            two dimensions to draw them in: principal components, then t-SNE (van der
+                     Maaten and Hinton, JMLR 2008), scikit-learn's
+    calibration      how often it is right when it is so sure: reliability diagram and expected
+                     calibration error (Guo et al., ICML 2017, arXiv 1706.04599)
+
+A map says what a decision hung on, not that it was made for good reasons; compare networks by it,
+not people. Networks are those of `hmtl.method.learner.build_model`: `encoder`, then `head`.
+"""
+
+__all__ = [
+    "calibration", "calibration_error", "grad_cam", "neighbours", "plane", "representation",
+]  # fmt: skip
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+_BATCH = 256
+
+
+class _Opened(nn.Module):
+    """The same network with its feature map as the output of a module, where captum finds it."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.encoder, self.head = model.encoder, model.head
+        self.map = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.encoder.pool(self.map(self.encoder.forward_map(images))))
+
+
+def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | None = None) -> np.ndarray:
+    """Where each picture speaks for a class, float32 (B, H, W); the strongest place of each is 1.
+
+    `images` float (B, 3, H, W) in [0, 1]; `classes` int64 (B,), by default those the network names.
+    A picture in which nothing speaks for the class is all 0. Raises ImportError naming captum.
+    """
+    try:
+        from captum.attr import LayerAttribution, LayerGradCam
+    except ImportError as error:
+        raise ImportError('Grad-CAM is captum\'s: pip install "hmtl[notebooks]"') from error
+    opened = _Opened(model).eval()
+    if classes is None:
+        with torch.no_grad():
+            classes = opened(images).argmax(1)
+    found = LayerGradCam(opened, opened.map).attribute(
+        images, target=classes, relu_attributions=True
+    )
+    found = LayerAttribution.interpolate(found, images.shape[-2:], "bilinear")[:, 0].detach()
+    strongest = found.amax((1, 2), keepdim=True)
+    return torch.where(strongest > 0, found / strongest, 0).float().numpy(force=True)
+
+
+@torch.no_grad()
+def representation(model: nn.Module, images: Tensor) -> np.ndarray:
+    """Pooled features of pictures float (N, 3, H, W) in [0, 1]; float32 (N, F)."""
+    encoder = model.encoder.eval()
+    parts = [encoder(part).float().numpy(force=True) for part in images.split(_BATCH)]
+    return np.concatenate(parts)
+
+
+def neighbours(queries: np.ndarray, features: np.ndarray, count: int = 5) -> np.ndarray:
+    """Rows of `features` (N, F) with the smallest angle to each of `queries` (Q, F); (Q, count)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=count, metric="cosine").fit(features)
+    return nearest.kneighbors(queries, return_distance=False)
+
+
+def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Features (N, F) in two dimensions, near ones near each other; float32 (N, 2).
+
+    Distances far apart mean nothing in such a picture. Raises ValueError for fewer than ten rows.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if len(features) < 10:
+        raise ValueError(f"a map needs ten faces or more, got {len(features)}")
+    few = PCA(min(30, *features.shape), random_state=seed).fit_transform(features)
+    perplexity = min(30, (len(few) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(few)
+
+
+def calibration(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+    """How sure a network was and how often right, of a run's `predictions`, by bins of its surety.
+
+    Columns: from, to, faces, confidence (mean probability of the class named), accuracy; both in
+    [0, 1]. Bins without a face are left out. Raises ValueError for runs of head pose.
+    """
+    shares = predictions.filter(regex="^p_")
+    if shares.empty:
+        raise ValueError("only classes have probabilities; head pose has none to calibrate")
+    sure = shares.max(axis=1).to_numpy()
+    right = (predictions["predicted"] == predictions["target"]).to_numpy()
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
+    rows = []
+    for i in np.unique(place):
+        own = place == i
+        rows.append((edges[i], edges[i + 1], own.sum(), sure[own].mean(), right[own].mean()))
+    return pd.DataFrame(rows, columns=["from", "to", "faces", "confidence", "accuracy"])
+
+
+def calibration_error(predictions: pd.DataFrame, bins: int = 10) -> float:
+    """Expected calibration error in [0, 1]: the mean gap of surety and accuracy over faces."""
+    table = calibration(predictions, bins)
+    gaps = (table["confidence"] - table["accuracy"]).abs()
+    return float((gaps * table["faces"]).sum() / table["faces"].sum())

@@ -1,0 +1,113 @@
+"""A run's network as one file that needs neither this package nor its libraries.
+
+    model.onnx    ONNX, for onnxruntime and others
+    model.pt2     the same as torch.export saves it (`--format torch`)
+    config.json   what its user must know: task, labels, size, crop, colour, fit; checksums
+    card.md       the model card
+
+Input: faces float32 (batch, 3, size, size) in [0, 1], any batch, RGB (three equal planes where
+`colour` is "grey"): the central `crop` of a face's square, made by `fit` (`hmtl.data.photos`),
+resized to `size`. Output: probabilities (batch, classes) in the order of `labels`, or yaw, pitch
+and roll in degrees. Normalisation and activation are inside; no pretext's head is. `model.onnx`
+carries config and card in its `metadata_props`, so the file alone is enough. Every file is held
+against PyTorch before it is kept.
+
+For PyTorch a run's folder is an export already: `model.safetensors` beside `spec.json`. Ours.
+"""
+
+__all__ = ["FORMATS", "TOLERANCE", "export_run"]
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hmtl.files import hash_folder, sealed, whole_folder
+from hmtl.runs.store import Run
+from hmtl.use.card import NAME, model_card
+from hmtl.use.predict import answers_of, run_record
+
+FORMATS = ("onnx", "torch")
+OPSET = 18
+TOLERANCE = 1e-4  # of a probability, or degrees
+_BATCHES = 1, 2, 5
+
+
+def export_run(run: Run, out: str | Path, formats: Sequence[str] = ("onnx",)) -> Path:
+    """Write a run's network in some `FORMATS` into a new folder `out`; returns it.
+
+    The folder is written whole or not at all. Raises ValueError for unknown formats, a folder that
+    holds something, and a run without answers; ImportError where `pip install "hmtl[use]"` is
+    needed; RuntimeError if an exported network answers otherwise than PyTorch's.
+    """
+    out = Path(out)
+    if unknown := set(formats) - set(FORMATS):
+        raise ValueError(f"unknown format {', '.join(unknown)}; one of {', '.join(FORMATS)}")
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ValueError(f"{out} is there already; choose another folder")
+    model, record, card = answers_of(run), run_record(run), model_card(run)
+    with whole_folder(out) as folder:
+        if "onnx" in formats:
+            _write_onnx(model, run.spec.size, folder / "model.onnx", {**record, "card": card})
+        if "torch" in formats:
+            _write_torch(model, run.spec.size, folder / "model.pt2", record)
+        config = json.dumps(sealed(record, hash_folder(folder)), indent=1)
+        (folder / "config.json").write_text(config + "\n", encoding="utf-8")
+        (folder / NAME).write_text(card, encoding="utf-8")
+    return out
+
+
+def _faces(count: int, size: int):
+    import torch
+
+    generator = torch.Generator().manual_seed(count)
+    return torch.rand(count, 3, size, size, generator=generator)
+
+
+def _check(model, size: int, answer: Callable, file: Path) -> None:
+    """Raise RuntimeError unless `answer` says what the model says, for batches of any size."""
+    import torch
+
+    for count in _BATCHES:
+        faces = _faces(count, size)
+        with torch.inference_mode():
+            wanted = model(faces).numpy()
+        gap = float(np.abs(answer(faces) - wanted).max())
+        if not gap <= TOLERANCE:
+            raise RuntimeError(
+                f"{file.name} differs from PyTorch by {gap:.2g}, more than {TOLERANCE:g}; it was "
+                "not kept"
+            )
+
+
+def _write_onnx(model, size: int, file: Path, record: dict[str, str]) -> None:
+    import torch
+
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise ImportError(f'ONNX export needs {error.name}: pip install "hmtl[use]"') from error
+
+    program = torch.onnx.export(
+        model, (_faces(2, size),), dynamo=True, opset_version=OPSET, verbose=False,
+        input_names=["faces"], output_names=["answers"], dynamic_shapes=({0: "batch"},),
+    )  # fmt: skip
+    made = program.model_proto
+    onnx.helper.set_model_props(made, record)
+    onnx.checker.check_model(made)
+    onnx.save(made, file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    _check(model, size, lambda faces: session.run(None, {"faces": faces.numpy()})[0], file)
+
+
+def _write_torch(model, size: int, file: Path, record: dict[str, str]) -> None:
+    import torch
+
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(model, (_faces(2, size),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, file, extra_files={"config.json": json.dumps(record)})
+    saved = torch.export.load(file).module()
+    _check(model, size, lambda faces: saved(faces).detach().numpy(), file)

@@ -1,0 +1,309 @@
+"""Data sets whose files were changed: labels as the files now say, or an error that names the file.
+
+What the files say is read a second time here, by the plainest means there are.
+"""
+
+import csv
+import io
+import re
+import warnings
+
+import numpy as np
+import pytest
+import reader_fixtures as fixtures
+import scipy.io
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import MANY, assert_clear, mutate
+from PIL import Image
+
+from hmtl.data.photos import PhotoTask, read_photos
+from hmtl.data.readers import READERS
+from hmtl.data.readers.ferplus_votes import COLUMNS
+from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS
+from hmtl.labels import EMOTIONS, GENDERS, SPLITS
+
+VOTES = ["8,0,0,1,1,0,0,0,0,0", "0,7,3,0,0,0,0,0,0,0", "1,0,0,6,0,0,0,3,0,0"]
+FERPLUS = {"happiness": "happy", "sadness": "sad"}
+FER2013 = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")
+
+
+# ------------------------------------------------------------- what a file says, read plainly again
+
+
+def lines_of(file):
+    # not str.splitlines, which ends lines at signs that end none in a csv
+    return re.split("\r\n|\r|\n", file.read_bytes().decode("utf-8-sig"))
+
+
+def fields_of(file):
+    return [next(csv.reader([line]), []) for line in lines_of(file) if line.strip()]
+
+
+def of_affectnet(root, row):
+    name = row["key"].partition("#")[0].removeprefix("Manually_Annotated_Images/")
+    list_name = {"train": "training", "test": "validation"}[row["split"]]
+    rows = fields_of(root / f"Manually_Annotated_file_lists/{list_name}.csv")
+    return {"emotion": {EMOTIONS[int(float(r[-3]))] for r in rows
+                        if r[0].strip() == name and float(r[-3]) in range(8)}}  # fmt: skip
+
+
+def of_affectnet_npy(root, row):
+    stem = row["key"].replace("/images/", "/annotations/").removesuffix(".jpg")
+    value = np.load(f"{root / stem}_exp.npy", allow_pickle=False)
+    return {"emotion": {EMOTIONS[int(float(value.item()))]}}
+
+
+def of_folder(root, row):
+    folder = row["key"].split("/")[-2].lower()
+    labels = {EMOTION_WORDS[folder]}
+    file = root / "labels.csv"
+    if file.is_file():
+        header, *rows = fields_of(file)
+        path, label = header.index("pth"), header.index("label")
+        for fields in rows:
+            if fields[path].strip() == row["key"]:
+                labels &= {EMOTION_WORDS[fields[label].strip().lower()]}
+    return {"emotion": labels}
+
+
+def of_rafdb(root, row):
+    stem = row["key"].split("/")[-1].removesuffix("_aligned.jpg")
+    pairs = [line.split() for line in lines_of(root / "EmoLabel/list_patition_label.txt")]
+    words = (root / f"Annotation/manual/{stem}_manu_attri.txt").read_text().split()
+    gender = {"0": "male", "1": "female"}.get(words[10]) if len(words) == 13 else None
+    return {
+        "emotion": {RAFDB[int(p[1]) - 1] for p in pairs if p and p[0].removesuffix(".jpg") == stem},
+        "gender": {gender},
+    }
+
+
+def of_fer2013(root, row):
+    raw = (root / "fer2013.csv").read_bytes()
+    line = raw[row["offset"] :].split(b"\n")[0].decode("latin-1")  # pixels are not read here
+    header = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")[0].decode().split(",")
+    header = [name.strip().lower() for name in header]
+    said = dict(zip(header, (field.strip(' "\r') for field in line.split(",")), strict=True))
+    split = dict(zip(("Training", "PublicTest", "PrivateTest"), SPLITS, strict=True))
+    return {"emotion": {FER2013[int(said["emotion"])]}, "split": {split[said["usage"]]}}
+
+
+def of_votes(votes):
+    """The label by the rule in the FER+ paper: single votes are outliers, more than half decide."""
+    votes = [0 if v == 1 else v for v in map(int, votes)]
+    name = COLUMNS[votes.index(max(votes))]
+    assert 2 * max(votes) > sum(votes)
+    return FERPLUS.get(name, name)
+
+
+def of_ferplus(root, row):
+    part, name = row["key"].split("/")
+    rows = fields_of(root / f"data/FER2013{part}/label.csv")
+    return {"emotion": {of_votes(r[2:]) for r in rows if r[0] == name}}
+
+
+def of_ferplus_csv(root, row):
+    rows = fields_of(root / "fer2013new.csv")
+    name = row["key"].split("/")[1]
+    return {"emotion": {of_votes(r[2:]) for r in rows if r[1].strip() == name}}
+
+
+def of_mat(root, row):
+    file = root / f"{row['key'][:-4]}.mat"  # whose later variables may be torn
+    pose = scipy.io.loadmat(file, variable_names="Pose_Para")["Pose_Para"].ravel()[:3]
+    pitch, yaw, roll = np.degrees(np.asarray(pose, float))
+    return {"yaw": {yaw}, "pitch": {pitch}, "roll": {roll}}
+
+
+def of_biwi(root, row):
+    numbers = (root / row["key"].replace("_rgb.png", "_pose.txt")).read_text().split()
+    r = np.array(numbers[:9], float).reshape(3, 3).T
+    return {"yaw": {float(np.degrees(np.arctan2(r[2, 0], np.hypot(r[2, 1], r[2, 2]))))}}
+
+
+def of_fei(root, row):
+    rows = fields_of(root / "fei_gender.csv")[1:]
+    said = {int(r[0]): GENDER_WORDS[r[1].strip().lower()] for r in rows}
+    return {"gender": {said[int(row["person"])]}}
+
+
+def of_celeba(root, row):
+    names, *rows = [line.split() for line in lines_of(root / "list_attr_celeba.txt")[1:]]
+    name = row["key"].split("/")[-1]
+    parts = [line.split() for line in lines_of(root / "list_eval_partition.txt")]
+    male = {"1": "male", "-1": "female", "+1": "male"}
+    return {
+        "gender": {male[r[1 + names.index("Male")]] for r in rows if r and r[0] == name},
+        "split": {SPLITS[int(p[1])] for p in parts if p and p[0] == name},
+    }
+
+
+def of_csv(root, row):
+    header, *rows = fields_of(root / "labels.csv")
+    header = [name.strip() for name in header]
+    own = [dict(zip(header, map(str.strip, r), strict=True)) for r in rows if len(r) == len(header)]
+    own = [r for r in own if r["image"].replace("\\", "/").removeprefix("./") == row["key"]]
+    return {
+        "emotion": {EMOTION_WORDS.get(r["label"].lower()) for r in own},
+        "yaw": {float(r["yaw"]) for r in own},
+        "split": {{"val": "valid"}.get(r["part"].lower(), r["part"].lower()) for r in own},
+    }
+
+
+# -------------------------------------------------------------------------------- the formats
+
+
+def make_ferplus(root):
+    for i, part in enumerate(("Train", "Valid", "Test")):
+        names = [f"fer{100 * i + n:07d}.png" for n in range(4)]
+        fixtures.touch(root / f"data/FER2013{part}", *names)
+        rows = [f'{n},"(0, 0, 48, 48)",{VOTES[j % 3]}' for j, n in enumerate(names)]
+        fixtures.write(root / f"data/FER2013{part}/label.csv", rows)
+    return root
+
+
+def make_folders_with_csv(root):
+    fixtures.make_class_folders(root, ("anger", "happy", "sad"), count=3)
+    names = [f"{c}/image{i:07d}.jpg" for c in ("anger", "happy", "sad") for i in range(3)]
+    fixtures.write(
+        root / "labels.csv", [",pth,label,relFCs", *(f"0,{n},{n.split('/')[0]},0.8" for n in names)]
+    )
+    return root
+
+
+def make_any_csv(root):
+    rows = [
+        f"p/{i}.png,{EMOTIONS[i % 8]},{i - 4},{('train', 'val', 'test')[i % 3]}" for i in range(9)
+    ]
+    fixtures.touch(root, *(row.split(",")[0] for row in rows))
+    fixtures.write(root / "labels.csv", ["image,label,yaw,part", *rows])
+    return root
+
+
+def make_ferplus_csv(root):
+    return fixtures.make_ferplus_csv(root, VOTES * 4)
+
+
+COLUMNS_OF_CSV = {"path": "image", "emotion": "label", "yaw": "yaw", "split": "part"}
+LISTS = "Manually_Annotated_file_lists/*.csv"
+FORMATS = {
+    # reader: builder, files to break, what they say of a row
+    "affectnet-csv": (fixtures.make_affectnet_csv, LISTS, of_affectnet),
+    "affectnet-npy": (fixtures.make_affectnet_npy, "*_set/annotations/*.npy", of_affectnet_npy),
+    "affectnet-folders": (make_folders_with_csv, "labels.csv", of_folder),
+    "rafdb": (fixtures.make_rafdb, "*/**/*.txt", of_rafdb),
+    "fer2013": (fixtures.make_fer2013, "fer2013.csv", of_fer2013),
+    "ferplus": (make_ferplus, "data/*/label.csv", of_ferplus),
+    "ferplus-csv": (make_ferplus_csv, "*.csv", of_ferplus_csv),
+    "300w-lp": (fixtures.make_w300lp, "*/*_1_0.mat", of_mat),
+    "aflw2000": (fixtures.make_aflw2000, "*.mat", of_mat),
+    "biwi": (lambda root: fixtures.make_biwi(root, frames=1), "0*/*[ac]*[tl]", of_biwi),
+    "fei": (fixtures.make_fei, "fei_gender.csv", of_fei),
+    "celeba": (fixtures.make_celeba, "list_*.txt", of_celeba),
+    "csv": (make_any_csv, "labels.csv", of_csv),
+}
+OPTIONS = {"csv": {"columns": COLUMNS_OF_CSV}}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A function from a reader to (root, its files that say something)."""
+    made = {}
+    for name, (make, pattern, _) in FORMATS.items():
+        root = make(tmp_path_factory.mktemp(name))
+        files = sorted(f for f in root.glob(pattern) if f.suffix not in (".png", ".jpg"))
+        assert files, name
+        made[name] = root, files
+    return lambda name: made[name]
+
+
+def agrees(value, said):
+    if isinstance(value, float) and not said <= {None}:
+        return any(s is not None and abs(value - s) <= 1e-6 * max(1, abs(s)) for s in said)
+    return value in said or (value != value and None in said)
+
+
+@MANY
+@given(st.sampled_from(list(FORMATS)), st.integers(0, 2**32))
+def test_label_files(sets, name, seed):
+    _, _, say = FORMATS[name]
+    root, files = sets(name)
+    rng = np.random.default_rng(seed)
+    file = files[rng.integers(len(files))]
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(mutate(rng, whole))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # numbers out of range
+            try:
+                table = READERS[name](root, **OPTIONS.get(name, {}))
+            except (ValueError, OSError) as error:
+                assert_clear(error, root)
+                return
+        assert set(table["split"]) <= set(SPLITS)
+        assert table["key"].is_unique
+        for row in table.to_dict("records"):
+            assert row["path"].startswith(str(root))
+            for column, said in say(root, row).items():
+                assert len(said) == 1, (row["key"], said)
+                assert agrees(row[column], said), (row["key"], column, row[column], said)
+    finally:
+        file.write_bytes(whole)
+
+
+@MANY
+@given(st.sampled_from(["utkface", "folders"]), st.integers(0, 2**32))
+def test_names_that_are_labels(tmp_path_factory, name, seed):
+    rng = np.random.default_rng(seed)
+    root = tmp_path_factory.mktemp("named")
+    names = {"utkface": fixtures.UTKFACE, "folders": ["happy", "Sad", "anger"]}[name]
+    told = [mutate(rng, n.encode()).decode("utf-8", "replace") for n in names[:2]] + names[2:]
+    told = [re.sub(r"[/\0]", "", n)[:200] or "x" for n in told]
+    told = [n for n in told if n not in (".", "..")]
+    if name == "utkface":
+        fixtures.touch(root / "UTKFace", *told)
+    else:
+        fixtures.make_class_folders(root, told, count=2)
+    try:
+        table = READERS[name](root)
+    except (ValueError, OSError) as error:
+        assert_clear(error, root)
+        return
+    for row in table.to_dict("records"):
+        if name == "utkface":
+            assert row["gender"] == GENDERS[::-1][int(row["key"].split("_")[1])]
+        else:
+            assert row["emotion"] == EMOTION_WORDS[row["key"].split("/")[-2].strip().lower()]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Files of pictures in the kinds that data sets come in, as bytes."""
+    photo, made = fixtures.draw_photo(1), {}
+    for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP"):
+        buffer = io.BytesIO()
+        photo.save(buffer, kind)
+        made[kind] = buffer.getvalue()
+    return made
+
+
+@MANY
+@given(st.sampled_from(["PNG", "JPEG", "BMP", "TIFF", "WEBP"]), st.integers(0, 2**32))
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # about broken EXIF
+def test_pictures(pictures, tmp_path_factory, kind, seed):
+    """The pixels Pillow reads, or a black square and a note; never half a face without one."""
+    file = tmp_path_factory.getbasetemp() / "picture"
+    file.write_bytes(mutate(np.random.default_rng(seed), pictures[kind]))
+    (square,), (note,) = read_photos(
+        PhotoTask([str(file)], None, None, 16, False, "cover", "never")
+    )
+    if note.problem:
+        assert not square.any()
+        assert "\n" not in note.problem
+        return
+    with Image.open(file) as picture:
+        picture.load()  # raises where the file is torn
+        assert min(picture.size) >= 1
+        assert note.side == min(picture.size)

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+import torch
+from fastai.torch_core import TensorCategory
+from fastai.vision.core import TensorImage
+from toys import make_toy_pack
+
+from hmtl.data.readers.splits import load_lists, save_lists
+from hmtl.data.sets import load_pack
+from hmtl.labels import EMOTIONS, emotion_indices
+from hmtl.method.augment import VALID_CROP, center_crop
+from hmtl.method.batches import FaceDataset, face_dataloaders, fraction_lists, nested_fraction
+
+
+def loaders(pack, **options):
+    return face_dataloaders(pack, bs=16, device="cpu", **options)
+
+
+def test_batches_hold_the_images_and_labels_of_the_pack(toy_pack):
+    dls = loaders(toy_pack)
+    got = [(x, y) for x, y in dls.valid]
+    x, y = torch.cat([x for x, _ in got]), torch.cat([y for _, y in got])
+    rows = toy_pack.rows("valid")
+    pixels = torch.from_numpy(np.array(toy_pack.images[rows])).permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(
+        torch.Tensor(x), center_crop(pixels, VALID_CROP, toy_pack.size), atol=1e-6, rtol=0
+    )
+    assert y.tolist() == emotion_indices(toy_pack.labels["emotion"].iloc[rows]).tolist()
+
+
+def test_an_epoch_shows_every_training_image_once_in_another_order(toy_pack):
+    dls = loaders(toy_pack, augment="none")
+    seen = []
+    dls.train.dataset.gather, original = (
+        (lambda p: seen.append(list(p)) or original(p)),
+        dls.train.dataset.gather,
+    )
+    for _ in range(2):
+        list(dls.train)
+    first, second = sum(seen[:5], []), sum(seen[5:], [])
+    assert sorted(first) == sorted(second) == list(range(80))
+    assert first != second
+
+
+def test_order_and_augmentation_follow_the_seed_alone(toy_pack):
+    def epoch(seed):
+        torch.manual_seed(np.random.randint(1000))  # the global state must not matter
+        return torch.cat([x for x, _ in loaders(toy_pack, augment="strong", seed=seed).train])
+
+    assert torch.equal(epoch(3), epoch(3))
+    assert not torch.equal(epoch(3), epoch(4))
+
+
+def test_grey_images_become_three_equal_channels(tmp_path):
+    pack = make_toy_pack(tmp_path / "grey", channels=1)
+    x, _ = loaders(pack).valid.one_batch()
+    assert x.shape[1] == 3
+    assert torch.equal(x[:, 0], x[:, 2])
+
+
+def test_types_are_those_fastai_knows(toy_pack):
+    dls = loaders(toy_pack)
+    x, y = dls.one_batch()
+    assert isinstance(x, TensorImage)
+    assert isinstance(y, TensorCategory)
+    assert (dls.c, list(dls.vocab), len(dls.loaders)) == (8, list(EMOTIONS), 3)
+    assert str(dls.train_ds.decode(dls.train_ds[0])[1]) in EMOTIONS
+
+
+def test_label_fractions_are_nested_stratified_and_seeded():
+    classes = np.repeat(np.arange(8), [400, 300, 200, 100, 60, 40, 20, 3])
+    chosen = [set(nested_fraction(classes, f, seed=1)) for f in (0.05, 0.1, 0.2, 0.5, 1.0)]
+    for small, large in zip(chosen, chosen[1:], strict=False):
+        assert small < large
+    assert len(chosen[-1]) == len(classes)
+    tenth = np.bincount(classes[sorted(chosen[1])], minlength=8)
+    assert tenth.tolist() == [40, 30, 20, 10, 6, 4, 2, 1]  # never none of a class
+    assert set(nested_fraction(classes, 0.1, seed=1)) == chosen[1]
+    assert set(nested_fraction(classes, 0.1, seed=2)) != chosen[1]
+
+
+def test_few_labels_fill_an_epoch(toy_pack):
+    whole = loaders(toy_pack).train_ds
+    few = loaders(toy_pack, fraction=0.3).train_ds
+    filled = loaders(toy_pack, fraction=0.3, fill=True).train_ds
+    assert len(filled) == len(whole)
+    rows, times = np.unique(filled.rows, return_counts=True)
+    assert rows.tolist() == few.rows.tolist()  # the same faces
+    assert times.max() - times.min() <= 1  # as often as one another
+    assert filled.left_out == few.left_out
+    again = loaders(toy_pack, fraction=0.3, fill=True, seed=5).train_ds
+    assert again.rows.tolist() == filled.rows.tolist()  # not of the run's seed
+    assert len(loaders(toy_pack, fill=True).train_ds) == len(whole)
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.01])
+def test_a_fraction_outside_zero_to_one_is_refused(fraction):
+    with pytest.raises(ValueError, match="fraction"):
+        nested_fraction(np.zeros(10, int), fraction)
+
+
+def test_fraction_reaches_the_training_set_only(toy_pack):
+    dls = loaders(toy_pack, fraction=0.5)
+    assert [len(d.dataset) for d in dls.loaders] == [40, 40, 40]
+
+
+def test_the_lists_of_label_shares_are_those_that_runs_see(tmp_path):
+    pack = load_pack("mini")
+    lists = fraction_lists(pack, (0.05, 0.2, 1))
+    for name, keys in lists.items():
+        data = loaders(pack, fraction=float(name)).train.dataset
+        assert keys == sorted(pack.labels["key"].iloc[data.rows])
+    assert set(lists["0.05"]) < set(lists["0.2"]) < set(lists["1"])
+    assert fraction_lists(pack, (0.2,), seed=1)["0.2"] != lists["0.2"]
+    assert len(save_lists(lists, tmp_path / "lists.json")) == 64
+    assert load_lists(tmp_path / "lists.json") == lists
+
+
+def test_balanced_sampling_evens_out_the_classes(tmp_path):
+    pack = make_toy_pack(tmp_path / "p", count=800)
+    dls = loaders(pack, sampling="balanced")
+    data = dls.train.dataset
+    # keep one face of "happy" for every ten of the others
+    keep = (data.classes != 1) | (np.cumsum(data.classes == 1) % 10 == 0)
+    data = FaceDataset(pack, data.rows[keep])
+    counts = np.bincount(data.classes, minlength=8)
+    data.sampling_weights = (1 / counts[data.classes]).tolist()
+    loader = dls.train.new(data)
+    epochs = [loader.shuffle_fn(list(range(len(data)))) for _ in range(20)]
+    drawn = np.bincount(data.classes[np.concatenate(epochs)], minlength=8)
+    assert drawn.min() > 0.8 * drawn.mean()
+
+
+def test_probability_labels_are_distributions(toy_pack):
+    _, y = loaders(toy_pack, labels="probability").one_batch()
+    assert y.shape == (16, 8)
+    torch.testing.assert_close(torch.Tensor(y).sum(1), torch.ones(16))
+
+
+def test_wrong_choices_name_the_right_ones(toy_pack, tmp_path):
+    with pytest.raises(ValueError, match="natural, balanced"):
+        loaders(toy_pack, sampling="even")
+    with pytest.raises(ValueError, match="majority, probability"):
+        loaders(toy_pack, labels="soft")
+    with pytest.raises(ValueError, match="use labels='majority'"):
+        loaders(make_toy_pack(tmp_path / "p"), labels="probability")
+
+
+@pytest.mark.parametrize(
+    ("level", "means"),
+    [
+        ("none", [0.684934, 0.269684, 0.502163, 0.611283]),
+        ("weak", [0.691651, 0.140063, 0.252424, 0.410322]),
+        ("strong", [0.663814, 0.190677, 0.252789, 0.449599]),
+    ],
+)
+def test_batches_of_emotions_are_those_of_earlier_versions(level, means):
+    """Mean brightness of the first four pictures as version 0.3.0 drew them first.
+
+    Means, not bits: another processor may round otherwise.
+    """
+    dls = face_dataloaders(
+        load_pack("mini"), bs=4, augment=level, seed=5, device="cpu", fraction=0.5
+    )
+    x, y = dls.train.one_batch()
+    torch.testing.assert_close(
+        torch.Tensor(x).mean((1, 2, 3)), torch.tensor(means), atol=2e-6, rtol=0
+    )
+    assert y.tolist() == [2, 6, 6, 3]

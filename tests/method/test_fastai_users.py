@@ -1,0 +1,476 @@
+"""What users do with any fastai Learner: with Hybrid added it does as without."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.mixup import MixUp
+from fastai.callback.schedule import lr_find  # noqa: F401  patches Learner
+from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
+from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock
+from fastai.data.core import DataLoaders
+from fastai.data.transforms import Normalize
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.optimizer import OptimWrapper, ranger
+from fastai.vision.augment import Resize
+from fastai.vision.core import PILImage, PILImageBW
+from fastai.vision.data import ImageBlock, PointBlock
+from torch import nn
+
+from hmtl import Hybrid, Inpainting, Puzzling, hmtl_learner
+from hmtl.method.batches import face_dataloaders
+from hmtl.method.body import Watch, as_map, find_body
+from hmtl.method.encoder import Encoder
+from hmtl.method.pretext import make
+
+
+@pytest.fixture
+def dls(toy_pack):
+    return face_dataloaders(toy_pack, bs=16, device="cpu", seed=0)
+
+
+def small(channels=3, outputs=8):
+    body = nn.Sequential(nn.Conv2d(channels, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, outputs))
+    return nn.Sequential(body, head)
+
+
+def learner(dls, *cbs, model=None, path=None, **options):
+    torch.manual_seed(0)
+    options = {"loss_func": CrossEntropyLossFlat(), **options}
+    return Learner(dls, model or small(), cbs=list(cbs), path=path, **options)
+
+
+def pictures(block, kind=PILImage, count=24, normalize=False, **options):
+    """fastai's own DataLoaders of noise, made without a file."""
+    rng = np.random.default_rng(0)
+    shape = (32, 40) if kind is PILImageBW else (32, 40, 3)
+    images = [kind.create(rng.integers(0, 255, shape).astype(np.uint8)) for _ in range(count)]
+    data = DataBlock(
+        blocks=(ImageBlock(kind), block),
+        get_x=lambda i: images[i],
+        splitter=lambda items: (items[:16], items[16:]),
+        item_tfms=Resize(32),
+        batch_tfms=[Normalize.from_stats([0.5] * 3, [0.5] * 3)] if normalize else [],
+        **options,
+    )
+    return data.dataloaders(list(range(count)), bs=8, device="cpu", num_workers=0)
+
+
+def left(learn):
+    """What a fit may not leave: hooks, parameters in the optimizer, metrics, methods."""
+    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in learn.model.modules())
+    return hooks, sum(map(len, learn.opt.param_lists)), len(learn.metrics), {
+        "_do_epoch", "_with_events", "save"
+    } & set(vars(learn))  # fmt: skip
+
+
+class Fail(Callback):
+    """Raise an error at an event."""
+
+    order = 70
+
+    def __init__(self, event, error):
+        self.event, self.error = event, error
+
+    def __call__(self, event):
+        if event == self.event:
+            raise self.error
+
+
+# -- errors and interrupts ---
+
+
+@pytest.mark.parametrize("event", ["before_epoch", "before_batch", "after_batch", "after_epoch"])
+def test_wherever_a_fit_fails_the_learner_is_as_it_was(dls, quiet, event):
+    learn = learner(dls, Hybrid([Puzzling(2)], balance="uncertainty", seed=0))
+    learn.create_opt()
+    before = left(learn)
+    with quiet(learn):
+        for error in (KeyboardInterrupt(), OSError("disk full")):
+            with pytest.raises(type(error)):
+                learn.fit(1, cbs=[Fail(event, error)])
+            assert left(learn) == before
+            assert len(learn.validate()) == 1
+        learn.fit(1)
+    assert left(learn) == before
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_removing_it_after_a_typo_leaves_nothing(dls, quiet, added):
+    hybrid = Hybrid([Puzzling(2)], seed=0)
+    learn = learner(dls)
+    learn.create_opt()
+    before = left(learn)
+    if added:
+        learn.add_cb(hybrid)
+    typo = [EarlyStoppingCallback(monitor="typo"), *([] if added else [hybrid])]
+    with quiet(learn):
+        with pytest.raises((AssertionError, IndexError)):  # the latter from fastai's own message
+            learn.fit(1, cbs=typo)
+        learn.remove_cbs([hybrid] if added else [])
+        assert left(learn) == before
+        learn.fit(1)
+    assert hybrid.learn is None
+    assert left(learn) == before
+
+
+# -- saving, the finder ---
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "ranger"])
+@pytest.mark.filterwarnings("error:Could not load the optimizer state")
+def test_what_is_saved_within_a_fit_loads_with_its_optimizer(dls, quiet, tmp_path, optimizer):
+    options = {
+        "adam": {},
+        "adamw": {"opt_func": lambda p, lr: OptimWrapper(p, torch.optim.AdamW, lr=lr)},
+        "ranger": {"opt_func": ranger},
+    }[optimizer]
+    hybrid = Hybrid([Puzzling(2)], balance="uncertainty", seed=0)
+    learn = learner(dls, hybrid, path=tmp_path, **options)
+    keep = SaveModelCallback(monitor="valid_loss", every_epoch=True, with_opt=True, fname="m")
+    with quiet(learn):
+        learn.fit(2, cbs=[keep])
+    other = learner(dls, path=tmp_path, **options)
+    other.load("m_0", with_opt=True)
+    other.load("m_1", with_opt=True)
+    with quiet(other):
+        other.fit(1)
+
+
+def test_saving_within_a_fit_changes_no_number(dls, quiet, tmp_path):
+    weights = []
+    for keep in ([], [SaveModelCallback(every_epoch=True, with_opt=True, monitor="valid_loss")]):
+        loaders = face_dataloaders(dls.train.dataset.pack, bs=16, device="cpu", seed=0)
+        learn = learner(loaders, Hybrid([Puzzling(2)], seed=0), path=tmp_path)
+        with quiet(learn):
+            learn.fit(3, cbs=keep)
+        head = learn.hybrid.heads["puzzling_2x2"]
+        weights.append([p.detach() for m in (learn.model, head) for p in m.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.parametrize("fits", [0, 1])
+def test_the_finder_leaves_a_learned_balance_alone(dls, quiet, tmp_path, fits):
+    hybrid = Hybrid([Puzzling(2)], balance="uncertainty", seed=0)
+    learn = learner(dls, hybrid, path=tmp_path)
+    with quiet(learn):
+        if fits:
+            learn.fit(1)
+        before = fits and hybrid.balance.module.log_var.detach().clone()
+        learn.lr_find(show_plot=False, num_it=20, end_lr=1)
+        if fits:
+            assert torch.equal(hybrid.balance.module.log_var, before)
+        else:
+            assert hybrid.balance.module is None
+        learn.fit(1)
+
+
+def test_ranger_takes_the_heads_back_and_another_hybrid(dls, quiet):
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0), opt_func=ranger)
+    with quiet(learn):
+        learn.fit(1)
+        learn.fit(1)
+        learn.remove_cb(Hybrid)
+        learn.add_cb(Hybrid([Puzzling(3)], seed=0))
+        learn.fit(1)
+    assert left(learn)[1] == len(list(learn.model.parameters()))
+
+
+# -- networks ---
+
+
+@pytest.mark.parametrize(
+    ("arch", "grid"),
+    [
+        ("test_vit", (2, 2)), ("test_convnext", (1, 1)), ("test_efficientnet", (1, 1)),
+        ("regnetx_002", (1, 1)),
+    ],
+)  # fmt: skip
+def test_any_timm_backbone_gives_its_map(dls, quiet, arch, grid):
+    learn = hmtl_learner(dls, arch, pretexts=["inpainting_grid"], seed=0)
+    seen = []
+
+    class Look(Callback):
+        order = Hybrid.order + 1
+
+        def after_pred(self):
+            seen.append(self.hybrid._watch.features["map"].shape)
+
+    with quiet(learn):
+        learn.fit(1, cbs=[Look()])
+    assert seen[0][1] == learn.model.encoder.map_features
+    assert tuple(seen[0][2:]) == grid
+
+
+def test_the_map_is_no_other_than_before_the_pooling():
+    # by the pooling layer's own input, where there is one
+    encoder = Encoder("test_efficientnet").eval()
+    found, images = {}, torch.rand(2, 3, 64, 64)
+    encoder.map.register_forward_pre_hook(lambda m, x: found.update(ours=x[0]))
+    encoder.body.global_pool.register_forward_pre_hook(lambda m, x: found.update(timm=x[0]))
+    encoder(images)
+    assert torch.equal(found["ours"], found["timm"])
+
+
+def test_tokens_lie_where_their_patches_do():
+    # a grid of known numbers, with and without tokens before it, on pictures of several shapes
+    for (height, width), prefix in (
+        ((3, 3), 1),
+        ((2, 4), 1),
+        ((16, 8), 1),
+        ((2, 2), 5),
+        ((2, 3), 0),
+    ):
+        tokens = torch.arange(height * width).float() + prefix
+        tokens = torch.cat([torch.arange(prefix).float(), tokens])[None, :, None].repeat(2, 1, 4)
+        found = as_map(tokens, (16 * height, 16 * width), prefix)
+        right = torch.arange(height * width).reshape(height, width) + prefix
+        assert torch.equal(found[1, 3], right.float())
+    assert as_map(torch.zeros(2, 1 + 8, 4), (32, 32), 1) is None  # eight tokens are no square
+    assert as_map(torch.zeros(2, 1 + 9, 4)).shape == (2, 4, 3, 3)
+    assert as_map(torch.zeros(2, 4)) is None
+
+
+def test_a_first_part_without_weights_is_no_encoder():
+    network = nn.Sequential(nn.Sequential(nn.Identity()), small())
+    with pytest.raises(ValueError, match="body="):
+        find_body(network)
+
+
+@pytest.mark.parametrize("arch", ["test_convnext", "mobilenetv3_small_050"])
+def test_gradnorm_finds_the_last_weights_that_run(dls, quiet, arch):
+    # timm's body ends in a norm or a convolution that only its own head would use
+    model = timm.create_model(arch, num_classes=0)
+
+    class Body(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model.forward_features(x)
+
+    width = Body().eval()(torch.rand(1, 3, 32, 32)).shape[1]
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 8))
+    learn = learner(
+        dls, Hybrid([Puzzling(2)], balance="gradnorm"), model=nn.Sequential(Body(), head)
+    )
+    with quiet(learn):
+        learn.fit(1)
+    assert learn.hybrid.balance.weights.sum() == pytest.approx(2, rel=1e-3)
+
+
+def test_gradnorm_with_a_frozen_encoder_is_the_sum(dls, quiet):
+    learn = learner(dls, Hybrid([Puzzling(2)], balance="gradnorm"))
+    for parameter in learn.model[0].parameters():
+        parameter.requires_grad_(False)
+    with quiet(learn):
+        learn.fit(1)
+    assert learn.hybrid.balance.weights.tolist() == [1, 1]
+
+
+# -- pictures, labels, losses ---
+
+
+def test_grey_pictures_are_rebuilt_as_coloured_ones_are():
+    torch.manual_seed(0)
+    grey = torch.rand(4, 1, 32, 32)
+    prediction = torch.rand(4, 1, 32, 32).repeat(1, 3, 1, 1)
+    answers = []
+    for images in (grey, grey.repeat(1, 3, 1, 1)):
+        task = Inpainting("grid")
+        _, target = task.transform(images, task.seeded(0))
+        answers.append((task.loss(prediction, target), task.score(prediction, target)))
+    torch.testing.assert_close(answers[0], answers[1])
+
+
+def test_a_grey_picture_is_not_taken_for_its_map(quiet):
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+        def forward(self, x):
+            return self.net(x)
+
+    dls = pictures(CategoryBlock(vocab=[0, 1]), PILImageBW, get_y=lambda i: i % 2)
+    model = nn.Sequential(Pooled(), nn.Linear(4, 2))
+    learn = learner(dls, Hybrid("inpainting_grid"), model=model)
+    with quiet(learn), pytest.raises(ValueError, match="feature map"):
+        learn.fit(1)
+    learn = learner(dls, Hybrid([Puzzling(2), "inpainting_grid"]), model=small(1, 2))
+    with quiet(learn):
+        learn.fit(1)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_show_draws_the_pictures_themselves(normalize):
+    drawn = []
+
+    class Look(Puzzling):
+        def show(self, images, seed=0):
+            drawn.append(images)
+
+    dls = pictures(CategoryBlock(vocab=[0, 1]), normalize=normalize, get_y=lambda i: i % 2)
+    learn = learner(dls, Hybrid(Look(2)), model=small(3, 2))
+    learn.hybrid.show(3)
+    assert drawn[0].shape == (3, 3, 32, 32)
+    assert 0.4 < float(drawn[0].mean()) < 0.6
+    assert 0 <= float(drawn[0].min()) < 0.1
+    assert 0.9 < float(drawn[0].max()) <= 1 + 1e-5
+
+
+def test_mixup_mixes_our_losses_and_is_refused_beside_an_unmixed_view(dls, quiet):
+    learn = hmtl_learner(dls, "tiny", pretexts=[Puzzling(2)], seed=0, cbs=[MixUp()])
+    with quiet(learn):
+        learn.fit(1)
+    learn = hmtl_learner(dls, "tiny", pretexts=["second_view"], seed=0, cbs=[MixUp()])
+    with quiet(learn), pytest.raises(ValueError, match="MixUp mixes"):
+        learn.fit(1)
+
+
+def test_torchs_own_loaders_will_do(quiet):
+    data = [(torch.rand(3, 32, 32), i % 8) for i in range(32)]
+    loaders = [torch.utils.data.DataLoader(data, batch_size=8) for _ in range(2)]
+    learn = learner(DataLoaders(*loaders, device="cpu"), Hybrid([Puzzling(2), "inpainting_grid"]))
+    with quiet(learn):
+        learn.fit(1)
+    assert set(learn.hybrid.heads) == {"puzzling_2x2", "inpainting_grid"}
+    learn = learner(DataLoaders(*loaders, device="cpu"), Hybrid("second_view"))
+    with quiet(learn), pytest.raises(ValueError, match="face_dataloaders"):
+        learn.fit(1)
+
+
+@pytest.mark.parametrize(
+    ("block", "label", "named"),
+    [
+        (MultiCategoryBlock(vocab=["a", "b"]), lambda i: ["a", "b"][: 1 + i % 2], "BCE"),
+        (RegressionBlock(n_out=2), lambda i: (float(i), 1.0), "MSE"),
+    ],
+)
+def test_labels_that_are_not_one_class_are_not_taken_for_emotions(block, label, named):
+    dls = pictures(block, get_y=label)
+    with pytest.raises(ValueError, match=named):
+        hmtl_learner(dls, "tiny", pretexts=[Puzzling(2)])
+    hmtl_learner(dls, "tiny", pretexts=[Puzzling(2)], loss_func=dls.loss_func)
+
+
+def test_places_do_not_follow_a_puzzle(quiet):
+    def apart(out, y):
+        return (out.reshape(-1, 2, 2) - y.reshape(-1, 2, 2)).abs().mean()
+
+    dls = pictures(PointBlock, get_y=lambda i: [[i, 3.0], [5.0, 6.0]])
+    learn = learner(dls, Hybrid([Puzzling(2)]), model=small(3, 4), loss_func=apart)
+    with quiet(learn), pytest.raises(ValueError, match=r"TensorPoint.*label_views=False"):
+        learn.fit(1)
+    plain = Hybrid([Puzzling(2)], label_views=False)
+    learn = learner(dls, plain, model=small(3, 4), loss_func=apart)
+    with quiet(learn):
+        learn.fit(1)
+
+
+def test_a_negative_loss_has_no_geometric_mean(dls, quiet):
+    def negative(out, y):
+        return CrossEntropyLossFlat()(out, y) - 100
+
+    learn = learner(dls, Hybrid([Puzzling(2)]), loss_func=negative)
+    with quiet(learn), pytest.raises(ValueError, match="label_views=False"):
+        learn.fit(1)
+    learn = learner(dls, Hybrid([Puzzling(2)], label_views=False), loss_func=negative)
+    with quiet(learn):
+        learn.fit(1)
+
+
+def test_a_siamese_task_can_be_probed(dls, quiet):
+    learn = hmtl_learner(dls, "tiny", pretexts=["probe_barlow_twins"], seed=0)
+    with quiet(learn):
+        learn.fit(1)
+    assert make("probe_barlow_twins").siamese
+    assert make("only_second_view").plain_view
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"balance": None}, "balance"), ({"scales": 1.0}, "scales"), ({"weight": [1]}, "weight"),
+        ({"task": "emotion"}, "task"), ({"pretexts": Puzzling}, "pretexts"),
+    ],
+)  # fmt: skip
+def test_arguments_of_a_wrong_kind_are_named(options, named):
+    with pytest.raises(ValueError, match=named):
+        Hybrid(**{"pretexts": [Puzzling(2)], **options})
+
+
+def test_a_hybrid_of_another_networks_width_says_so(dls, quiet):
+    hybrid = Hybrid([Puzzling(2)], seed=0)
+    learn = learner(dls, hybrid)
+    with quiet(learn):
+        learn.fit(1)
+    learn.remove_cb(hybrid)
+    learn = hmtl_learner(dls, "tiny", cbs=[hybrid])
+    with quiet(learn), pytest.raises(ValueError, match="8 features.*a new Hybrid"):
+        learn.fit(1)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"scales": (1.0, 0.5)}, {"views": "shared"}], ids=["grid", "scales", "shared"]
+)
+def test_a_network_of_one_size_is_told_what_else_it_was_shown(dls, quiet, options):
+    side = dls.one_batch()[0].shape[-1]
+    # puzzles of another size
+    n = 2 if "scales" in options else next(n for n in (3, 5) if side % n)
+    hybrid = Hybrid([Puzzling(n)], seed=0, **options)
+
+    def vit(**more):
+        options = {"img_size": side, "patch_size": 8, "depth": 1, "num_classes": 0, **more}
+        body = timm.create_model("vit_tiny_patch16_224", **options)
+        return nn.Sequential(body, nn.Linear(body.num_features, 8))
+
+    learn = learner(dls, hybrid, model=vit())
+    with quiet(learn), pytest.raises(ValueError, match=rf"puzzling.*\[{side}, {side}\].*size"):
+        learn.fit(1)
+    learn = learner(dls, hybrid, model=vit(dynamic_img_size=True, dynamic_img_pad=True))
+    with quiet(learn):
+        learn.fit(1)
+
+
+def test_a_body_called_by_name_is_watched_as_by_place():
+    class Mean(nn.Module):
+        def forward(self, input):
+            return input.mean((2, 3))
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.global_pool = nn.Conv2d(8, 4, 3), Mean()
+
+        def forward(self, input):
+            return self.global_pool(input=self.conv(input))
+
+    for body in (nn.Conv2d(8, 4, 3), Mean(), Pooled()):
+        watch, given = Watch(body), torch.rand(2, 8, 6, 6)
+        body(given)
+        wanted = watch.features
+        body(input=given)
+        assert set(watch.features) == set(wanted) == {"pooled", "map"}
+        for name, features in wanted.items():
+            assert torch.equal(watch.features[name], features)
+
+
+def test_a_body_of_several_maps_is_refused(dls, quiet):
+    class Last(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.answer = nn.Linear(width, 8)
+
+        def forward(self, maps):
+            return self.answer(maps[-1].mean((2, 3)))
+
+    body = timm.create_model("test_efficientnet", features_only=True, pretrained=False)
+    model = nn.Sequential(body, Last(body.feature_info.channels()[-1]))
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0), model=model)
+    with quiet(learn), pytest.raises(ValueError, match="gives a list.*body="):
+        learn.fit(1)

@@ -1,0 +1,252 @@
+"""The project holds together: environments, notebook pairs, imports, what is shipped."""
+
+import ast
+import difflib
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+from jupytext.config import load_jupytext_config
+from packaging.requirements import Requirement
+from packaging.version import Version
+from PIL import Image
+
+import hmtl
+from hmtl.files import hash_file
+from hmtl.paths import reference_dir
+from hmtl.study.record import README_MARKS, VERDICT_MARKS
+from hmtl.study.tables import readme_table, recorded_runs
+from hmtl.study.verdicts import readme_verdicts, verdict_table
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked():
+    """name -> pinned version, of requirements.lock."""
+    pins = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            (pin,) = requirement.specifier
+            assert pin.operator == "==", line
+            assert requirement.url is None, line
+            pins[_name(requirement.name)] = Version(pin.version)
+    return pins
+
+
+def _name(text):
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
+def wanted():
+    """Every requirement of pyproject.toml, extras included."""
+    extras = sum(PROJECT["optional-dependencies"].values(), [])
+    return [Requirement(r) for r in PROJECT["dependencies"] + extras]
+
+
+def test_the_lock_pins_what_the_project_asks_for():
+    pins = locked()
+    for requirement in wanted():
+        assert _name(requirement.name) in pins, requirement
+        assert requirement.specifier.contains(pins[_name(requirement.name)]), requirement
+
+
+def test_the_tests_run_on_the_locked_versions():
+    pins = locked()
+    for requirement in wanted():
+        assert Version(version(requirement.name)) == pins[_name(requirement.name)], requirement
+
+
+def test_conda_reads_the_same_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    *plain, pip = environment["dependencies"]
+    assert pip == {"pip": ["-r requirements.lock", "-e ."]}
+    (python,) = (d.split("=")[1] for d in plain if d.startswith("python="))
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+
+
+def test_one_version():
+    assert PROJECT["version"] == hmtl.__version__ == version("hmtl")
+
+
+def test_readme_commands_exist():
+    """Targets of make, subcommands and presets named in README."""
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.M)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    for command in set(re.findall(r"python -m hmtl ([\w-]+)", readme)):
+        subprocess.run(
+            [sys.executable, "-m", "hmtl", command, "--help"], check=True, capture_output=True
+        )
+    headings = {
+        re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)", readme, re.M)
+    }
+    for path in re.findall(r"\]\(([^)h][^)]*)\)", readme):
+        assert path[1:] in headings if path[0] == "#" else (ROOT / path).exists(), path
+
+
+def test_readme_tables_are_the_record():
+    """Every number on the front page follows from outputs/reference/runs.csv."""
+    runs, outcomes = recorded_runs()
+    verdicts = readme_verdicts(verdict_table(runs, outcomes))
+    text = (ROOT / "README.md").read_text()
+    for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
+        assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
+
+
+@pytest.mark.parametrize(
+    ("figure", "table"),
+    [("verdicts.png", "tables/verdicts.csv"), ("learning-curves.png", "curves.csv")],
+)
+def test_readmes_figures_show_the_recorded_tables(figure, table):
+    with Image.open(reference_dir() / "figures" / figure) as picture:
+        source = picture.text["Source"]
+    assert source.endswith(hash_file(reference_dir() / table))
+
+
+def test_ci_calls_make_test():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+# -- imports ---
+
+
+def imports_of(path):
+    """The rooms and ground modules of hmtl that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("hmtl"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {a.name for a in node.names}
+    return found - {"__version__"}
+
+
+def documented():
+    """Room -> rooms it may import, in order, from ARCHITECTURE.md's table of seven rows."""
+    rows = re.findall(
+        r"^\| `([\w/]+)` \|[^|]*\| ([^|]*)\|$", (ROOT / "ARCHITECTURE.md").read_text(), re.M
+    )
+    return {name: set(re.findall(r"`(\w+)`", text)) for name, text in rows}
+
+
+def test_imports_follow_the_architecture():
+    table, ground, inside = documented(), ROOT / "hmtl", {}
+    assert list(table) == ["ground", "faces", "data", "method", "runs", "study", "use"]
+    for path in sorted(ground.rglob("*.py")):
+        parts = path.relative_to(ground).parts
+        room = parts[0] if len(parts) > 1 else "ground"
+        if path.name in ("__main__.py", "__init__.py"):  # the top; names handed on
+            continue
+        assert room in table, f"{path}: no such room in ARCHITECTURE.md"
+        used = {name if name in table else "ground" for name in imports_of(path)} - {room}
+        assert used <= {"ground"} | table[room], f"{path} imports {used}, not in the table"
+        inside.setdefault(room, set()).update(used)
+    assert set(inside) == set(table), "a room without code"
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "benchmarks").glob("bench*.py")), ids=lambda p: p.stem
+)
+def test_benchmarks_still_start(script):
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_and_help_load_nothing_heavy():
+    code = (
+        "import sys, hmtl, hmtl.__main__ as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'fastai', 'timm', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_found():
+    for name in hmtl.__all__:
+        assert getattr(hmtl, name) is not None
+
+
+# -- notebooks ---
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_and_twin_agree(notebook):
+    twin = notebook.with_suffix(".py")
+    assert twin.exists(), f"no twin: jupytext --to py:percent {notebook.name}"
+    wanted = jupytext.writes(
+        jupytext.read(notebook), fmt="py:percent", config=load_jupytext_config(str(notebook))
+    )
+    diff = difflib.unified_diff(
+        twin.read_text().splitlines(), wanted.splitlines(), twin.name, notebook.name, lineterm=""
+    )
+    text = "\n".join(diff)
+    assert not text, f"out of step; edit the .py and run `make notebooks`\n{text}"
+
+
+def test_every_twin_has_a_notebook():
+    twins = sorted((ROOT / "notebooks").glob("*.py"))
+    assert [t.stem for t in twins] == [n.stem for n in NOTEBOOKS]
+    assert len(twins) >= 6
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_executed_and_clean(notebook):
+    # the data sheet is the one that is made of pictures
+    assert notebook.stat().st_size < (600_000 if notebook.stem == "01_faces" else 300_000)
+    cells = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
+    counts = [c.execution_count for c in cells]
+    assert counts == list(range(1, len(cells) + 1)), "not run from top to bottom"
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+            text = str(output)
+            for debris in ("/home/", "/root/", "/work/", "/tmp/", "Warning", "<progress"):
+                assert debris not in text, f"{debris} in an output of {notebook.stem}"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_has_the_common_parameters(notebook):
+    papermill = pytest.importorskip("papermill")
+    known = papermill.inspect_notebook(str(notebook))
+    extra = {"real"} if notebook.stem == "27_rendered_to_real" else set()  # its second data set
+    assert [n for n in known if n not in extra] == ["preset", "data", "root", "outputs", "seed"]
+    assert all(p["help"] for p in known.values())
+    assert known["preset"]["default"] == '""'  # empty: nbval cannot inject, $HMTL_PRESET can
+
+
+def test_cells_are_short():
+    for notebook in NOTEBOOKS:
+        for cell in nbformat.read(notebook, 4).cells:
+            if cell.cell_type == "code":
+                lines = [line for line in cell.source.splitlines() if line.strip()]
+                assert len(lines) <= 25, f"{notebook.stem}: {lines[0]}"
+
+
+# -- what is shipped ---
+
+
+def test_no_photograph_of_a_person_is_committed():
+    """Images in the repository are the project's own: rendered, drawn or plotted."""
+    allowed = ("outputs/reference/figures/", "tests/fixtures/")
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in listed:
+        if Path(name).suffix.lower() in {".png", ".jpg", ".jpeg", ".zip", ".gif", ".bmp"}:
+            assert name.startswith(allowed), name

@@ -1,0 +1,280 @@
+"""Verdicts: the interval against theory and brute force, the rule by hand, README by the record."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from hmtl.study.plots import plot_verdicts
+from hmtl.study.tables import claims, recorded_runs
+from hmtl.study.verdicts import (
+    ASSERTED,
+    EFFECT_COLUMNS,
+    MIN_SEEDS,
+    POSE_MARGIN,
+    Effect,
+    bootstrap_interval,
+    effect_table,
+    judge,
+    people_tested,
+    readme_verdicts,
+    verdict_table,
+)
+
+
+def test_with_one_seed_it_is_the_bootstrap_over_faces():
+    values = np.random.default_rng(0).normal(1, 2, (1, 300))
+    mean, low, high = bootstrap_interval(values, 0.95, 9000)
+    reference = stats.bootstrap(
+        (values[0],), np.mean, n_resamples=9000, method="percentile", rng=1
+    ).confidence_interval
+    assert mean == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.02)
+
+
+def test_where_faces_agree_it_is_as_wide_as_students_t():
+    by_seed = np.array([1.0, 2.0, 4.0, 2.0, 3.0, 1.5, 2.5])
+    values = np.repeat(by_seed[:, None], 50, 1)
+    for few, level in ((7, 0.9), (5, 0.95), (2, 0.95), (5, 0.9995)):
+        mean, low, high = bootstrap_interval(values[:few], level)
+        half = stats.t.ppf(0.5 + level / 2, few - 1) * stats.sem(by_seed[:few])
+        assert (mean - low, high - mean) == pytest.approx((half, half), rel=1e-6)
+
+
+def test_it_is_the_interval_of_both_parts_drawn_together():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 0.1, (5, 1)) + rng.normal(0, 2, (1, 400)) + rng.normal(0, 1, (5, 400))
+    _, low, high = bootstrap_interval(values, 0.98)
+    faces = values.mean(0)
+    drawn = faces[rng.integers(0, 400, (20_000, 400))].mean(1).repeat(20)
+    drawn += stats.sem(values.mean(1)) * rng.standard_t(4, drawn.size)
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.01, 0.99])), rel=0.03)
+
+
+def test_no_verdict_hangs_on_how_faces_were_drawn():
+    """At the level of a table of forty contrasts, whose ends lie far out."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (5, 1)) + rng.normal(0, 9, (5, 500))
+    ends = np.array([bootstrap_interval(values, 1 - 0.05 / 40, seed=s)[1:] for s in range(4)])
+    assert np.ptp(ends, axis=0).max() < 0.01 * (ends[0, 1] - ends[0, 0])
+
+
+def test_people_are_drawn_whole():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(60), rng.integers(1, 9, 60))  # some have more faces than others
+    values = rng.normal(0, 3, 60)[people] + rng.normal(0, 1, (1, len(people)))
+    mean, low, high = bootstrap_interval(values, 0.9, people=people)
+    assert mean == pytest.approx(values.mean())
+    faces = [values[0, people == person] for person in range(60)]
+    drawn = [
+        np.concatenate([faces[person] for person in rng.integers(0, 60, 60)]).mean()
+        for _ in range(6000)
+    ]
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.05, 0.95])), abs=0.05)
+    _, close_low, close_high = bootstrap_interval(values, 0.9)
+    assert high - low > 1.5 * (close_high - close_low)  # as if each face were another person's
+    with pytest.raises(ValueError, match="60 faces have a person"):
+        bootstrap_interval(values, people=np.arange(60))
+
+
+def test_the_people_are_those_of_the_rendered_test_faces():
+    runs, outcomes = recorded_runs()
+    own = runs[(runs["data"] == "faces") & runs["run"].isin(set(outcomes))]
+    people = people_tested(own)
+    answers = outcomes[own["run"].iloc[0]]
+    assert people.shape == answers.shape
+    sizes = np.bincount(people)
+    assert len(sizes) == int(own["people"].iloc[0].split("/")[2])
+    assert set(sizes) == {len(people) // len(sizes)}
+    assert people_tested(runs[runs["data"] == "ferplus"]) is None
+    assert people_tested(own.drop(columns="people")) is None
+
+
+@pytest.mark.slow
+def test_it_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for trial in range(300):
+        seeds, faces = rng.normal(0, 1, (5, 1)), rng.normal(0, 5, (1, 120))
+        values = 2 + seeds + faces + rng.normal(0, 8, (5, 120))
+        _, low, high = bootstrap_interval(values, 0.9, 500, trial)
+        hits += low < 2 < high
+    assert 0.86 < hits / 300 < 0.99
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "better", "not_worse"),
+    [
+        (0.2, 3.0, "supported", "supported"),
+        (-3.0, -0.2, "refuted", "undecided"),
+        (-3.0, -1.2, "refuted", "refuted"),
+        (-0.8, 0.9, "equivalent", "supported"),
+        (-2.0, 0.9, "undecided", "undecided"),
+        (-0.9, 2.0, "undecided", "supported"),
+    ],
+)
+def test_the_rule_by_hand(low, high, better, not_worse):
+    effect = Effect((low + high) / 2, low, high, MIN_SEEDS)
+    assert judge(effect) == better
+    assert judge(effect, "not worse") == not_worse
+    assert judge(effect._replace(seeds=3)) == "undecided (3 of 5 seeds)"
+    with pytest.raises(ValueError, match="better or not worse"):
+        judge(effect, "identical")
+
+
+def made(effects: dict, faces: int = 400) -> tuple[pd.DataFrame, dict]:
+    """Runs of methods whose accuracy is given, by fraction, with five seeds."""
+    rows, outcomes, rng = [], {}, np.random.default_rng(5)
+    for (method, fraction), accuracy in effects.items():
+        for seed in range(5):
+            run = f"{method}-{fraction}-{seed}"
+            rows.append((run, "s", "faces", method, fraction, seed, 10, 64))
+            outcomes[run] = np.arange(faces) < round(faces * accuracy) + rng.integers(3)
+    return pd.DataFrame(
+        rows, columns=["run", "study", "data", "method", "fraction", "seed", "epochs", "bs"]
+    ), outcomes
+
+
+CLAIM = {
+    "id": "X", "short": "it helps", "claim": "it helps", "notebook": "s", "asks": "better",
+    "unit": "points", "column": "method", "treated": "T", "base": "SL", "control": "two",
+    "longer": "", "where": "fraction=0.2", "versus": "",
+}  # fmt: skip
+
+
+def test_a_claim_is_judged_against_its_base_and_against_its_control():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("two", 0.2): 0.7})
+    (row,) = verdict_table(runs, outcomes, pd.DataFrame([CLAIM])).to_dict("records")
+    assert (row["verdict"], row["verdict, second view"]) == ("supported", "refuted")
+    assert row["effect"].startswith("+10.")
+    assert row["− second view"].startswith(("-10.", "-9."))
+    assert row["n"] == "5 × 400"
+    effects = effect_table(runs, outcomes, pd.DataFrame([CLAIM]))
+    assert effects["kind"].tolist() == ["base", "control"]  # `longer` was not asked for
+    mean = {m: np.mean([outcomes[f"{m}-0.2-{s}"] for s in range(5)]) for m in ("T", "SL", "two")}
+    gains = [100 * (mean["T"] - mean[base]) for base in effects["base"]]
+    assert effects["gain"].to_numpy() == pytest.approx(gains)
+    assert (effects["low"] < effects["gain"]).all()
+    assert (effects["gain"] < effects["high"]).all()
+
+
+def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
+    rows = [
+        ("A", "faces", "base", "SL", "points", 2.0, 1.0, 3.0, 5, "supported"),
+        ("A", "faces", "control", "two", "points", -1.0, -30.0, 40.0, 5, "undecided"),
+        ("B", "faces", "base", "SL", "points", 20.0, 4.0, 36.0, 5, "supported"),
+        ("B", "faces", "longer", "SL", "points", -44.0, -50.0, -38.0, 5, "refuted"),
+        ("P", "faces", "base", "SL", "degrees", 0.1, -0.1, 0.3, 2, "undecided (2 of 5 seeds)"),
+    ]
+    columns = [name for name in EFFECT_COLUMNS if name not in ("short", "test_faces")]
+    effects = pd.DataFrame(rows, columns=columns)
+    effects["short"] = effects["claim"].map({"A": "one", "B": "two", "P": "three"})
+    figure = plot_verdicts(effects)
+    points, degrees = figure.axes
+    assert [label.get_text() for label in points.get_yticklabels()] == [
+        "A: one (faces)", "B: two (faces)"
+    ]  # fmt: skip
+    dots = {
+        (axis, round(float(line.get_xdata()[0]), 3)): line.get_markerfacecolor() != "white"
+        for axis in figure.axes
+        for line in axis.lines
+        if line.get_marker() == "o"
+    }
+    # 20 points lie off the axis: words say so, and no dot pretends to be at the edge
+    assert [text.get_text() for text in points.texts] == ["+20.0, supported", "-44.0, refuted"]
+    assert dots == {(points, 2.0): True, (points, -1.0): False, (degrees, 0.1): False}
+    arrows = [(line.get_marker(), float(line.get_xdata()[0])) for line in points.lines]
+    arrows = sorted(arrow for arrow in arrows if arrow[0] in "<>")
+    assert arrows == [("<", -16.0), ("<", -16.0), (">", 16.0), (">", 16.0)]
+    plt.close(figure)
+
+
+def test_head_pose_is_judged_by_degrees_saved_and_by_its_own_margin():
+    runs, _ = made({("T", 0.2): 0.5, ("SL", 0.2): 0.5, ("SL, 2× epochs", 0.2): 0.5})
+    rng = np.random.default_rng(1)
+    level = {"T": 5.0, "SL": 5.05, "SL, 2× epochs": 3.0}
+    errors = {
+        row.run: (level[row.method] + 0.01 * rng.random(400)).astype(np.float32)
+        for row in runs.itertuples()
+    }
+    claim = CLAIM | {"unit": "degrees", "longer": "SL, 2× epochs", "control": ""}
+    (row,) = verdict_table(runs, errors, pd.DataFrame([claim])).to_dict("records")
+    assert row["effect"].startswith("+0.05° [+0.0")
+    assert (row["verdict"], row["verdict, twice the epochs"]) == ("supported", "refuted")
+    (row,) = verdict_table(
+        runs, errors, pd.DataFrame([claim | {"treated": "SL", "base": "T"}])
+    ).to_dict("records")
+    assert row["verdict"] == "refuted"
+    assert judge(Effect(0.02, -0.05, 0.09, 5), margin=POSE_MARGIN) == "equivalent"
+    assert judge(Effect(0.02, -0.05, 0.19, 5), margin=POSE_MARGIN) == "undecided"
+
+
+def test_conditions_are_joined():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
+    claim = pd.DataFrame([CLAIM | {"where": "fraction=0.2 & data=faces", "control": ""}])
+    assert verdict_table(runs, outcomes, claim)["verdict"].tolist() == ["supported"]
+    claim = pd.DataFrame([CLAIM | {"where": "fraction=0.2 & data=ferplus"}])
+    assert verdict_table(runs, outcomes, claim)["verdict"].tolist() == [""]
+
+
+def test_a_larger_gain_is_a_gain_of_gains():
+    levels = {("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.72, ("SL", 1.0): 0.7}
+    runs, outcomes = made(levels)
+    claim = pd.DataFrame([CLAIM | {"versus": "fraction=1", "control": ""}])
+    (row,) = verdict_table(runs, outcomes, claim).to_dict("records")
+    assert row["verdict"] == "supported"
+    assert float(row["effect"].split()[0]) == pytest.approx(8, abs=0.5)
+    assert row["verdict, second view"] == ""
+
+
+def test_what_was_not_run_has_no_verdict_and_what_is_unclear_is_refused():
+    runs, outcomes = made({("SL", 0.2): 0.5})
+    (row,) = verdict_table(runs, outcomes, pd.DataFrame([CLAIM])).to_dict("records")
+    assert (row["claim"], row["short"], row["verdict"]) == ("X", "it helps", "")
+    assert (row["contrast"], row["n"]) == ("T − SL, fraction=0.2", "")
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
+    with pytest.raises(ValueError, match="several runs"):
+        verdict_table(runs, outcomes, pd.DataFrame([CLAIM | {"where": ""}]))
+    with pytest.raises(ValueError, match="no column"):
+        verdict_table(runs, outcomes, pd.DataFrame([CLAIM | {"where": "labels_=1"}]))
+
+
+def test_readme_shows_each_effect_with_its_verdict_behind_it():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("two", 0.2): 0.6})
+    asked = [CLAIM, CLAIM | {"id": "Y", "notebook": "t"}, CLAIM | {"id": "Z", "asks": "identical"}]
+    asked[2]["column"] = ""
+    table = verdict_table(runs, outcomes, pd.DataFrame(asked))
+    table.loc[0, "verdict, second view"] = "undecided (2 of 5 seeds)"
+    title, _, *rows = readme_verdicts(table).replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (title, *rows)]
+    x, y, z = (dict(zip(cells[0], row, strict=True)) for row in cells[1:])
+    assert x["claim"] == "X: it helps"
+    assert x["effect"] == f"{table['effect'][0]} **supported**"
+    assert x["− second view"].endswith("] undecided (2 of 5 seeds)")
+    assert x["− twice the epochs"] == ""
+    assert (y["effect"], y["n"]) == ("not tested yet", "")
+    assert z["effect"] == ASSERTED
+
+
+def test_readme_names_a_claim_once_for_both_kinds_of_faces():
+    runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5})
+    real = runs.assign(data="ferplus", run="real-" + runs["run"])
+    both = outcomes | {f"real-{run}": faces for run, faces in outcomes.items()}
+    asked = pd.DataFrame([CLAIM, CLAIM | {"id": "Y"}])
+    table = verdict_table(pd.concat([runs, real]), both, asked)
+    lines = readme_verdicts(table).splitlines()[2:]
+    told = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines]
+    assert told == [
+        ["X: it helps", "faces", "T − SL, fraction=0.2"], ["", "ferplus", ""],
+        ["Y: it helps", "faces", "T − SL, fraction=0.2"], ["", "ferplus", ""],
+    ]  # fmt: skip
+
+
+def test_every_claim_of_the_paper_has_a_row():
+    table = verdict_table(*recorded_runs())
+    assert set(table["claim"]) == set(claims()["id"])
+    known = ("supported", "refuted", "equivalent", "undecided", "asserted", "")
+    assert set(table.loc[table["verdict"] == ASSERTED, "claim"]) == {"C8"}
+    for column in table.filter(like="verdict"):
+        assert table[column].str.split(" ").str[0].isin(known).all()

@@ -1,0 +1,331 @@
+"""Trained runs in use: the answers of the test split, faces found in pictures, folders refused."""
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageOps
+from toys import reseal
+
+import hmtl
+from hmtl.__main__ import main
+from hmtl.data.examples import _background
+from hmtl.data.packing import pack_photos, read_set
+from hmtl.data.sets import load_pack
+from hmtl.files import hash_folder, sealed
+from hmtl.method.tasks import Emotion
+from hmtl.runs.fit import fit
+from hmtl.runs.specs import RunSpec
+from hmtl.use.detect import _cascades, find_faces, frame_face
+from hmtl.use.predict import Network, find_run
+
+SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
+TASKS = ("emotion", "gender", "head_pose", "head_pose_bins")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with one short run."""
+    folder = tmp_path_factory.mktemp("store")
+    fit(SPEC, store=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(store):
+    """Its run."""
+    return fit(SPEC, store=store)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """The mini set's test faces as files, named so that they stand in the order of the run's."""
+    folder, pack = tmp_path_factory.mktemp("faces"), load_pack("mini")
+    for row in pack.rows("test"):
+        Image.fromarray(np.asarray(pack.images[row])).save(folder / f"{row:04d}.png")
+    return folder
+
+
+def answers(table):
+    """What a table says, without where."""
+    return table.filter(regex="^p")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_stored_faces_get_the_answers_of_the_test_split(task, faces, tmp_path):
+    trained = fit(dataclasses.replace(SPEC, task=task), store=tmp_path)
+    table = hmtl.load(trained.path).predict(faces, detect=False, batch=50)
+    said, wanted = answers(table), answers(trained.predictions)
+    assert list(said) == list(wanted)
+    numbers = wanted.select_dtypes("number").columns
+    np.testing.assert_allclose(said[numbers], wanted[numbers], atol=1e-4, rtol=1e-5)
+    if "predicted" in wanted:
+        assert (said["predicted"] == wanted["predicted"]).all()
+    assert (table["face"] == 1).all()
+    assert (table[["x0", "y0", "x1", "y1"]] == [0, 0, 48, 48]).all(axis=None)
+
+
+def test_the_command_writes_the_table_and_finds_a_run_by_its_name(run, faces, tmp_path, capsys):
+    out = tmp_path / "new" / "answers.csv"
+    options = ["--no-detect", "--store", str(run.path.parent), "--out", str(out)]
+    assert main(["predict", run.id, str(faces), *options]) == 0
+    assert "128 faces in 128 pictures" in capsys.readouterr().out
+    table = pd.read_csv(out)
+    wanted = run.predictions.filter(like="p_")
+    np.testing.assert_allclose(table[list(wanted)], wanted, atol=1e-4)
+    assert table["file"].iloc[0] == str(sorted(faces.iterdir())[0])
+
+
+def test_paths_pictures_and_arrays_are_one_and_so_is_any_batch(run, faces):
+    network = hmtl.load(run.path)
+    files = sorted(faces.iterdir())[:5]
+    pictures = [Image.open(file) for file in files]
+    arrays = [np.asarray(picture) for picture in pictures]
+    first = network.predict(files, detect=False)
+    for images, batch in ((map(str, files), 1), (pictures, 2), (arrays, 64)):
+        other = network.predict(images, detect=False, batch=batch)
+        np.testing.assert_allclose(other.filter(like="p_"), first.filter(like="p_"), atol=1e-6)
+    assert len(network.predict(arrays[0], detect=False)) == 1
+
+
+def test_a_picture_is_cut_to_its_central_square(run):
+    face = np.asarray(load_pack("mini").images[600])
+    wide = np.pad(face, ((0, 0), (20, 20), (0, 0)))
+    table = hmtl.load(run.path).predict([face, wide], detect=False)
+    np.testing.assert_allclose(*answers(table).filter(like="p_").to_numpy(), atol=1e-6)
+    assert tuple(table.loc[1, ["x0", "y0", "x1", "y1"]]) == (20, 0, 68, 48)
+
+
+def test_a_network_of_grey_pictures_sees_grey():
+    given = []
+
+    def answer(images):
+        given.append(images)
+        return np.full((len(images), 8), 1 / 8, np.float32)
+
+    colour = np.zeros((30, 30, 3), np.uint8)
+    colour[..., 0] = 200
+    for grey in (False, True):
+        Network("n", Emotion(), 24, 0.85, grey, answer).predict(colour, detect=False)
+    for images in given:
+        assert images.shape == (1, 3, 24, 24)
+    np.testing.assert_allclose(given[0][0, :, 0, 0], [200 / 255, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(given[1][0, :, 0, 0], round(0.299 * 200) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(("grey", "how"), [(True, "cover"), (None, "widen"), (None, "squash")])
+def test_pictures_are_seen_as_the_pack_of_the_run_has_them(grey, how, tmp_path):
+    rng, root = np.random.default_rng(0), tmp_path / "photos"
+    for i in range(48):
+        folder = root / ("train", "valid", "test")[i % 3] / ("happy", "sad")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        tiles = rng.integers(0, 256, (4, 8, 3)).astype(np.uint8)
+        Image.fromarray(tiles.repeat(8, 0).repeat(8, 1)).save(folder / f"{i}.png")
+    table = read_set("folders", root)
+    pack = pack_photos(table, tmp_path / "pack", 32, data="folders", grey=grey, fit=how)
+    trained = fit(RunSpec("folders", size=32, epochs=1, bs=16), store=tmp_path, pack=pack)
+    test = table[table["split"] == "test"]
+    said = hmtl.load(trained.path).predict(list(test["path"]), detect=False).filter(like="p_")
+    wanted = trained.predictions.set_index("key").loc[test["key"], list(said)]
+    np.testing.assert_allclose(said, wanted, atol=1e-5)
+    assert np.ptp(wanted["p_happy"]) > 1e-3, "answers hang on the picture"
+
+
+def test_runs_that_do_not_say_what_they_saw_are_used_as_ever(run, tmp_path):
+    folder = shutil.copytree(run.path, tmp_path / "old")
+    for data, grey in (("mini", False), ("ferplus", True)):
+        record = json.loads((run.path / "spec.json").read_text())
+        del record["colour"], record["fit"]
+        record["spec"]["data"] = data
+        (folder / "spec.json").write_text(json.dumps(sealed(record, hash_folder(folder))))
+        network = hmtl.load(folder)
+        assert (network.grey, network.fit) == (grey, "cover")
+
+
+def test_what_is_no_picture_is_named_and_costs_itself_only(run, faces, tmp_path, capsys):
+    good = shutil.copy(sorted(faces.iterdir())[0], tmp_path / "good.png")
+    (tmp_path / "torn.png").write_bytes(good.read_bytes()[:900])
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
+    out = tmp_path / "answers.csv"
+    given = [str(tmp_path), str(tmp_path / "absent.png")]
+    options = ["--no-detect", "--out", str(out)]
+    assert main(["predict", str(run.path), *given, *options]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].rsplit("/")[-1] for line in said] == [
+        "empty.jpg", "torn.png", "absent.png",
+    ]  # fmt: skip
+    assert "not on disk" in said[2]
+    assert pd.read_csv(out)["file"].tolist() == [str(good)]
+
+
+def test_bad_input_gives_one_line_that_says_what_to_do(run, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    for arguments, said in (
+        (["no-such-run", "x.png"], "no run in"),
+        ([str(tmp_path), "x.png"], "no spec.json"),
+        ([str(run.path), str(tmp_path / "none")], "holds no pictures"),
+        ([str(run.path), "x.png", "--batch", "0"], "batch must be at least 1"),
+    ):
+        assert main(["predict", *arguments, "--out", str(tmp_path / "o.csv")]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "o.csv").exists()
+    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
+        hmtl.load(run.path).predict([np.zeros((9, 9, 3))])
+    with pytest.raises(ValueError, match="batch must be at least 1 face, got 0"):
+        hmtl.load(run.path).predict([np.zeros((9, 9, 3), np.uint8)], detect=False, batch=0)
+
+
+def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path, capsys):
+    for name, age in (("mini-a-1", 20), ("mini-a-2", 10), ("mini-b-3", 30)):
+        folder = shutil.copytree(run.path, tmp_path / name)
+        os.utime(folder / "model.safetensors", (1e9 - age, 1e9 - age))
+    (tmp_path / ".unfinished" / "mini-c-4").mkdir(parents=True)
+    assert find_run("mini-b", tmp_path).name == "mini-b-3"
+    assert find_run("latest", tmp_path).name == "mini-a-2"
+    with pytest.raises(ValueError, match="2 runs in .* begin with mini-a: mini-a-2, mini-a-1"):
+        find_run("mini-a", tmp_path)
+    with pytest.raises(FileNotFoundError, match="python -m hmtl runs"):
+        find_run("mini-c", tmp_path)
+    assert main(["runs", "--store", str(tmp_path)]) == 0
+    said = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["mini-a-2", "mini-a-1", "mini-b-3"]
+    (tmp_path / "mini-a-1" / "predictions.csv").write_bytes(b"torn")
+    (tmp_path / "mini-b-3" / "spec.json").unlink()
+    assert main(["runs", "--store", str(tmp_path)]) == 1  # the others are listed
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["mini-a-2"]
+    for line, name in zip(err.splitlines(), ["predictions.csv", "spec.json"], strict=True):
+        assert name in line
+    assert main(["runs", "--store", str(tmp_path / "none")]) == 2
+
+
+# -- folders of strangers ---
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.pth", "pytorch_model.bin"])
+def test_a_folder_with_a_pickle_is_refused(run, name, tmp_path):
+    folder = shutil.copytree(run.path, tmp_path / "theirs")
+    assert find_run(folder) == folder
+    (folder / name).write_bytes(b"")
+    for load in (find_run, hmtl.load):
+        with pytest.raises(ValueError, match=f"{name} may be a pickle"):
+            load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx"])
+def test_a_pickle_under_another_name_is_no_network(run, name, tmp_path):
+    pytest.importorskip("onnxruntime")
+    folder = shutil.copytree(run.path, tmp_path / "theirs")
+    made = tmp_path / "code-ran"
+    # what `pickle` would run: os.system("touch ...")
+    (folder / name).write_bytes(f"cposix\nsystem\n(S'touch {made}'\ntR.".encode())
+    with pytest.raises(ValueError, match=f"{name} (was changed|is not among the files)"):
+        hmtl.load(folder)
+    reseal(folder)
+    with pytest.raises(ValueError, match=f"{name} cannot be read"):
+        hmtl.load(folder)
+    assert not made.exists()
+
+
+def test_weights_of_another_network_and_missing_ones_are_named(run, tmp_path):
+    folder = shutil.copytree(run.path, tmp_path / "theirs")
+    gender = fit(dataclasses.replace(SPEC, task="gender"), store=tmp_path / "store")
+    shutil.copy(gender.path / "model.safetensors", folder)
+    reseal(folder)
+    with pytest.raises(ValueError, match=r"model.safetensors cannot be read .*size mismatch"):
+        hmtl.load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is missing"):
+        hmtl.load(folder)
+
+
+# -- finding faces ---
+
+
+@pytest.fixture
+def astronaut():
+    """A photograph that scikit-image ships: Eileen Collins, NASA, in the public domain."""
+    pytest.importorskip("cv2")
+    return pytest.importorskip("skimage.data").astronaut()
+
+
+def overlap(box, other):
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    both = np.prod(np.clip(np.subtract(high, low), 0, None))
+    areas = [np.prod(np.subtract(b[2:], b[:2])) for b in (box, other)]
+    return both / (sum(areas) - both)
+
+
+def test_the_face_in_a_photograph_is_found(run, astronaut, tmp_path):
+    table = hmtl.load(run.path).predict(astronaut)
+    assert table["face"].tolist() == [1]
+    box = table.loc[0, ["x0", "y0", "x1", "y1"]].to_numpy(int)
+    assert overlap(box, (165, 60, 285, 180)) > 0.7  # chin to hairline, read off by eye
+    np.testing.assert_allclose(table.filter(like="p_").sum(axis=1), 1, atol=1e-5)
+    # a picture stored on its side is the same picture
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = Image.fromarray(astronaut).transpose(Image.Transpose.ROTATE_90)
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert (hmtl.load(run.path).predict(tmp_path / "turned.png")[table.columns[1:]] == table[
+        table.columns[1:]
+    ]).all(axis=None)  # fmt: skip
+
+
+def test_boxes_follow_the_picture(astronaut):
+    picture = Image.fromarray(astronaut)
+    (box,) = find_faces(picture)
+    (moved,) = find_faces(ImageOps.expand(picture, (40, 30, 0, 0)))
+    assert overlap(moved - [40, 30, 40, 30], box) > 0.85
+    (three,) = find_faces(picture.resize((1536, 1536), Image.Resampling.BICUBIC))
+    assert overlap(three / 3, box) > 0.85
+    assert three[2] - three[0] == three[3] - three[1]
+    deep = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) << 8)
+    for mode in ("I;16", "I"):  # 16 bits of grey, of which the upper eight say the same
+        np.testing.assert_array_equal(find_faces(deep.convert(mode)), [box])
+
+
+def test_rendered_faces_are_found_and_framed_as_they_were_trained():
+    pytest.importorskip("cv2")
+    pack = load_pack("mini")
+    plain = pack.labels.query("yaw.abs() < 15 and pitch.abs() < 10 and occlusion < 0.02")
+    found = []
+    for row in plain.index[:16]:
+        picture = _background(np.random.default_rng(row), (400, 400))
+        face = Image.fromarray(np.asarray(pack.images[row])).resize((150, 150), 3)
+        picture.paste(face, (120, 140))
+        boxes = find_faces(picture)
+        found.append(max((overlap(b, (120, 140, 270, 290)) for b in boxes), default=0))
+    assert np.mean(np.array(found) > 0.5) > 0.7
+    assert np.median(found) > 0.6  # heads fill their squares to different parts
+
+
+def test_a_picture_without_a_face_keeps_a_row(run):
+    pytest.importorskip("cv2")
+    grey = _background(np.random.default_rng(0), (200, 150))
+    table = hmtl.load(run.path).predict([grey, np.zeros((5, 3), np.uint8)])
+    assert table["face"].tolist() == [0, 0]
+    assert table.drop(columns=["file", "face"]).isna().all(axis=None)
+
+
+def test_without_opencv_faces_can_still_be_read(run, faces, monkeypatch):
+    _cascades.cache_clear()
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    network, file = hmtl.load(run.path), sorted(faces.iterdir())[0]
+    with pytest.raises(ImportError, match=r'pip install "hmtl\[use\]".*--no-detect'):
+        network.predict(file)
+    assert len(network.predict(file, detect=False)) == 1
+
+
+def test_the_frame_is_a_square_around_the_box():
+    x0, y0, x1, y1 = frame_face(100, 100, 100, 100)
+    assert x1 - x0 == y1 - y0 == 115
+    assert x0 + x1 == pytest.approx(300, abs=1)
+    assert (y0 + y1) / 2 > 150  # cascades box eyes to mouth; a face has a chin
