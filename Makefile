@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: study test lab notebooks book reference check-faces bench bench-faces soak lock lint dist clean
+.PHONY: study test test-fast lab notebooks book reference check-faces bench bench-faces soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -12,11 +13,17 @@ export OMP_NUM_THREADS ?= 1
 study: $(READY)  ## every notebook at preset quick, then where the report is
 	$(BIN)/python -m hmtl study --preset quick
 
-test: export HMTL_PROGRESS = 0
-test: $(READY)  ## the tests, then every notebook against its stored outputs
+# A file of tests, or a notebook, stays on one worker; notebooks, which take longest, begin.
+TEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg
+
+test test-fast: export HMTL_PROGRESS = 0
+test: $(READY)  ## the tests, and every notebook against its stored outputs
 	$(BIN)/ruff check .
-	$(BIN)/pytest
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(TEST) --no-loadscope-reorder $(NBVAL) notebooks tests
+
+test-fast: $(READY)  ## the tests without those that take long, for who edits
+	$(TEST) -m "not slow"
 
 lab: $(READY)  ## JupyterLab; notebooks and their .py twins are paired (pyproject.toml)
 	$(BIN)/jupyter lab --notebook-dir=.
@@ -25,8 +32,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
+	$(PIP) --require-hashes -r $(VENV)/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
+		|| $(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 notebooks: export HMTL_PROGRESS = 0
@@ -61,14 +71,11 @@ bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into t
 soak: $(READY)  ## an hour of small trainings in one process: memory and handles stay flat
 	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/soak.py --minutes $(or $(SOAK_MINUTES),60)
 
-lock:  ## requirements.lock anew, from the bounds in pyproject.toml
-	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --upgrade setuptools
-	.lock-venv/bin/python -m pip install --quiet ".[book,cluster,notebooks,parallel,ssl,test,tracking,use]"
-	{ echo "# Every version pinned; made by 'make lock' from pyproject.toml."; \
-		.lock-venv/bin/python -m pip freeze --all --exclude hmtl --exclude pip \
-		| sed -E '/^(nvidia-|triton|cuda-)/s/$$/ ; platform_system == "Linux"/'; } > requirements.lock
-	rm -rf .lock-venv
+# Versions that the bounds allow stay; all anew: make lock UPGRADE=--upgrade
+lock: $(READY)  ## requirements.lock, with hashes, from the bounds in pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --all-extras \
+		--generate-hashes --no-annotate --custom-compile-command "make lock" \
+		$(UPGRADE) --output-file requirements.lock pyproject.toml
 
 lint: $(READY)
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -31,15 +31,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def locked():
-    """name -> pinned version, of requirements.lock."""
-    pins = {}
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
-        if line and not line.startswith("#"):
-            requirement = Requirement(line)
-            (pin,) = requirement.specifier
-            assert pin.operator == "==", line
-            assert requirement.url is None, line
-            pins[_name(requirement.name)] = Version(pin.version)
+    """name -> pinned version, of requirements.lock; each has the hashes of its files."""
+    pins, text = {}, (ROOT / "requirements.lock").read_text()
+    lines = re.sub(r"\\\n", "", re.sub(r"^#.*\n", "", text, flags=re.M)).splitlines()
+    for line in lines:
+        wanted, *hashes = re.split(r"\s+--hash=", line)
+        requirement = Requirement(wanted)
+        (pin,) = requirement.specifier
+        assert pin.operator == "==", line
+        assert requirement.url is None, line
+        assert hashes, f"{line}: no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one.strip()) for one in hashes), line
+        pins[_name(requirement.name)] = Version(pin.version)
     return pins
 
 
@@ -70,7 +73,7 @@ def test_conda_reads_the_same_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
     *plain, pip = environment["dependencies"]
-    assert pip == {"pip": ["-r requirements.lock", "-e ."]}
+    assert pip == {"pip": ["-r requirements.lock"]}  # a checkout has no hash: installed beside it
     (python,) = (d.split("=")[1] for d in plain if d.startswith("python="))
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
 
