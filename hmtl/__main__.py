@@ -239,12 +239,13 @@ def predict(
         device: cpu or cuda (default: a GPU where there is one).
         store: Run store (default: outputs/runs).
     """
+    from hmtl.files import new_file
     from hmtl.use.predict import load
 
     network = load(run, store=store, device=device)
     table = network.predict(images, detect=not no_detect, batch=batch)
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out, index=False, float_format="%.6g")
+    with new_file(out) as part:
+        table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")
     unreadable = table.attrs["unreadable"]
     for name, problem in unreadable.items():
         print(f"hmtl: {name}: {problem}", file=sys.stderr)
@@ -484,14 +485,15 @@ def check_faces(preset: str = "study", out: str | None = None) -> int:
         preset: Whose faces and training.
         out: CSV file (default: outputs/reference/faces-shortcuts.csv).
     """
+    from hmtl.files import new_file
     from hmtl.paths import reference_dir
     from hmtl.runs.specs import RunSpec
     from hmtl.study.face_checks import shortcut_table
 
     table = shortcut_table(RunSpec.preset(preset, "faces"))
     file = Path(out) if out else reference_dir() / "faces-shortcuts.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(file, index=False)
+    with new_file(file) as part:
+        table.to_csv(part, index=False)
     print(table.to_string(index=False))
     print(file)
     return 0
@@ -552,7 +554,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except told as error:
-        print(f"hmtl: {error or type(error).__name__}", file=sys.stderr)
+        print(f"hmtl: {str(error) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hmtl: stopped; the same command goes on where it was", file=sys.stderr)

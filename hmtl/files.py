@@ -8,8 +8,8 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 
 __all__ = [
     "CHECKED", "RECORDS", "SEAL", "check_seal", "checked", "describe_kind", "has_kind", "hash_file",
-    "hash_folder", "load_weights", "named_hashes", "read_json", "read_table", "reading", "sealed",
-    "sync_files", "sync_folder", "tensors_in", "whole_folder",
+    "hash_folder", "load_weights", "named_hashes", "new_file", "read_json", "read_table", "reading",
+    "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import hashlib
@@ -17,8 +17,8 @@ import json
 import math
 import os
 import reprlib
+import secrets
 import shutil
-import tempfile
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -245,35 +245,116 @@ def load_weights(model, file: str | Path, remedy: str) -> None:
         load_model(model, str(file))
 
 
+# ----------------------------------------------------------------------------------------- writing
+
+
+@contextmanager
+def writing(place: object, more: str = "") -> Iterator[None]:
+    """Whatever ends the writing of `place` becomes one error that names it, the cause, the remedy.
+
+    Args:
+        place: the file or folder, in words if need be.
+        more: a last sentence, such as what is whole nevertheless.
+
+    Raises:
+        OSError: a full disk, a missing right, a place that cannot be; told once, by the innermost.
+    """
+    try:
+        yield
+    except OSError as error:
+        if getattr(error, "told", False):
+            raise
+        told = OSError(
+            f"{place} cannot be written ({error.strerror or error}). Free some space, get the "
+            f"right to write there, or choose another place.{more and f' {more}'}"
+        )
+        told.errno, told.told = error.errno, True  # type: ignore[attr-defined]
+        raise told from error
+
+
+@contextmanager
+def new_file(file: str | Path) -> Iterator[Path]:
+    """Yield a temporary file beside `file` that takes its place in one step, or vanishes on error.
+
+    Every file of this package that may be there already is written so: a reader never sees half of
+    it, and a link at `file` is replaced, never followed. Missing folders are made; rights follow
+    the umask.
+
+    Args:
+        file: the place; what is there may be a file, a link or nothing.
+
+    Raises:
+        OSError: naming `file` and the remedy, if it cannot be written or is a device or a folder.
+    """
+    file = Path(file)
+    with writing(file):
+        if (file.exists() and not file.is_file()) or str(file.absolute().parent) == "/dev":
+            raise OSError("no regular file")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        ending = file.suffix if len(file.suffix) < 16 else ""
+        part = file.with_name(f".tmp-{secrets.token_hex(8)}{ending}")
+        try:
+            part.touch(exist_ok=False)
+            rights = part.stat().st_mode  # libraries may write the file anew, for the user alone
+            yield part
+            part.chmod(rights)
+            _sync(part)
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_text(file: str | Path, text: str) -> Path:
+    """Write `text` as the whole `file`, UTF-8, and return it (`new_file`).
+
+    Half a character, as in a name that is no UTF-8, is written as its escape, `\\udcff`.
+    """
+    with new_file(file) as part:
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
+    return Path(file)
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` in one step, or vanishes on any error.
 
     A crash leaves `path` absent and at most a `.tmp-*` folder beside it. If another process made
-    `path` meanwhile, its work stands and ours is dropped.
+    `path` meanwhile, its work stands and ours is dropped. Rights follow the umask, all alike.
+
+    Raises:
+        OSError: naming `path` and the remedy, if it cannot be written or is a link.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
-    temporary.chmod(0o755)  # mkdtemp makes it private; a store may be shared
-    try:
-        yield temporary
-        sync_files(temporary)
+    with writing(path):
+        if path.is_symlink():
+            raise OSError("a link")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".tmp-{path.name[:200]}-{secrets.token_hex(8)}")
+        temporary.mkdir()
         try:
-            temporary.rename(path)  # atomic; refused by the system if `path` is not empty
-        except OSError:
-            if not path.exists():
-                raise
-        sync_folder(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            yield temporary
+            for file in temporary.iterdir():  # safetensors' are for the user alone
+                file.chmod(temporary.stat().st_mode & (0o777 if file.is_dir() else 0o666))
+            sync_files(temporary)
+            try:
+                temporary.rename(path)  # atomic; refused by the system if `path` is not empty
+            except OSError:
+                if not path.exists():
+                    raise
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sync_files(folder: Path) -> None:
     """Wait until every file of a folder is on the disk."""
     for file in folder.iterdir():
-        with file.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        _sync(file)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,7 +22,9 @@ Ours.
 __all__ = [
     "EXIF",
     "FITS",
+    "FORMATS",
     "MISSING",
+    "SECONDS",
     "Note",
     "PhotoTask",
     "cut_square",
@@ -36,11 +38,20 @@ __all__ = [
 
 import hashlib
 import os
+import signal
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
 
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Raster formats by Pillow's names: decoders only. PostScript, say, is a program that is run."""
+SECONDS = 20  # of processor time that one picture may take
 FITS = ("cover", "widen", "squash")
 EXIF = ("auto", "always", "never")
 MISSING = "not on disk"
@@ -107,7 +118,7 @@ def describe_problem(error: Exception, path: str) -> str:
     if isinstance(error, FileNotFoundError):
         return MISSING
     if isinstance(error, Image.UnidentifiedImageError):
-        return "no picture that Pillow knows"
+        return f"no picture of a known format ({', '.join(FORMATS)})"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = " ".join(text.replace(path, os.path.basename(path)).split())
     return f"{type(error).__name__}: {text}"
@@ -127,19 +138,59 @@ def _read_photo(task: PhotoTask, i: int) -> tuple[np.ndarray, int, int]:
 
 
 def open_photo(path: str, turn: bool = True) -> tuple[Image.Image, int]:
-    """Return a picture, pixels read, and the EXIF orientation that was left alone (1: none).
+    """Open a picture of one of `FORMATS`, whatever its name; nothing else of a stranger's is.
 
-    With `turn` it is brought upright. Decoders raise anything on a broken file
-    (`describe_problem`); an empty one is a ValueError.
+    Args:
+        path: the file.
+        turn: whether to bring it upright by its EXIF orientation.
+
+    Returns:
+        The picture, pixels read, and the EXIF orientation that was left alone (1: none).
+
+    Raises:
+        ValueError: a pipe, socket or device, an empty file, or more pixels than Pillow calls safe
+            (`PIL.Image.MAX_IMAGE_PIXELS`, 89,478,485).
+        TimeoutError: its decoder computed for more than `SECONDS`.
+        Exception: anything, from a decoder of a broken file (`describe_problem`).
     """
-    if os.path.getsize(path) == 0:
+    state = os.stat(path)
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # may never end
+        raise ValueError("no regular file")
+    if state.st_size == 0:
         raise ValueError("an empty file")
-    with Image.open(path) as picture:
+    with _limited(), Image.open(path, formats=FORMATS) as picture:
         picture.load()
         turned = _orientation(picture)
         if turn and turned > 1:
             return picture.transpose(Image.Transpose[_TURNS[turned]]), 1
     return picture, turned
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Stop a decoder after `SECONDS` of processor time, and refuse what Pillow only warns about.
+
+    The clock is the system's timer of this process; it can be set in the main thread alone, and it
+    acts between two blocks of the file.
+    """
+
+    def stop(*_) -> None:
+        raise TimeoutError(f"it took more than {SECONDS:g} seconds to decode")
+
+    timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        before = signal.signal(signal.SIGVTALRM, stop) if timed else None
+        try:
+            if timed:
+                signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+            yield
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; reduce it") from None
+        finally:
+            if timed:
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+                signal.signal(signal.SIGVTALRM, before)
 
 
 def _orientation(picture: Image.Image) -> int:

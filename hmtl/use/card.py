@@ -9,7 +9,9 @@ the same kind would give, not other seeds, and count faces of one person as inde
 __all__ = ["data_sheet", "model_card", "score_table", "slice_table", "write_card", "write_sheet"]
 
 import dataclasses
+import html
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from scipy.stats import binomtest
 
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED
-from hmtl.files import checked, read_json
+from hmtl.files import checked, read_json, write_text
 from hmtl.labels import SPLITS
 from hmtl.runs.store import Run, runs_table, score_predictions, start_of
 from hmtl.study.slices import SLICES, sliced_faces
@@ -79,8 +81,8 @@ def model_card(run: Run, resamples: int = RESAMPLES) -> str:
             f"{run.path}: a pre-training answers nothing, so it has no scores to state"
         )
     parts = [
-        f"# Model card: {run.id}", *_use(run), *_training_data(run), *_scores(run, resamples),
-        *_limits(run), *_training(run),
+        f"# Model card: {_plain(run.id)}", *_use(run), *_training_data(run),
+        *_scores(run, resamples), *_limits(run), *_training(run),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -116,7 +118,7 @@ def _training_data(run: Run) -> Iterator[str]:
     rows += [("faces left out, without a label", machine.get("left_out", "not recorded"))]
     rows += [("test faces", len(run.predictions)), ("size, pixels", spec.size)]
     rows += [("share of the training labels", spec.fraction), ("seed", spec.seed)]
-    yield markdown(pd.DataFrame(rows, columns=["what", "value"]))
+    yield _table(pd.DataFrame(rows, columns=["what", "value"]))
     if spec.data in RENDERED:
         yield (
             "The faces are rendered from a CC0 parametric head, so no person is shown; labels are "
@@ -133,7 +135,7 @@ def _scores(run: Run, resamples: int) -> Iterator[str]:
         "Of the last epoch, with intervals of 95 % over test faces"
         f"{'; degrees, less is better' if degrees else ', in %'}."
     )
-    yield markdown(score_table(run, resamples))
+    yield _table(score_table(run, resamples))
     if not degrees:
         shares = run.predictions["target"].value_counts(normalize=True)
         yield (
@@ -141,13 +143,13 @@ def _scores(run: Run, resamples: int) -> Iterator[str]:
             "Of the faces of each class, the share that was named rightly:"
         )
         classes = pd.Categorical(run.predictions["target"], run.spec.make_task().names)
-        yield markdown(_by_slice(run, {"class": pd.Series(classes)}))
+        yield _table(_by_slice(run, {"class": pd.Series(classes)}))
     if (table := slice_table(run)) is not None:
         yield "## Scores by slices of the rendered test faces"
         yield (
             "Mean error over the angles in degrees" if degrees else "Accuracy in %"
         ) + "; each interval for itself. Small slices say little."
-        yield markdown(table)
+        yield _table(table)
 
 
 def score_table(run: Run, resamples: int = RESAMPLES) -> pd.DataFrame:
@@ -244,12 +246,15 @@ def _training(run: Run) -> Iterator[str]:
     cost += [(name.replace("_", " "), value) for name, value in machine.items()
              if name not in ("train_faces", "left_out") and value is not None]  # fmt: skip
     yield "## How it was trained"
-    yield markdown(pd.DataFrame(cost, columns=["what", "value"]))
+    yield _table(pd.DataFrame(cost, columns=["what", "value"]))
     yield "The whole spec:"
     whole = dataclasses.asdict(spec)
     for name in ("init", "features"):  # which run, not where it lies on this machine
         whole[name] = Path(whole[name]).name
-    yield f"```json\n{json.dumps(whole, indent=1)}\n```"
+    text = json.dumps(whole, indent=1)
+    for markup in ("<", "`", "]("):  # as JSON escapes: it shows them to nobody's browser
+        text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
+    yield f"```json\n{text}\n```"
     yield (
         "Repeat it with `python -m hmtl run` and these fields. The folder holds the network "
         "(`model.safetensors`) and what it answered about every test face (`predictions.csv`)."
@@ -274,8 +279,8 @@ def data_sheet(pack: Pack) -> str:
               for name, value in meta.get("settings", {}).items()}  # fmt: skip
     yes = "Photographs of people: keep to the terms of the set, and show none of them."
     parts = [
-        f"# Data sheet: {pack.path.name}",
-        markdown(pd.DataFrame(known.items(), columns=["what", "value"])),
+        f"# Data sheet: {_plain(pack.path.name)}",
+        _table(pd.DataFrame(known.items(), columns=["what", "value"])),
         yes if pack.shows_people else "Rendered or drawn: no person is shown.",
         "## Faces by split and label",
         *_counts(pack.labels),
@@ -291,16 +296,16 @@ def _counts(labels: pd.DataFrame) -> Iterator[str]:
             values = labels[name].astype(object).where(labels[name].notna(), "not labelled")
             table = pd.crosstab(values, labels["split"])[splits]
             table.loc["all"] = table.sum()
-            yield markdown(table.rename_axis(name).reset_index())
+            yield _table(table.rename_axis(name).reset_index())
     if not {"emotion", "gender"} & set(labels):
-        yield markdown(labels["split"].value_counts()[splits].rename("faces").reset_index())
+        yield _table(labels["split"].value_counts()[splits].rename("faces").reset_index())
     if measured := [
         n for n in ("yaw", "pitch", "roll", "valence", "arousal", "age") if n in labels
     ]:
         table = labels[measured].astype(float).quantile([0, 0.05, 0.5, 0.95, 1]).T.round(2)
         table.columns = ["least", "5 %", "median", "95 %", "most"]
         table["not labelled"] = labels[measured].isna().sum()
-        yield markdown(table.rename_axis("label").reset_index())
+        yield _table(table.rename_axis("label").reset_index())
 
 
 def _left_out(file: Path) -> Iterator[str]:
@@ -320,16 +325,22 @@ def _left_out(file: Path) -> Iterator[str]:
     rows.append(("one picture in two splits", len(duplicates["across splits"])))
     rows.append(("left out as duplicates", len(duplicates["dropped"])))
     yield "## What was found and left out"
-    yield markdown(pd.DataFrame(rows, columns=["what", "pictures"]))
+    yield _table(pd.DataFrame(rows, columns=["what", "pictures"]))
     notes: Sequence[str] = [*reader.get("notes", []), *report["differences"]]
     if notes:
-        yield "\n".join(f"- {note}" for note in notes)
+        yield "\n".join(f"- {_plain(note)}" for note in notes)
 
 
 def _write(text: str, folder: Path, out: str | Path | None) -> Path:
     file = Path(out) if out else folder / NAME
-    if file.is_dir():
-        file = file / NAME
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return file
+    return write_text(file / NAME if out and file.is_dir() else file, text)
+
+
+def _table(table: pd.DataFrame) -> str:
+    return markdown(table.rename(columns=_plain).map(_plain))
+
+
+def _plain(value: object) -> str:
+    """A text of a file as Markdown that shows it: one line, no markup, no HTML, no picture."""
+    text = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"([\\`|\[\]])", r"\\\1", text)

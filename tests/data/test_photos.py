@@ -150,7 +150,7 @@ def test_every_broken_file_costs_itself_and_says_why(tmp_path):
         "cut.jpg": (good.read_bytes()[:-200], "truncated"),
         "head.jpg": (good.read_bytes()[:400], "Truncated"),
         "empty.jpg": (b"", "an empty file"),
-        "text.jpg": (b"<html>", "no picture that Pillow knows"),
+        "text.jpg": (b"<html>", "no picture of a known format"),
     }
     for name, (content, _) in broken.items():
         (tmp_path / name).write_bytes(content)
