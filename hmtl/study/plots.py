@@ -32,6 +32,23 @@ METHOD_COLORS = {
     "puzzling_2x2 (shared)": _COLORS[5],
     "puzzling_3x3 (shared)": _COLORS[4],
 }
+# colour is never alone: each training has a marker and a line of its own
+_MARKERS = dict(zip(METHOD_COLORS, "oDsd^XPv", strict=True))
+_LINES = [(1, 1), (4, 1.5), "", (2, 1), (5, 1, 1, 1), (3, 1), (6, 2), (2, 1, 1, 1)]
+_DASHES = dict(zip(METHOD_COLORS, _LINES, strict=True))
+_WORDS = {
+    "SL": "labels alone",
+    "SL, 2× epochs": "labels alone, twice the epochs",
+    "second_view (paired)": "a second plain view",
+    "puzzling_2x2 (paired)": "a 2×2 puzzle",
+    "inpainting_grid_pl (paired)": "in-painting",
+}
+_SETS = {"faces": "rendered faces", "ferplus": "real faces (FER+)", "mini": "shipped faces"}
+_NIGHT = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#0d1117"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#e6edf3"),
+    **dict.fromkeys(("axes.edgecolor", "grid.color"), "#3d444d"),
+}
 
 
 def set_style() -> None:
@@ -77,7 +94,12 @@ def in_few_colours(png: bytes) -> bytes:
 
 
 def method_label(method: str) -> str:
-    """A training's name for people: "puzzling_2x2 (paired)" -> "SL + puzzling 2×2, paired"."""
+    """A training's name for people: "puzzling_3x3 (paired)" -> "SL + puzzling 3×3, paired".
+
+    The ways of training that most figures compare have plain words.
+    """
+    if method in _WORDS:
+        return _WORDS[method]
     start, arrow, method = method.rpartition(" → ")
     before = f"{start.replace('_', ' ')} → " if arrow else ""
     if method.split(",")[0] == "SL":
@@ -287,40 +309,62 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
     return figure
 
 
-def plot_label_curve(runs: pd.DataFrame) -> Figure:
-    """Test accuracy by the share of the labels, a panel a data set: a line a training through its
-    means, with the 95 % interval over seeds."""
-    return _accuracy_by(runs.assign(x=100 * runs["fraction"]), "% of the labels")
+def plot_label_curve(runs: pd.DataFrame, *, night: bool = False) -> Figure:
+    """Test scores by the number of labels: a line a training through its means over seeds.
+
+    A panel of accuracy a data set, and one of mean recall where the test faces are not balanced.
+    Bars are 95 % intervals over seeds. With `night` it is drawn for a dark page.
+    """
+    panels = []
+    for data, own in runs.groupby("data", sort=False):
+        balanced = np.allclose(own["accuracy"], own["mean_recall"], atol=2e-3)
+        for score in ("accuracy",) if balanced else ("accuracy", "mean_recall"):
+            panels.append((f"{_SETS.get(data, data)}: {score.replace('_', ' ')}", own, score))
+    with plt.rc_context(_NIGHT if night else {}):
+        return _scores_by("train_faces", panels, "labelled pictures", runs["method"])
 
 
 def plot_lengths(runs: pd.DataFrame) -> Figure:
-    """Test accuracy by how often a training passes each face, as `plot_label_curve` by the share.
+    """Test accuracy by how often a training passes each face, as `plot_label_curve` by the labels.
 
     A pass is an epoch of one view: paired views pass twice an epoch, at twice its cost. Trainings
     are named as by `runs_table`, without their length.
     """
     paired = runs["method"].str.contains("(paired", regex=False)
-    return _accuracy_by(runs.assign(x=runs["epochs"] * (1 + paired)), "passes of a face")
+    runs = runs.assign(passes=runs["epochs"] * (1 + paired))
+    sets = runs.groupby("data", sort=False)
+    panels = [(_SETS.get(data, data), own, "accuracy") for data, own in sets]
+    return _scores_by("passes", panels, "passes of a face", runs["method"])
 
 
-def _accuracy_by(runs: pd.DataFrame, xlabel: str) -> Figure:
-    """Lines of test accuracy over the column `x`, each value of which is a tick."""
-    sets = list(runs.groupby("data", sort=False))
+def _scores_by(x: str, panels: Sequence[tuple], xlabel: str, methods: Iterable[str]) -> Figure:
+    """Lines of test scores over the column `x`, each value of which is a tick.
+
+    `panels` are (title, runs, score); the legend stands below them all.
+    """
     figure, axes = plt.subplots(
-        1, len(sets), figsize=(1.8 + 3.6 * len(sets), 3.2), layout="constrained", squeeze=False
-    )
-    for axis, (data, own) in zip(axes.flat, sets, strict=True):
-        table = own.assign(accuracy=100 * own["accuracy"])
+        1, len(panels), figsize=(max(7.0, 4.2 * len(panels)), 3.9), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    palette = _palette(methods)
+    for axis, (title, own, score) in zip(axes.flat, panels, strict=True):
         sns.lineplot(
-            table, x="x", y="accuracy", hue="method", ax=axis, marker="o", err_style="bars",
-            legend=axis is axes.flat[-1], palette=_palette(runs["method"]),
+            own.assign(shown=100 * own[score]), x=x, y="shown", hue="method", style="method",
+            ax=axis, err_style="bars", palette=palette, markersize=7, legend=axis is axes.flat[-1],
+            markers={name: _MARKERS.get(name, "o") for name in palette},
+            dashes={name: _DASHES.get(name, "") for name in palette},
         )  # fmt: skip
-        ticks = sorted(table["x"].unique())
+        ticks = sorted(own[x].unique())
         axis.set_xscale("log")
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axis.minorticks_off()
-        axis.set(title=data, xlabel=xlabel, ylabel="test accuracy (%)")
-    _legend_outside(axes.flat[-1], "method")
+        axis.set(title=title, xlabel=xlabel, ylabel=f"test {score.replace('_', ' ')} (%)")
+    handles, names = axes.flat[-1].get_legend_handles_labels()
+    axes.flat[-1].get_legend().remove()
+    figure.legend(
+        handles, [method_label(name) for name in names], loc="outside lower center",
+        ncols=len(names) if len(names) < 5 else 3, frameon=False,
+    )  # fmt: skip
     return figure
 
 

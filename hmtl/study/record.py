@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl import files
-from hmtl.data.sets import RENDERED, load_pack
+from hmtl.data.sets import RENDERED
 from hmtl.paths import reference_dir
 from hmtl.runs.store import Run, load_run
 from hmtl.study.face_checks import slice_tables
@@ -185,7 +185,7 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name, table in tables.items():
         table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
     shown = files.hash_file(target / "tables" / "verdicts.csv")
-    _draw_front_page(target / "figures", effects, shown)
+    _draw_front_page(target / "figures", runs, effects, shown)
     _draw_curves(target, runs)
     return runs, verdicts
 
@@ -193,12 +193,17 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
     """Put the numbers of this checkout's own record into its pages; returns the record's folder."""
     if target == reference_dir():
-        readme = _CHECKOUT / "README.md"
-        between_marks(readme, README_MARKS, readme_table(runs))
-        between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
+        results = _CHECKOUT / "papers" / "RESULTS.md"
+        between_marks(results, README_MARKS, readme_table(runs))
+        between_marks(results, VERDICT_MARKS, _from_papers(readme_verdicts(verdicts)))
         scaling = _CHECKOUT / "papers" / "SCALING.md"
         between_marks(scaling, SCALING_MARKS, scaling_report(runs))
     return target
+
+
+def _from_papers(text: str) -> str:
+    """Links of the checkout's root as a page in papers/ writes them."""
+    return text.replace("](notebooks/", "](../notebooks/")
 
 
 def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -336,19 +341,21 @@ def _draw_curves(target: Path, runs: pd.DataFrame) -> None:
         figure.savefig(target / "figures" / "learning-curves.png", dpi=100, metadata=says)
 
 
-def _draw_front_page(folder: Path, effects: pd.DataFrame, shown: str) -> None:
-    """README's figures: one person's eight expressions, shipped, above the puzzles made of them;
-    and what became of the claims, which keeps the hash of the table it shows."""
-    import torch
+def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, shown: str) -> None:
+    """README's figures: scores by the number of labels, and what became of the claims.
 
-    from hmtl.method.pretext import Puzzling
-    from hmtl.study.plots import plot_verdicts, set_style
+    Each keeps the hash of the table it shows.
+    """
+    from hmtl.study.plots import plot_label_curve, plot_verdicts, set_style
 
     set_style()
-    pack = load_pack("mini")
-    person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
-    faces = torch.tensor(pack.images[person.index]).permute(0, 3, 1, 2) / 255
-    Puzzling(2).show(faces).savefig(folder / "faces-and-puzzles.png", dpi=100)
+    own = runs[runs["study"] == CLAIM_TABLES["few-labels"][0]]
+    if len(own):
+        says = {"Source": f"runs.csv, sha256 {files.hash_file(folder.parent / 'runs.csv')}"}
+        for page in ("light", "dark"):
+            figure = plot_label_curve(name_trainings(own), night=page == "dark")
+            file = folder / f"few-labels-{page}.png"
+            figure.savefig(file, dpi=140, metadata=says, facecolor=figure.get_facecolor())
     if len(effects):
         says = {"Source": f"verdicts.csv, sha256 {shown}"}
         plot_verdicts(effects).savefig(folder / "verdicts.png", dpi=100, metadata=says)

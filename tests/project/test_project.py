@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from jupytext.config import load_jupytext_config
@@ -100,18 +101,51 @@ def test_readme_commands_exist():
         assert path[1:] in headings if path[0] == "#" else (ROOT / path).exists(), path
 
 
+def gap(row):
+    """ "+7.6 ± 3.0" of a cell "+7.6 ± 3.0 (p < 0.001)"."""
+    return row.split(" (")[0]
+
+
+def test_readmes_numbers_are_the_records():
+    """The sentences under "What came out", against the recorded tables."""
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme) <= 9000
+    assert len(readme.splitlines()) <= 150
+    table = pd.read_csv(reference_dir() / "tables" / "few-labels.csv")
+    puzzle = table[table["method"] == "puzzling_2x2 (paired)"].set_index(["data", "fraction"])
+    for data in ("faces", "ferplus"):
+        cell = gap(puzzle.loc[(data, 0.05), "− SL"])
+        assert f"**{cell}" in readme
+    controls = ["− second view", "− 2× epochs"]
+    gaps = puzzle.xs(1, level="fraction")[controls].map(lambda cell: -float(cell.split()[0]))
+    assert f"{gaps.min(axis=None)} to {gaps.max(axis=None)} points below the controls" in readme
+
+
+def test_readmes_snippet_runs_as_printed():
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    code = f"{snippet}\nassert not any(m._forward_hooks for m in learn.model.modules())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_readme_tables_are_the_record():
-    """Every number on the front page follows from outputs/reference/runs.csv."""
+    """Every table of README and of the page of results follows from outputs/reference/runs.csv."""
     runs, outcomes = recorded_runs()
     verdicts = readme_verdicts(verdict_table(runs, outcomes))
-    text = (ROOT / "README.md").read_text()
+    verdicts = verdicts.replace("](notebooks/", "](../notebooks/")
+    text = (ROOT / "papers" / "RESULTS.md").read_text()
     for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
 
 
 @pytest.mark.parametrize(
     ("figure", "table"),
-    [("verdicts.png", "tables/verdicts.csv"), ("learning-curves.png", "curves.csv")],
+    [
+        ("verdicts.png", "tables/verdicts.csv"),
+        ("learning-curves.png", "curves.csv"),
+        ("few-labels-light.png", "runs.csv"),
+        ("few-labels-dark.png", "runs.csv"),
+    ],
 )
 def test_readmes_figures_show_the_recorded_tables(figure, table):
     with Image.open(reference_dir() / "figures" / figure) as picture:
