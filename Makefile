@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: study test test-fast lab notebooks book reference check-faces bench bench-faces soak lock lint dist clean
+.PHONY: study test test-fast lab notebooks book reference check-faces bench bench-faces gpu gpu-kit soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -67,6 +67,14 @@ bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory;
 
 bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into the record
 	$(BIN)/python benchmarks/bench.py
+
+# make gpu DEVICE=cpu SMALL=1 rehearses all of it in two minutes, without a GPU
+gpu: $(READY)  ## right, fast, many seeds at once, the study's runs: within MINUTES (9)
+	$(BIN)/python -W ignore benchmarks/gpu.py --minutes $(or $(MINUTES),9) \
+		$(if $(DEVICE),--device $(DEVICE)) $(if $(SMALL),--small)
+
+gpu-kit: $(READY)  ## a folder that runs it on a bare machine with torch: benchmarks/GPU.md
+	$(BIN)/python -W ignore benchmarks/gpu_kit.py --python $(or $(KIT_PYTHON),3.12)
 
 soak: $(READY)  ## an hour of small trainings in one process: memory and handles stay flat
 	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/soak.py --minutes $(or $(SOAK_MINUTES),60)

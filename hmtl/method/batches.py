@@ -105,6 +105,7 @@ class FaceDataset:
         self.targets = self.task.targets(table, labels)
         self.label_type = self.task.label_type(self.targets)
         self.sampling_weights = None
+        self.held: torch.Tensor | None = None  # the pack's pictures on the GPU (N, S, S, C)
 
     @property
     def c(self) -> int:
@@ -114,7 +115,7 @@ class FaceDataset:
     def only(self, positions: np.ndarray) -> "FaceDataset":
         """The same of some of its faces."""
         some = FaceDataset(self.pack, self.rows[positions], self.labels, self.split_idx, self.task)
-        some.left_out = self.left_out
+        some.left_out, some.held = self.left_out, self.held
         return some
 
     def __len__(self) -> int:
@@ -127,7 +128,11 @@ class FaceDataset:
     def gather(self, positions) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (B, 3, H, W) and their targets, for positions within this data set."""
         positions = np.asarray(positions)
-        pixels = torch.from_numpy(self.pack.take(self.rows[positions]))  # (B, H, W, C)
+        rows = self.rows[positions]
+        if self.held is None:
+            pixels = torch.from_numpy(self.pack.take(rows))  # (B, H, W, C)
+        else:
+            pixels = self.held[torch.from_numpy(rows).to(self.held.device)]
         images = pixels.permute(0, 3, 1, 2)
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)  # grey: three views of one plane
@@ -190,6 +195,16 @@ class FaceDL(TfmdDL):
         return self.rng.choices(idxs, weights=weights, k=len(idxs))
 
 
+def _held(pack: Pack, device: torch.device) -> torch.Tensor | None:
+    """The pack's pictures on a GPU, if they take at most a quarter of its free memory; else None.
+
+    Batches are then gathered there, and no picture travels at each step.
+    """
+    if device.type != "cuda" or pack.images.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
+        return None
+    return torch.from_numpy(np.array(pack.images)).to(device)
+
+
 def face_dataloaders(
     pack: Pack,
     *,
@@ -221,9 +236,11 @@ def face_dataloaders(
     task.check(labels, sampling, weighted=False)
     follow = task.follow if task.changed_by else None
     tfms = [IntToFloatTensor(), Augment(augment, size or pack.size, seed, follow)]
-    loaders = []
+    device = torch.device(default_device() if device is None else device)
+    loaders, held = [], _held(pack, device)
     for i, split in enumerate(SPLITS):
         data = FaceDataset(pack, pack.rows(split), labels, i, task)
+        data.held = held
         if i == 0 and fraction != 1:
             chosen = nested_fraction(data.classes, fraction, fraction_seed)
             data = data.only(_repeated(chosen, len(data), fraction_seed) if fill else chosen)
@@ -241,4 +258,4 @@ def face_dataloaders(
         )
         loader.rng = random.Random(seed)  # not the global one: see the docstring
         loaders.append(loader)
-    return DataLoaders(*loaders, device=default_device() if device is None else device)
+    return DataLoaders(*loaders, device=device)
