@@ -21,7 +21,7 @@ _HOMES = {
     "Gender": "hmtl.method.tasks",
     "HeadPose": "hmtl.method.tasks",
     "HeadPoseBins": "hmtl.method.tasks",
-    "Hybrid": "hmtl.method.learner",
+    "Hybrid": "hmtl.method.hybrid",
     "ImageRotation": "hmtl.method.pretext",
     "Inpainting": "hmtl.method.pretext",
     "Jigsaw": "hmtl.method.pretext",

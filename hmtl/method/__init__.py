@@ -9,7 +9,7 @@ from hmtl.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Hybrid": "hmtl.method.learner",
+        "Hybrid": "hmtl.method.hybrid",
         "hmtl_learner": "hmtl.method.learner",
         "face_dataloaders": "hmtl.method.batches",
     },

@@ -5,14 +5,52 @@ module of a model's ends with them, `Watch` keeps both of every forward pass, by
 model itself is never changed.
 """
 
-__all__ = ["Watch", "as_map", "find_body", "pool"]
+__all__ = ["Watch", "as_map", "find_body", "is_compiled", "pool", "same_part", "unwrapped"]
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from hmtl.method.encoder import Encoder
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network itself, without what several processes, averages or a compiler wrap it in."""
+    while True:
+        if isinstance(model, DistributedDataParallel | nn.DataParallel | AveragedModel):
+            model = model.module
+        elif isinstance(model, OptimizedModule):
+            model = model._orig_mod
+        else:
+            return model
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the network, or a part of it, was compiled."""
+    return any(
+        isinstance(part, OptimizedModule) or part._compiled_call_impl is not None
+        for part in model.modules()
+    )
+
+
+def same_part(part: nn.Module, path: str | None, model: nn.Module) -> nn.Module:
+    """`part` if it is one of `model`, else what lies at its `path` there.
+
+    Raises ValueError if there is nothing.
+    """
+    if path is None or any(module is part for module in model.modules()):
+        return part
+    try:
+        return unwrapped(model).get_submodule(path)
+    except AttributeError:
+        raise ValueError(
+            f"a callback has put another network in learn.model, which has no part {path!r} to "
+            "read the representation from; take that callback off, or give one built alike"
+        ) from None
 
 
 def find_body(model: nn.Module) -> nn.Module:
@@ -21,6 +59,7 @@ def find_body(model: nn.Module) -> nn.Module:
     `model.encoder` (ours), the first of two (fastai's body and head), or the pooling layer of a
     timm model. Raises ValueError asking for `body=` if it is none of these.
     """
+    model = unwrapped(model)
     for found in (
         getattr(model, "encoder", None),
         model[0] if _is_pair(model) else None,
@@ -75,15 +114,20 @@ class Watch:
     """
 
     def __init__(self, body: nn.Module):
-        self.features: dict[str, Tensor] = {}
+        self.calls: list[dict[str, Tensor]] = []
         self._map: Tensor | None = None
-        self._hooks = [body.register_forward_hook(self._keep, with_kwargs=True)]
+        self._hooks = [body.register_forward_hook(_Hook(self._keep), with_kwargs=True)]
         pooling = getattr(getattr(body, "body", body), "global_pool", None)
         if isinstance(body, Encoder):
             pooling = body.map
         if isinstance(pooling, nn.Module):  # what enters the pooling is the map
-            hook = pooling.register_forward_pre_hook(self._keep_map, with_kwargs=True)
+            hook = pooling.register_forward_pre_hook(_Hook(self._keep_map), with_kwargs=True)
             self._hooks.append(hook)
+
+    @property
+    def features(self) -> dict[str, Tensor]:
+        """What the last pass gave; nothing before the first one."""
+        return self.calls[-1] if self.calls else {}
 
     def close(self) -> None:
         """Leave the body as it was."""
@@ -100,7 +144,7 @@ class Watch:
                 "pass body=, the module whose output is one map or one vector a picture"
             )
         output = output.as_subclass(Tensor)  # fastai's costs a dispatch for every operation
-        self.features = {"pooled": pool(output)}
+        features = {"pooled": pool(output)}
         given = _first(inputs, named)
         found = _find_map(output, module, given)
         if found is None:  # what entered the pooling, be that a part of the body or the body
@@ -109,8 +153,22 @@ class Watch:
             if before is not None and before.shape[1] not in (1, 3):
                 found = _find_map(before, module, given)
         if found is not None:
-            self.features["map"] = found
+            features["map"] = found
         self._map = None
+        self.calls = [*self.calls, features]
+
+
+class _Hook:
+    """A hook that a copy or a pickle of the network leaves behind: there it does nothing."""
+
+    def __init__(self, call: Callable):
+        self._call = call
+
+    def __call__(self, *given):
+        self._call(*given)
+
+    def __reduce__(self) -> tuple:
+        return getattr, (None, "__init__")  # takes anything, does nothing, wherever Python is
 
 
 def _first(inputs: tuple, named: dict) -> Tensor | None:

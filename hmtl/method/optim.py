@@ -144,6 +144,10 @@ class Guests:
             if slow is not None:
                 slow[-1].append(self._slow.pop(parameter, parameter.detach().clone()))
 
+    def follow(self, opt) -> None:
+        """Take `opt` for the optimizer they left: it holds the state of that one."""
+        self._of = weakref.ref(opt)
+
     def leave(self, opt, modules: Iterable[nn.Module]) -> None:
         """Take them out of `opt`; their gradients go."""
         mine = {id(parameter): parameter for parameter in _parameters(modules)}

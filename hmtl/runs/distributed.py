@@ -11,7 +11,7 @@ while a fit runs; without these launchers nothing here does anything. What is de
 - Each process draws its own puzzles, augmentation and dropout; those of rank 0 are a single
   process's. Every loss counts with its mean over the processes, so that learned balances agree.
 - Gradients of pretext heads and of learned balances, which DistributedDataParallel does not see,
-  are averaged before the step.
+  are averaged before the step, by `hmtl.method.guest`.
 - Batch norm works on the whole batch on GPUs (timm's conversion, which knows its fused
   activations) and on a process's part on CPUs, where torch cannot; running statistics are averaged
   before they are used. So N CPU processes train a network with batch norm otherwise than one does.
@@ -229,62 +229,38 @@ def _callbacks(learn) -> list:
     from timm.layers import convert_sync_batchnorm
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    from hmtl.runs.hybrids import skip
+
     hybrids = _hybrids(learn)
     on_gpu = torch.device(learn.dls.device).type == "cuda"
-
-    def synchronised(module):
-        return convert_sync_batchnorm(module) if on_gpu else module
-
-    def beside() -> list:
-        """What is trained beside the network: heads, learned balances."""
-        return [module for hybrid in hybrids for module in hybrid.trained()]
 
     class DataParallel(DistributedTrainer):
         """The network in DistributedDataParallel; the rest averaged by hand."""
 
         def before_fit(self):
             # after the optimizer was made: fastai would let weight decay act on converted layers
-            self.learn.model = synchronised(self.learn.model)
+            if on_gpu:
+                self.learn.model = convert_sync_batchnorm(self.learn.model)
             with warnings.catch_warnings():
                 # accelerate does not know the option's new name
                 warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
                 super().before_fit()
-            for hybrid in hybrids:
-                hybrid.prepare_head = synchronised
-                hybrid.average = hybrid.balance.average = average
 
         def _wrap_dl(self, dl):
             return dl  # FaceDL shares by itself
 
-        def after_backward(self):
-            """Average the gradients of what is trained beside the network, in one message."""
-            parameters = [p for module in beside() for p in module.parameters()]
-            grads = [p.grad for p in parameters if p.grad is not None]
-            if grads:
-                flat = average(torch.cat([grad.flatten() for grad in grads]))
-                for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-                    grad.copy_(mean.view_as(grad))
-
         def before_validate(self):
             """From here on running statistics count, and are the same everywhere."""
-            for module in (self.learn.model, *beside()):
-                for norm in module.modules():
-                    if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
-                        norm.running_mean.copy_(average(norm.running_mean))
-                        norm.running_var.copy_(average(norm.running_var))
+            for norm in self.learn.model.modules():
+                if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+                    norm.running_mean.copy_(average(norm.running_mean))
+                    norm.running_var.copy_(average(norm.running_var))
 
         def before_batch(self):
             if not self.training:
                 others = rank() if self.iter == 0 else world() - 1
                 for hybrid in hybrids:
-                    hybrid.skip(others * self.learn.dl.bs)
-
-        def after_fit(self):
-            super().after_fit()
-            for hybrid in hybrids:
-                for name in ("prepare_head", "average"):
-                    hybrid.__dict__.pop(name, None)
-                hybrid.balance.__dict__.pop("average", None)
+                    skip(hybrid, others * self.learn.dl.bs)
 
     class Gathered(Callback):
         """Metrics of all validation images, before the Recorder reads them."""
@@ -294,8 +270,6 @@ def _callbacks(learn) -> list:
         def after_validate(self):
             for metric in (self.recorder.loss, *self.learn.metrics):
                 _gather_metric(metric)
-            for hybrid in hybrids:
-                hybrid.gather_scores(gather)
 
     trainer = DataParallel(
         sync_bn=False,

@@ -142,7 +142,7 @@ class RunSpec:
         from hmtl.method.augment import LEVELS
         from hmtl.method.balance import BALANCES
         from hmtl.method.batches import LABELS, SAMPLING
-        from hmtl.method.learner import VIEWS
+        from hmtl.method.checks import VIEWS
         from hmtl.method.optim import OPTIMIZERS
         from hmtl.method.tasks import TASKS, make_task
         from hmtl.runs.callbacks import PRECISIONS, SCHEDULES

@@ -34,9 +34,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hmtl.files import sync_folder
-from hmtl.method.learner import Hybrid
+from hmtl.method.hybrid import Hybrid
 from hmtl.method.optim import FusedAdam, states_by_parameter
-from hmtl.runs import distributed
+from hmtl.runs import distributed, hybrids
 from hmtl.runs.callbacks import BestEpoch
 
 FOLDER = ".unfinished"
@@ -116,7 +116,7 @@ def capture(learn: Learner) -> dict[str, Any]:
         "smooth_loss": [learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val],
     }
     for hybrid in _callbacks(learn, Hybrid):
-        state["hybrid"] = hybrid.state()
+        state["hybrid"] = hybrids.state(hybrid)
     for keeper in _callbacks(learn, BestEpoch):
         state["best"] = [keeper.best, keeper.epoch_number, keeper.state]
     return state
@@ -126,7 +126,7 @@ def restore(learn: Learner, state: dict[str, Any]) -> None:
     """Bring a Learner whose fit has just begun into a state that `capture` returned."""
     get_model(learn.model).load_state_dict(state["model"])
     for hybrid in _callbacks(learn, Hybrid):
-        hybrid.restore(state["hybrid"])
+        hybrids.restore(hybrid, state["hybrid"])
     for name in state["hypers"][0]:
         learn.opt._set_hyper(name, [hyper[name] for hyper in state["hypers"]])
     parameters = [p for group in learn.opt.param_lists for p in group]

@@ -1,0 +1,179 @@
+"""What can be wrong with a Hybrid, its Learner or its network, and what is then said."""
+
+__all__ = [
+    "VIEWS", "balance_of", "has_head", "known", "labelled_views", "one_hybrid", "options",
+    "positive", "pretexts_of", "read", "task_of", "tell_sizes", "weights_of",
+]  # fmt: skip
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from fastai.callback.mixup import MixHandler
+from fastai.torch_core import TensorMask
+from fastai.vision.core import TensorBBox, TensorPoint
+from torch import Tensor
+
+from hmtl.method.balance import Balance, make_balance
+from hmtl.method.pretext import Pretext, make
+from hmtl.method.pretext.composite import check_shared
+from hmtl.method.tasks import Task
+
+T = TypeVar("T")
+VIEWS = ("shared", "paired")
+_PLACES = (TensorPoint, TensorBBox, TensorMask)  # labels that move with the pixels
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def pretexts_of(given: Pretext | str | Iterable[Pretext | str], views: str) -> list[Pretext]:
+    """The tasks that were given, by name or themselves; ValueError if views do not fit them."""
+    if isinstance(given, Pretext | str) or not isinstance(given, Iterable):
+        given = [given]
+    found = [make(p) if isinstance(p, str) else p for p in given]
+    if not found or not all(isinstance(p, Pretext) for p in found):
+        raise ValueError(f"pretexts must be tasks or their names, at least one: {found!r}")
+    if views not in VIEWS:
+        raise ValueError(f"unknown views {views!r}; one of {', '.join(VIEWS)}")
+    if views == "shared":
+        check_shared(found)
+    for pretext in found:
+        if views not in pretext.weight:
+            raise ValueError(f"{pretext.name} needs views={' or '.join(pretext.weight)!r}")
+    names = [pretext.name for pretext in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a pretext is given twice: {', '.join(names)}")
+    return found
+
+
+def weights_of(
+    given: float | dict[str, float] | None, pretexts: Sequence[Pretext], views: str
+) -> dict[str, float]:
+    """name -> the weight of its loss: the task's own where none is given."""
+    if not (given is None or isinstance(given, int | float | dict)):
+        raise ValueError(f"weight must be a number or a dict by pretext name, not {given!r}")
+    weights = {p.name: p.weight[views] for p in pretexts}
+    named = given if isinstance(given, dict) else dict.fromkeys(weights, given)
+    if unknown := set(named) - set(weights):
+        raise ValueError(f"weight names {sorted(unknown)}, the pretexts are {list(weights)}")
+    return weights | {name: value for name, value in named.items() if value is not None}
+
+
+def balance_of(given: str | Balance) -> Balance:
+    """A balance, given by its name or itself."""
+    found = make_balance(given) if isinstance(given, str) else given
+    if not isinstance(found, Balance):
+        raise ValueError(f"balance must be a name or a Balance, not {found!r}")
+    return found
+
+
+def options(scales: Any, task: Any) -> None:
+    """ValueError if these are of a wrong kind."""
+    if not isinstance(scales, Sequence):
+        raise ValueError(f"scales must be several relative sizes, such as (1.0,), not {scales}")
+    if not (task is None or isinstance(task, Task)):
+        raise ValueError(f"task must be a Task such as hmtl.Emotion(), not {task!r}")
+
+
+# -- a Learner -------------------------------------------------------------------------------------
+
+
+def one_hybrid(hybrid, learn) -> None:
+    """ValueError if there is another Hybrid."""
+    if sum(isinstance(cb, type(hybrid)) for cb in learn.cbs) > 1:
+        raise ValueError(
+            "this Learner has two Hybrid callbacks; give all pretexts to one, and call "
+            "learn.remove_cbs(Hybrid) before adding another"
+        )
+
+
+def labelled_views(hybrid, learn) -> set[str]:
+    """Names of the pretexts whose views are labelled; ValueError if one breaks the labels."""
+    task = hybrid.task or task_of(learn.dls) or Task()
+    labelled = task.labelled(hybrid.pretexts, hybrid.label_views)
+    if labelled and (places := [t for t in _types(learn.dls.train) if issubclass(t, _PLACES)]):
+        raise ValueError(
+            f"{places[0].__name__} labels are places in the picture, and do not follow "
+            f"{sorted(labelled)[0]}; pass label_views=False"
+        )
+    mixed = [cb for cb in learn.cbs if isinstance(cb, MixHandler)]
+    if mixed and (plain := [p.name for p in hybrid.pretexts if p.plain_view]):
+        raise ValueError(
+            f"{type(mixed[0]).__name__} mixes pictures and labels, and {plain[0]} shows the "
+            "unmixed picture once more; use one of them"
+        )
+    task.check_pretexts(hybrid.pretexts, hybrid.views, labelled)
+    return labelled
+
+
+def task_of(dls) -> Task | None:
+    """The task that DataLoaders were made for (`face_dataloaders`), None if nothing tells."""
+    return getattr(getattr(dls, "train_ds", None), "task", None)
+
+
+def _types(loader) -> list[type]:
+    """The types of a batch of fastai's, pictures and labels; none if the loader does not know."""
+
+    def flat(found) -> list[type]:
+        if isinstance(found, type):
+            return [found]
+        parts = found.values() if isinstance(found, dict) else found
+        return [kind for part in parts for kind in flat(part)]
+
+    return flat(getattr(loader, "_types", ()))
+
+
+# -- a batch ---------------------------------------------------------------------------------------
+
+
+def read(pretext: Pretext, features: Mapping[str, Tensor]) -> Tensor:
+    """What a pretext's head hangs on."""
+    if pretext.reads not in features:
+        raise ValueError(
+            f"{pretext.name} needs the encoder's feature map, and none was found; use a task "
+            "on the pooled representation, or pass body= whose output is a map"
+        )
+    found = features[pretext.reads]
+    return found.detach() if pretext.cut_off else found
+
+
+def positive(loss: Tensor, others: Sequence[Tensor]) -> None:
+    """ValueError if a loss has no geometric mean with others."""
+    if others and loss < 0:
+        raise ValueError(
+            f"the supervised loss is {loss.item():.3g}; labelled views combine losses by the "
+            "geometric mean, which needs them above 0: pass label_views=False"
+        )
+
+
+def tell_sizes(error: BaseException, shown: tuple | None) -> None:
+    """ValueError for the error of a network of one size that was shown a view of another.
+
+    `shown` is by whom, and the shapes of the view and of the loader's picture.
+    """
+    if shown is None or not isinstance(error, AssertionError):  # timm's
+        return
+    name, *shapes = shown
+    size, own = ([*map(int, shape[-2:])] for shape in shapes)
+    if size != own:
+        raise ValueError(
+            f"{name} shows the network pictures of {size}, the loader's are {own}, and this "
+            "network takes no other size than its own; choose a size that the grid divides, "
+            "no other scales, and for a vision transformer dynamic_img_size=True"
+        ) from error
+
+
+# -- after a training ------------------------------------------------------------------------------
+
+
+def known(name: str, among: Mapping[str, T]) -> T:
+    """The pretext of that name."""
+    if name not in among:
+        raise ValueError(f"unknown pretext {name!r}; one of {', '.join(among)}")
+    return among[name]
+
+
+def has_head(name: str, heads: Mapping) -> None:
+    """ValueError if the pretext was not trained, or has no head."""
+    if name not in heads:
+        raise ValueError(f"{name} has no trained head; call learn.fit first")

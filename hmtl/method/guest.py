@@ -1,0 +1,427 @@
+"""A guest in anybody's Learner: heads that are trained beside a network for as long as a fit runs.
+
+A `Guest` is a fastai callback that knows nothing of what its heads are for. The network is neither
+replaced nor wrapped: its representation is read by a hook, the heads live in the callback and share
+the optimizer's last group. After any fit, interrupted ones included, the Learner is as it was, and
+what is saved, exported or copied during one holds nothing of the heads.
+
+    class Brightness(Guest):  # an auxiliary head in ten lines
+        def after_pred(self):
+            found = self.representation()["pooled"]
+            answer = self.head("brightness", found, lambda width: nn.Linear(width, 1))(found)
+            self._loss = F.mse_loss(answer[:, 0], self.xb[0].mean((1, 2, 3)))
+
+        def total(self, loss):
+            return loss + self._loss
+"""
+
+__all__ = ["Guest", "gathered", "mean_of_all"]
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback, CancelEpochException, CancelFitException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import LRFinder
+from fastai.learner import Learner
+from fastcore.foundation import L
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hmtl.method.body import Watch, find_body, is_compiled, same_part
+from hmtl.method.optim import Guests
+
+
+class Guest(Callback):
+    """Train heads beside the network of the Learner this is added to.
+
+    A subclass asks its heads in `after_pred` and returns in `total` the loss that is differentiated
+    in the place of the network's own. It may override `begin` and `end`, a fit's.
+
+    Args:
+        body: the module whose output is the representation; None: `find_body` looks for it.
+        seed: where the heads' weights begin; None: torch's own seed.
+    """
+
+    # inside the autocast of mixed precision: before it leaves, after it has entered
+    order = MixedPrecision.order - 1
+
+    def __init__(self, body: nn.Module | None = None, seed: int | None = None):
+        self.body, self.seed = body, seed
+        self.heads: dict[str, nn.Module] = {}
+        self._widths: dict[str, int] = {}
+        self._guests = Guests()
+        self._watch: Watch | None = None
+        self._main: dict[str, Tensor] = {}
+        self._attached = self._running = self._handed_over = self._several = False
+
+    def __getstate__(self) -> dict:
+        # an exported Learner carries the plain network: heads are made anew if it trains again
+        gone = {"heads": {}, "_guests": Guests(), "_watch": None, "_main": {}, "_found": None}
+        return {**self.__dict__, **gone}
+
+    # -- what a subclass says ----------------------------------------------------------------
+
+    #: One module more that is learned beside the heads, if there is one.
+    extra: nn.Module | None = None
+
+    def begin(self) -> None:
+        """A fit begins: check what can be checked; ValueError ends it."""
+
+    def end(self) -> None:
+        """It is over, however it ended."""
+
+    def metrics(self) -> list:
+        """fastai metrics that are shown for as long as a fit runs."""
+        return []
+
+    def total(self, loss: Tensor) -> Tensor:
+        """The loss to differentiate, given the network's own."""
+        return loss
+
+    def explain(self, error: BaseException) -> None:
+        """Raise a better error in the place of one that a batch raised."""
+
+    # -- what it may use ---------------------------------------------------------------------
+
+    def representation(self) -> dict[str, Tensor]:
+        """What the network found in the batch: "pooled" (B, F) and perhaps "map" (B, C, h, w)."""
+        return self._main
+
+    def second_pass(self, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network's output for another first input, and its representation."""
+        self._open()
+        return self.model(picture, *self.xb[1:]), self._close()
+
+    def head(
+        self, name: str, features: Tensor, make: Callable[[int], nn.Module | None]
+    ) -> nn.Module | None:
+        """The head `name` of a width that fits `features`; built by `make(width)` at first."""
+        width = features.shape[1]
+        if name not in self.heads:
+            self.add_head(name, width, make, features.device)
+        known = self._widths.get(name, width)  # unknown of a head set by hand
+        if width != known:
+            raise ValueError(
+                f"the head of {name} was trained on {known} features, this network has {width}; "
+                f"add a new {type(self).__name__}"
+            )
+        return self.heads.get(name)
+
+    def add_head(
+        self, name: str, width: int, make: Callable[[int], nn.Module | None], device: torch.device
+    ) -> None:
+        """Build a head whose weights follow `seed` alone; None of `make` is no head."""
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):  # the model's own randomness stays as it was
+            torch.manual_seed(self.seed)
+            head = make(width)
+        if head is None:
+            return
+        self.heads[name], self._widths[name] = self._shared(head.to(device)), width
+        self._guests.enter(self.learn.opt, [self.heads[name]])
+
+    def trained(self) -> list[nn.Module]:
+        """Everything the optimizer trains beside the model."""
+        return [*self.heads.values(), *([] if self.extra is None else [self.extra])]
+
+    def watched(self, model: nn.Module | None = None) -> nn.Module:
+        """The part of the network, or of another one built alike, that gives the representation."""
+        model = self.model if model is None else model
+        return find_body(model) if self.body is None else same_part(self.body, self._path, model)
+
+    # -- a fit begins and ends ---------------------------------------------------------------
+
+    def before_fit(self):
+        """Add the metrics, and stand around what the Learner does."""
+        if self._only_validating():
+            if not self._running:  # a fit that failed before its first epoch left us attached
+                self.detach()
+            return
+        self.detach()
+        names = {id(module): name for name, module in self.model.named_modules()}
+        self._path = names.get(id(self.body))
+        self.begin()
+        self.watched()  # or an error, before anything is trained
+        if self.seed is None:
+            self.seed = torch.initial_seed() % 2**63
+        self._found = self._snapshot() if _searching(self.learn) else None
+        self._shown = L(self.metrics())
+        self.learn.metrics = L(self.learn.metrics) + self._shown
+        Host.of(self.learn).guests.append(self)
+        self._attached, self._handed_over = True, False
+
+    def after_fit(self):
+        """Leave the Learner as it was."""
+        if not self._only_validating():
+            self.detach()
+
+    def _only_validating(self) -> bool:
+        # validate() and get_preds() fire before_fit and after_fit too, under the Learner's lock;
+        # there the model is used as it will be at inference, and inside a fit nothing may end
+        return self.learn.lock.locked()
+
+    def before_epoch(self):
+        """From here on the fit runs: every callback's before_fit has succeeded."""
+        if self._attached and not self._only_validating():
+            self._running = True
+
+    def before_train(self):
+        """Hand the heads over; not in before_fit, whose optimizer the finder saves and restores."""
+        if not self._attached:
+            return
+        if not self._handed_over:
+            self.hand_over()
+        if isinstance(self.model, DistributedDataParallel) and not self._several:
+            self._several = True
+            for module in self.trained():
+                self._shared(module)
+
+    def hand_over(self) -> None:
+        """Let the optimizer train what is there already."""
+        self._guests.enter(self.learn.opt, self.trained())
+        self._handed_over = True
+
+    def detach(self) -> None:
+        """Leave the Learner as it was, if we are in it."""
+        if not self._attached:
+            return
+        self._attached = self._running = False
+        self._close_hooks()
+        Host.of(self.learn).left_by(self)
+        self.learn.metrics = L(m for m in self.learn.metrics if m not in self._shown)
+        if self._handed_over:
+            self._guests.leave(self.learn.opt, self.trained())
+        if self._found is not None:
+            self._go_back(*self._found)
+        self._handed_over = self._several = False
+        self._found, self._watch, self._main = None, None, {}
+        self.end()
+
+    @property
+    def learn(self) -> Learner | None:
+        """The Learner this was added to; when it is removed, nothing of a fit that failed stays."""
+        return self.__dict__.get("learn")
+
+    @learn.setter
+    def learn(self, learn: Learner | None):
+        if learn is None and self.__dict__.get("_attached"):
+            self.detach()
+        self.__dict__["learn"] = learn
+
+    # The learning-rate finder restores the model it tried; we restore what is ours.
+
+    def _snapshot(self) -> tuple[dict, nn.Module | None, list[dict]]:
+        states = [{k: v.clone() for k, v in m.state_dict().items()} for m in self.trained()]
+        return dict(self.heads), self.extra, states
+
+    def _go_back(self, heads: dict, extra: nn.Module | None, states: list[dict]) -> None:
+        for name in set(self.heads) - set(heads):
+            del self.heads[name]
+        if self.extra is not extra:
+            self.extra = extra
+        for module, state in zip(self.trained(), states, strict=True):
+            module.load_state_dict(state)
+        self._guests = Guests()
+
+    # -- a pass ------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Begin to watch the network as it is now: other callbacks may have put another in."""
+        if self._watch is not None and is_compiled(self.model):
+            self._watch.calls = []  # a compiled network knows the hooks of its first pass alone
+            return
+        self._close_hooks()
+        self._watch = Watch(self.watched())
+
+    def _close(self) -> dict[str, Tensor]:
+        """End watching; what was found."""
+        if not is_compiled(self.model):
+            self._close_hooks()
+        return self._watch.features
+
+    def _close_hooks(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+
+    # -- several processes -------------------------------------------------------------------
+
+    def average(self, own: Tensor) -> Tensor:
+        """A loss as all processes have it, so that they weigh it alike; its gradient stays ours."""
+        return own + (mean_of_all(own) - own).detach() if self._several else own
+
+    def _shared(self, module: nn.Module) -> nn.Module:
+        """A module as the first process has it, its batch norm over all if the network's is."""
+        if not self._several:
+            return module
+        if any(isinstance(part, nn.SyncBatchNorm) for part in self.model.modules()):
+            module = convert_sync_batchnorm(module)
+        for tensor in chain(module.parameters(), module.buffers()):
+            torch.distributed.broadcast(tensor.detach(), 0)
+        return module
+
+    def after_backward(self):
+        """Average the gradients of the heads, which DistributedDataParallel does not see."""
+        if not (self._attached and self._several):
+            return
+        grads = [p.grad for m in self.trained() for p in m.parameters() if p.grad is not None]
+        if grads:  # in one message
+            mean = mean_of_all(torch.cat([grad.flatten() for grad in grads]))
+            for grad, part in zip(grads, mean.split([g.numel() for g in grads]), strict=True):
+                grad.copy_(part.view_as(grad))
+
+    def after_train(self):
+        """Average the running statistics of the heads before they count."""
+        if self._attached and self._several:
+            for module in self.trained():
+                for name, buffer in module.named_buffers():
+                    if name.endswith(("running_mean", "running_var")):
+                        buffer.copy_(mean_of_all(buffer))
+
+
+class Host(Callback):
+    """What stands around a Learner while it has guests: one for all of them.
+
+    Its order is before that of any other callback, so the guests see the loss and the features as
+    the network gave them, and what others do to the loss is done to all of it.
+    """
+
+    order = -math.inf
+    _METHODS = ("_with_events", "save", "export", "parameters")
+
+    def __init__(self, learn: Learner):
+        self.learn = learn
+        self.guests: list[Guest] = []
+        self._arrive()
+
+    @classmethod
+    def of(cls, learn: Learner) -> "Host":
+        """The Learner's host, a new one if there is none."""
+        return next((cb for cb in learn.cbs if isinstance(cb, cls)), None) or cls(learn)
+
+    def left_by(self, guest: Guest) -> None:
+        """Let a guest go, and leave after the last one."""
+        self.guests.remove(guest)
+        if not self.guests:
+            self._depart()
+
+    def _arrive(self) -> None:
+        mine = vars(self.learn)  # the instance's names hide the methods
+        self._own = {name: mine[name] for name in self._METHODS if name in mine}
+        self._were = {name: getattr(self.learn, name) for name in self._METHODS}
+        mine.update({name: getattr(self, name) for name in self._METHODS})
+        self.learn.cbs.append(self)
+
+    def _depart(self) -> None:
+        for name in self._METHODS:
+            vars(self.learn).pop(name, None)
+        vars(self.learn).update(self._own)
+        self.learn.cbs.remove(self)
+
+    # -- a batch -----------------------------------------------------------------------------
+
+    def _with_events(self, step: Callable, event: str, *args):
+        # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
+        # epochs with what callbacks do before and after them. What an error before the first one
+        # leaves goes when a guest is removed or the next fit begins.
+        try:
+            step = partial(self._watched, step) if event == "batch" else step
+            self._were["_with_events"](step, event, *args)
+        except (CancelEpochException, CancelFitException):
+            raise  # fastai's own control flow: after_fit still comes
+        except BaseException as error:
+            guests = list(self.guests)
+            if event == "batch":
+                for guest in guests:
+                    guest.explain(error)
+            if event == "epoch":
+                for guest in guests:
+                    guest.detach()
+            raise
+
+    def _watched(self, step: Callable) -> None:
+        """The batch's own pass comes next: every callback has done with its pictures."""
+        for guest in self.guests:
+            guest._open()
+        step()
+
+    def after_pred(self):
+        """Keep the features of the batch's own pass, whatever passes others add."""
+        for guest in self.guests:
+            guest._main = guest._close()
+
+    def after_loss(self):
+        """Put the guests' total in the place of the loss; `learn.loss` stays the network's own."""
+        self._total = None
+        if not (self.training and len(self.yb)):
+            return
+        self._loss = total = self.learn.loss
+        for guest in self.guests:
+            total = guest.total(total)
+        if total is not self._loss:
+            self._total = self.learn.loss_grad = total
+
+    # -- saving ------------------------------------------------------------------------------
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All that is trained: clipping a gradient, or reading its norm, is of the heads too."""
+        own = (m.parameters() for guest in self.guests for m in guest.trained())
+        return chain(self._were["parameters"](), *own)
+
+    def save(self, *args, **kwargs) -> Path:
+        """`learn.save` within a fit: model and optimizer as they are after it."""
+        with self._heads_apart():  # with them fastai would not load the optimizer again
+            return self._were["save"](*args, **kwargs)
+
+    def export(self, *args, **kwargs) -> None:
+        """`learn.export` within a fit: the Learner as it is after it."""
+        with self._heads_apart():
+            shown = self.learn.metrics
+            mine = [metric for guest in self.guests for metric in guest._shown]
+            self._depart()
+            self.learn.metrics = L(m for m in shown if m not in mine)
+            try:
+                self._were["export"](*args, **kwargs)
+            finally:
+                self.learn.metrics = shown
+                self._arrive()
+
+    @contextmanager
+    def _heads_apart(self) -> Iterator[None]:
+        guests = [guest for guest in self.guests if guest._handed_over]
+        grads = [(p, p.grad) for g in guests for m in g.trained() for p in m.parameters()]
+        for guest in guests:
+            guest._guests.leave(self.learn.opt, guest.trained())
+        try:
+            yield
+        finally:
+            for guest in guests:
+                guest._guests.follow(self.learn.opt)  # an export makes another optimizer
+                guest._guests.enter(self.learn.opt, guest.trained())
+            for parameter, grad in grads:
+                parameter.grad = grad
+
+
+def _searching(learn: Learner) -> bool:
+    return any(isinstance(callback, LRFinder) for callback in learn.cbs)
+
+
+def mean_of_all(own: Tensor) -> Tensor:
+    """Mean of a tensor over the processes; no gradient goes through it."""
+    mean = own.detach().as_subclass(Tensor).clone()
+    torch.distributed.all_reduce(mean)
+    return mean / torch.distributed.get_world_size()
+
+
+def gathered(own: Any) -> list:
+    """Every process's value."""
+    everyone: list = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, own)
+    return everyone

@@ -1,0 +1,139 @@
+"""Hybrid multi-task learning on one screen: pretext tasks beside a network's supervised task.
+
+    L = (L_1 * ... * L_V)^(1/V)  +  sum over the pretexts of  w * L_pretext
+
+L_1 is the supervised loss of the picture, L_2 ... L_V those of its transformed views.
+
+    views="paired"  the picture passes untouched, each pretext's view of it in a pass of its own;
+                    V = 1 + the labelled views (the later scripts)
+    views="shared"  the view takes the picture's place, for the supervised head too; V = 1 (the
+                    first scripts)
+
+Below is a batch in its order: transform, pass, heads, losses, sum. How the heads come into a
+Learner and leave it is in `hmtl.method.guest`, what a fit or an epoch needs in
+`hmtl.method.session`, what is refused in `hmtl.method.checks`.
+"""
+
+__all__ = ["Hybrid"]
+
+from contextlib import nullcontext
+
+from torch import Tensor
+
+from hmtl.method import checks
+from hmtl.method.balance import geometric_mean
+from hmtl.method.pretext import Pretext
+from hmtl.method.session import Session
+from hmtl.method.views import kept_statistics, rescale
+
+
+class Hybrid(Session):
+    """Train pretext tasks beside the supervised task of the Learner this is added to.
+
+    Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
+    and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was; what is
+    saved during one holds nothing of the heads (claim C8). Gradients are clipped, and penalties
+    summed, over network and heads.
+
+    Args:
+        pretexts: tasks or their short names (`hmtl.method.pretext.make`), one or several.
+        views: "paired" or "shared", see above. Several pretexts on a shared view are asked of one
+            picture, transformed by each in turn; on paired views each has its own.
+        weight: w, for all or by name; None: the task's own (of tiles the authors': 1 for shared
+            views, 0.3 for paired ones).
+        scales: relative sizes of a paired view, each a pass of its own: numbers, or (low, high)
+            drawn once a batch (`AUTHORS_SCALES` for the authors' three).
+        label_views: whether the supervised loss is of the views too. None: what the supervised
+            task says: yes, but of head pose for plain views only. Unlabelled views leave no trace
+            in batch norm's running statistics.
+        body: the module whose output is the representation; None: `find_body` looks for it.
+        seed: of the puzzles and of the heads' first weights; None: torch's own seed.
+        balance: how the losses become one, a name or a `Balance` (`hmtl.method.balance`).
+        task: the supervised task; None: that of the DataLoaders.
+
+    Raises:
+        ValueError: for arguments that do not fit; a fit, if a pretext would make labels wrong.
+    """
+
+    def __init__(
+        self, pretexts, views="paired", *, weight=None, scales=(1.0,), label_views=None, body=None,
+        seed=None, balance="sum", task=None,
+    ):  # fmt: skip
+        super().__init__(body, seed)
+        self.pretexts = checks.pretexts_of(pretexts, views)
+        self.weights = checks.weights_of(weight, self.pretexts, views)
+        self.balance = checks.balance_of(balance)
+        checks.options(scales, task)
+        self.views, self.scales, self.label_views, self.task = views, scales, label_views, task
+
+    def before_batch(self):
+        """Shared views: the transformed picture takes the picture's place."""
+        self._forget_batch()
+        if self._attached and self.training and self.views == "shared":
+            view, self._target = self._transform(self.pretexts)
+            self._sizes = "+".join(self._target), view.shape, self.xb[0].shape
+            self.learn.xb = (self._pictures.seen(view), *self.xb[1:])
+            for pretext in self.pretexts:
+                self.learn.yb = pretext.relabel(self.yb)
+
+    def _transform(self, pretexts: list[Pretext]) -> tuple[Tensor, dict]:
+        """The picture (B, 3, H, W), transformed by each pretext in turn; targets by name."""
+        view, targets = self._pictures.plain(self.xb[0]), {}
+        for pretext in pretexts:
+            view, targets[pretext.name] = pretext.transform(view, self._draw)
+        return view, targets
+
+    def after_pred(self):
+        """Paired views take their second pass here, as all do when validating."""
+        if not self._attached:
+            return
+        self._sizes = None
+        if self.training and self.views == "shared":
+            for pretext in self.pretexts:
+                self._ask(pretext, self._target[pretext.name], self.representation())
+            return
+        asked = [p for p in self.pretexts if self.training or p.name in self.heads]
+        together = [self.pretexts] if asked and self.views == "shared" else [[p] for p in asked]
+        for pretexts in together:
+            self._second_pass(pretexts)
+
+    def _second_pass(self, pretexts: list[Pretext]):
+        """The network sees a view; its supervised loss counts if the view has a label."""
+        view, targets = self._transform(pretexts)
+        labelled = self.training and pretexts[0].name in self._labelled
+        labels = pretexts[0].relabel(self.yb)
+        for scale in self.scales if self.training else (1.0,):
+            scaled = rescale(view, scale, self._draw)
+            self._sizes = "+".join(targets), scaled.shape, self.xb[0].shape
+            with nullcontext() if labelled or not self.training else kept_statistics(self.model):
+                output, features = self.second_pass(self._pictures.seen(scaled))
+            self._sizes = None
+            for pretext in pretexts:
+                self._ask(pretext, targets[pretext.name], features)
+            if labelled:
+                self._view_losses.append(self.learn.loss_func(output, *labels))
+
+    def _ask(self, pretext: Pretext, target, features: dict):
+        """The loss of what a pretext's head answers about the view just seen."""
+        found = checks.read(pretext, features)
+        head = self.head(pretext.name, found, pretext.head)
+        if head is None:  # a control
+            return
+        answer = head.train(self.training)(found)
+        if pretext.siamese:  # the target is what it answers about the untouched picture
+            target = head(checks.read(pretext, self.representation())).float()
+        if isinstance(answer, Tensor):  # half precision ends here
+            answer = answer.float()
+        loss = pretext.loss(answer, target)
+        self._predictions.setdefault(pretext.name, []).append(loss)
+        self._count(pretext, answer, target, loss, len(found))
+
+    def total(self, loss: Tensor) -> Tensor:
+        """The sum that is differentiated in the place of the supervised loss."""
+        checks.positive(loss, self._view_losses)
+        own = geometric_mean([self.average(part) for part in (loss, *self._view_losses)])
+        self._parts = {"supervised": own}
+        for name, losses in self._predictions.items():
+            if self.weights[name]:
+                self._parts[name] = self.average(self.weights[name] * sum(losses) / len(losses))
+        return self._balanced(list(self._parts.values()))
