@@ -11,7 +11,14 @@ from fastai.optimizer import SGD, Adam, ranger
 from torch import nn
 
 from hmtl import face_dataloaders, hmtl_learner, load_pack
-from hmtl.method.optim import OPTIMIZERS, FusedAdam, adabelief, adabelief_lookahead, fused_adam
+from hmtl.method.optim import (
+    OPTIMIZERS,
+    FusedAdam,
+    adabelief,
+    adabelief_lookahead,
+    fused_adam,
+    muon,
+)
 from hmtl.runs.callbacks import fit_scheduled, learning_rate
 
 
@@ -178,6 +185,44 @@ def test_what_lookahead_knows_can_be_saved_and_cleared():
     assert {state["step"] for state in again.opt.state.values()} == {1}
 
 
+# -- Muon ---
+
+
+def test_muon_steps_by_a_nearly_orthogonal_matrix_in_the_gradients_own_directions():
+    model, lr = network(), 1e-2
+    opt = muon(groups(model), lr=lr)
+    before = [p.detach().clone() for p in model.parameters()]
+    torch.manual_seed(1)
+    model(torch.randn(6, 3, 8, 8)).square().sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    opt.step()
+    convolution, *rest = [
+        (old - new.detach()) / lr for old, new in zip(before, model.parameters(), strict=True)
+    ]
+    left, _, right = torch.linalg.svd(gradients[0].flatten(1), full_matrices=False)
+    scale = 0.2 * 27**0.5  # of Adam's length: the longer side of (4, 27)
+    within = left.T @ (convolution.flatten(1) / scale) @ right.T
+    values = within.diagonal()
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    assert (within - values.diag()).abs().max() < 0.05  # bfloat16
+    for step_taken, gradient in zip(rest, gradients[1:], strict=True):  # Adam's: signs, at first
+        clear = gradient.abs() > 1e-3
+        assert torch.equal(step_taken[clear].sign(), gradient[clear].sign())
+        assert step_taken[clear].abs().max() < 2.5
+
+
+def test_muon_of_one_group_keeps_a_schedule_off_its_own_momentum():
+    model = network()
+    opt = muon([list(model.parameters())], lr=1e-2)
+    step(model, opt, 0)
+    opt.set_hyper("mom", 0.85)  # as a one-cycle does
+    step(model, opt, 1)
+    (group,) = opt.opt.param_groups
+    assert (group["momentum"], group["betas"][0], group["use_fallback"]) == (0.95, 0.85, False)
+    assert "momentum_buffer" in opt.opt.state[model[3].weight]  # a matrix like any other
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, quiet):
     pack = load_pack("mini")
@@ -205,7 +250,7 @@ def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, quiet
         before = after
 
 
-@pytest.mark.parametrize("second", [fused_adam, adabelief_lookahead, ranger])
+@pytest.mark.parametrize("second", [fused_adam, adabelief_lookahead, muon, ranger])
 def test_a_new_optimizer_knows_nothing_of_the_heads(second, quiet):
     dls = face_dataloaders(load_pack("mini"), bs=64, augment="none", seed=0, device="cpu")
     learn = hmtl_learner(dls, pretexts=["puzzling_2x2"], opt_func=partial(SGD, mom=0.9), seed=0)
@@ -240,7 +285,7 @@ def test_the_rate_is_divided_by_ten_after_15_and_40_of_80_epochs():
         learning_rate("cosine", 1e-3, 80)
 
 
-@pytest.mark.parametrize("name", ["adabelief_lookahead", ""])
+@pytest.mark.parametrize("name", ["adabelief_lookahead", "muon", ""])
 def test_a_fit_follows_its_schedule_with_any_optimizer(name, quiet):
     dls = face_dataloaders(load_pack("mini"), bs=104, augment="none", seed=0, device="cpu")
     learn = hmtl_learner(dls, opt_func=OPTIMIZERS[name], seed=0)
