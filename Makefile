@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: study test test-fast lab notebooks book reference check-faces bench bench-faces gpu gpu-kit soak lock lint dist clean
+.PHONY: study test test-fast lab notebooks book reference check-faces bench bench-faces bench-recipe gpu gpu-kit soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -64,6 +64,10 @@ check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; in
 
 bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory; into the record
 	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_faces.py
+
+# HMTL_FERPLUS=DIR measures on the real faces too
+bench-recipe: $(READY)  ## core-seconds to an accuracy, today's recipe and a sooner one; an hour
+	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/bench_recipe.py
 
 bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into the record
 	$(BIN)/python benchmarks/bench.py
