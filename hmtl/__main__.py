@@ -521,6 +521,39 @@ def reference(
 
 
 @command
+def decide(
+    part: str = "",
+    data: str = "",
+    root: str | None = None,
+    store: str | None = None,
+    jobs: int = 1,
+    collect: bool = False,
+) -> int:
+    """Train what is missing of a part of papers/hmtl/plan.csv, or collect what is there.
+
+    A second call goes on where the first one was; a line a run.
+
+    Args:
+        part: Of the plan, e.g. plateau, few-labels (default: all).
+        data: faces or ferplus (default: both).
+        root: Folder of FER+.
+        store: Run store (default: outputs/runs).
+        jobs: Runs at once, each on one thread.
+        collect: Train nothing; put the finished runs into the record.
+    """
+    from hmtl.study import plan
+    from hmtl.study.record import write_decided
+
+    if collect:
+        print(write_decided(store, root))
+        return 0
+    options = {"store": store, "root": root, "data": data, "jobs": jobs}
+    made = plan.decide(part, say=lambda line: print(line, flush=True), **options)
+    print(f"{made} runs are there")
+    return 0
+
+
+@command
 def scaling(runs: int = 1000, machines: int = 100) -> int:
     """Tell what many runs on many machines need.
 

@@ -15,12 +15,15 @@ The learning rate follows a schedule:
     ""             fastai's one-cycle
     warmup_cosine  up in a line for 5 epochs, then a cosine to 0: the authors' later scripts
     steps          a tenth after 15 epochs of 80, a hundredth after 40: the first ones
+
+Batch norm's running statistics are those that the fit left, or with `norm_stats="plain"` those of
+plain training pictures alone (`plain_statistics`), whatever else the network was shown.
 """
 
 __all__ = [
-    "PRECISIONS", "SCHEDULES", "BestEpoch", "BFloat16Products", "FiniteLoss", "MixedBFloat16",
-    "bfloat16_products", "fit_scheduled", "has_bfloat16_units", "learning_rate",
-    "mixed_precision",
+    "NORM_STATS", "PRECISIONS", "SCHEDULES", "BestEpoch", "BFloat16Products", "FiniteLoss",
+    "MixedBFloat16", "bfloat16_products", "fit_scheduled", "has_bfloat16_units", "learning_rate",
+    "mixed_precision", "plain_statistics",
 ]  # fmt: skip
 
 from collections.abc import Callable, Sequence
@@ -36,6 +39,7 @@ from fastai.learner import Learner
 from fastai.torch_core import get_model
 from fastcore.foundation import L
 from torch.amp import GradScaler, autocast
+from torch.optim.swa_utils import update_bn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -43,6 +47,7 @@ from hmtl.runs import distributed
 
 PRECISIONS = ("", "bf16")
 SCHEDULES = ("", "warmup_cosine", "steps")
+NORM_STATS = ("", "plain")
 _WARM_UP = 5  # epochs; 3 to 5 in the authors' scripts
 _STEPS = (15 / 80, 40 / 80)  # shares of a training
 
@@ -186,6 +191,27 @@ class FiniteLoss(Callback):
             "labels": [y.detach().as_subclass(torch.Tensor).cpu() for y in self.yb],
             "positions": list(getattr(self.learn.dl, "positions", ())),
         }
+
+
+def plain_statistics(learn: Learner, seed: int = 0, bs: int = 256) -> None:
+    """Estimate batch norm's running statistics anew, on the training pictures as a test shows them.
+
+    Each picture counts once, in an order drawn by `seed`, in batches of `bs`; a last smaller batch
+    is left out. The weights stay. By torch's `update_bn`.
+
+    Args:
+        learn: A Learner on `face_dataloaders`, after its fit.
+        seed: Draws the order, from 0.
+        bs: Pictures a batch, at least 2; all of them where there are fewer.
+    """
+    data = learn.dls.train_ds
+    _, first = np.unique(data.rows, return_index=True)  # filled epochs repeat pictures
+    plain = data.only(np.random.default_rng(seed).permutation(first))
+    plain.split_idx = 1  # no augmentation
+    loader = learn.dls.valid.new(plain, bs=min(bs, len(plain)), drop_last=True)
+    training = learn.model.training
+    update_bn(loader, learn.model)
+    learn.model.train(training)
 
 
 def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], float]:

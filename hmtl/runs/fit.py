@@ -148,6 +148,7 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         bs=spec.bs,
         augment=spec.augment,
         fraction=spec.fraction,
+        fraction_seed=spec.fraction_seed or 0,
         fill=spec.fill,
         labels=spec.labels,
         sampling=spec.sampling,
@@ -203,7 +204,7 @@ def _train(
         if failure:
             _write_failure(folder, learn, failure, spec.seed, unfinished)
         else:
-            _write_answers(folder, learn, keeper, pack)
+            _write_answers(folder, learn, keeper, pack, spec)
         _write_json(folder / "spec.json", sealed(record, hash_folder(folder)))
 
 
@@ -258,15 +259,21 @@ def _write_json(path: Path, values: dict) -> None:
     path.write_text(json.dumps(values, indent=1) + "\n")
 
 
-def _write_answers(folder: Path, learn, keeper, pack: Pack) -> None:
+def _write_answers(folder: Path, learn, keeper, pack: Pack, spec: RunSpec) -> None:
     """What a finished training leaves: weights, predictions, the best epoch's scores."""
     from safetensors.torch import save_model
 
+    from hmtl.runs.callbacks import plain_statistics
+
+    if spec.norm_stats == "plain":
+        plain_statistics(learn, spec.seed)
     predictions = _test(learn, pack)
     predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
     save_model(learn.model, str(folder / "model.safetensors"))
     if keeper:
         learn.model.load_state_dict(keeper.state)
+        if spec.norm_stats == "plain":
+            plain_statistics(learn, spec.seed)
         scores = learn.dls.train_ds.task.scores(_test(learn, pack))
         best = {"epoch": keeper.epoch_number, "scores": scores}
         if pack.chosen_on == "test":

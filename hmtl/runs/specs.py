@@ -20,7 +20,7 @@ from hmtl.labels import PROPORTIONS
 _RANGES = {
     "epochs": (1, 10**6), "bs": (2, 10**6), "size": (8, 4096), "seed": (0, 2**32 - 1),
     "fraction": (0, 1), "label_noise": (0, 1), "lr": (0, np.inf), "wd": (0, np.inf),
-    "pretext_weight": (0, np.inf),
+    "pretext_weight": (0, np.inf), "fraction_seed": (0, 2**32 - 1),
 }  # fmt: skip
 
 
@@ -36,6 +36,7 @@ class RunSpec:
     size: int = 48  # pixels
     labels: str = "majority"  # or "probability", where faces were voted on
     fraction: float = 1.0  # of the training labels, stratified and nested
+    fraction_seed: int | None = None  # which labels are drawn; None: the same for every seed
     fill: bool = False  # show these again until an epoch is as long as with all labels
     sampling: str = "natural"  # or "balanced"
     weighted: bool = False  # class weights in the loss
@@ -58,6 +59,8 @@ class RunSpec:
     wd: float = 0.01
     bs: int = 64
     precision: str = ""  # or "bf16": hmtl.runs.callbacks
+    # batch norm's running statistics: as the fit left them, or "plain": estimated anew after it
+    norm_stats: str = ""
     seed: int = 0
 
     def __post_init__(self):
@@ -75,6 +78,8 @@ class RunSpec:
         pretexts = [make(name) for name in self.pretexts]
         # one training, one name: what says nothing is left out
         object.__setattr__(self, "pretexts", tuple(pretext.name for pretext in pretexts))
+        if self.fraction_seed == 0:  # what None draws
+            object.__setattr__(self, "fraction_seed", None)
         if self.features == PERCEPTUAL:
             object.__setattr__(self, "features", "")
         for name in self.unused():
@@ -97,7 +102,7 @@ class RunSpec:
         if self.data != "faces":
             names += ["people", "proportions", "label_noise"]
         if self.fraction == 1:
-            names += ["fill"]
+            names += ["fill", "fraction_seed"]
         if self.task != "emotion":  # whose labels alone are confused
             names += ["label_noise"]
         return names
@@ -145,12 +150,13 @@ class RunSpec:
         from hmtl.method.checks import VIEWS
         from hmtl.method.optim import OPTIMIZERS
         from hmtl.method.tasks import TASKS, make_task
-        from hmtl.runs.callbacks import PRECISIONS, SCHEDULES
+        from hmtl.runs.callbacks import NORM_STATS, PRECISIONS, SCHEDULES
 
         for name, valid in (
             ("task", TASKS), ("augment", LEVELS), ("labels", LABELS), ("sampling", SAMPLING),
             ("views", VIEWS), ("balance", BALANCES), ("proportions", PROPORTIONS),
             ("precision", PRECISIONS), ("schedule", SCHEDULES), ("optimizer", OPTIMIZERS),
+            ("norm_stats", NORM_STATS),
         ):  # fmt: skip
             if getattr(self, name) not in valid:
                 raise ValueError(

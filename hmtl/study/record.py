@@ -6,7 +6,7 @@ committed record of it (`outputs/reference`), beside or in place of what was the
 
 __all__ = [
     "KEPT", "between_marks", "collect_curves", "collect_runs", "name_curves", "read_table",
-    "runs_in_order", "write_reference", "write_tables",
+    "runs_in_order", "write_decided", "write_reference", "write_tables",
 ]  # fmt: skip
 
 import shutil
@@ -25,11 +25,13 @@ from hmtl.study.face_checks import slice_tables
 from hmtl.study.scaling import SCALING_MARKS, scaling_report
 from hmtl.study.tables import (
     CLAIM_TABLES,
+    Outcomes,
     name_trainings,
     outcomes_by_run,
     readme_table,
     recorded_runs,
     study_tables,
+    write_outcomes,
 )
 from hmtl.study.verdicts import effect_table, readme_verdicts, verdict_table
 
@@ -40,6 +42,7 @@ RATES = "learning-rates"
 KEPT = {
     RATES: ["study", "data", "task", "fraction", "arch", "start", "method", "epochs"],
     "as-they-are": ["study", "data", "trained", "seed"],
+    "trials": ["study", "data", "task", "arm", "lr", "pretext_weight", "gap", "seed"],
 }
 """Tables that notebooks save and the record keeps, and which columns tell their rows apart.
 
@@ -49,7 +52,7 @@ ROW = ["study", "data", "task", "fraction", "arch", "augment", "start", "method"
 """Columns of the record's runs that are the same along a row of a table; over seeds it averages."""
 PROTOCOL = [
     "people", "proportions", "label_noise", "size", "labels", "sampling", "weighted", "lr", "wd",
-    "fill", "schedule", "optimizer", "precision", "pack",
+    "fill", "schedule", "optimizer", "precision", "norm_stats", "pack",
 ]  # fmt: skip
 """Columns that must be the same along a row, or its mean is of nothing."""
 _COARSE = {"10_imagenet_versus_scratch": ["study", "data", "init", "augment"]}
@@ -68,11 +71,11 @@ def collect_runs(
     return _runs_of(_recorded(folders))
 
 
-def _runs_of(recorded: Iterable[tuple[pd.DataFrame, list[Run]]]) -> tuple[pd.DataFrame, dict]:
-    tables, outcomes = [], {}
+def _runs_of(recorded: Iterable[tuple[pd.DataFrame, list[Run]]]) -> tuple[pd.DataFrame, Outcomes]:
+    tables, outcomes = [], Outcomes()
     for table, runs in recorded:
         tables.append(table.assign(pack=[run.pack for run in runs]))
-        outcomes |= outcomes_by_run(runs)
+        outcomes.add(outcomes_by_run(runs))
     runs = pd.concat(tables).drop_duplicates(["study", "run"])  # two folders may hold one
     return runs.reset_index(drop=True), outcomes
 
@@ -120,24 +123,60 @@ def write_reference(
 ) -> Path:
     """Write `collect_runs(folders)` as the committed record, with its tables and README's figures.
 
-    `runs.csv` holds a row a run, `correct.npz` a bit a test face, `errors.npz` the degrees of each
-    face whose head pose was asked for, `curves.csv` a row an epoch: all else follows from them.
+    `runs.csv` holds a row a run, `predictions.npz` the class named of each test face and the true
+    ones (`correct.npz` a bit a face of older runs), `errors.npz` the degrees of each face whose
+    head pose was asked for, `curves.csv` a row an epoch: all else follows from them.
     With `keep` the recorded runs of studies and data sets that the folders do not hold stay; with
     `add` all do, and the folders' are added. Raises ValueError, and writes nothing, if a row of a
     table would then average runs of two protocols.
     """
     folders = list(folders)
-    recorded = list(_recorded(folders))
-    (runs, outcomes), curves = _runs_of(recorded), _curves_of(recorded)
     kept = {name: _collect(folders, name) for name in KEPT}
-    target = target or reference_dir()
+    return _write(list(_recorded(folders)), kept, target or reference_dir(), keep, add)
+
+
+def write_decided(
+    store: str | Path | None = None,
+    root: str | Path | None = None,
+    target: Path | None = None,
+) -> Path:
+    """Add what a store holds of the plan (`hmtl.study.plan`) to the record; returns its folder.
+
+    Args:
+        store: Where `decide` left the runs (outputs/runs).
+        root: Folder of FER+; without it only runs of rendered faces are found.
+        target: In place of outputs/reference.
+
+    Raises:
+        FileNotFoundError: The store holds no run of the plan yet.
+    """
+    from hmtl.study.plan import gather
+
+    table, runs, trials = gather(store, root)
+    if not runs:
+        raise FileNotFoundError("no run of the plan is there yet: python -m hmtl decide")
+    kept = {name: pd.DataFrame(columns=["study", "data"]) for name in KEPT}
+    return _write(
+        [(table, runs)], kept | {"trials": trials}, target or reference_dir(), False, True
+    )
+
+
+def _write(
+    recorded: list[tuple[pd.DataFrame, list[Run]]],
+    kept: dict[str, pd.DataFrame],
+    target: Path,
+    keep: bool,
+    add: bool,
+) -> Path:
+    (runs, outcomes), curves = _runs_of(recorded), _curves_of(recorded)
     old = None
     if (keep or add) and (target / "runs.csv").is_file():
         old, old_outcomes = recorded_runs(target)
         by = ["study", "run"] if add else ["study", "data"]
         remade = runs.set_index(["study", "data"]).index
         runs = _with_old(runs, old, by)
-        outcomes = {r: old_outcomes[r] for r in runs["run"] if r in old_outcomes} | outcomes
+        old_outcomes.add(outcomes)
+        outcomes = old_outcomes.only(runs["run"])
         curves = _with_old(curves, read_table(target / "curves.csv"), ["run"])
         curves = curves[curves["run"].isin(runs["run"])]
         for name, table in kept.items():
@@ -155,10 +194,7 @@ def write_reference(
         (draft / "tables").mkdir(parents=True)
         runs.to_csv(draft / "runs.csv", index=False, float_format="%.6g")
         curves.to_csv(draft / "curves.csv", index=False, float_format="%.5g")
-        bits = {k: np.packbits(v) for k, v in outcomes.items() if v.dtype == bool}
-        np.savez_compressed(draft / "correct.npz", **bits)
-        degrees = {k: v.astype(np.float16) for k, v in outcomes.items() if v.dtype != bool}
-        np.savez_compressed(draft / "errors.npz", **degrees)
+        write_outcomes(draft, outcomes)
         for name, table in kept.items():
             table.to_csv(draft / "tables" / f"{name}.csv", index=False, float_format="%.4g")
         told = _write_tables(draft)

@@ -8,11 +8,12 @@ choice of them is ours.
 """
 
 __all__ = [
-    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "ablation", "claims",
+    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "Outcomes", "ablation",
+    "claims",
     "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "gap_lines", "interval",
     "markdown", "name_trainings", "near_chance", "outcome_by_face", "outcomes_by_run",
     "readme_table", "recorded_runs", "reported", "split_gaps", "study_tables", "summary",
-    "supervised_runs",
+    "supervised_runs", "write_outcomes",
 ]  # fmt: skip
 
 import re
@@ -162,19 +163,60 @@ def outcome_by_face(predictions: pd.DataFrame) -> np.ndarray:
     return np.mean(gaps, axis=0).astype(np.float32)
 
 
-def outcomes_by_run(runs: Iterable) -> dict[str, np.ndarray]:
-    """Run id -> `outcome_by_face`, (faces,), of finished runs; those without answers are left out.
+class Outcomes(dict):
+    """Run id -> `outcome_by_face`, (faces,); of classes also what was said and what was true.
+
+    Attributes:
+        predicted: Run id -> class named, uint8 (faces,); of older records unknown.
+        truth: (fingerprint of the data, task) -> true class, uint8 (faces,).
+    """
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.predicted: dict[str, np.ndarray] = {}
+        self.truth: dict[tuple[str, str], np.ndarray] = {}
+
+    def add(self, other: "Outcomes") -> None:
+        """Take in those of other runs."""
+        self.update(other)
+        self.predicted |= other.predicted
+        self.truth |= other.truth
+
+    def only(self, runs: Iterable[str]) -> "Outcomes":
+        """Those of some runs; the truth stays."""
+        names = set(runs)
+        some = Outcomes({run: found for run, found in self.items() if run in names})
+        some.predicted = {run: said for run, said in self.predicted.items() if run in names}
+        some.truth = self.truth
+        return some
+
+    def answer(self, run: str, pack: str, task: str, predicted: np.ndarray) -> None:
+        """Add a run by the classes it named; their truth is there."""
+        self.predicted[run] = predicted
+        self[run] = predicted == self.truth[pack, task]
+
+
+def outcomes_by_run(runs: Iterable) -> Outcomes:
+    """The outcomes of finished runs; those without answers are left out.
 
     Raises ValueError if runs of one data set and task were tested on different faces.
     """
-    outcomes, keys = {}, {}
+    outcomes, keys = Outcomes(), {}
     for run in runs:
-        if not run.spec.make_task().columns or run.failure:
+        task = run.spec.make_task()
+        if not task.columns or run.failure:
             continue
-        tested = keys.setdefault((run.pack, run.spec.task), run.predictions["key"])
-        if not tested.equals(run.predictions["key"]):
+        told = run.predictions
+        tested = keys.setdefault((run.pack, run.spec.task), told["key"])
+        if not tested.equals(told["key"]):
             raise ValueError(f"{run.id} was tested on other faces than the runs beside it")
-        outcomes[run.id] = outcome_by_face(run.predictions)
+        if task.has_classes:
+            index = {name: i for i, name in enumerate(task.names)}
+            said, true = (told[n].map(index).to_numpy(np.uint8) for n in ("predicted", "target"))
+            outcomes.truth[run.pack, run.spec.task] = true
+            outcomes.answer(run.id, run.pack, run.spec.task, said)
+        else:
+            outcomes[run.id] = outcome_by_face(told)
     return outcomes
 
 
@@ -498,10 +540,11 @@ def _of_checkout(file: Path) -> Path:
     return file
 
 
-def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """The committed runs: (runs.csv as a table, run id -> `outcome_by_face`).
+def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, Outcomes]:
+    """The committed runs: (runs.csv as a table, their outcomes).
 
-    Degrees of head pose are recorded to three digits. Raises as `reported`.
+    Degrees of head pose are recorded to three digits; of runs older than predictions.npz, one bit a
+    face. Raises as `reported`.
     """
     folder = folder or reference_dir()
     remedy = "git checkout it, or make reference"
@@ -510,13 +553,40 @@ def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, dict[str, n
     # what was recorded before there were other tasks, or other runs to start from
     for name, default in (("task", "emotion"), ("start", runs["init"])):
         runs[name] = runs[name].fillna(default) if name in runs else default
-    outcomes: dict[str, np.ndarray] = {}
-    bits, degrees = folder / "correct.npz", folder / "errors.npz"
-    with reading(bits, remedy), np.load(bits, allow_pickle=False) as packed:
-        for run, faces in zip(runs["run"], runs["test_faces"], strict=True):
-            if run in packed:
-                outcomes[run] = np.unpackbits(packed[run], count=int(faces)).astype(bool)
-    if degrees.is_file():
-        with reading(degrees, remedy), np.load(degrees, allow_pickle=False) as packed:
-            outcomes |= {run: packed[run].astype(np.float32) for run in packed.files}
+    said = dict(_arrays(folder / "predictions.npz", remedy))
+    outcomes, faces = Outcomes(), dict(zip(runs["run"], runs["test_faces"], strict=True))
+    for run, packed in _arrays(folder / "correct.npz", remedy, needed=not said):
+        if run in faces:
+            outcomes[run] = np.unpackbits(packed, count=int(faces[run])).astype(bool)
+    for name in [name for name in said if name.startswith(_TRUTH)]:
+        pack, task = name.removeprefix(_TRUTH).split("/")
+        outcomes.truth[pack, task] = said.pop(name)
+    if said:
+        for row in runs[["run", "pack", "task"]].drop_duplicates().itertuples():
+            if row.run in said:
+                outcomes.answer(row.run, row.pack, row.task, said[row.run])
+    for run, packed in _arrays(folder / "errors.npz", remedy):
+        outcomes[run] = packed.astype(np.float32)
     return runs, outcomes
+
+
+_TRUTH = "truth/"  # what a name in predictions.npz begins with that is no run's
+
+
+def write_outcomes(folder: Path, outcomes: Outcomes) -> None:
+    """Write what `recorded_runs` reads beside runs.csv: a byte, a bit or a float16 a face."""
+    said = {f"{_TRUTH}{pack}/{task}": true for (pack, task), true in outcomes.truth.items()}
+    bits = {r: np.packbits(v) for r, v in outcomes.items() if v.dtype == bool}
+    bits = {run: packed for run, packed in bits.items() if run not in outcomes.predicted}
+    degrees = {r: v.astype(np.float16) for r, v in outcomes.items() if v.dtype != bool}
+    for name, arrays in (
+        ("predictions", said | outcomes.predicted), ("correct", bits), ("errors", degrees),
+    ):  # fmt: skip
+        np.savez_compressed(folder / f"{name}.npz", **arrays)
+
+
+def _arrays(file: Path, remedy: str, needed: bool = False) -> Iterable[tuple[str, np.ndarray]]:
+    """The arrays of a file of them by name; none if there is no such file and none is needed."""
+    if needed or file.is_file():
+        with reading(file, remedy), np.load(file, allow_pickle=False) as packed:
+            yield from packed.items()

@@ -21,7 +21,7 @@ def recorded_alone(folder, name, notebook="20_hmtl_emotion", **changes):
 
 
 def test_the_record_holds_what_the_runs_said(tmp_path):
-    """runs.csv and correct.npz give back each run's accuracy, bit by bit."""
+    """runs.csv and predictions.npz give back each run's accuracy, face by face."""
     here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "smoke"), 0)
     specs = [RunSpec(epochs=1), RunSpec(epochs=1, pretexts=("puzzling_2x2",))]
     runs = [fit(spec, store=tmp_path / "runs") for spec in specs]
@@ -139,8 +139,12 @@ def test_a_torn_table_of_runs_is_named(text, said, tmp_path):
 def test_a_torn_record_is_named(tmp_path):
     recorded_alone(tmp_path, "a")
     target = write_reference([tmp_path / "a"], tmp_path / "reference")
-    whole = (target / "correct.npz").read_bytes()
-    (target / "correct.npz").write_bytes(whole[:50])
+    whole = (target / "predictions.npz").read_bytes()
+    (target / "predictions.npz").write_bytes(whole[:50])
+    with pytest.raises(ValueError, match="predictions.npz cannot be read"):
+        recorded_runs(target)
+    for name in ("predictions", "correct"):
+        (target / f"{name}.npz").unlink()
     with pytest.raises(ValueError, match="correct.npz cannot be read"):
         recorded_runs(target)
 

@@ -14,8 +14,8 @@ RunSpec stores.
 
 __all__ = [
     "PRETEXTS", "BarlowTwins", "ImageRotation", "Inpainting", "Jigsaw", "NoLoss", "OneView",
-    "Pretext", "Puzzling", "PuzzlingRotation", "RandomTarget", "SecondView", "TileRotation",
-    "TransformOnly", "make",
+    "OtherPictures", "Pretext", "Puzzling", "PuzzlingRotation", "RandomTarget", "SecondView",
+    "TileRotation", "TransformOnly", "make",
 ]  # fmt: skip
 
 import re
@@ -30,17 +30,21 @@ from hmtl.method.pretext.jigsaw import Jigsaw
 from hmtl.method.pretext.perceptual import PERCEPTUAL, FrozenFeatures
 from hmtl.method.pretext.puzzling import Puzzling
 from hmtl.method.pretext.rotation import ImageRotation, TileRotation
+from hmtl.method.pretext.unlabelled import OtherPictures
 
 
 def _tiles(kind: type, match: re.Match) -> Pretext:
-    """NxN, perhaps the number of turned tiles, perhaps on the feature map."""
+    """NxN, perhaps a gap or the number of turned tiles, perhaps on the feature map."""
     options = {"on": "map"} if match["map"] else {}
     if match["turned"]:
         options["turned"] = int(match["turned"])
+    if match.groupdict().get("gap"):
+        options["gap"] = int(match["gap"])
     return kind(int(match["n"]), **options)
 
 
 _GRID = r"_(?P<n>\d+)x(?P=n)(?P<turned>)(?P<map>_map)?"
+_GAP = _GRID.replace("(?P<turned>)", r"(?P<turned>)(?:_gap(?P<gap>\d+))?")
 _TURNED = r"_(?P<n>\d+)x(?P=n)(?P<map>_map)?(?:_(?P<turned>\d+)turned)?"
 
 _HIDDEN = rf"inpainting_({'|'.join(MASKS)})(?:_(\d+(?:\.\d+)?)percent)?(?:_cell(\d+))?(_pl)?"
@@ -60,7 +64,7 @@ def _inpainting(match: re.Match, features: str) -> Pretext:
 
 
 PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
-    "puzzling_NxN": ("puzzling" + _GRID, lambda m, _: _tiles(Puzzling, m)),
+    "puzzling_NxN[_gap4]": ("puzzling" + _GAP, lambda m, _: _tiles(Puzzling, m)),
     "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m, _: _tiles(TileRotation, m)),
     "puzzling_rotation_NxN": (
         "puzzling_rotation" + _GRID, lambda m, _: _tiles(PuzzlingRotation, m)
@@ -73,6 +77,7 @@ PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
     "random_target": ("random_target", lambda m, _: RandomTarget()),
     "only_<pretext>": ("only_(.+)", lambda m, f: TransformOnly(make(m[1], f))),
     "probe_<pretext>": ("probe_(.+)", lambda m, f: NoLoss(make(m[1], f))),
+    "unlabelled_<pretext>": ("unlabelled_(.+)", lambda m, f: OtherPictures(make(m[1], f))),
 }  # fmt: skip
 """Short name as people read it -> (pattern, what to build of a match and `features`)."""
 
@@ -80,10 +85,11 @@ PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
 def make(name: str, features: str = "") -> Pretext:
     """Build a pretext from its short name: "puzzling_2x2", "inpainting_grid", "second_view".
 
-    Suffixes of the tile tasks: "_map" for a head on the feature map, "_2turned" for the number of
-    turned tiles; of in-painting, in this order: "_60percent" for the hidden share, "_cell4" for the
-    grid's cell, "_pl" for a perceptual loss, in the features of the network `features`
-    (`FrozenFeatures`; empty: its own choice). Raises ValueError listing the known names.
+    Suffixes of the tile tasks: "_gap4" for pixels between a puzzle's tiles, "_map" for a head on
+    the feature map, "_2turned" for the number of turned tiles; of in-painting, in this order:
+    "_60percent" for the hidden share, "_cell4" for the grid's cell, "_pl" for a perceptual loss, in
+    the features of the network `features` (`FrozenFeatures`; empty: its own choice). Raises
+    ValueError listing the known names.
     """
     for pattern, build in PRETEXTS.values():
         if match := re.fullmatch(pattern, name):

@@ -34,6 +34,8 @@ class Pretext:
     turns = False
     # Whether the view is as good a picture as the untouched one, so that labels of any kind hold.
     plain_view = False
+    # Whether the view is of the batch's own pictures: of others no label is known.
+    own_pictures = True
     # Raised when the same name begins to give other numbers: runs of earlier ones are then no
     # longer taken for its own.
     revision = 1

@@ -4,16 +4,21 @@ The authors' pretext (papers/hmtl/card.md, "Pretext tasks"): one softmax of n^2 
 not one softmax over a subset of permutations as in the jigsaw literature
 (`hmtl.method.pretext.jigsaw`). The target of place i is the index of the tile now there. The n^2
 softmaxes of n^2 classes are one linear layer of n^4 outputs.
+
+Lines that run on across a cut tell neighbours without a look at the face. A gap takes them away:
+of each tile a smaller square is kept, at a random place within it (Noroozi and Favaro,
+arXiv 1603.09246).
 """
 
-__all__ = ["Puzzling", "shuffle_tiles", "unshuffle_tiles"]
+__all__ = ["Puzzling", "crop_tiles", "shuffle_tiles", "unshuffle_tiles"]
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from hmtl.method.pretext.tiles import TileTask, grid_of_tiles, join_tiles
+from hmtl.method.pretext.tiles import TileTask, cut_tiles, grid_of_tiles, join_tiles
 
 
 def shuffle_tiles(images: Tensor, order: Tensor, n: int) -> Tensor:
@@ -32,13 +37,55 @@ def unshuffle_tiles(views: Tensor, order: Tensor, n: int) -> Tensor:
     return shuffle_tiles(views, order.argsort(1), n)
 
 
+def crop_tiles(images: Tensor, n: int, gap: int, generator: torch.Generator) -> Tensor:
+    """Keep of each of n x n tiles a square smaller by `gap` pixels, and enlarge it to the tile.
+
+    Each square lies at a random place of its own, so that two neighbours are `gap` pixels apart in
+    the mean.
+
+    Args:
+        images: float (B, C, H, W).
+        n: Tiles a side; divides H and W.
+        gap: Pixels, from 0 to one less than a tile's shorter side.
+        generator: Draws the places.
+
+    Returns:
+        float (B, C, H, W).
+
+    Raises:
+        ValueError: The gap leaves nothing of a tile.
+    """
+    tiles = cut_tiles(images, n)
+    count, places, channels, height, width = tiles.shape
+    if not 0 <= gap < min(height, width):
+        raise ValueError(f"a gap of {gap} pixels leaves nothing of a tile of {(height, width)}")
+    corner = torch.randint(gap + 1, (count, places, 2), generator=generator).to(images.device)
+    rows = corner[..., :1] + torch.arange(height - gap, device=images.device)
+    columns = corner[..., 1:] + torch.arange(width - gap, device=images.device)
+    batch = torch.arange(count, device=images.device)[:, None, None, None]
+    place = torch.arange(places, device=images.device)[:, None, None]
+    kept = tiles[batch, place, :, rows[..., None], columns[..., None, :]]  # (B, n^2, h, w, C)
+    kept = kept.permute(0, 1, 4, 2, 3).flatten(0, 1)
+    grown = F.interpolate(kept, (height, width), mode="bilinear", align_corners=False)
+    return join_tiles(grown.reshape(count, places, channels, height, width), n)
+
+
 class Puzzling(TileTask):
-    """Puzzling n x n, n >= 2. `dropout` before the head is 0.2 in the authors' first scripts."""
+    """Puzzling n x n, n >= 2. `dropout` before the head is 0.2 in the authors' first scripts.
+
+    `gap` is the mean distance in pixels between neighbouring tiles (`crop_tiles`); theirs is 0.
+    """
 
     kind, least = "puzzling", 2
 
-    def __init__(self, n: int = 2, dropout: float = 0.2, on: str = "pooled"):
+    def __init__(self, n: int = 2, dropout: float = 0.2, on: str = "pooled", gap: int = 0):
         super().__init__(n, dropout, on)
+        if gap < 0:
+            raise ValueError(f"gap must be at least 0 pixels, got {gap}")
+        self.gap = gap
+        if gap:
+            grid = f"{self.kind}_{n}x{n}"
+            self.name = self.name.replace(grid, f"{grid}_gap{gap}")
 
     @property
     def classes(self) -> int:
@@ -52,7 +99,10 @@ class Puzzling(TileTask):
         """
         order = torch.rand(len(images), self.places, generator=generator).argsort(1)
         order = order.to(images.device)
-        return shuffle_tiles(self.fit_size(images), order, self.n), order
+        images = self.fit_size(images)
+        if self.gap:
+            images = crop_tiles(images, self.n, self.gap, generator)
+        return shuffle_tiles(images, order, self.n), order
 
     def solve(self, views: Tensor, prediction: Tensor) -> Tensor:
         """Puzzles (B, 3, n h, n w) put together as the logits (B, n^2, n^2) say.

@@ -125,12 +125,14 @@ class Task:
     def labelled(self, pretexts: Sequence, label_views: bool | None) -> set[str]:
         """Names of the pretexts whose views the supervised loss sees; None is the task's choice.
 
-        Plain views of the picture, such as the control's, have a label whatever the task.
+        Plain views of the picture, such as the control's, have a label whatever the task; views of
+        other pictures have none.
         """
         return {
             p.name
             for p in pretexts
-            if ((self.label_views or p.plain_view) if label_views is None else label_views)
+            if p.own_pictures
+            and ((self.label_views or p.plain_view) if label_views is None else label_views)
         }
 
     def check_pretexts(self, pretexts: Sequence, views: str, labelled: Collection[str]) -> None:

@@ -1,0 +1,406 @@
+"""The plan: which trainings decide the claims, and the command that makes what is missing of them.
+
+`papers/hmtl/plan.csv` is the one list of cells (papers/hmtl/protocol.md says why these):
+
+    part, block    what `decide` is asked for; the cells of a block are made seed by seed
+    task, data     what is learned from what
+    labels         all, or few: `FEW` of them
+    arm            one of `ARMS`
+    epochs         of the length of all labels, however few are shown
+    first, seeds   the first seed and how many
+
+Learning rates, and the puzzle's weight and gap, are chosen before a training that needs them, by
+trials with few labels, half the epochs and seeds that no cell has. Ours.
+"""
+
+__all__ = [
+    "ARMS", "BASE", "FEW", "RATES", "STUDY", "TUNED", "Cell", "cells", "choose", "decide",
+    "gather", "spec_of", "trials_table",
+]  # fmt: skip
+
+import csv
+import re
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import as_completed
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.sets import parse_data
+from hmtl.paths import full_root
+from hmtl.runs.fit import Diverged, fit
+from hmtl.runs.specs import RunSpec
+from hmtl.runs.store import Run, default_store, load_run, run_id, runs_table
+from hmtl.study.tables import PAPERS
+from hmtl.workers import worker_pool
+
+STUDY = "decide"
+"""The study that the plan's runs are recorded under."""
+BASE = {"arch": "tiny", "bs": 64, "fill": True, "norm_stats": "plain"}
+"""The recipe: what all trainings of the plan share, as fields of a RunSpec."""
+RATES = (2e-3, 4e-3, 8e-3, 16e-3)
+"""Peak learning rates that are tried; beyond an end while the best lies there."""
+FEW = {"faces": 0.1, "ferplus": 0.05}
+"""The share that few labels are, by data set; elsewhere a twentieth."""
+PEOPLE = (300, 50, 2500)
+"""People in train, valid and test of rendered faces."""
+TRIAL_PEOPLE = (300, 500, 125)
+"""The same where a rate is chosen: train and the first test people are those of `PEOPLE`."""
+TRIAL_SEEDS = (100, 101)
+FURTHER = 3  # times a grid is extended at most
+_PUZZLE = {"pretexts": ("puzzling_2x2",)}
+_LITE = {"arch": "tf_efficientnet_lite0", "augment": "strong", "bs": 64, "lr": 2e-3}
+ARMS: dict[str, dict] = {
+    "SL": {},
+    "second_view": {"pretexts": ("second_view",)},
+    "second_view_unlabelled": {"pretexts": ("second_view",), "label_views": False},
+    "puzzle": _PUZZLE,
+    "only_puzzle": {"pretexts": ("only_puzzling_2x2",)},
+    "puzzle_unlabelled": {"pretexts": ("unlabelled_puzzling_2x2",)},
+    "puzzle_then_SL": {},
+    "rotation_then_puzzle": _PUZZLE,
+    "inpainting": {"pretexts": ("inpainting_grid_pl",)},
+    "imagenet": {**_LITE, "init": "imagenet"},
+    "scratch": _LITE,
+}
+"""Ways of training, as fields of a RunSpec."""
+BEFORE = {"puzzle_then_SL": "puzzling_2x2", "rotation_then_puzzle": "image_rotation"}
+"""What an arm is pre-trained by, on all pictures, for as many epochs."""
+TUNED = {
+    "second_view_unlabelled": "second_view", "only_puzzle": "puzzle",
+    "puzzle_unlabelled": "puzzle", "puzzle_then_SL": "SL", "rotation_then_puzzle": "puzzle",
+}  # fmt: skip
+"""Arms that take the choice made for another; those that name a rate above make none."""
+WEIGHTS, GAPS = (0.1, 1.0), (4,)
+"""Of the puzzle, tried beside the authors' weight and no gap at the rate chosen."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the plan."""
+
+    part: str
+    block: int
+    task: str
+    data: str
+    labels: str
+    arm: str
+    epochs: int
+    first: int
+    seeds: int
+
+
+def cells(part: str = "", file: Path | None = None) -> list[Cell]:
+    """The cells of a part of the plan, or all of it.
+
+    Args:
+        part: Its name; empty for all.
+        file: In place of papers/hmtl/plan.csv.
+
+    Returns:
+        They stand in the order in which they are made.
+
+    Raises:
+        ValueError: No such part, or a row with an unknown arm or share, or a wrong number.
+        FileNotFoundError: There is no such file; papers belong to a checkout.
+    """
+    file = file or PAPERS / "hmtl" / "plan.csv"
+    with file.open(newline="") as lines:
+        found = [_cell(row, f"{file}, line {n}") for n, row in enumerate(csv.DictReader(lines), 2)]
+    known = list(dict.fromkeys(cell.part for cell in found))
+    if part and part not in known:
+        raise ValueError(f"unknown part {part!r}; one of {', '.join(known)}")
+    return [cell for cell in found if part in ("", cell.part)]
+
+
+def _cell(row: dict, where: str) -> Cell:
+    values = dict(row)
+    for name in ("block", "epochs", "first", "seeds"):
+        if not str(row.get(name)).isdigit():
+            raise ValueError(f"{where}: {name} must be a whole number, got {row.get(name)!r}")
+        values[name] = int(row[name])
+    for name, valid in (("arm", ARMS), ("labels", ("all", "few"))):
+        if row[name] not in valid:
+            raise ValueError(f"{where}: unknown {name} {row[name]!r}; one of {', '.join(valid)}")
+    return Cell(**values)
+
+
+def share(data: str) -> float:
+    """The share that few labels of a data set are."""
+    return FEW.get(parse_data(data)[0], 0.05)
+
+
+def spec_of(cell: Cell, seed: int, chosen: dict | None = None, **changes) -> RunSpec:
+    """The training of a cell and seed with the `chosen` fields of its trials.
+
+    Of an arm that is pre-trained the second part, as if it began from nothing. A seed draws
+    weights, order, augmentation and which labels are kept.
+    """
+    chosen = dict(chosen or {})
+    gap = chosen.pop("gap", 0)
+    fields = {**BASE, "task": cell.task, "data": cell.data, "epochs": cell.epochs, "seed": seed}
+    fields |= {"people": PEOPLE} | ARMS[cell.arm]
+    if cell.labels == "few":
+        fields |= {"fraction": share(cell.data), "fraction_seed": seed}
+    if gap and "pretexts" in fields:
+        names = fields["pretexts"]
+        fields["pretexts"] = tuple(n.replace("_2x2", f"_2x2_gap{gap}") for n in names)
+    if cell.arm in ("SL", "puzzle_then_SL", "only_puzzle"):
+        chosen.pop("pretext_weight", None)
+    return RunSpec(**{**fields, **chosen, **changes})
+
+
+def pretraining_of(cell: Cell, spec: RunSpec) -> RunSpec:
+    """The first part of an arm that is pre-trained: all pictures, no label, as many epochs."""
+    return replace(
+        spec, task="pretraining", pretexts=(BEFORE[cell.arm],), views="shared", fraction=1.0,
+        label_views=None, pretext_weight=None,
+    )  # fmt: skip
+
+
+def _make(cell: Cell, spec: RunSpec, root: str | None, store: Path) -> Run:
+    """Train a cell's run, its pre-training first, or read it; one that diverged too."""
+    if cell.arm in BEFORE:
+        first = _fitted(pretraining_of(cell, spec), root, store)
+        spec = replace(spec, init=str(first.path))
+    return _fitted(spec, root, store)
+
+
+def _fitted(spec: RunSpec, root: str | None, store: Path) -> Run:
+    try:
+        return fit(spec, root=root, store=store)
+    except Diverged as error:
+        return load_run(error.path)
+
+
+def _all(tasks: list[Callable[[], Run]], jobs: int, tell: Callable[[Run, float], None]) -> None:
+    """Call every task, `jobs` at once, and tell of each run when it is there."""
+    if jobs <= 1:
+        for task in tasks:
+            started = time.perf_counter()
+            tell(task(), time.perf_counter() - started)
+        return
+    with worker_pool(min(jobs, len(tasks) or 1)) as pool:
+        started, pending = time.perf_counter(), [pool.submit(task) for task in tasks]
+        for future in as_completed(pending):
+            tell(future.result(), time.perf_counter() - started)
+
+
+# -- trials --------------------------------------------------------------------------------------
+
+
+def _trial_cell(cell: Cell) -> Cell:
+    """Few labels and half the epochs that the plan gives supervised training with few labels."""
+    few = [c.epochs for c in cells() if (c.data, c.labels, c.arm) == (cell.data, "few", "SL")]
+    return replace(cell, labels="few", epochs=max(1, min(few, default=cell.epochs) // 2))
+
+
+def _value(run: Run) -> float:
+    """A run's last score on the valid split, more is better; of one that diverged minus infinity.
+
+    So a rate that breaks a training is never chosen.
+    """
+    task = run.spec.make_task()
+    if run.failure:
+        return float("-inf")
+    last = float(run.metrics[task.metric].iloc[-1])
+    return last if task.better is max else -last
+
+
+def choose(
+    value: Callable[[dict], float], puzzle: bool = False, rates: Iterable[float] = RATES
+) -> dict:
+    """The best of a grid of rates, extended while the best lies at an end; then weight and gap.
+
+    Args:
+        value: Fields of a RunSpec (and `gap`) -> how good they are; more is better.
+        puzzle: Whether weight and gap are chosen too, at the rate that is best.
+        rates: The grid, rising by a constant factor.
+
+    Returns:
+        The fields chosen: `lr`, and of a puzzle `pretext_weight` and `gap` where they help.
+    """
+    grid = sorted(rates)
+    tried = {lr: value({"lr": lr}) for lr in grid}
+    step = grid[1] / grid[0]
+    for _ in range(FURTHER):
+        best = max(tried, key=tried.__getitem__)
+        if min(tried) < best < max(tried):
+            break
+        further = best * step if best == max(tried) else best / step
+        tried[further] = value({"lr": further})
+    best = max(tried, key=tried.__getitem__)
+    options = [{"lr": best}]
+    if puzzle:
+        options += [{"lr": best, "pretext_weight": w} for w in WEIGHTS]
+        options += [{"lr": best, "gap": gap} for gap in GAPS]
+    values = [tried[best], *(value(option) for option in options[1:])]
+    return options[values.index(max(values))]
+
+
+def chosen_for(cell: Cell, score: Callable[[Cell, RunSpec], float]) -> dict:
+    """What trials choose for a cell's arm; nothing where the arm names its own rate.
+
+    `score` gives a trial's value: of a run just made, or of one that is there.
+    """
+    if "lr" in ARMS[cell.arm]:
+        return {}
+    trial = _trial_cell(replace(cell, arm=TUNED.get(cell.arm, cell.arm)))
+
+    def value(fields: dict) -> float:
+        specs = [spec_of(trial, s, fields, people=TRIAL_PEOPLE) for s in TRIAL_SEEDS]
+        return sum(score(trial, spec) for spec in specs) / len(specs)
+
+    return choose(value, puzzle=trial.arm == "puzzle")
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def decide(
+    part: str,
+    *,
+    store: str | Path | None = None,
+    root: str | Path | None = None,
+    data: str = "",
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Train what is missing of a part of the plan, in order; a second call goes on where it was.
+
+    Args:
+        part: A part of the plan, or empty for all of it.
+        store: The run store (outputs/runs).
+        root: Folder of FER+.
+        data: One data set of the part alone.
+        jobs: Runs at once, each on one thread.
+        say: Is given a line a run.
+
+    Returns:
+        How many runs of the part are in the store now.
+
+    Raises:
+        ValueError: No such part or data set in it, or no root for a data set that needs one.
+    """
+    store, root = Path(store or default_store()).absolute(), full_root(root)
+    wanted = [cell for cell in cells(part) if data in ("", cell.data)]
+    if not wanted:
+        raise ValueError(f"part {part!r} has no cell of data {data!r}")
+    if not root and any(parse_data(cell.data)[0] != "faces" for cell in wanted):
+        raise ValueError("part needs FER+: give its folder as --root, or --data faces")
+
+    told: set[str] = set()
+
+    def tell(name: str, run: Run, seconds: float) -> None:
+        if run.id in told:  # a trial that several cells ask for
+            return
+        told.add(run.id)
+        metric = run.spec.make_task().metric
+        said = "diverged" if run.failure else f"{metric} {run.scores[metric]:.4f}"
+        stamp = time.strftime("%H:%M:%S")
+        say(
+            f"{stamp} {name}: {run.spec.data} {run.spec.fraction:g} {run.spec.method} "
+            f"lr {run.spec.lr:g} epochs {run.spec.epochs} seed {run.spec.seed}: {said} "
+            f"({seconds:.0f} s) {run.id}"
+        )
+
+    def score(cell: Cell, spec: RunSpec) -> float:
+        found = []
+        _all(
+            [partial(_make, cell, spec, root, store)], 1,
+            lambda run, s: (found.append(run), tell("trial", run, s)),
+        )  # fmt: skip
+        return _value(found[0])
+
+    made = 0
+    for block in dict.fromkeys((cell.part, cell.block) for cell in wanted):
+        own = [cell for cell in wanted if (cell.part, cell.block) == block]
+        best = {cell: chosen_for(cell, score) for cell in own}
+        tasks = [
+            partial(_make, cell, spec_of(cell, seed, best[cell]), root, store)
+            for seed in sorted({s for c in own for s in range(c.first, c.first + c.seeds)})
+            for cell in own
+            if cell.first <= seed < cell.first + cell.seeds
+        ]
+        _all(tasks, jobs, partial(tell, block[0]))
+        made += len(tasks)
+    return made
+
+
+class _MissingError(Exception):
+    """A run of the plan is not in the store yet."""
+
+
+def gather(
+    store: str | Path | None = None, root: str | Path | None = None
+) -> tuple[pd.DataFrame, list[Run], pd.DataFrame]:
+    """What a store holds of the plan: (table of its runs, these, `trials_table`)."""
+    store, root = Path(store or default_store()).absolute(), full_root(root)
+    packs: dict = {}
+    trials: dict[str, tuple[str, Run]] = {}
+
+    def find(cell: Cell, spec: RunSpec) -> Run:
+        if cell.arm in BEFORE:
+            before = find(replace(cell, arm="SL"), pretraining_of(cell, spec))
+            spec = replace(spec, init=str(before.path))
+        key = (spec.data, spec.people, spec.size)
+        if key not in packs:
+            if parse_data(spec.data)[0] != "faces" and not root:
+                raise _MissingError
+            packs[key] = spec.load(root).fingerprint
+        path = store / run_id(spec, packs[key])
+        if not path.is_dir():
+            raise _MissingError
+        return load_run(path)
+
+    def score(cell: Cell, spec: RunSpec) -> float:
+        run = find(cell, spec)
+        trials[run.id] = (cell.arm, run)
+        return _value(run)
+
+    found: dict[str, Run] = {}
+    chosen: dict[tuple, dict] = {}
+    for cell in cells():
+        try:
+            best = chosen_for(cell, score)
+        except _MissingError:
+            continue
+        chosen[cell.data, cell.task, TUNED.get(cell.arm, cell.arm)] = best
+        for seed in range(cell.first, cell.first + cell.seeds):
+            try:
+                run = find(cell, spec_of(cell, seed, best))
+            except _MissingError:
+                continue
+            found[run.id] = run
+    runs = list(found.values())
+    table = runs_table(runs)
+    table.insert(0, "study", STUDY)
+    return table, runs, trials_table(trials.values(), chosen)
+
+
+def trials_table(trials: Iterable[tuple[str, Run]], chosen: dict) -> pd.DataFrame:
+    """One row a trial: what was tried, its score on the valid split, and whether it was chosen."""
+    rows = []
+    for arm, run in trials:
+        spec = run.spec
+        gap = re.search(r"_gap(\d+)", "".join(spec.pretexts))
+        tried = {"lr": spec.lr, "pretext_weight": spec.pretext_weight}
+        tried["gap"] = int(gap[1]) if gap else 0
+        best = chosen.get((spec.data, spec.task, arm), {})
+        told = {"pretext_weight": None, "gap": 0, **best}
+        rows.append(
+            {
+                "study": STUDY, "data": spec.data, "task": spec.task, "arm": arm, **tried,
+                "seed": spec.seed, "epochs": spec.epochs, "valid": abs(_value(run)),
+                "chosen": bool(best) and all(tried[name] == told[name] for name in tried),
+                "run": run.id,
+            }
+        )  # fmt: skip
+    columns = [
+        "study", "data", "task", "arm", "lr", "pretext_weight", "gap", "seed", "epochs", "valid",
+        "chosen", "run",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
