@@ -145,7 +145,7 @@ def test_a_torn_record_is_named(tmp_path):
         recorded_runs(target)
     for name in ("predictions", "correct"):
         (target / f"{name}.npz").unlink()
-    with pytest.raises(ValueError, match="correct.npz cannot be read"):
+    with pytest.raises(FileNotFoundError, match="correct.npz is missing"):
         recorded_runs(target)
 
 
