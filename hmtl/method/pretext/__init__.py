@@ -44,7 +44,7 @@ def _tiles(kind: type, match: re.Match) -> Pretext:
 
 
 _GRID = r"_(?P<n>\d+)x(?P=n)(?P<turned>)(?P<map>_map)?"
-_GAP = _GRID.replace("(?P<turned>)", r"(?P<turned>)(?:_gap(?P<gap>\d+))?")
+_GAP = _GRID.replace("(?P<turned>)", r"(?P<turned>)_gap(?P<gap>\d+)")
 _TURNED = r"_(?P<n>\d+)x(?P=n)(?P<map>_map)?(?:_(?P<turned>\d+)turned)?"
 
 _HIDDEN = rf"inpainting_({'|'.join(MASKS)})(?:_(\d+(?:\.\d+)?)percent)?(?:_cell(\d+))?(_pl)?"
@@ -64,7 +64,8 @@ def _inpainting(match: re.Match, features: str) -> Pretext:
 
 
 PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
-    "puzzling_NxN[_gap4]": ("puzzling" + _GAP, lambda m, _: _tiles(Puzzling, m)),
+    "puzzling_NxN": ("puzzling" + _GRID, lambda m, _: _tiles(Puzzling, m)),
+    "puzzling_NxN_gap4": ("puzzling" + _GAP, lambda m, _: _tiles(Puzzling, m)),
     "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m, _: _tiles(TileRotation, m)),
     "puzzling_rotation_NxN": (
         "puzzling_rotation" + _GRID, lambda m, _: _tiles(PuzzlingRotation, m)
