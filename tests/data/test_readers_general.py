@@ -96,8 +96,10 @@ def test_every_reader_keeps_the_contract_of_a_sample_table(tmp_path, monkeypatch
 
 
 def test_every_module_has_its_public_names():
-    for file in Path(hmtl.data.readers.__file__).parent.glob("*.py"):
-        module = importlib.import_module(f"hmtl.data.readers.{file.stem}")
+    root = Path(hmtl.data.readers.__file__).parent
+    for file in root.rglob("*.py"):
+        name = ".".join(("hmtl.data.readers", *file.relative_to(root).with_suffix("").parts))
+        module = importlib.import_module(name)
         assert all(hasattr(module, name) for name in module.__all__), file.name
 
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 import pandas as pd
 
 from hmtl.data.readers.affectnet import read_affectnet
-from hmtl.data.readers.affectnet_csv import read_affectnet_csv
-from hmtl.data.readers.affectnet_folders import read_affectnet_folders
-from hmtl.data.readers.affectnet_npy import read_affectnet_npy
+from hmtl.data.readers.affectnet.lists import read_affectnet_csv
+from hmtl.data.readers.affectnet.folders import read_affectnet_folders
+from hmtl.data.readers.affectnet.npy import read_affectnet_npy
 from hmtl.data.readers.aflw2000 import read_aflw2000
 from hmtl.data.readers.any_csv import read_csv
 from hmtl.data.readers.biwi import read_biwi
@@ -27,7 +27,7 @@ from hmtl.data.readers.celeba import read_celeba
 from hmtl.data.readers.fei import read_fei
 from hmtl.data.readers.fer2013 import read_fer2013
 from hmtl.data.readers.ferplus import read_ferplus
-from hmtl.data.readers.ferplus_csv import read_ferplus_csv
+from hmtl.data.readers.ferplus.lists import read_ferplus_csv
 from hmtl.data.readers.folders import read_folders
 from hmtl.data.readers.rafdb import read_rafdb
 from hmtl.data.readers.utkface import read_utkface

@@ -45,13 +45,16 @@ def read_aflw2000(
     for name, value, known in (("crop", crop, _CROPS), ("points", points, _POINTS)):
         if value not in known:
             raise ValueError(f"{name}={value!r}: one of {', '.join(known)}")
-    root = _find(Path(root))
+    root = find_root(
+        root, lambda folder: any(folder.glob("image0*")),
+        expected="image00002.jpg ... or AFLW2000/",
+    )  # fmt: skip
     drops = Drops()
-    keys = [file for file in list_files(root, (".jpg",), deep=False) if file.startswith("image0")]
+    keys = [file for file in list_files(root, deep=False) if file.startswith("image0")]
     stems = {file.removesuffix(".mat") for file in list_files(root, (".mat",), deep=False)}
     table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
     on_disk = pd.Series("images on disk", table.index)
-    table = drops.filter(table, ~table["key"].str[:-4].isin(stems), "image without .mat")
+    table = drops.filter(table, ~table["key"].str.rpartition(".")[0].isin(stems), "image without .mat")
     table = add_poses(table, root, drops, points=points, seen_only=crop == "plain")
     table = keep_angles(table, drops, all_angles)
     boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
@@ -65,9 +68,3 @@ def read_aflw2000(
         groups=[on_disk],
     )
 
-
-def _find(root: Path) -> Path:
-    """Return the folder of the images: `root`, or AFLW2000 in it."""
-    if root.is_dir() and any(root.glob("image0*.jpg")):
-        return root.resolve()
-    return find_root(root, ["AFLW2000"], expected="image00002.jpg ... or AFLW2000/") / "AFLW2000"

@@ -16,9 +16,9 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import describe, find_header, number_repeats, read_rows
+from hmtl.data.readers.listing import find_list, find_root, number_repeats, read_list
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
-from hmtl.data.readers.report import NOT_ON_DISK, Drops, finish_table
+from hmtl.data.readers.report import NOT_ON_DISK, Drops, drop_repeats, finish_table
 from hmtl.data.readers.splits import seeded_split
 
 _WORDS = {"split": SPLIT_FOLDERS, "emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
@@ -38,7 +38,8 @@ def read_csv(
 ) -> pd.DataFrame:
     """Return the images that a csv in `root` names: `key` (relative path), `path`, `split`, labels.
 
-    `columns` maps this project's names (`COLUMNS`) to those in the csv's header. Paths are relative
+    Fields may end at commas, tabs or blanks. `columns` maps this project's names (`COLUMNS`) to
+    those in the csv's header, or without a header to numbers of columns from 1. Paths are relative
     to `root`, or absolute within it; the box `left, top, right, bottom` is in pixels; `yaw, pitch,
     roll` are in degrees and in 300W-LP's convention (positive yaw turns the nose towards the left
     edge of the picture, positive pitch lifts it, positive roll turns the picture clockwise) -- they
@@ -55,20 +56,14 @@ def read_csv(
     that is not known or a number that is none or out of range, and for columns that are not there;
     also if `columns` names some sides of the box and not all.
     """
-    root = Path(root).resolve()
-    source = root / file
-    if not source.is_file():
-        raise FileNotFoundError(f"{root}: expected {file} in it, but {describe(root)}")
+    root = find_root(root, [file], expected=file)
+    source = find_list(root, file) or root / file
     drops = Drops()
     table = _read_columns(source, columns, drops)
     table = _name_columns(table, source, names or {})
     table["key"] = _relative(table, root, source)
     face = ["key", *(c for c in BOX if c in table)]
-    said = table.drop(columns=["line", "path"]).drop_duplicates()
-    two = said[face][said.duplicated(face)]
-    unsure = pd.MultiIndex.from_frame(table[face]).isin(pd.MultiIndex.from_frame(two))
-    table = drops.filter(table, unsure, "one face with two labels")
-    table = drops.filter(table, table.duplicated(face), "repeated row")
+    table = drop_repeats(table, drops, [c for c in table if c not in ("line", "path", *face)], face)
     missing = [not os.path.isfile(root / key) for key in table["key"]]
     table = drops.filter(table, missing, NOT_ON_DISK)
     table["path"] = [str(root / key) for key in table["key"]]
@@ -94,18 +89,7 @@ def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.Da
         raise ValueError(
             f"columns={dict(columns)!r}: a box has four sides; name {', '.join(lost)} too, or none"
         )
-    rows = read_rows(file)
-    _, header = next(rows, (0, []))
-    header = [name.strip() for name in header]
-    at = find_header(file, header, list(columns.values()))
-    good, malformed = [], []
-    for line, fields in rows:
-        if len(fields) == len(header):
-            good.append([line, *(fields[i].strip() for i in at)])
-        else:
-            malformed.append(f"{file.name} line {line}")
-    drops.add("malformed row", malformed)
-    return pd.DataFrame(good, columns=["line", *columns])
+    return read_list(file, columns, drops)
 
 
 def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -121,8 +105,9 @@ def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping])
 
         if column in _WORDS:
             values = name_labels(
-                given[column], where, column, words=_WORDS[column], names=names.get(column)
-            )
+                given[column], where, column, words=_WORDS[column], names=names.get(column),
+                option=f"names {column}:",
+            )  # fmt: skip
         elif column == "person":
             values = given[column]
         else:

@@ -2,7 +2,8 @@
 
 On disk:
 
-    hpdb/01/frame_00003_rgb.png    640x480; frame numbers start at about 3 and have gaps
+    hpdb/01/frame_00003_rgb.png    640x480; frame numbers start at about 3 and have gaps; .jpg in
+                                   the copy that fastai ships, biwi_head_pose
     hpdb/01/frame_00003_pose.txt   three rows of a rotation, an empty line, the head's centre in mm
     hpdb/01/rgb.cal                calibration of the colour camera
 
@@ -19,7 +20,14 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
-from hmtl.data.readers.listing import find_root, list_files, read_lines, read_rows, with_paths
+from hmtl.data.readers.listing import (
+    PICTURES,
+    find_root,
+    list_files,
+    read_lines,
+    read_rows,
+    with_paths,
+)
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import seeded_split
 
@@ -84,7 +92,7 @@ def read_biwi(
         with_paths(table[["key", "split", *_ANGLES, "gender", "person", *BOX]], root),
         drops,
         source=str(root),
-        published={"all": 15_667},  # as a comment in Hopenet's code has it
+        published={"all": 15_678},  # 15,667 in Hopenet's code are those with a face box
         notes=notes,
     )
 
@@ -131,14 +139,17 @@ def _read_recording(folder: Path, drops: Drops, head_mm: float) -> pd.DataFrame:
     if int(folder.name) not in PEOPLE:
         raise ValueError(f"{folder}: recordings are 01 to 24, this one shows nobody known")
     person = PEOPLE[int(folder.name)]
-    files = list_files(folder, (".png", ".txt"), deep=False)
-    images = {name.removesuffix("_rgb.png") for name in files if name.endswith("_rgb.png")}
+    files = list_files(folder, (*PICTURES, ".txt"), deep=False)
+    images: dict[str, str] = {}
+    for name in reversed(files):  # of frame_1_rgb.jpg and .png the first, if both are there
+        if (stem := name.rpartition(".")[0]).endswith("_rgb"):
+            images[stem.removesuffix("_rgb")] = f"{folder.name}/{name}"
     poses = {name.removesuffix("_pose.txt") for name in files if name.endswith("_pose.txt")}
-    drops.add("image without pose", sorted(f"{folder.name}/{s}_rgb.png" for s in images - poses))
-    drops.add("pose without image", sorted(f"{folder.name}/{s}_pose.txt" for s in poses - images))
-    stems = sorted(images & poses)
+    drops.add("image without pose", sorted(images[s] for s in set(images) - poses))
+    drops.add("pose without image", sorted(f"{folder.name}/{s}_pose.txt" for s in poses - set(images)))
+    stems = sorted(set(images) & poses)
     numbers = np.array([_read_pose(folder / f"{s}_pose.txt") for s in stems]).reshape(-1, 12)
-    table = pd.DataFrame({"key": [f"{folder.name}/{s}_rgb.png" for s in stems]}, dtype=str)
+    table = pd.DataFrame({"key": [images[s] for s in stems]}, dtype=str)
     table = table.assign(gender=_GENDERS[person[0]], person=person)
     table[_ANGLES] = biwi_angles(numbers[:, :9].reshape(-1, 3, 3))
     table[BOX] = _project(numbers[:, 9:], folder / "rgb.cal", head_mm)

@@ -2,26 +2,30 @@
 
 On disk, side by side or in the authors' folders Img, Anno and Eval:
 
-    img_align_celeba/000001.jpg
+    img_align_celeba/000001.jpg    or img_align_celeba/img_align_celeba, as archives unpack
     list_attr_celeba.txt       a count, the forty names, then `000001.jpg -1  1 ...`
     list_eval_partition.txt    `000001.jpg 0`: 0 train, 1 valid, 2 test
     identity_CelebA.txt        `000001.jpg 2880` (may be absent)
+
+or, from Kaggle, list_attr_celeba.csv (`image_id,5_o_Clock_Shadow,...`) and list_eval_partition.csv
+(`image_id,partition`).
 """
 
 __all__ = ["read_celeba"]
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from hmtl.data.readers.listing import (
     describe,
+    find_folder,
+    find_list,
     find_root,
     list_files,
     present,
-    read_lines,
+    read_rows,
     with_paths,
 )
 from hmtl.data.readers.report import Drops, finish_table, map_labels
@@ -40,29 +44,33 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     if identity_CelebA.txt is. Boxes and landmarks of CelebA belong to the pictures before they were
     aligned and cropped, so none are read.
 
-    Dropped and counted: images without a split, images not on disk. Raises FileNotFoundError for a
-    wrong root; ValueError, naming file and row, for an attribute that is not 1 or -1, a split that
-    is not 0, 1 or 2, another number of rows than line 1 says, and a file without Male.
+    Dropped and counted: images without a split, images not on disk, repeated rows. Raises
+    FileNotFoundError for a wrong root; ValueError, naming file and row, for an attribute that is
+    not 1 or -1, a split that is not 0, 1 or 2, an image with two of either, another number of rows
+    than line 1 says, and a file without Male.
     """
     layouts = [[f"{part}/{IMAGES}".lstrip("/")] for part in ("", "Img")]
     root = find_root(root, *layouts, expected=f"{IMAGES}/ and list_attr_celeba.txt")
-    folder = _find(root, IMAGES)
+    folder = find_folder(root, IMAGES) or root
     attributes, partition = (
         _find(root, f"list_{n}.txt") for n in ("attr_celeba", "eval_partition")
     )
-    gender = _read_male(attributes)
-    splits = _read_pairs(partition)
-    splits = map_labels(
-        splits, dict(enumerate(SPLITS)), lambda i: f"{partition} line {i + 1}", "split"
-    )
     drops = Drops()
+    gender = _read_male(attributes, drops)
+    splits, lines = _read_pairs(partition, drops)
+    splits = map_labels(
+        splits, dict(enumerate(SPLITS)), lambda i: f"{partition} line {lines[i]}", "split"
+    )
     table = pd.DataFrame({"gender": gender, "split": splits.reindex(gender.index)})
     prefix = f"{folder.relative_to(root).as_posix()}/"
     table.insert(0, "key", prefix + table.index)
     table = drops.filter(table, table["split"].isna(), "without a split")
     table = present(table, list_files(folder, deep=False, prefix=prefix), drops)
     if people := _find(root, "identity_CelebA.txt", needed=False):
-        table["person"] = _read_pairs(people).reindex(table.index).astype("string")
+        stems = table["key"].str.rpartition("/")[2].str.partition(".")[0]
+        named, _ = _read_pairs(people, drops)
+        named = named.set_axis(named.index.str.partition(".").get_level_values(0))
+        table["person"] = stems.map(named).astype("string")
     return finish_table(
         with_paths(table[["key", "split", *table.columns.drop(["key", "split"])]], root),
         drops,
@@ -72,50 +80,61 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
 
 
 def _find(root: Path, name: str, *, needed: bool = True) -> Path | None:
-    """Return where `name` is, in `root` or in one of the authors' folders."""
+    """Return the list `name`, in `root` or in one of the authors' folders."""
     for folder in _FOLDERS:
-        if (root / folder / name).exists():
-            return root / folder / name
+        if file := find_list(root / folder, name):
+            return file
     if needed:
         raise FileNotFoundError(f"{root}: expected {name} in it, but {describe(root)}")
     return None
 
 
-def _read_male(file: Path) -> pd.Series:
+def _read_male(file: Path, drops: Drops) -> pd.Series:
     """Return the gender of each image by its name."""
-    lines = read_lines(file)
-    (_, count), (_, header) = next(lines, (1, "")), next(lines, (2, ""))
-    names = header.split()
-    if not count.strip().isdecimal() or names.count("Male") != 1:
+    rows = read_rows(file)
+    _, header = next(rows, (1, [""]))
+    count = int(header[0]) if len(header) == 1 and header[0].strip().isdecimal() else None
+    header = header if count is None else next(rows, (2, [""]))[1]
+    names = [name.strip() for name in header]
+    if names.count("Male") != 1:
         raise ValueError(
-            f"{file}: expected a count in line 1 and names, Male among them, in line 2"
+            f"{file}: expected a count in line 1 and names, Male among them, in line 2; or in a csv "
+            "names in line 1"
         )
-    rows = _read_words(file, lines, len(names), "attributes")
-    if len(rows) != int(count):
-        raise ValueError(f"{file}: line 1 says {int(count):,} images, but {len(rows):,} follow")
-    male = rows.str[names.index("Male")].map(_number)
-    return map_labels(male, _GENDERS, lambda i: f"{file} line {i + 3}", "Male")
+    own = count is None  # whether the images' column has a name too
+    at = names.index("Male") - own
+    words, lines = _read_words(file, rows, len(names) - own, "attributes", drops)
+    if count is not None and len(lines) != count:
+        raise ValueError(f"{file}: line 1 says {count:,} images, but {len(lines):,} follow")
+    male = pd.Series({name: _number(fields[at]) for name, fields in words.items()}, dtype=object)
+    return map_labels(male, _GENDERS, lambda i: f"{file} line {lines[i]}", "Male")
 
 
-def _read_pairs(file: Path) -> pd.Series:
-    """Return the number of each image by its name."""
-    return _read_words(file, read_lines(file), 1, "number").str[0].map(_number)
+def _read_pairs(file: Path, drops: Drops) -> tuple[pd.Series, list[int]]:
+    """Return the number of each image by its name, and the line of each."""
+    rows = (row for row in read_rows(file) if row[0] > 1 or "." in row[1][0])  # no header
+    words, lines = _read_words(file, rows, 1, "number", drops)
+    numbers = {name: _number(fields[0]) for name, fields in words.items()}
+    return pd.Series(numbers, dtype=object), lines
 
 
-def _read_words(file: Path, lines: Iterable[tuple[int, str]], count: int, what: str) -> pd.Series:
-    """Return the words after each image's name, a list of `count`, by that name."""
+def _read_words(file: Path, rows, count: int, what: str, drops: Drops):
+    """Return the words after each image's name, a list of `count`, by that name; and the lines."""
     words: dict[str, list[str]] = {}
-    for number, line in lines:
-        name, *rest = line.split() or [""]
-        if not name:
-            continue
+    lines = []
+    for number, (name, *rest) in rows:
+        rest = [word.strip() for word in rest]
         if len(rest) != count:
             fewer = "fewer" if len(rest) < count else "more"
             raise ValueError(f"{file} line {number}: {fewer} than {count} {what}")
         if name in words:
-            raise ValueError(f"{file}: {name} is named twice; keep one")
+            if words[name] != rest:
+                raise ValueError(f"{file}: {name} is named twice; keep one")
+            drops.add("repeated row", [f"{file.name} line {number}"])
+            continue
         words[name] = rest
-    return pd.Series(words, dtype=object)
+        lines.append(number)
+    return words, lines
 
 
 def _number(text: str) -> int | str:

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import describe, list_files, read_rows, with_paths
+from hmtl.data.readers.listing import describe, find_list, list_files, read_rows, with_paths
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import seeded_split
 
 GENDERS = "fei_gender.csv"
 _SUBJECTS = 200  # 100 women and 100 men
-_FORMS = {"original": r"(\d{1,3})-(\d\d)\.jpg", "frontal": r"(\d{1,3})([ab])\.jpg"}
+_FORMS = {"original": r"(\d{1,3})-(\d\d)\.\w+", "frontal": r"(\d{1,3})([ab])\.\w+"}
 _PUBLISHED = {"original": 2_800, "frontal": 400}
 
 
@@ -53,14 +53,15 @@ def read_fei(
     if images not in _FORMS:
         raise ValueError(f"images={images!r}: 'original' or 'frontal'")
     root = Path(root).resolve()
-    files = list_files(root, (".jpg",)) if root.is_dir() else []
+    files = list_files(root) if root.is_dir() else []
     parts = [(f, re.fullmatch(_FORMS[images], f.rpartition("/")[2])) for f in files]
     rows = [(f, int(m[1]), m[2]) for f, m in parts if m]
     if not rows:
         example = "1-01.jpg" if images == "original" else "1a.jpg"
         raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
-    of_subject = _read_genders(Path(genders) if genders else root / GENDERS)
     drops = Drops()
+    file = Path(genders) if genders else find_list(root, GENDERS) or root / GENDERS
+    of_subject = _read_genders(file, drops)
     known = [re.compile(form) for form in _FORMS.values()]
     odd = [f for f in files if not any(form.fullmatch(f.rpartition("/")[2]) for form in known)]
     drops.add("name of another form", odd)
@@ -86,7 +87,7 @@ def read_fei(
     )
 
 
-def _read_genders(file: Path) -> dict[int, str]:
+def _read_genders(file: Path, drops: Drops) -> dict[int, str]:
     """Return subject -> gender of the user's csv."""
     if not file.is_file():
         raise FileNotFoundError(
@@ -94,19 +95,27 @@ def _read_genders(file: Path) -> dict[int, str]:
             f"the {_SUBJECTS} subjects yourself"
         )
     rows = [(line, [field.strip() for field in fields]) for line, fields in read_rows(file)]
-    if not rows or [name.lower() for name in rows[0][1]] != ["subject", "gender"]:
+    header = [name.lower() for name in rows[0][1]] if rows else []
+    if header == ["subject", "gender"]:
+        rows = rows[1:]
+    elif not header or not header[0].isdecimal():
         raise ValueError(f"{file} line 1: expected the header subject,gender")
     subjects: dict[int, str] = {}
-    for line, fields in rows[1:]:
+    lines: list[int] = []
+    for line, fields in rows:
         number = int(fields[0]) if fields[0].isdecimal() else 0
+        if fields[1:] == [subjects.get(number)]:
+            drops.add("repeated row", [f"{file.name} line {line}"])
+            continue
         if len(fields) != 2 or not 1 <= number <= _SUBJECTS or number in subjects:
             raise ValueError(
                 f"{file} line {line}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS}, "
                 "named once, and a gender"
             )
         subjects[number] = fields[1]
+        lines.append(line)
     named = name_labels(
-        pd.Series(subjects, dtype=object), lambda i: f"{file} line {rows[1 + i][0]}", "gender",
+        pd.Series(subjects, dtype=object), lambda i: f"{file} line {lines[i]}", "gender",
         words=GENDER_WORDS,
     )  # fmt: skip
     return named.to_dict()

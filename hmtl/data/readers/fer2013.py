@@ -5,7 +5,8 @@ On disk, one of
     fer2013.csv          emotion,pixels,Usage
     icml_face_data.csv   emotion, Usage, pixels        blanks before the names
     train.csv, test.csv  emotion,pixels and pixels     the contest's form: test has no labels
-    train/angry/...      class folders                 valid and test merged into one test
+    train/angry/Training_3908.jpg                      class folders; names that say the split decide
+    test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     it, else valid and test are one test
 
 There is no image file for a row of a csv. Its `path` is the csv, and `offset` says at which byte
 the row begins; `fer2013_images` turns such rows into pixels, without reading the rest of the file.
@@ -13,13 +14,14 @@ the row begins; `fer2013_images` turns such rows into pixels, without reading th
 
 __all__ = ["USAGES", "WHOLE", "fer2013_images", "list_rows", "read_fer2013", "read_pixels"]
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.folders import list_classes
-from hmtl.data.readers.listing import find_root, subfolder
+from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
+from hmtl.data.readers.listing import find_root, folders_in
 from hmtl.data.readers.report import Drops, finish_table, map_labels
 
 LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # 0 to 6
@@ -41,18 +43,21 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
 
     ... `offset`. PublicTest is valid, PrivateTest test. From a csv, `path` is that file and
     `offset` the byte at which the row begins (see `fer2013_images`); from class folders `path` is
-    an image, without offset, and the merged test is test. There is no contempt.
+    an image, without offset. There, names such as PublicTest_12.jpg give the official split; else
+    the folders do, a merged test is test, and so is validation where there is no test. There is no
+    contempt.
 
     Dropped and counted: rows with a wrong number of fields or of pixels, rows without a label (the
     contest's test.csv), pictures outside of the class folders. Raises FileNotFoundError for a
     wrong root; ValueError, naming file and line, for an emotion that is not 0..6 or an unknown
     Usage, and for a header without the columns.
     """
-    if _is_folders(Path(root)):
-        return _read_class_folders(Path(root))
     expected = "fer2013.csv, icml_face_data.csv, train.csv, or class folders in train/ and test/"
-    root = find_root(root, *([name] for name in (*WHOLE, "train.csv")), expected=expected)
+    files = [[name] for name in (*WHOLE, "train.csv")]
+    root = find_root(root, *files, _is_folders, expected=expected)
     drops = Drops()
+    if not any((root / name).is_file() for (name,) in files):
+        return _read_class_folders(root, drops)
     whole = [root / name for name in WHOLE if (root / name).is_file()][:1]
     if whole:
         table = list_rows(whole[0], None, drops)
@@ -75,35 +80,41 @@ def _published(merged: dict[str, list[str]]) -> dict[str, int]:
 
 
 def _is_folders(root: Path) -> bool:
-    """Whether `root` holds class folders and no csv."""
-    if not root.is_dir() or any((root / name).is_file() for name in (*WHOLE, "train.csv")):
-        return False
-    return subfolder(root, "train") is not None
+    """Whether `root` holds class folders of a split."""
+    return any(name.lower() in SPLIT_FOLDERS for name in folders_in(root))
 
 
-def _read_class_folders(root: Path) -> pd.DataFrame:
+def _read_class_folders(root: Path, drops: Drops) -> pd.DataFrame:
     """Return a copy in class folders, which go by name: their order is not FER2013's."""
-    drops = Drops()
     table = list_classes(root, drops)
-    merged = {"train": ["train"], "test": ["valid", "test"]}
-    if "valid" in set(table["split"]):
+    names = table["key"].str.rpartition("/")[2].str.lower()
+    said = names.str.partition("_")[0].map({usage.lower(): s for usage, s in USAGES.items()})
+    notes: list[str] = []
+    if said.notna().all():
+        table["split"] = said
         merged = {split: [split] for split in COUNTS}
-    notes = ["copies in folders merge FER2013's PublicTest and PrivateTest into one test"]
+    elif {"valid", "test"} <= set(table["split"]):
+        merged = {split: [split] for split in COUNTS}
+    elif "test" in set(table["split"]):
+        merged = {"train": ["train"], "test": ["valid", "test"]}
+        notes = ["copies in folders merge FER2013's PublicTest and PrivateTest into one test"]
+    else:
+        merged = {"train": ["train"]}
+        table["split"] = table["split"].replace("valid", "test")
+        notes = ["no test folder: the validation images are the test split"]
     return finish_table(
-        table,
-        drops,
-        source=str(root),
-        published=_published(merged),
-        notes=notes if "valid" not in merged else [],
+        table, drops, source=str(root), published=_published(merged), notes=notes
     )
 
 
-def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
+def list_rows(
+    file: Path, split: str | None, drops: Drops, names: Mapping[str, str] = _NUMBERS
+) -> pd.DataFrame:
     """Return the labelled rows of a csv; pixels are counted, never kept.
 
     Columns: `key`, `row` (from 0, blank lines are none), `line` (of the file, from 1), `offset`,
-    `emotion`, `split` (that of Usage, or `split`), `path`. Drops and errors are those of
-    `read_fer2013`.
+    `emotion` (of a number by `names`), `split` (that of Usage, or `split`), `path`. Drops and
+    errors are those of `read_fer2013`.
     """
     rows, malformed, offset = [], [], 0
     with open(file, "rb") as lines:
@@ -128,7 +139,7 @@ def list_rows(file: Path, split: str | None, drops: Drops) -> pd.DataFrame:
     def where(i: int) -> str:
         return f"{file} line {table['line'].iloc[i]}"
 
-    table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "emotion")
+    table["emotion"] = map_labels(table["emotion"], names, where, "emotion")
     table["split"] = split or map_labels(table["usage"], USAGES, where, "Usage")
     return table.drop(columns="usage").assign(path=str(file))
 

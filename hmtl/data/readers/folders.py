@@ -2,32 +2,41 @@
 
     happy/1.jpg   sad/2.png   ...                     no split: a seeded one is made
     train/happy/1.jpg   val/sad/2.png   test/...      folders that say the split
+    archive/images/train/happy/1.jpg                  up to two folders around them
+    train/aligned/happy/1.jpg                         or one between split and classes
 
-Folder names may be of any case and either form ("Happy", "happiness"). Numbers are refused unless
-the user says what they mean: 0 is anger in an alphabetical copy of AffectNet and neutral in
-AffectNet's own order. Ours.
+Folder names may be of any case and either form ("Happy", "happiness"), with a slip ("suprise").
+Numbers are refused unless the user says what they mean: 0 is anger in an alphabetical copy of
+AffectNet and neutral in AffectNet's own order. Where names show people (`hmtl.data.readers.people`)
+whole people are split. Ours.
 """
 
-__all__ = ["SPLIT_FOLDERS", "list_classes", "read_folders"]
+__all__ = ["SPLIT_FOLDERS", "find_classes", "list_classes", "read_folders"]
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import describe, is_folder, list_files, with_paths
+from hmtl.data.readers.listing import describe, folders_in, list_files, locate, with_paths
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
+from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import Drops, finish_table
-from hmtl.data.readers.splits import seeded_split
 
 SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
+    "train_set": "train",
     "valid": "valid",
     "val": "valid",
     "validation": "valid",
+    "val_set": "valid",
+    "validation_set": "valid",
+    "publictest": "valid",
     "test": "test",
+    "testing": "test",
+    "test_set": "test",
+    "privatetest": "test",
 }
 _WORDS = {"emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
 
@@ -39,26 +48,60 @@ def read_folders(
     names: Mapping | None = None,
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
     seed: int = 0,
+    person: str = "",
 ) -> pd.DataFrame:
     """Return the images under class folders: `key` ("train/happy/1.jpg"), `path`, `split`, `label`.
 
-    `label` is "emotion" or "gender"; `names` maps folder names to this project's (`{"0": "anger",
-    "joy": "happy"}`). Folders called train, val or valid, and test give the split; where there are
-    none, or train alone, `shares` (train, valid, test) are split by `seed`, class by class.
+    Folders called train, val or valid, and test give the split; where there is no test, the
+    validation images are it. Without such folders, or with train alone, `shares` are split.
 
-    Dropped and counted: pictures outside of the class folders, those of a class folder beside
-    train/ and test/ too.
-    Raises FileNotFoundError for a root without images in folders, ValueError naming a folder that
-    is no known class.
+    Dropped and counted: pictures outside of the class folders (those of a class folder beside
+    train/ and test/ too), of a test folder without classes, and of folders named by nothing.
+
+    Args:
+        root: The folder of the class folders, or one around it.
+        label: "emotion" or "gender".
+        names: Folder -> this project's name (`{"0": "anger", "joy": "happy"}`); a folder that is
+            mapped to "" is left out.
+        shares: Of train, valid and test, drawn class by class, or of whole people.
+        seed: Of the draw.
+        person: A pattern that finds the person in a name (`name_people`), or "none".
+
+    Returns:
+        The sample table; with `person` where names show people.
+
+    Raises:
+        FileNotFoundError: A root without images in folders.
+        ValueError: A folder that is no known class; a pattern that fits no name.
     """
     if label not in _WORDS:
         raise ValueError(f"label={label!r}: one of {', '.join(_WORDS)}")
-    drops, notes = Drops(), []
+    drops = Drops()
     table = list_classes(root, drops, label=label, names=names)
-    if set(table["split"]) <= {"train"}:
-        table["split"] = seeded_split(table, shares, seed=seed, by=label)
-        notes = [f"no official split: {shares} drawn by seed {seed}"]
+    table, notes = draw_splits(table, shares, seed, label, person)
     return finish_table(table, drops, source=str(root), notes=notes)
+
+
+def find_classes(root: str | Path, label: str = "emotion", names: Mapping | None = None) -> Path:
+    """Return the folder, `root` or up to two further down, that holds split or class folders.
+
+    It is absolute; `root` itself if there is none. Raises ValueError if there are several.
+    """
+    known = {*SPLIT_FOLDERS, *_known(label, names)}
+
+    def fits(folder: Path) -> bool:
+        return any(name.lower() in known or name.isdigit() for name in folders_in(folder))
+
+    found = locate(root, fits) or [Path(root)]
+    if len(found) > 1:
+        inside = ", ".join(folder.relative_to(root).as_posix() for folder in found[:10])
+        raise ValueError(f"{root}: {inside} all hold class folders; pass one of them")
+    return found[0].resolve()
+
+
+def _known(label: str, names: Mapping | None) -> set[str]:
+    """Return the names of class folders, lower case."""
+    return {*_WORDS[label], *(str(name).strip().lower() for name in names or ())}
 
 
 def list_classes(
@@ -74,16 +117,30 @@ def list_classes(
     `splits` maps names of folders, lower case, to splits. Without such folders all is "train".
     Drops and errors are those of `read_folders`.
     """
-    root = Path(root)
-    root = root.resolve()
-    parts = {name: splits[name.lower()] for name in _folders(root) if name.lower() in splits}
+    root = find_classes(root, label, names)
+    known = _known(label, names)
+    inside = folders_in(root) if root.is_dir() else []
+    parts = {name: splits[name.lower()] for name in inside if name.lower() in splits}
     files = list_files(root) if root.is_dir() else []
-    rows = []
+    above: dict[str, list[tuple[str, list[str]]]] = {}  # of each part: keys, folders below it
     for key in files:
-        *above, _ = key.split("/")
-        part = above.pop(0) if above and parts else ""
-        if above and not above[0].startswith("__") and (part in parts or not parts):
-            rows.append((part, above[0], key))
+        *folders, _ = key.split("/")
+        part = folders.pop(0) if folders and parts else ""
+        if folders and not folders[0].startswith("__") and (part in parts or not parts):
+            above.setdefault(part, []).append((key, folders))
+    rows, bare = [], set()
+    for part, listed in above.items():
+        depths = [
+            i for i in (0, 1) if any(f[i].strip().lower() in known for _, f in listed if f[i:])
+        ]
+        depth = min(depths, default=0)
+        own = [(part, folders[depth], key) for key, folders in listed if folders[depth:]]
+        if not depths and parts.get(part) == "test" and len({f for _, f, _ in own}) == 1:
+            bare |= {key for *_, key in own}  # one folder, and no class: not labelled
+        rows += own
+    if len(bare) < len(rows):
+        rows = [row for row in rows if row[2] not in bare]
+        drops.add("test picture without a class folder", sorted(bare))
     if not rows:
         raise FileNotFoundError(
             f"{root}: expected images in class folders such as happy/ or train/happy/ in it, "
@@ -93,19 +150,11 @@ def list_classes(
     table = pd.DataFrame(
         {"key": key, "split": parts.get(part, "train"), label: folder} for part, folder, key in rows
     )
-    beside = set(files) - set(table["key"])
+    beside = set(files) - set(table["key"]) - bare
     drops.add("picture outside of the class folders", sorted(beside))
     table[label] = name_labels(
         table[label], lambda i: f"{root / table['key'][i]}", f"{label} (the folder)",
-        words=_WORDS[label], names=names,
+        words=_WORDS[label], names=names, option="names ",
     )  # fmt: skip
-    return with_paths(table, root)
-
-
-def _folders(root: Path) -> list[str]:
-    """Return the names of the folders in `root` that are not hidden, sorted; none if it is none."""
-    if not root.is_dir():
-        return []
-    with os.scandir(root) as entries:
-        found = [e.name for e in entries if is_folder(e) and not e.name.startswith((".", "__"))]
-    return sorted(found)
+    table = drops.filter(table, table[label] == "", "folder left out by names")
+    return with_paths(table.reset_index(drop=True), root)

@@ -5,14 +5,16 @@ seconds; nothing is opened.
 """
 
 __all__ = [
-    "PICTURES", "describe", "find_header", "find_root", "is_folder", "list_files", "number_repeats",
-    "present", "read_lines", "read_rows", "split_line", "subfolder", "with_paths",
+    "PICTURES", "describe", "find_folder", "find_header", "find_list", "find_root", "folders_in",
+    "is_folder", "list_files", "locate", "number_repeats", "present", "read_lines", "read_list",
+    "read_rows", "split_line", "subfolder", "with_paths",
 ]  # fmt: skip
 
 import csv
 import errno
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,35 +25,93 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Endings of image files, lower case; a file's own may be of any case."""
 
 
-def find_root(root: str | Path, *layouts: Sequence[str], expected: str) -> Path:
-    """Return `root`, or the one folder directly in it, that holds all of a layout's paths.
+LISTS = (".csv", ".txt", ".tsv", ".lst")
+"""Endings of lists, lower case."""
+_ALONE = re.compile(r"\d+|\S*\w\.\w+")
+_DEPTH = 2  # folders that archives and downloads put around a data set
+Layout = Sequence[str] | Callable[[Path], bool]
 
-    `layouts` are alternatives, each a list of relative paths of files or folders; `expected` says
-    in words what should be there. The result is absolute. Raises FileNotFoundError with what was
-    expected and what was found, and ValueError if several folders in `root` fit.
+
+def locate(root: str | Path, fits: Callable[[Path], bool]) -> list[Path]:
+    """Return the folders that `fits`: `root` alone, else those in it, else those one further down.
+
+    Hidden folders are passed over. Nothing is returned where no folder fits, or `root` is none.
+    """
+    level = [Path(root)] if Path(root).is_dir() else []
+    for _ in range(_DEPTH + 1):
+        if found := [folder for folder in level if fits(folder)]:
+            return found
+        level = [folder / name for folder in level for name in folders_in(folder)]
+    return []
+
+
+def find_root(root: str | Path, *layouts: Layout, expected: str) -> Path:
+    """Return `root`, or the one folder up to two further down, that holds all of a layout's paths.
+
+    Args:
+        root: The user's folder.
+        layouts: Alternatives: relative paths of files or folders that must be there (a list may
+            have any of the endings of lists), or a function of a folder.
+        expected: What should be there, in words.
+
+    Returns:
+        The folder, absolute.
+
+    Raises:
+        FileNotFoundError: No folder fits; it says what was expected and what was found.
+        ValueError: Several folders fit.
     """
     root = Path(root)
 
     def fits(folder: Path) -> bool:
-        return any(all((folder / part).exists() for part in layout) for layout in layouts)
-
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
-    if fits(root):
-        return root.resolve()
-    inside = [
-        root / name
-        for name in sorted(os.listdir(root))
-        if (root / name).is_dir() and fits(root / name)
-    ]
-    if len(inside) > 1:
-        raise ValueError(
-            f"{root}: expected {expected} once, but {', '.join(f.name for f in inside)} all hold "
-            "it; pass one of them"
+        return any(
+            layout(folder) if callable(layout) else all(find_list(folder, p) for p in layout)
+            for layout in layouts
         )
-    if inside:
-        return inside[0].resolve()
-    raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
+
+    found = locate(root, fits)
+    if len(found) > 1:
+        names = ", ".join(folder.relative_to(root).as_posix() for folder in found[:10])
+        raise ValueError(
+            f"{root}: expected {expected} once, but {names} all hold it; pass one of them"
+        )
+    if not found:
+        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
+    return found[0].resolve()
+
+
+def find_list(folder: Path, name: str) -> Path | None:
+    """Return the path `name` in `folder`, or the list beside it whose ending or case is another."""
+    path = folder / name
+    if path.exists():
+        return path
+    if path.suffix.lower() not in LISTS or not path.parent.is_dir():
+        return None
+    same = [
+        other for other in sorted(os.listdir(path.parent))
+        if os.path.splitext(other)[0].lower() == path.stem.lower()
+        and os.path.splitext(other)[1].lower() in LISTS
+    ]  # fmt: skip
+    return path.parent / same[0] if same else None
+
+
+def find_folder(root: Path, *names: str) -> Path | None:
+    """Return the folder called one of `names` in `root` or up to two further down, or None.
+
+    Of a folder that lies in one of the same name, as archives are unpacked, the inner one.
+    """
+    found = locate(root, lambda folder: subfolder(folder, *names) is not None)
+    place = subfolder(found[0], *names) if found else None
+    while place and (inner := subfolder(place, *names)):
+        place = inner
+    return place
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in `folder`, sorted, without hidden ones and `__MACOSX`."""
+    with os.scandir(folder) as entries:
+        found = [e.name for e in entries if not e.name.startswith((".", "__")) and is_folder(e)]
+    return sorted(found)
 
 
 def describe(root: Path) -> str:
@@ -132,22 +192,68 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number from 1, fields) of each line of a csv file that is not blank.
+    """Yield (line number from 1, fields) of each line of a list that is not blank.
 
-    Line by line, so that one lost quotation mark cannot swallow the lines after it. Raises
-    ValueError naming a file that is not UTF-8, or a line with a field of endless length.
+    Fields end at commas, tabs, semicolons or blanks, whichever the first line has that is more than
+    a count or the name of a file. Line by line, so that one lost quotation mark cannot swallow the
+    lines after it.
+    Raises ValueError naming a file that is not UTF-8, or a line with a field of endless length.
     """
+    delimiter = None
     for number, line in read_lines(file):
         if line.strip():
-            yield number, split_line(line, f"{file} line {number}")
+            if delimiter is None and not _ALONE.fullmatch(line.strip()):
+                delimiter = _delimiter(line.strip())
+            yield number, split_line(line, f"{file} line {number}", delimiter or ",")
 
 
-def split_line(line: str, where: str) -> list[str]:
-    """Return the fields of one line of a csv file; ValueError saying `where` if there are none."""
+def _delimiter(line: str) -> str:
+    """Return what separates the fields of a list by one of its lines."""
+    if "," in line or "\t" in line:
+        return "," if line.count(",") >= line.count("\t") else "\t"
+    return ";" if ";" in line else " " if " " in line else ","
+
+
+def split_line(line: str, where: str, delimiter: str = ",") -> list[str]:
+    """Return the fields of one line of a list; ValueError saying `where` if there are none."""
+    if delimiter == " ":
+        return line.split()
     try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
         raise ValueError(f"{where}: {error}; mend the line") from None
+
+
+def read_list(
+    file: Path, columns: Mapping[str, str], drops: Drops, order: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return columns of a list with or without a header, as text, and the `line` of each row.
+
+    Args:
+        file: Fields may end at commas, tabs or blanks (`read_rows`).
+        columns: Name in the result -> name in the header, or number of the column from 1.
+        drops: Counts rows with another number of fields.
+        order: Names of all columns where there is no header, as published.
+
+    Raises:
+        ValueError: A column is not there, or there twice.
+    """
+    rows = list(read_rows(file))
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    names = list(columns.values())
+    if not set(names) & set(header) and (order or all(name.isdecimal() for name in names)):
+        header = list(order) or [str(i) for i in range(1, len(header) + 1)]
+    else:
+        rows = rows[1:]
+    at = find_header(file, header, names)
+    good, malformed = [], []
+    for line, fields in rows:
+        if len(fields) == len(header):
+            good.append([line, *(fields[i].strip() for i in at)])
+        else:
+            malformed.append(f"{file.name} line {line}")
+    drops.add("malformed row", malformed)
+    return pd.DataFrame(good, columns=["line", *columns])
 
 
 def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
@@ -165,9 +271,21 @@ def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list
 
 
 def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
-    """Return the rows whose `key` is among the files `on_disk`; the others are dropped."""
-    missing = ~table["key"].isin(set(on_disk))
-    return drops.filter(table, missing, NOT_ON_DISK)
+    """Return the rows whose `key` is among the files `on_disk`; the others are dropped.
+
+    A picture that lies there under another ending (1.png for 1.jpg), or another case, is the one
+    that is meant, if it is the only one.
+    """
+    there, other = set(on_disk), {}
+    for name in on_disk:
+        stem = os.path.splitext(name)[0].lower()
+        other[stem] = "" if stem in other else name  # two: nothing says which is meant
+
+    def find(key: str) -> str:
+        return key if key in there else other.get(os.path.splitext(key)[0].lower()) or key
+
+    table = table.assign(key=[find(key) for key in table["key"]])
+    return drops.filter(table, ~table["key"].isin(there), NOT_ON_DISK)
 
 
 def number_repeats(keys: pd.Series) -> pd.Series:

@@ -2,26 +2,38 @@
 
 __all__ = ["EMOTION_WORDS", "GENDER_WORDS", "name_labels"]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pandas as pd
 
 from hmtl.data.readers.report import map_labels
 
-EMOTION_WORDS: dict[str, str] = {
-    word: name
-    for name, words in {
-        "neutral": "neutral neutrality",
-        "happy": "happy happiness",
-        "sad": "sad sadness",
-        "surprise": "surprise surprised",
-        "fear": "fear fearful",
-        "disgust": "disgust disgusted",
-        "anger": "anger angry",
-        "contempt": "contempt contemptuous",
-    }.items()
-    for word in words.split()
+_WORDS = {
+    "neutral": "neutral neutrality",
+    "happy": "happy happiness hapy happyness",
+    "sad": "sad sadness",
+    "surprise": "surprise surprised surprize suprize suprized supprise",
+    "fear": "fear fearful",
+    "disgust": "disgust disgusted",
+    "anger": "anger angry angery",
+    "contempt": "contempt contemptuous",
 }
+_LONG = 6  # letters from which on a slip leaves no doubt which word is meant
+
+
+def _slips(word: str) -> Iterator[str]:
+    """Yield a word with one letter lost, doubled, or in the place of the next."""
+    for i in range(len(word)):
+        yield word[:i] + word[i + 1 :]
+        yield word[: i + 1] + word[i:]
+        yield word[:i] + word[i + 1 : i + 2] + word[i] + word[i + 2 :]
+
+
+_SAID = {word: name for name, words in _WORDS.items() for word in words.split()}
+EMOTION_WORDS: dict[str, str] = {
+    slip: name for word, name in _SAID.items() if len(word) >= _LONG for slip in _slips(word)
+} | _SAID
+"""Word, lower case -> emotion; of long words ("suprise", "hapiness") also with one slip."""
 GENDER_WORDS = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
@@ -32,13 +44,28 @@ def name_labels(
     *,
     words: Mapping[str, str] = EMOTION_WORDS,
     names: Mapping | None = None,
+    option: str = "",
 ) -> pd.Series:
     """Return this project's name of each label in `values`, by `names` or else by `words`.
 
     Words are looked up without regard to case and blanks around them. **Numbers mean another
     emotion in each copy of a data set** (alphabetical order makes 0 anger, AffectNet's own makes it
-    neutral), so a number is known only if `names` (the user's own: label -> name) has it. Raises
-    ValueError, as `map_labels`, for a label that is in neither.
+    neutral), so a number is known only if `names` (the user's own: label -> name) has it.
+
+    Args:
+        values: Labels as a data set has them.
+        where: Says in which file and row value i stands.
+        field: What the label is called.
+        words: Word, lower case -> name.
+        names: The user's own: label -> name.
+        option: What the user writes before a label and "=" to name it, for the error.
+
+    Raises:
+        ValueError: A label that is in neither.
     """
     known = {**words, **{str(k).strip().lower(): str(v) for k, v in (names or {}).items()}}
-    return map_labels(values.astype(str).str.strip().str.lower(), known, where, field)
+    remedy = f"; say which by --option {option}{{}}=..." if option else ""
+    return map_labels(
+        values.astype(str).str.strip().str.lower(), known, where, field,
+        dict.fromkeys(words.values()), remedy,
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 On disk, as its authors send it:
 
-    EmoLabel/list_patition_label.txt                train_00001.jpg 5
+    EmoLabel/list_patition_label.txt                train_00001.jpg 5; also list_partition_label.txt
     Image/aligned/train_00001_aligned.jpg           100x100; test ids have four digits
     Image/original/train_00001.jpg
     Annotation/manual/train_00001_manu_attri.txt    five landmarks, then gender, race, age group
@@ -19,18 +19,23 @@ import pandas as pd
 
 from hmtl.data.readers.folders import list_classes
 from hmtl.data.readers.listing import (
+    find_folder,
+    find_list,
     find_root,
     list_files,
+    locate,
     present,
     read_lines,
+    read_list,
     subfolder,
     with_paths,
 )
-from hmtl.data.readers.report import Drops, finish_table, map_labels
+from hmtl.data.readers.report import Drops, drop_repeats, finish_table, map_labels
 
 LABELS = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")  # 1 to 7
 TRAIN_COUNTS = (1_290, 281, 717, 4_772, 1_982, 705, 2_524)  # 12,271
 LIST = "EmoLabel/list_patition_label.txt"
+_SPELT = "EmoLabel/list_partition_label.txt"
 _NUMBERS = {str(i): name for i, name in enumerate(LABELS, start=1)}
 _GENDERS = {"0": "male", "1": "female", "2": ""}  # 2 is unsure
 _PUBLISHED = {
@@ -60,11 +65,14 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
         return finish_table(table, drops, source=str(root), published=_PUBLISHED)
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
-    root = find_root(root, [LIST, folder], expected=expected)
-    table = _read_list(root / LIST, drops)
+    root = find_root(root, [LIST, folder], [_SPELT, folder], expected=expected)
+    table = _read_list(find_list(root, LIST) or find_list(root, _SPELT), drops)
+    place = find_folder(root / "Image", images) or root / folder
+    folder = place.relative_to(root).as_posix()
     ending = "_aligned.jpg" if images == "aligned" else ".jpg"
     table["key"] = f"{folder}/" + table["stem"] + ending
-    table = present(table, list_files(root / folder, deep=False, prefix=f"{folder}/"), drops)
+    table = drop_repeats(table, drops, ["emotion"])
+    table = present(table, list_files(place, deep=False, prefix=f"{folder}/"), drops)
     unlabelled, notes = {}, ["no Annotation/manual, so no gender"]
     if (root / "Annotation/manual").is_dir():
         table, unlabelled = _add_gender(table, root / "Annotation/manual")
@@ -81,20 +89,18 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
 
 def _find_copy(root: Path) -> Path | None:
     """Return the folder that holds train/ and test/ with a folder 1, or None."""
-    for folder in (root, root / "DATASET"):
-        parts = [subfolder(folder, name) for name in ("train", "test")] if folder.is_dir() else []
-        if parts and all(part and (part / "1").is_dir() for part in parts):
-            return folder
-    return None
+
+    def fits(folder: Path) -> bool:
+        parts = [subfolder(folder, name) for name in ("train", "test")]
+        return all(part and (part / "1").is_dir() for part in parts)
+
+    return next(iter(locate(root, fits)), None)
 
 
 def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
-    lines = [(number, line.split()) for number, line in read_lines(file)]
-    good = [(i, *pair) for i, pair in lines if len(pair) == 2]
-    bad = [f"{file.name} line {i}" for i, pair in lines if pair and len(pair) != 2]
-    drops.add("malformed row", bad)
-    table = pd.DataFrame(good, columns=["line", "name", "emotion"])
+    names = {"name": "name", "emotion": "label"}
+    table = read_list(file, names, drops, order=list(names.values()))
 
     def where(i: int) -> str:
         return f"{file} line {table['line'].iloc[i]}"
@@ -105,7 +111,7 @@ def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
     if len(odd):
         name = table["name"].iloc[odd[0]]
         raise ValueError(f"{where(odd[0])}: {name!r} begins with neither train_ nor test_")
-    table["stem"] = table["name"].str.removesuffix(".jpg")
+    table["stem"] = table["name"].str.replace(r"\.(jpe?g|png)$", "", case=False, regex=True)
     return table[["stem", "split", "emotion"]]
 
 

@@ -14,11 +14,11 @@ are reported. Ours.
 """
 
 __all__ = [
-    "NOT_ON_DISK", "Drops", "counts_table", "differences", "dropped_table", "finish_table",
-    "map_labels",
+    "NOT_ON_DISK", "WARNING", "Drops", "counts_table", "differences", "drop_repeats",
+    "dropped_table", "finish_table", "map_labels",
 ]  # fmt: skip
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ from hmtl.labels import odd_label
 
 NOT_ON_DISK = "not on disk"
 """The reason to leave out a row whose image is missing."""
+WARNING = "warning: "
+"""How a note begins that says that scores on this table may be too good."""
 _EXAMPLES = 5
 _ANGLES = ("yaw", "pitch", "roll")
 
@@ -58,13 +60,43 @@ class Drops:
         return table[~bad].copy()
 
 
+def drop_repeats(
+    table: pd.DataFrame, drops: Drops, labels: Sequence[str], by: Sequence[str] = ("key",)
+) -> pd.DataFrame:
+    """Return one row for each picture, or face in one: rows alike in the columns `by`.
+
+    A row that repeats another is counted. Where two of them differ in `labels`, nothing says which
+    is right: all of them are dropped and counted.
+    """
+    by = list(by)
+    said = table[[*by, *labels]].drop_duplicates()
+    two = pd.MultiIndex.from_frame(said[by][said.duplicated(by)])
+    table = drops.filter(
+        table, pd.MultiIndex.from_frame(table[by]).isin(two), "one face with two labels"
+    )
+    return drops.filter(table, table.duplicated(by), "repeated row")
+
+
 def map_labels(
-    values: pd.Series, names: Mapping, where: Callable[[int], str], field: str
+    values: pd.Series,
+    names: Mapping,
+    where: Callable[[int], str],
+    field: str,
+    known: Iterable | None = None,
+    remedy: str = "",
 ) -> pd.Series:
     """Return the name of each value by `names`; a value that is not in it is never guessed.
 
-    `where(i)` says in which file and row value i stands. Raises ValueError with the place, the
-    field, the value and the values that are known.
+    Args:
+        values: Labels as a data set has them.
+        names: Label -> this project's name.
+        where: Says in which file and row value i stands.
+        field: What the label is called.
+        known: What an error lists; by default the keys of `names`.
+        remedy: Ends an error; "{}" in it becomes the label.
+
+    Raises:
+        ValueError: With the place, the field, the value and the values that are known.
     """
     mapped = values.map(names)
     unknown = np.flatnonzero(mapped.isna())
@@ -72,8 +104,11 @@ def map_labels(
         first = int(unknown[0])
         value = values.iloc[first]
         shown = f"{value:g}" if isinstance(value, (int, float, np.number)) else repr(value)
-        known = ", ".join(str(name) for name in names)
-        raise ValueError(f"{where(first)}, field {field}: {shown} is not known; one of {known}")
+        listed = ", ".join(str(name) for name in (names if known is None else known))
+        end = remedy.replace("{}", str(value))
+        raise ValueError(
+            f"{where(first)}, field {field}: {shown} is not known; one of {listed}{end}"
+        )
     return mapped
 
 
@@ -106,17 +141,32 @@ def finish_table(
     for column in (c for c in _ANGLES if c in table):
         if not np.isfinite(table[column].to_numpy(float)).all():
             raise ValueError(f"{source}: {column} must be a number of degrees in every row")
+    notes = [*notes, *_shared_people(table)]
     report = {
         "dropped": dict(drops.counts),
         "examples": {reason: list(places) for reason, places in drops.examples.items()},
         "missing": list(drops.missing),
         "counts": _compare(table, published or {}, groups),
         "unlabelled": {what: int(count) for what, count in (unlabelled or {}).items() if count},
-        "notes": list(notes),
+        "notes": notes,
     }
     table = table.reset_index(drop=True)
     table.attrs = {"report": report}
     return table
+
+
+def _shared_people(table: pd.DataFrame) -> list[str]:
+    """Return a warning if people of the test rows are in other splits too."""
+    if "person" not in table:
+        return []
+    test = table["split"] == "test"
+    both = set(table["person"][test].dropna()) & set(table["person"][~test].dropna())
+    if not both:
+        return []
+    return [
+        f"{WARNING}{len(both):,} of the people in test are in train or valid too, such as "
+        f"{min(both)}: scores are partly memory"
+    ]
 
 
 def _compare(

@@ -1,23 +1,34 @@
 """UTKFace: 23,708 aligned faces of 200x200 whose names say age, gender and race.
 
-On disk (Zhang, Song, Qi, CVPR 2017): `UTKFace/[age]_[gender]_[race]_[date and time].jpg.chip.jpg`.
-A few published names lack the race or a dot; their gender can be read all the same.
+On disk (Zhang, Song, Qi, CVPR 2017): `UTKFace/[age]_[gender]_[race]_[date and time].jpg.chip.jpg`,
+or the same in `crop_part1` (9,780), or not cropped in `part1`, `part2`, `part3`. A few published
+names lack a dot, which does no harm; others have two numbers before the date. Sources disagree on
+which of gender and race is the second (61_3_20170109150557335 has no gender 3), so both are missing.
 """
 
 __all__ = ["read_utkface"]
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.listing import find_root, list_files, with_paths
-from hmtl.data.readers.report import Drops, finish_table, map_labels
+from hmtl.data.readers.listing import (
+    describe,
+    list_files,
+    locate,
+    with_paths,
+)
+from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import seeded_split
 
 RACES = ("white", "black", "asian", "indian", "other")  # 0 to 4
-_NAME = r"^(?P<age>\d{1,3})_(?P<gender>\d)_(?:(?P<race>\d)_)?\d{14,17}\D*$"
+_NAME = r"^(?P<age>\d{1,3})_(?:(?P<gender>\d)_(?P<race>\d)|\d)_\d{14,17}\D*$"
+_BEGINS = re.compile(r"\d{1,3}_\d_.*\.(jpe?g|png)$", re.IGNORECASE)
 _GENDERS = {"0": "male", "1": "female"}
+_COUNTS = {"UTKFace": 23_708, "crop_part1": 9_780}
 
 
 def read_utkface(
@@ -27,42 +38,56 @@ def read_utkface(
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return UTKFace: `key` ("26_1_3_20170119171116264.jpg.chip.jpg"), `path`, `split`, `gender`,
-    `age` (years) and `race` (missing where the name lacks it; counted).
+    `age` (years) and `race`; both are missing where the name does not say them (counted).
 
     There is no official split: `shares` (train, valid, test) are split by `seed`, women and men
-    apart. Who is in a picture is not known, so one person may be in two splits.
+    apart. Who is in a picture is not known, so one person may be in two splits. Dropped and
+    counted: names of another form.
 
-    `root` is the folder of the images or its parent: where copies ship other folders beside UTKFace
-    with the same images, those are not read. Dropped and counted: names of another form. Raises
-    FileNotFoundError for a wrong root, ValueError naming a file whose gender is not 0 or 1 or whose
-    race is not 0..4.
+    Args:
+        root: The folder of the images, or one around it. Where several are there, UTKFace is read
+            alone, else crop_part1, which repeats pictures of it, else part1 to part3 together.
+        shares: Of train, valid and test.
+        seed: Of the draw.
+
+    Returns:
+        The sample table.
+
+    Raises:
+        FileNotFoundError: A wrong root.
     """
-    root = _find(Path(root))
+    root, folders = _find(Path(root))
     drops = Drops()
-    table = pd.DataFrame({"key": list_files(root, deep=False)}, dtype=str)
-    table = table.join(table["key"].str.extract(_NAME))
-    table = drops.filter(table, table["gender"].isna(), "malformed name")
-
-    def where(i: int) -> str:
-        return f"{root / table['key'].iloc[i]}"
-
-    table["gender"] = map_labels(table["gender"], _GENDERS, where, "gender")
-    races = {str(i): name for i, name in enumerate(RACES)} | {"": ""}
-    table["race"] = map_labels(table["race"].fillna(""), races, where, "race").replace("", np.nan)
+    keys = [key for name in folders for key in
+            list_files(root / name, deep=False, prefix=f"{name}/" if len(folders) > 1 else "")]  # fmt: skip
+    root = root / folders[0] if len(folders) == 1 else root
+    table = pd.DataFrame({"key": keys}, dtype=str)
+    said = table["key"].str.rpartition("/")[2].str.extract(_NAME)
+    table = drops.filter(table.join(said), said["age"].isna(), "malformed name")
+    table["gender"] = table["gender"].map(_GENDERS)
+    table["race"] = table["race"].map({str(i): name for i, name in enumerate(RACES)})
     table["age"] = table["age"].astype(int)
     table["split"] = seeded_split(table, shares, seed=seed, by="gender")
     return finish_table(
         with_paths(table[["key", "split", "gender", "age", "race"]], root),
         drops,
         source=str(root),
-        published={"all": 23_708},
-        unlabelled={"race: not in the name": int(table["race"].isna().sum())},
+        published={"all": _COUNTS[root.name]} if root.name in _COUNTS else {"all": 23_708},
+        unlabelled={f"{c}: not in the name": int(table[c].isna().sum()) for c in ("gender", "race")},
         notes=[f"no official split: {shares} drawn by seed {seed}"],
     )
 
 
-def _find(root: Path) -> Path:
-    """Return the folder of the images: `root`, or UTKFace in it."""
-    if root.is_dir() and any(root.glob("*_*.jpg")):
-        return root.resolve()
-    return find_root(root, ["UTKFace"], expected="26_1_3_...jpg.chip.jpg or UTKFace/") / "UTKFace"
+def _find(root: Path) -> tuple[Path, list[str]]:
+    """Return the folder around the images' folders, and which of those to read."""
+
+    def fits(folder: Path) -> bool:
+        return any(_BEGINS.match(name) for name in os.listdir(folder))
+
+    found = {folder.name: folder.resolve() for folder in locate(root, fits)}
+    for names in (["UTKFace"], ["crop_part1"], ["part1", "part2", "part3"], list(found)[:1]):
+        if read := [name for name in names if name in found]:
+            return found[read[0]].parent, read
+    raise FileNotFoundError(
+        f"{root}: expected 26_1_3_...jpg.chip.jpg or UTKFace/ in it, but {describe(root)}"
+    )

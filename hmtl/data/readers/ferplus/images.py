@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.ferplus_votes import (
+from hmtl.data.readers.ferplus.votes import (
     COLUMNS,
     MODES,
     NAME,
@@ -28,12 +28,12 @@ from hmtl.data.readers.ferplus_votes import (
     label_votes,
     parse_votes,
 )
-from hmtl.data.readers.listing import read_lines, split_line
+from hmtl.data.readers.listing import find_root, read_lines, split_line
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.labels import SPLITS
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
-# 25,060 / 3,199 / 3,153, since its votes differ in 1,602 rows.
+# 25,057 / 3,199 / 3,153, since its votes differ in 1,602 rows.
 FERPLUS_COUNTS = {"train": 25_045, "valid": 3_191, "test": 3_137}
 FERPLUS_TRAIN_EMOTIONS = {
     "neutral": 8_733,
@@ -89,7 +89,7 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     **Valid and test rows are those of majority mode in every mode**, so that numbers compare, as
     in the authors' training script.
 
-    `root` is the folder that holds `data/FER2013Train`, or its parent holding `ferplus/`. The
+    `root` is the folder that holds `data/FER2013Train`, or up to two around it. The
     table's `attrs["counts"]` says for each split how many rows were found (`found`), are known for
     the published data (`known`, None where no count is known), stand in label.csv (`labelled`), and
     how many images no line names (`unlabelled`); `attrs["report"]` is that of all readers.
@@ -138,20 +138,20 @@ def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops
 
 def _find_data(root: Path) -> Path:
     """Return the absolute `data` folder under `root`; FileNotFoundError saying what is there."""
-    for data in (root / "data", root / "ferplus" / "data"):
-        if (data / _FOLDERS["train"]).is_dir():
-            absent = [
-                name for name in _FOLDERS.values() if not (data / name / "label.csv").is_file()
-            ]
-            if absent:
-                raise FileNotFoundError(f"{data}: no label.csv in {', '.join(absent)}")
-            return data.resolve()
-    found = sorted(os.listdir(root))[:10] if root.is_dir() else None
-    there = "it is no folder" if found is None else f"it holds {', '.join(found) or 'nothing'}"
-    raise FileNotFoundError(
-        f"{root}: expected data/FER2013Train (or ferplus/data/FER2013Train) in it, but {there}; "
-        "make the images by the FER+ instructions and pass the folder that holds data/"
-    )
+    train = _FOLDERS["train"]
+    layouts = [[f"data/{train}"], [f"{train}/label.csv"]]
+    try:
+        data = find_root(root, *layouts, expected=f"data/{train} (or ferplus/data/{train})")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; make the images by the FER+ instructions and pass the folder that holds "
+            "data/"
+        ) from None
+    data = data / "data" if (data / "data" / train).is_dir() else data
+    absent = [name for name in _FOLDERS.values() if not (data / name / "label.csv").is_file()]
+    if absent:
+        raise FileNotFoundError(f"{data}: no label.csv in {', '.join(absent)}")
+    return data
 
 
 def _read_split(folder: Path, seen: dict[str, str]) -> _Split:

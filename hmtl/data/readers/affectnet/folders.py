@@ -1,7 +1,7 @@
 """AffectNet as copies pass it on: folders named after the emotions, with or without a csv.
 
     anger/ contempt/ disgust/ ...  and labels.csv (`pth,label,relFCs`)   29,042 images of 96x96
-    Train/ and Test/ with class folders, names of any case
+    Train/ and Test/ with class folders, names of any case, and a labels.csv without Train or Test
     train/ and val/ with folders 0 .. 7                                  as DAN's converter writes
 
 Labels go by name: numbers mean another emotion in each copy (see `hmtl.data.readers.names`), so
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.affectnet_labels import check_classes
-from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
-from hmtl.data.readers.listing import find_header, read_rows
+from hmtl.data.readers.affectnet.labels import check_classes
+from hmtl.data.readers.folders import find_classes, list_classes
+from hmtl.data.readers.listing import find_header, find_list, read_rows
 from hmtl.data.readers.names import name_labels
+from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import Drops, finish_table
-from hmtl.data.readers.splits import seeded_split
 
 _KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
 _ANSWERS = ("drop", "folder", "csv")
@@ -54,17 +54,14 @@ def read_affectnet_folders(
     check_classes(classes)
     if disagreeing not in _ANSWERS:
         raise ValueError(f"disagreeing={disagreeing!r}: one of {', '.join(_ANSWERS)}")
-    drops, notes = Drops(), []
-    table = list_classes(root, drops, names=names, splits=SPLIT_FOLDERS)
-    if "test" not in set(table["split"]):
-        table["split"] = table["split"].replace("valid", "test")
-    if set(table["split"]) == {"train"}:
-        table["split"] = seeded_split(table, shares, seed=seed, by="emotion")
-        notes = [f"this copy has no official split: {shares} drawn by seed {seed}"]
-    labels, published = Path(root) / "labels.csv", {}
+    drops, published = Drops(), {}
+    root = find_classes(root, names=names)
+    table = list_classes(root, drops, names=names)
+    parted = set(table["split"]) != {"train"}
+    table, notes = draw_splits(table, shares, seed, "emotion", "none")
     on_disk = pd.Series("images on disk", table.index)
-    if labels.is_file():
-        published = {"images on disk": _KAGGLE_IMAGES}
+    if labels := find_list(root, "labels.csv"):
+        published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
         table = _compare_labels(table, _read_labels(labels, names), labels, disagreeing, drops)
     contempt = (table["emotion"] == "contempt") & (classes == 7)
     table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
@@ -88,7 +85,10 @@ def _read_labels(file: Path, names: Mapping | None) -> pd.Series:
     lines = [line for line, _ in rows[1:]]
     paths = [fields[at[0]].strip().replace("\\", "/") for _, fields in rows[1:]]
     said = pd.Series([fields[at[1]] for _, fields in rows[1:]], index=paths, dtype=str)
-    return name_labels(said, lambda i: f"{file} line {lines[i]}", "label", names=names)
+    named = name_labels(
+        said, lambda i: f"{file} line {lines[i]}", "label", names=names, option="names "
+    )
+    return named.set_axis(named.index.str.lower())
 
 
 def _compare_labels(
@@ -100,13 +100,16 @@ def _compare_labels(
     if disagreeing == "csv" and len(unsure):
         raise ValueError(f"{file}: {unsure[0]} is there with two labels; keep one")
     said = said[~said.index.duplicated()]
-    by_csv = table["key"].map(said)
+    keys = table["key"].str.lower()
+    last = keys.str.split("/").str[-2:].str.join("/")  # without Train or Test
+    by_csv = keys.map(said).fillna(last.map(said))
     if by_csv.isna().all():
         raise ValueError(
             f"{file}: names none of the images, such as {table['key'].iloc[0]!r}; its first is "
             f"{said.index[0] if len(said) else None!r}"
         )
-    apart = by_csv.notna() & ((by_csv != table["emotion"]) | table["key"].isin(unsure))
+    two = keys.isin(unsure) | last.isin(unsure)
+    apart = by_csv.notna() & ((by_csv != table["emotion"]) | two)
     if disagreeing == "csv":
         return table.assign(emotion=table["emotion"].where(~apart, by_csv))
     if disagreeing == "folder":

@@ -4,25 +4,26 @@ On disk, where ids start anew in each set (arXiv 1708.03985; layout as read by
 github.com/yaoing/DAN `affectnet.py`):
 
     train_set/images/0.jpg     train_set/annotations/0_exp.npy  0_val.npy  0_aro.npy  0_lnd.npy
-    val_set/images/0.jpg       val_set/annotations/...
+    val_set/images/0.jpg       val_set/annotations/...     or validation_set
 
 Each of `_exp`, `_val` and `_aro` holds one value: expression, valence, arousal. Their type differs
 (text in some copies), so it is converted. The 68 landmarks in `_lnd` are not needed: the images
 are cropped, though the eyes need not be level.
 """
 
-__all__ = ["read_affectnet_npy", "read_scalar"]
+__all__ = ["SETS", "pair_images", "read_affectnet_npy", "read_scalar"]
 
 import functools
 import io
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.affectnet_labels import (
+from hmtl.data.readers.affectnet.labels import (
     check_affect,
     check_classes,
     choose_expressions,
@@ -33,6 +34,7 @@ from hmtl.data.readers.report import Drops, finish_table
 from hmtl.labels import EMOTIONS
 
 SETS = {"train": "train_set", "test": "val_set"}
+_OTHER = "validation_set"  # what AffectNet+ calls val_set
 VALIDATION = dict.fromkeys(EMOTIONS, 500) | {"contempt": 499}  # 3,999 in all
 _FIELDS = {"emotion": "exp", "valence": "val", "arousal": "aro"}
 
@@ -55,9 +57,13 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     """
     check_classes(classes)
     needed = [f"{name}/{part}" for name in SETS.values() for part in ("images", "annotations")]
-    root = find_root(root, needed, expected=" and ".join(f"{part}/" for part in needed))
+    other = [part.replace(SETS["test"], _OTHER) for part in needed]
+    root = find_root(root, needed, other, expected=" and ".join(f"{part}/" for part in needed))
+    sets = SETS if (root / SETS["test"]).is_dir() else SETS | {"test": _OTHER}
     drops = Drops()
-    table = pd.concat([_read_set(root, split, drops) for split in SETS], ignore_index=True)
+    table = pd.concat(
+        [_read_set(root, split, folder, drops) for split, folder in sets.items()], ignore_index=True
+    )
     table = choose_expressions(table, classes, drops, _where(root, table))
     table = check_affect(table, _where(root, table))
     return finish_table(
@@ -69,20 +75,34 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     )
 
 
-def _where(root: Path, table: pd.DataFrame):
+def _where(root: Path, table: pd.DataFrame) -> Callable[[int, str], str]:
     """Return a function from a row's position and a column to the file that holds the value."""
     return lambda i, column: f"{root / table['stem'].iloc[i]}_{_FIELDS[column]}.npy"
 
 
-def _read_set(root: Path, split: str, drops: Drops) -> pd.DataFrame:
+def _read_set(root: Path, split: str, folder: str, drops: Drops) -> pd.DataFrame:
     """Return the rows of one set that have an image and three annotations, by number."""
-    folder = SETS[split]
     notes = root / folder / "annotations"
     stems = {
         field: {name.removesuffix(f"_{field}.npy") for name in list_files(notes, (".npy",))}
         for field in _FIELDS.values()
     }
-    annotated = set.intersection(*stems.values())
+    lonely = {s for s in stems["exp"] if not s.endswith(".npy")}
+    table = pair_images(root, split, folder, set.intersection(*stems.values()), lonely, drops)
+    for column, field in _FIELDS.items():
+        files = [root / f"{stem}_{field}.npy" for stem in table["stem"]]
+        table[column] = np.array([read_scalar(file) for file in files])
+    return table
+
+
+def pair_images(
+    root: Path, split: str, folder: str, annotated: set[str], lonely: set[str], drops: Drops
+) -> pd.DataFrame:
+    """Return `key`, `split` and `stem` (of the annotation's path) of a set's images, by number.
+
+    `annotated` are the numbers whose annotation is whole, `lonely` those that want an image.
+    Counted are images without annotation, annotations without an image, and images of one number.
+    """
     named = defaultdict(list)
     for name in list_files(root / folder / "images"):
         named[name.rsplit(".", 1)[0]].append(f"{folder}/images/{name}")
@@ -90,19 +110,18 @@ def _read_set(root: Path, split: str, drops: Drops) -> pd.DataFrame:
     drops.add("images of one number", several)
     images = {stem: names[0] for stem, names in named.items() if len(names) == 1}
     drops.add("image without annotations", sorted(images[s] for s in set(images) - annotated))
-    lonely = {s for s in stems["exp"] if not s.endswith(".npy")} - set(named)
-    drops.add("annotations without an image", sorted(f"{folder}/{stem}" for stem in lonely))
+    drops.add(
+        "annotations without an image", sorted(f"{folder}/{stem}" for stem in lonely - set(named))
+    )
     kept = sorted(annotated & set(images), key=lambda s: (len(s), s))  # 2 before 10
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "key": [images[stem] for stem in kept],
             "split": split,
             "stem": [f"{folder}/annotations/{stem}" for stem in kept],
-        }
+        },
+        dtype=str,
     )
-    for column, field in _FIELDS.items():
-        table[column] = np.array([read_scalar(notes / f"{stem}_{field}.npy") for stem in kept])
-    return table
 
 
 def read_scalar(file: str | Path) -> float:

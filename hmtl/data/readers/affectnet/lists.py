@@ -5,39 +5,50 @@ On disk:
     Manually_Annotated_file_lists/training.csv    with a header
     Manually_Annotated_file_lists/validation.csv  with or without one: copies differ
     Manually_Annotated_Images/689/737db2483489148d783ef278f43f486c0a97e140fc4b6b61b84363ca.jpg
+    Manually_Annotated/Manually_Annotated_Images/689/...  as the archives unpack
+    Automatically_Annotated_file_lists/automatically_annotated.csv and Automatically_Annotated_Images
 
 Fields of a row: `subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,
 expression,valence,arousal`. The 68 landmarks are one field, `x;y;x;y...`; a copy with each of
 the 136 numbers in a field of its own is read too.
 """
 
-__all__ = ["read_affectnet_csv"]
+__all__ = ["IMAGES", "LISTS", "read_affectnet_csv"]
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.affectnet_labels import (
+from hmtl.data.readers.affectnet.labels import (
     check_affect,
     check_classes,
     choose_expressions,
     published_counts,
 )
 from hmtl.data.readers.listing import (
+    describe,
+    find_folder,
+    find_list,
     find_root,
     list_files,
+    locate,
     number_repeats,
     present,
     read_rows,
+    subfolder,
     with_paths,
 )
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import Drops, drop_repeats, finish_table
 from hmtl.labels import EMOTIONS
 
-LISTS = "Manually_Annotated_file_lists"
-IMAGES = "Manually_Annotated_Images"
-FILES = {"train": "training.csv", "test": "validation.csv"}
+LISTS = {
+    "manual": "Manually_Annotated_file_lists",
+    "automatic": "Automatically_Annotated_file_lists",
+}
+IMAGES = {"manual": "Manually_Annotated_Images", "automatic": "Automatically_Annotated_Images"}
+FILES = {"train": ("manual", "training.csv"), "test": ("manual", "validation.csv")}
+_AUTOMATIC = ("automatic", "automatically_annotated.csv")
 _FIRST, _LAST = "subDirectory_filePath", ["expression", "valence", "arousal"]
 _WIDTHS = (9, 144)  # landmarks in one field, or in 136
 _BOX = ["x", "y", "width", "height"]
@@ -45,8 +56,10 @@ _COLUMNS = ["key", "split", "emotion", "valence", "arousal", "left", "top", "rig
 _UNREAD = (".tif", ".tiff", ".bmp")
 
 
-def read_affectnet_csv(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
-    """Return AffectNet's manually annotated images: training.csv as train, validation.csv as test.
+def read_affectnet_csv(
+    root: str | Path, *, classes: int = 8, annotated: str = "manual"
+) -> pd.DataFrame:
+    """Return AffectNet's first release: training.csv as train, validation.csv as test.
 
     The validation images are what everybody reports on (there is no public test set), so they are
     `test` here; see `hmtl.data.readers.splits.hold_out` for valid rows out of training.
@@ -56,24 +69,38 @@ def read_affectnet_csv(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     -2), and the face box `left, top, right, bottom` in pixels of the picture, which is
     `img[y : y + h, x : x + w]` of the file's x, y, width and height.
 
-    `classes=7` leaves contempt out. Dropped and counted: None, Uncertain, Non-Face; rows that are
-    malformed (a wrong number of fields, a box that is no numbers); faces without a box; .tif and
-    .bmp images, as the authors did; rows that repeat another; training rows whose picture is in
-    validation too; images not on disk.
+    Dropped and counted: None, Uncertain, Non-Face; rows that are malformed (a wrong number of
+    fields, a box that is no numbers); faces without a box; .tif and .bmp images, as the authors
+    did; rows that repeat another; training rows whose picture is in validation too; images not on
+    disk.
 
-    Raises FileNotFoundError for a wrong root; ValueError, naming file and line, for an expression
-    that is not 0..10, a valence or arousal that is neither -2 nor in -1..1, and for files of
-    another format (a first line that is neither header nor row, or more than 5 and more than 1 % of
-    malformed rows).
+    Args:
+        root: The folder of the lists' folder and the images', or one around it; images may lie
+            deeper, as archives leave them.
+        classes: 8, or 7 without contempt.
+        annotated: "manual"; or "automatic": trained on the automatically annotated list, tested on
+            validation.csv where it is there.
+
+    Returns:
+        The sample table.
+
+    Raises:
+        FileNotFoundError: A wrong root.
+        ValueError: Naming file and line: an expression that is not 0..10, a valence or arousal
+            that is neither -2 nor in -1..1; a file of another format (a first line that is neither
+            header nor row, or more than 5 and more than 1 % of malformed rows).
     """
     check_classes(classes)
-    root = find_root(
-        root,
-        [f"{LISTS}/{name}" for name in FILES.values()] + [IMAGES],
-        expected=f"{LISTS}/training.csv, {LISTS}/validation.csv and {IMAGES}/",
-    )
+    if annotated not in LISTS:
+        raise ValueError(f"annotated={annotated!r}: one of {', '.join(LISTS)}")
+    files = FILES if annotated == "manual" else FILES | {"train": _AUTOMATIC}
+    root, images = _find(Path(root), annotated, files)
     drops = Drops()
-    parts = [_read_list(root / LISTS / name, split, drops) for split, name in FILES.items()]
+    parts = [
+        _read_list(find_list(root, f"{LISTS[kind]}/{name}"), split, images[kind], root, drops)
+        for split, (kind, name) in files.items()
+        if kind in images and find_list(root, f"{LISTS[kind]}/{name}")
+    ]
     table = pd.concat(
         [
             choose_expressions(part, classes, drops, _where(file, part)).assign(file=str(file))
@@ -85,20 +112,44 @@ def read_affectnet_csv(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     table = drops.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
     table = drops.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
     table = _drop_repeats(table, drops)
-    table = present(table, list_files(root / IMAGES, prefix=f"{IMAGES}/"), drops)
+    on_disk = [
+        file
+        for folder in images.values()
+        for file in list_files(folder, prefix=f"{folder.relative_to(root).as_posix()}/")
+    ]
+    table = present(table, on_disk, drops)
     table = table.assign(
         left=table["x"], top=table["y"], right=table["x"] + table["width"],
         bottom=table["y"] + table["height"],
     )  # fmt: skip
     table = with_paths(table[_COLUMNS], root)
     table["key"] = number_repeats(table["key"])
-    return finish_table(
-        table,
-        drops,
-        source=str(root),
-        published=published_counts(classes, dict.fromkeys(EMOTIONS, 500)),
-        notes=["AffectNet's validation images are the test split: there is no public test set"],
-    )
+    notes = ["AffectNet's validation images are the test split: there is no public test set"]
+    published = published_counts(classes, dict.fromkeys(EMOTIONS, 500))
+    if annotated == "automatic":
+        notes = ["trained on labels that a network gave", *notes]
+        published = {name: n for name, n in published.items() if name.startswith("test")}
+    return finish_table(table, drops, source=str(root), published=published, notes=notes)
+
+
+def _find(root: Path, annotated: str, files: dict) -> tuple[Path, dict[str, Path]]:
+    """Return the folder of the lists' folders, and the folder of each kind of images."""
+    wanted = [f"{LISTS[kind]}/{name}" for kind, name in files.values()]
+    needed = wanted if annotated == "manual" else wanted[:1]
+    expected = f"{', '.join(needed)} and {IMAGES[annotated]}/"
+    try:
+        root = find_root(root, needed, expected=expected)
+    except FileNotFoundError as error:
+        if annotated == "manual" and locate(root, lambda f: subfolder(f, LISTS["automatic"])):
+            raise FileNotFoundError(
+                f"{error}; the automatically annotated list is read by affectnet-csv --option "
+                "annotated automatic"
+            ) from None
+        raise
+    images = {kind: folder for kind, name in IMAGES.items() if (folder := find_folder(root, name))}
+    if annotated not in images:
+        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
+    return root, {kind: images[kind] for kind in images if kind in (annotated, "manual")}
 
 
 def _where(file: Path | None, table: pd.DataFrame):
@@ -106,7 +157,9 @@ def _where(file: Path | None, table: pd.DataFrame):
     return lambda i, column: f"{file or table['file'].iloc[i]} line {table['line'].iloc[i]}"
 
 
-def _read_list(file: Path, split: str, drops: Drops) -> tuple[Path, pd.DataFrame]:
+def _read_list(
+    file: Path, split: str, images: Path, root: Path, drops: Drops
+) -> tuple[Path, pd.DataFrame]:
     """Return (file, its well-formed rows as numbers and names)."""
     rows, lines, malformed = [], [], []
     for line, fields in read_rows(file):
@@ -128,7 +181,7 @@ def _read_list(file: Path, split: str, drops: Drops) -> tuple[Path, pd.DataFrame
     table = table[~bad].reset_index(drop=True)
     for column in ("emotion", "valence", "arousal"):
         table[column] = _to_numbers(table, column, file)
-    table["key"] = f"{IMAGES}/" + table["key"].str.strip()
+    table["key"] = f"{images.relative_to(root).as_posix()}/" + table["key"].str.strip()
     return file, table.assign(split=split)
 
 
@@ -172,7 +225,4 @@ def _drop_repeats(table: pd.DataFrame, drops: Drops) -> pd.DataFrame:
     in_test = table.loc[table["split"] == "test", "key"]
     leaks = (table["split"] == "train") & table["key"].isin(in_test)
     table = drops.filter(table, leaks, "training image that is in validation too")
-    face = ["key", *_BOX]
-    labels = table.groupby(face, sort=False)["emotion"].transform("nunique")
-    table = drops.filter(table, labels > 1, "one face with two labels")
-    return drops.filter(table, table.duplicated(face), "repeated row")
+    return drop_repeats(table, drops, ["emotion"], ["key", *_BOX])

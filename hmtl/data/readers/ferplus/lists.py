@@ -5,8 +5,9 @@ On disk, in one folder:
     fer2013new.csv   Usage,Image name,neutral,happiness,...,contempt,unknown,NF; ten votes a row
     fer2013.csv      the pixels, row by row in the same order (see `hmtl.data.readers.fer2013`)
 
-173 rows have no image name and ten votes for "not a face". The votes are not quite those of the
-label.csv files that `hmtl.data.readers.ferplus` reads.
+173 rows have no image name and ten votes for "not a face". Four names stand there twice; the first
+row of each is the one that the label.csv files have. The votes are not quite those of the label.csv
+files that `hmtl.data.readers.ferplus` reads.
 """
 
 __all__ = ["read_ferplus_csv"]
@@ -17,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.fer2013 import USAGES, WHOLE, list_rows
-from hmtl.data.readers.ferplus_votes import COLUMNS, NAME, check_mode, label_votes, parse_votes
+from hmtl.data.readers.ferplus.votes import COLUMNS, NAME, check_mode, label_votes, parse_votes
 from hmtl.data.readers.listing import find_root, read_rows
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.labels import SPLITS
 
 VOTES = "fer2013new.csv"
-COUNTS = {"train": 25_060, "valid": 3_199, "test": 3_153}  # majority mode, counted from the file
+COUNTS = {"train": 25_057, "valid": 3_199, "test": 3_153}  # majority mode, counted from the file
 _HEADER = ["Usage", "Image name", *COLUMNS]
 _FOLDERS = dict(zip(SPLITS, ("Train", "Valid", "Test"), strict=True))
 
@@ -33,7 +34,8 @@ def read_ferplus_csv(root: str | Path, *, labels: str = "majority") -> pd.DataFr
 
     Keys and `labels` are those of `hmtl.data.readers.ferplus.read_ferplus`; `path` and `offset` say
     where the pixels are, for `hmtl.data.readers.fer2013.fer2013_images`. Dropped and counted: rows
-    without an image name, malformed rows of fer2013.csv, images the mode leaves out.
+    without an image name, rows whose name an earlier one has, malformed rows of fer2013.csv, images
+    the mode leaves out.
 
     Raises FileNotFoundError for a wrong root; ValueError, naming file and line, for another header,
     a wrong number of fields, votes that are no whole numbers, an unknown Usage, and for files whose
@@ -49,6 +51,13 @@ def read_ferplus_csv(root: str | Path, *, labels: str = "majority") -> pd.DataFr
     _check_rows(root / VOTES, names, file, pixels, drops)
     pixels = pixels.drop(columns="emotion").assign(name=names["name"][pixels["row"]].to_numpy())
     pixels = drops.filter(pixels, pixels["name"] == "", "without an image name")
+    again = pixels["name"].duplicated().to_numpy()
+    place, rows = pixels["name"].factorize()[0], pixels["row"].to_numpy()
+    first = rows[~again][place]  # row of each name's first
+    same = (votes[rows] == votes[first]).all(axis=1)
+    drops.add("repeated row", pixels["name"][again & same])
+    drops.add("name that an earlier row has with other votes", pixels["name"][again & ~same])
+    pixels = pixels[~again]
     parts = []
     for split in SPLITS:
         part = pixels[pixels["split"] == split]

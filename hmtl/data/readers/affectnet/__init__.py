@@ -1,0 +1,63 @@
+"""AffectNet in whichever form lies in the folder (arXiv 1708.03985)."""
+
+__all__ = ["read_affectnet"]
+
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.affectnet.folders import read_affectnet_folders
+from hmtl.data.readers.affectnet.lists import LISTS, read_affectnet_csv
+from hmtl.data.readers.affectnet.npy import SETS, read_affectnet_npy
+from hmtl.data.readers.affectnet.plus import holds_plus, read_affectnet_plus
+from hmtl.data.readers.affectnet.yolo import holds_yolo, read_affectnet_yolo
+from hmtl.data.readers.folders import SPLIT_FOLDERS
+from hmtl.data.readers.listing import describe, folders_in, locate, subfolder
+from hmtl.data.readers.names import EMOTION_WORDS
+
+_EXPECTED = (
+    "Manually_Annotated_file_lists/ and Manually_Annotated_Images/ (first release), train_set/ and "
+    "val_set/ with images/ and annotations/ (March 2021), human_annotated/ (AffectNet+), or class "
+    "folders such as anger/ or train/anger/ (copies)"
+)
+
+
+def read_affectnet(root: str | Path, *, classes: int = 8, **options) -> pd.DataFrame:
+    """Return AffectNet as a sample table by the reader of the form found under `root`.
+
+    Args:
+        root: The folder of a release or a copy, or one around it.
+        classes: 8, or 7 without contempt.
+        options: Go to `read_affectnet_folders`, the only one that has more.
+
+    Returns:
+        The sample table of the form that was found.
+
+    Raises:
+        FileNotFoundError: No form is there; it says what was expected and what was found.
+        ValueError: As the readers of the forms.
+    """
+    root = Path(root)
+    reader = _choose(root)
+    if options and reader is not read_affectnet_folders:
+        raise ValueError(f"{', '.join(options)}: only folder copies of AffectNet have such options")
+    return reader(root, classes=classes, **options)
+
+
+def _choose(root: Path):
+    """Return the reader whose files are in `root` or up to two folders further down."""
+    known = {*SPLIT_FOLDERS, *EMOTION_WORDS}
+    forms = (
+        (lambda f: any(subfolder(f, n) for n in LISTS.values()), read_affectnet_csv),
+        (holds_plus, read_affectnet_plus),
+        (lambda f: (f / SETS["train"]).is_dir(), read_affectnet_npy),
+        (holds_yolo, read_affectnet_yolo),
+        (
+            lambda f: any(n.lower() in known or n.isdigit() for n in folders_in(f)),
+            read_affectnet_folders,
+        ),
+    )
+    for fits, reader in forms:
+        if locate(root, fits):
+            return reader
+    raise FileNotFoundError(f"{root}: expected {_EXPECTED} in it, but {describe(root)}")

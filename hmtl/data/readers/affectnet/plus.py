@@ -1,0 +1,116 @@
+"""AffectNet+ (2024), the release that is handed out now: a JSON file an image.
+
+    human_annotated/train_set/images/0.jpg        human_annotated/train_set/annotations/0.json
+    human_annotated/validation_set/images/0.jpg   ...; numbers start anew in each set
+    no_human_annotated/...                        not read: nobody labelled them
+
+A file has `human-label` (AffectNet's number, 0 to 10), `soft-label` (eight numbers), `subset` (0 to
+2) and `meta-data`: `valence`, `arousal`, age, gender, race, pose, landmarks. The images are those of
+the first release, so the counts are too.
+"""
+
+__all__ = ["holds_plus", "read_affectnet_plus"]
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.affectnet.labels import (
+    check_affect,
+    check_classes,
+    choose_expressions,
+    published_counts,
+)
+from hmtl.data.readers.affectnet.npy import pair_images
+from hmtl.data.readers.listing import find_root, list_files, with_paths
+from hmtl.data.readers.report import Drops, finish_table
+from hmtl.files import has_kind
+from hmtl.labels import EMOTIONS
+
+SETS = {"train": "train_set", "test": "validation_set"}
+_LABELLED = "human_annotated"
+_ON_DISK = {"train on disk": 414_799, "test on disk": 5_500}  # of all eleven expressions
+
+
+def holds_plus(folder: Path) -> bool:
+    """Whether a folder, or `human_annotated` in it, has training annotations in JSON."""
+    notes = [folder / part / SETS["train"] / "annotations" for part in (_LABELLED, "")]
+    return any(place.is_dir() and any(place.glob("*.json")) for place in notes)
+
+
+def read_affectnet_plus(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
+    """Return AffectNet+: `train_set` as train, `validation_set` as test (nothing is valid).
+
+    Columns: `key` ("train_set/images/0.jpg"), `path`, `split`, `emotion`, `valence` and `arousal`
+    (-1..1, missing where the file has -2). Dropped and counted: None, Uncertain, Non-Face;
+    annotations that are no JSON; images and annotations that lack the other.
+
+    Args:
+        root: The folder of the release, `human_annotated` in it, or a folder around them.
+        classes: 8, or 7 without contempt.
+
+    Returns:
+        The sample table, rows in the order of their numbers, train first.
+
+    Raises:
+        FileNotFoundError: A wrong root.
+        ValueError: An annotation without the fields, or with a value that is none.
+    """
+    check_classes(classes)
+    root = find_root(root, holds_plus, expected=f"{_LABELLED}/ with {' and '.join(SETS.values())}/")
+    root = root / _LABELLED if (root / _LABELLED).is_dir() else root
+    drops = Drops()
+    parts = [
+        _read_set(root, split, folder, drops)
+        for split, folder in SETS.items()
+        if (root / folder).is_dir()
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    on_disk = table["split"] + " on disk"
+
+    def where(rows: pd.DataFrame):
+        return lambda i, column: f"{root / rows['stem'].iloc[i]}.json"
+
+    table = choose_expressions(table, classes, drops, where(table))
+    table = check_affect(table, where(table))
+    return finish_table(
+        with_paths(table.drop(columns="stem"), root),
+        drops,
+        source=str(root),
+        published=published_counts(classes, dict.fromkeys(EMOTIONS, 500)) | _ON_DISK,
+        groups=[on_disk],
+        notes=["AffectNet's validation images are the test split: there is no public test set"],
+    )
+
+
+def _read_set(root: Path, split: str, folder: str, drops: Drops) -> pd.DataFrame:
+    """Return the rows of one set, by number."""
+    files = list_files(root / folder / "annotations", (".json",))
+    stems = {name.removesuffix(".json") for name in files}
+    table = pair_images(root, split, folder, stems, stems, drops)
+    values = [_read_labels(root / f"{stem}.json") for stem in table["stem"]]
+    columns = ["emotion", "valence", "arousal"]
+    table[columns] = pd.DataFrame(values, table.index, columns, dtype=float)
+    return drops.filter(table, table["emotion"].isna(), "annotation that is no JSON")
+
+
+def _read_labels(file: Path) -> tuple[float, float, float]:
+    """Return expression, valence and arousal of one file; nan if it is torn.
+
+    Raises ValueError naming file and field for what is missing or no number.
+    """
+    try:
+        values = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return (np.nan,) * 3
+    inner = values.get("meta-data") if isinstance(values, dict) else None
+    if not isinstance(inner, dict):
+        raise ValueError(f"{file}, field meta-data: expected an object; copy the file anew")
+    found = []
+    for field, place in (("human-label", values), ("valence", inner), ("arousal", inner)):
+        if not has_kind(place.get(field), float):
+            raise ValueError(f"{file}, field {field}: {place.get(field)!r:.80} is no number")
+        found.append(float(place[field]))
+    return found[0], found[1], found[2]

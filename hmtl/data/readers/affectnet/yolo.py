@@ -1,0 +1,122 @@
+"""AffectNet in YOLO's form, as a copy on Kaggle passes it on: a text file of boxes an image.
+
+    YOLO_format/data.yaml               names: ['Anger', 'Contempt', ...]: the emotion of each number
+    YOLO_format/train/images/0.jpg      also valid/ (or val/) and test/
+    YOLO_format/train/labels/0.txt      "4 0.5 0.5 1 1", a line a face: number, centre x and y, width
+                                        and height as shares of the picture's
+
+Numbers go by the names in data.yaml. The copy is no release of AffectNet's authors.
+"""
+
+__all__ = ["holds_yolo", "read_affectnet_yolo"]
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image
+
+from hmtl.data.readers.affectnet.labels import check_classes
+from hmtl.data.readers.crops import BOX
+from hmtl.data.readers.folders import SPLIT_FOLDERS
+from hmtl.data.readers.listing import (
+    find_root,
+    folders_in,
+    list_files,
+    number_repeats,
+    read_rows,
+    with_paths,
+)
+from hmtl.data.readers.names import name_labels
+from hmtl.data.readers.report import Drops, drop_repeats, finish_table
+from hmtl.files import reading
+
+
+def holds_yolo(folder: Path) -> bool:
+    """Whether a folder has a split with images/ and labels/ in it."""
+    return any(
+        {"images", "labels"} <= set(folders_in(folder / name))
+        for name in folders_in(folder)
+        if name.lower() in SPLIT_FOLDERS
+    )
+
+
+def read_affectnet_yolo(
+    root: str | Path, *, classes: int = 8, names: Mapping | None = None
+) -> pd.DataFrame:
+    """Return AffectNet in YOLO's form: `key` ("train/images/0.jpg"), `path`, `split`, `emotion`,
+    and the box `left, top, right, bottom` in pixels.
+
+    The copy's valid/ is test if there is no test/. Dropped and counted: images without labels,
+    malformed lines, pictures that cannot be opened, faces with two labels.
+
+    Args:
+        root: The folder of data.yaml, or one around it.
+        classes: 8, or 7 without contempt.
+        names: Emotion of the names in data.yaml that are no words for one.
+
+    Returns:
+        The sample table, a row a face.
+
+    Raises:
+        FileNotFoundError: A wrong root, or one without data.yaml.
+        ValueError: data.yaml without names; a number that it does not name.
+    """
+    check_classes(classes)
+    root = find_root(root, holds_yolo, expected="data.yaml and train/ with images/ and labels/")
+    file, drops, notes = root / "data.yaml", Drops(), []
+    with reading(file, "it names the emotions; copy it anew"):
+        said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {})["names"]
+        said = dict(said.items() if isinstance(said, dict) else enumerate(said))
+    parts = [name for name in folders_in(root) if name.lower() in SPLIT_FOLDERS]
+    rows: list[tuple] = []
+    for part in parts:
+        if {"images", "labels"} <= set(folders_in(root / part)):
+            rows += _read_part(root, part, drops)
+    table = pd.DataFrame(rows, columns=["key", "split", "where", "number", *BOX])
+    if "test" not in set(table["split"]):
+        table["split"] = table["split"].replace("valid", "test")
+        notes = ["no test folder: the validation images are the test split"]
+    words = table["number"].map({str(k): str(v) for k, v in said.items()})
+    for i in np.flatnonzero(words.isna()):
+        raise ValueError(f"{table['where'][i]}: {table['number'][i]} is not named in {file}")
+    table["emotion"] = name_labels(
+        words, lambda i: str(file), "names", names=names, option="names "
+    )
+    table = drop_repeats(table, drops, ["emotion"], ["key", *BOX])
+    if classes == 7:
+        contempt = table["emotion"] == "contempt"
+        table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
+    table = with_paths(table[["key", "split", "emotion", *BOX]], root)
+    table["key"] = number_repeats(table["key"])
+    return finish_table(table, drops, source=str(root), notes=notes)
+
+
+def _read_part(root: Path, part: str, drops: Drops) -> list[tuple]:
+    """Return key, split, place, number and box of each face of one split."""
+    labels = root / part / "labels"
+    there = {os.path.splitext(name)[0]: labels / name for name in list_files(labels, (".txt",))}
+    rows: list[tuple] = []
+    for name in list_files(root / part / "images"):
+        key, file = f"{part}/images/{name}", there.get(os.path.splitext(name)[0])
+        if file is None:
+            drops.add("image without labels", [key])
+            continue
+        try:
+            with Image.open(root / key) as picture:
+                size = np.array(picture.size * 2)
+        except Exception:  # decoders raise anything on a broken file
+            drops.add("picture that cannot be opened", [key])
+            continue
+        for line, fields in read_rows(file):
+            box = pd.to_numeric(pd.Series(fields[1:]), errors="coerce").to_numpy(float)
+            if len(box) != 4 or not (np.isfinite(box).all() and (box[2:] > 0).all()):
+                drops.add("malformed row", [f"{part}/labels/{file.name} line {line}"])
+                continue
+            centre, half = np.tile(box[:2], 2), np.tile(box[2:] / 2, 2) * [-1, -1, 1, 1]
+            sides = np.rint(np.clip(centre + half, -1, 2) * size).astype(int)
+            rows.append((key, SPLIT_FOLDERS[part.lower()], f"{file} line {line}", fields[0], *sides))
+    return rows
