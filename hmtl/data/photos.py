@@ -128,8 +128,10 @@ def _read_photo(task: PhotoTask, i: int) -> tuple[np.ndarray, int, int]:
     """Return pixels, shorter side cut out, and the EXIF orientation that was left alone."""
     if task.offsets is not None:
         from hmtl.data.readers.fer2013 import read_pixels  # pandas: for such sets only
+        from hmtl.data.readers.pose_npz import read_npz_image
 
-        picture = Image.fromarray(read_pixels(task.paths[i], task.offsets[i]))
+        read = read_npz_image if task.paths[i].lower().endswith(".npz") else read_pixels
+        picture = Image.fromarray(read(task.paths[i], task.offsets[i]))
         return *cut_square(picture, None, task.size, task.grey, task.fit), 1
     path, box = task.paths[i], task.boxes[i] if task.boxes else None
     turn = task.exif == "always" or (task.exif == "auto" and box is None)

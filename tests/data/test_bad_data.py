@@ -5,6 +5,7 @@ What the files say is read a second time here, by the plainest means there are.
 
 import csv
 import io
+import json
 import re
 import warnings
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import reader_fixtures as fixtures
 import scipy.io
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import MANY, assert_clear, mutate
@@ -186,6 +188,76 @@ def make_ferplus_csv(root):
     return fixtures.make_ferplus_csv(root, VOTES * 4)
 
 
+def of_affectnet_plus(root, row):
+    file = root / "human_annotated" / row["key"].replace("/images/", "/annotations/")
+    said = json.loads(file.with_suffix(".json").read_bytes())
+    affect = {name: said["meta-data"][name] for name in ("valence", "arousal")}
+    known = {name: {None if value == -2 else float(value)} for name, value in affect.items()}
+    return known | {"emotion": {EMOTIONS[int(said["human-label"])]}}
+
+
+def of_yolo(root, row):
+    key = row["key"].partition("#")[0]
+    lines = lines_of((root / key.replace("/images/", "/labels/")).with_suffix(".txt"))
+    names = yaml.safe_load((root / "data.yaml").read_text())["names"]
+    names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
+    names = {str(number): EMOTION_WORDS.get(str(n).strip().lower()) for number, n in names.items()}
+    apart = [re.split(r"[,\s;]+", line.strip()) for line in lines if line.strip()]
+    said = {names.get(fields[0]) for fields in apart if len(fields) == 5}
+    return {"emotion": said if len(said) == 1 else {row["emotion"]} & said}
+
+
+def of_fairface(root, row):
+    name = {"train": "train", "test": "val"}[row["split"]]
+    own = [r for r in fields_of(root / f"fairface_label_{name}.csv") if r[0].strip() == row["key"]]
+    return {"gender": {GENDER_WORDS.get(r[2].strip().lower()) for r in own}}
+
+
+def of_expw(root, row):
+    name = row["key"].partition("#")[0].removeprefix("image/origin/")
+    box = [row[side] for side in ("top", "left", "right", "bottom")]
+    lines = [line.split() for line in lines_of(root / "label/label.lst")]
+    own = [
+        f for f in lines if len(f) == 8 and f[0] == name and [int(float(v)) for v in f[2:6]] == box
+    ]
+    return {"emotion": {FER2013[int(f[7])] for f in own}}
+
+
+def of_ckplus(root, row):
+    line = (root / "ckextended.csv").read_bytes()[row["offset"] :].split(b"\n")[0].decode("latin-1")
+    raw = (root / "ckextended.csv").read_bytes().removeprefix(b"\xef\xbb\xbf")
+    header = [name.strip().lower() for name in raw.split(b"\n")[0].decode().split(",")]
+    said = dict(zip(header, (field.strip(' "\r') for field in line.split(",")), strict=True))
+    return {"emotion": {(*FER2013, "contempt")[int(said["emotion"])]}}
+
+
+def of_adience(root, row):
+    said = set()
+    for i in range(5):
+        for r in (line.split("\t") for line in lines_of(root / f"fold_{i}_data.txt")):
+            if (
+                len(r) == 12
+                and f"{r[0].strip()}/landmark_aligned_face.{r[2].strip()}.{r[1].strip()}"
+                in row["key"]
+            ):
+                said.add({"f": "female", "m": "male"}.get(r[4].strip()))
+    return {"gender": said}
+
+
+def of_affwild2(root, row):
+    _, video, frame = row["key"].split("/")
+    part = {"train": "Train_Set", "test": "Validation_Set"}[row["split"]]
+    lines = lines_of(root / f"annotations/EXPR_Recognition_Challenge/{part}/{video}.txt")
+    names = [EMOTION_WORDS.get(name.strip().lower()) for name in lines[0].split(",")]
+    return {"emotion": {names[int(lines[int(frame[:5])].strip(' "'))]}}
+
+
+def of_pose_npz(root, row):
+    with np.load(root / f"{row['key'].split('/')[0]}.npz", allow_pickle=False) as content:
+        yaw, pitch, roll = content["pose"][row["offset"]].tolist()
+    return {"yaw": {yaw}, "pitch": {pitch}, "roll": {roll}}
+
+
 COLUMNS_OF_CSV = {"path": "image", "emotion": "label", "yaw": "yaw", "split": "part"}
 LISTS = "Manually_Annotated_file_lists/*.csv"
 FORMATS = {
@@ -203,6 +275,18 @@ FORMATS = {
     "fei": (fixtures.make_fei, "fei_gender.csv", of_fei),
     "celeba": (fixtures.make_celeba, "list_*.txt", of_celeba),
     "csv": (make_any_csv, "labels.csv", of_csv),
+    "affectnet-plus": (
+        fixtures.make_affectnet_plus,
+        "human_annotated/*/annotations/*.json",
+        of_affectnet_plus,
+    ),
+    "affectnet-yolo": (fixtures.make_affectnet_yolo, "**/*.[ty][xa]*", of_yolo),
+    "fairface": (fixtures.make_fairface, "*.csv", of_fairface),
+    "expw": (fixtures.make_expw, "label/label.lst", of_expw),
+    "ckplus": (fixtures.make_ckplus_csv, "ckextended.csv", of_ckplus),
+    "adience": (fixtures.make_adience, "fold_*_data.txt", of_adience),
+    "affwild2": (fixtures.make_affwild2, "annotations/EXPR*/*/*.txt", of_affwild2),
+    "pose-npz": (fixtures.make_pose_npz, "*.npz", of_pose_npz),
 }
 OPTIONS = {"csv": {"columns": COLUMNS_OF_CSV}}
 
@@ -275,7 +359,9 @@ def test_names_that_are_labels(tmp_path_factory, name, seed):
         if name == "utkface":
             numbers = re.match(r"(\d+)_(\d)_(\d)_\d{14}", row["key"])
             said = int(numbers[2]) if numbers else None  # of two numbers neither is known
-            assert row["gender"] == GENDERS[::-1][said] if said in (0, 1) else row["gender"] is np.nan
+            assert (
+                row["gender"] == GENDERS[::-1][said] if said in (0, 1) else row["gender"] is np.nan
+            )
         else:
             assert row["emotion"] == EMOTION_WORDS[row["key"].split("/")[-2].strip().lower()]
 

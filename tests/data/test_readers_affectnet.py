@@ -18,8 +18,8 @@ from reader_fixtures import (
 
 from hmtl.data.examples import LANDMARKS
 from hmtl.data.readers.affectnet import read_affectnet
-from hmtl.data.readers.affectnet.lists import read_affectnet_csv
 from hmtl.data.readers.affectnet.folders import read_affectnet_folders
+from hmtl.data.readers.affectnet.lists import read_affectnet_csv
 from hmtl.data.readers.affectnet.npy import read_affectnet_npy, read_scalar
 from hmtl.data.readers.report import differences
 from hmtl.labels import EMOTIONS

@@ -6,6 +6,7 @@ written here and assert what the reader says. What one picture's labels look lik
 `hmtl.data.examples`, whose folders have rendered faces in them.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,36 @@ def make_affectnet_npy(root, train=range(24), test=range(16), kind="text") -> Pa
             touch(root / name / "images", f"{i}.jpg")
             save_annotation(root / name / "annotations", i, i % 8, kind=kind)
     return root
+
+
+def make_affectnet_plus(root, train=range(24), test=range(16)) -> Path:
+    """AffectNet+: a JSON file an image, expressions 0..10 in turn in training, 0..7 in test."""
+    place = root / "AffectNet+"
+    for name, numbers, kinds in (("train_set", train, 11), ("validation_set", test, 8)):
+        for i in numbers:
+            folder = place / "human_annotated" / name
+            touch(folder, f"images/{i}.jpg")
+            affect = {"valence": -2, "arousal": -2} if i % kinds > 8 else {}
+            meta = {"age": 30, "valence": -0.5, "arousal": 0.127, **affect, "landmark-29": [1] * 58}
+            said = {"human-label": i % kinds, "soft-label": [0.125] * 8, "meta-data": meta}
+            write(folder / f"annotations/{i}.json", [json.dumps(said)])
+    touch(place / "no_human_annotated/images", "0.jpg")
+    return place
+
+
+ALPHABETICAL = ["Anger", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]
+
+
+def make_affectnet_yolo(root, splits=("train", "valid", "test")) -> Path:
+    """YOLO's form: numbers in alphabetical order; every third face fills half of the picture."""
+    place = root / "YOLO_format"
+    for split in splits:
+        for i in range(16):
+            save_picture(place / split / f"images/{i}.png", (40, 30))
+            box = "0.5 0.5 1 1" if i % 3 else "0.25 0.5 0.5 0.5"
+            write(place / split / f"labels/{i}.txt", [f"{i % 8} {box}"])
+    write(place / "data.yaml", ["nc: 8", f"names: {ALPHABETICAL}"])
+    return place
 
 
 def make_class_folders(root, names, count=5, splits=("",)) -> Path:
@@ -265,6 +296,126 @@ def make_celeba(root, males=(-1, 1, 1, -1, -1, 1), splits=(0, 0, 0, 1, 2, 2)) ->
     write(root / "list_attr_celeba.txt", lines)
     pairs = [f"{name} {split}" for name, split in zip(names, splits, strict=True)]
     write(root / "list_eval_partition.txt", pairs)
+    return root
+
+
+def make_fairface(root, train=8, val=4) -> Path:
+    """Two lists; pictures in a folder of the archive's name."""
+    for name, count in (("train", train), ("val", val)):
+        lines = ["file,age,gender,race,service_test"]
+        for i in range(1, count + 1):
+            sex = ("Male", "Female")[i % 2]
+            lines.append(f"{name}/{i}.jpg,{10 * i}-{10 * i + 9},{sex},East Asian,{i % 3 == 0}")
+            touch(root / "fairface-img-margin025-trainval", f"{name}/{i}.jpg")
+        write(root / f"fairface_label_{name}.csv", lines)
+    return root
+
+
+def make_expw(root, count=21) -> Path:
+    """`label.lst`: blanks, no header, box as top, left, right, bottom; two faces in picture 0."""
+    lines = [f"{i}.jpg 0 {10 + i} 20 120 {110 + i} 60.3682 {i % 7}" for i in range(count)]
+    write(root / "label/label.lst", [*lines, "0.jpg 1 5 150 190 45 12.5 3"])
+    touch(root / "image/origin", *(f"{i}.jpg" for i in range(count)))
+    return root
+
+
+def make_ckplus(root, people=12) -> Path:
+    """CK+48: two sequences a person, three frames each; one emotion a sequence."""
+    emotions = ["anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"]
+    for i in range(2 * people):
+        name = f"S{10 + i // 2:03d}_{1 + i % 2:03d}"
+        frames = (f"{name}_{f:08d}.png" for f in (15, 16, 17))
+        touch(root / "CK+48" / emotions[i % 7], *frames)
+    return root / "CK+48"
+
+
+def make_ckplus_csv(root) -> Path:
+    """`ckextended.csv`: as FER2013's, and 7 is contempt."""
+    pixels = [" ".join(map(str, row)) for row in pixel_rows()]
+    rows = [f"{i % 8},{p},{u}" for i, (p, u) in enumerate(zip(pixels, USAGES, strict=True))]
+    write(root / "ckextended.csv", ["emotion,pixels,Usage", *rows])
+    return root
+
+
+def make_ckplus_archives(root, people=8) -> Path:
+    """The authors' archives: whole sequences; the second of each person has no label."""
+    for i in range(people):
+        for sequence in ("001", "002"):
+            place, stem = f"S{5 + i:03d}/{sequence}", f"S{5 + i:03d}_{sequence}"
+            touch(
+                root / "cohn-kanade-images" / place, *(f"{stem}_{f:08d}.png" for f in range(1, 7))
+            )
+            if sequence == "001":
+                write(root / "Emotion" / place / f"{stem}_00000006_emotion.txt",
+                      [f"   {i % 8}.0000000e+00"])  # fmt: skip
+            (root / "Emotion" / place).mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def make_kdef(root, people=10) -> Path:
+    """KDEF as shipped: a folder a person and session; seven emotions, two sides."""
+    for i in range(people):
+        for session in "AB":
+            folder = f"{session}{'FM'[i % 2]}{1 + i // 2:02d}"
+            for emotion in ["AF", "AN", "DI", "HA", "NE", "SA", "SU"]:
+                touch(root / "KDEF" / folder, *(f"{folder}{emotion}{s}.JPG" for s in ("S", "HL")))
+    return root
+
+
+def make_jaffe(root) -> Path:
+    """JAFFE as shipped: flat; ten people, seven emotions."""
+    people = ["KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM"]
+    for i, person in enumerate(people):
+        for k, emotion in enumerate(["AN", "DI", "FE", "HA", "NE", "SA", "SU"]):
+            touch(root, f"{person}.{emotion}1.{7 * i + k}.tiff")
+    touch(root, "README", "README_FIRST.jpg")
+    return root
+
+
+def make_adience(root, count=20) -> Path:
+    """Five lists with tabs, an album never in two; gender m, f, u or empty."""
+    names = ["user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy",
+             "tilt_ang", "fiducial_yaw_angle", "fiducial_score"]  # fmt: skip
+    for fold in range(5):
+        lines = ["\t".join(names)]
+        for i in range(count // 5):
+            user, image = f"{fold}{i // 2}@N04", f"1{fold}{i}_o.jpg"
+            sex = ("m", "f", "u", "")[i % 4]
+            lines.append("\t".join([user, image, f"{20 + i}", "(25, 32)", sex, *"1234", *"000"]))
+            for folder, start in (("aligned", "landmark"), ("faces", "coarse_tilt")):
+                name = f"{start}_aligned_face.{20 + i}.{image}"
+                touch(root / folder / user, name)
+        write(root / f"fold_{fold}_data.txt", lines)
+    return root
+
+
+def make_affwild2(root) -> Path:
+    """Three videos for training and two for validation; frame 3 has no picture, 4 no label."""
+    header = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
+    for part, videos in (("Train_Set", ("1", "2_left", "3")), ("Validation_Set", ("8", "9"))):
+        for v, video in enumerate(videos):
+            numbers = [str((v + i) % 8) if i != 3 else "-1" for i in range(9)]
+            place = root / "annotations/EXPR_Recognition_Challenge" / part
+            write(place / f"{video}.txt", [header, *numbers])
+            affect = [f"{i / 10},{-i / 10}" if i != 3 else "-5,-5" for i in range(9)]
+            place = root / "annotations/VA_Estimation_Challenge" / part
+            write(place / f"{video}.txt", ["valence,arousal", *affect])
+            frames = (f"{i:05d}.jpg" for i in range(1, 10) if i != 3)
+            touch(root / "cropped_aligned" / video, *frames)
+    return root
+
+
+def make_pose_npz(root, count=6, size=16) -> Path:
+    """FSA-Net's files: pictures with blue first, yaw, pitch, roll in degrees; one beyond 99."""
+    root.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(
+        ("AFW", "AFW_Flip", "HELEN", "AFLW2000", "BIWI_train", "BIWI_test")
+    ):
+        rng = np.random.default_rng(seed)
+        image = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        pose = rng.uniform(-60, 60, (count, 3))
+        pose[1, 0] = 99.5
+        np.savez(root / f"{name}.npz", image=image, pose=pose, img_size=size)
     return root
 
 

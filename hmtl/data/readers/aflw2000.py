@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TEST, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import find_root, list_files, with_paths
+from hmtl.data.readers.listing import find_root, list_files, with_paths, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
 from hmtl.data.readers.report import Drops, finish_table
 
@@ -54,7 +54,7 @@ def read_aflw2000(
     stems = {file.removesuffix(".mat") for file in list_files(root, (".mat",), deep=False)}
     table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
     on_disk = pd.Series("images on disk", table.index)
-    table = drops.filter(table, ~table["key"].str.rpartition(".")[0].isin(stems), "image without .mat")
+    table = drops.filter(table, ~without_ending(table["key"]).isin(stems), "image without .mat")
     table = add_poses(table, root, drops, points=points, seen_only=crop == "plain")
     table = keep_angles(table, drops, all_angles)
     boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
@@ -67,4 +67,3 @@ def read_aflw2000(
         published={"images on disk": 2_000, "test": 2_000 if all_angles else 1_969},
         groups=[on_disk],
     )
-

@@ -146,7 +146,9 @@ def _read_recording(folder: Path, drops: Drops, head_mm: float) -> pd.DataFrame:
             images[stem.removesuffix("_rgb")] = f"{folder.name}/{name}"
     poses = {name.removesuffix("_pose.txt") for name in files if name.endswith("_pose.txt")}
     drops.add("image without pose", sorted(images[s] for s in set(images) - poses))
-    drops.add("pose without image", sorted(f"{folder.name}/{s}_pose.txt" for s in poses - set(images)))
+    drops.add(
+        "pose without image", sorted(f"{folder.name}/{s}_pose.txt" for s in poses - set(images))
+    )
     stems = sorted(set(images) & poses)
     numbers = np.array([_read_pose(folder / f"{s}_pose.txt") for s in stems]).reshape(-1, 12)
     table = pd.DataFrame({"key": [images[s] for s in stems]}, dtype=str)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.listing import (
+    base_names,
     describe,
     find_folder,
     find_list,
@@ -27,6 +28,7 @@ from hmtl.data.readers.listing import (
     present,
     read_rows,
     with_paths,
+    without_ending,
 )
 from hmtl.data.readers.report import Drops, finish_table, map_labels
 from hmtl.labels import SPLITS
@@ -67,9 +69,9 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     table = drops.filter(table, table["split"].isna(), "without a split")
     table = present(table, list_files(folder, deep=False, prefix=prefix), drops)
     if people := _find(root, "identity_CelebA.txt", needed=False):
-        stems = table["key"].str.rpartition("/")[2].str.partition(".")[0]
+        stems = without_ending(base_names(table["key"]))
         named, _ = _read_pairs(people, drops)
-        named = named.set_axis(named.index.str.partition(".").get_level_values(0))
+        named = named.set_axis(without_ending(named.index.to_series()))
         table["person"] = stems.map(named).astype("string")
     return finish_table(
         with_paths(table[["key", "split", *table.columns.drop(["key", "split"])]], root),
@@ -98,8 +100,8 @@ def _read_male(file: Path, drops: Drops) -> pd.Series:
     names = [name.strip() for name in header]
     if names.count("Male") != 1:
         raise ValueError(
-            f"{file}: expected a count in line 1 and names, Male among them, in line 2; or in a csv "
-            "names in line 1"
+            f"{file}: expected a count in line 1 and names, Male among them, in line 2 (in a csv "
+            "no count)"
         )
     own = count is None  # whether the images' column has a name too
     at = names.index("Male") - own

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import describe, find_list, list_files, read_rows, with_paths
+from hmtl.data.readers.listing import describe, find_list, list_files, locate, read_rows, with_paths
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import seeded_split
@@ -60,7 +60,8 @@ def read_fei(
         example = "1-01.jpg" if images == "original" else "1a.jpg"
         raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
     drops = Drops()
-    file = Path(genders) if genders else find_list(root, GENDERS) or root / GENDERS
+    place = next(iter(locate(root, lambda folder: find_list(folder, GENDERS) is not None)), root)
+    file = Path(genders) if genders else find_list(place, GENDERS) or root / GENDERS
     of_subject = _read_genders(file, drops)
     known = [re.compile(form) for form in _FORMS.values()]
     odd = [f for f in files if not any(form.fullmatch(f.rpartition("/")[2]) for form in known)]

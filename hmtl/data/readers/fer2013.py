@@ -5,8 +5,8 @@ On disk, one of
     fer2013.csv          emotion,pixels,Usage
     icml_face_data.csv   emotion, Usage, pixels        blanks before the names
     train.csv, test.csv  emotion,pixels and pixels     the contest's form: test has no labels
-    train/angry/Training_3908.jpg                      class folders; names that say the split decide
-    test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     it, else valid and test are one test
+    train/angry/Training_3908.jpg                      class folders; such names give the split,
+    test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     others leave valid and test one test
 
 There is no image file for a row of a csv. Its `path` is the csv, and `offset` says at which byte
 the row begins; `fer2013_images` turns such rows into pixels, without reading the rest of the file.
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
-from hmtl.data.readers.listing import find_root, folders_in
+from hmtl.data.readers.listing import base_names, find_root, folders_in
 from hmtl.data.readers.report import Drops, finish_table, map_labels
 
 LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # 0 to 6
@@ -87,7 +87,7 @@ def _is_folders(root: Path) -> bool:
 def _read_class_folders(root: Path, drops: Drops) -> pd.DataFrame:
     """Return a copy in class folders, which go by name: their order is not FER2013's."""
     table = list_classes(root, drops)
-    names = table["key"].str.rpartition("/")[2].str.lower()
+    names = base_names(table["key"]).str.lower()
     said = names.str.partition("_")[0].map({usage.lower(): s for usage, s in USAGES.items()})
     notes: list[str] = []
     if said.notna().all():
@@ -102,9 +102,7 @@ def _read_class_folders(root: Path, drops: Drops) -> pd.DataFrame:
         merged = {"train": ["train"]}
         table["split"] = table["split"].replace("valid", "test")
         notes = ["no test folder: the validation images are the test split"]
-    return finish_table(
-        table, drops, source=str(root), published=_published(merged), notes=notes
-    )
+    return finish_table(table, drops, source=str(root), published=_published(merged), notes=notes)
 
 
 def list_rows(

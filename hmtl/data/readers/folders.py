@@ -83,7 +83,7 @@ def read_folders(
 
 
 def find_classes(root: str | Path, label: str = "emotion", names: Mapping | None = None) -> Path:
-    """Return the folder, `root` or up to two further down, that holds split or class folders.
+    """Return the folder, `root` or further down, that holds split or class folders.
 
     It is absolute; `root` itself if there is none. Raises ValueError if there are several.
     """

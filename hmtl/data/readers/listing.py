@@ -5,9 +5,10 @@ seconds; nothing is opened.
 """
 
 __all__ = [
-    "PICTURES", "describe", "find_folder", "find_header", "find_list", "find_root", "folders_in",
-    "is_folder", "list_files", "locate", "number_repeats", "present", "read_lines", "read_list",
-    "read_rows", "split_line", "subfolder", "with_paths",
+    "PICTURES", "base_names", "describe", "find_folder", "find_header", "find_list", "find_root",
+    "folders_in", "is_folder", "list_files", "locate", "number_repeats", "place_of", "present",
+    "read_lines", "read_list", "read_rows", "split_line", "subfolder", "with_paths",
+    "without_ending",
 ]  # fmt: skip
 
 import csv
@@ -28,12 +29,12 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 LISTS = (".csv", ".txt", ".tsv", ".lst")
 """Endings of lists, lower case."""
 _ALONE = re.compile(r"\d+|\S*\w\.\w+")
-_DEPTH = 2  # folders that archives and downloads put around a data set
+_DEPTH = 3  # two folders that archives put around a data set, and its own
 Layout = Sequence[str] | Callable[[Path], bool]
 
 
 def locate(root: str | Path, fits: Callable[[Path], bool]) -> list[Path]:
-    """Return the folders that `fits`: `root` alone, else those in it, else those one further down.
+    """Return the folders that fit: `root` alone, else those in it, else those further down.
 
     Hidden folders are passed over. Nothing is returned where no folder fits, or `root` is none.
     """
@@ -46,7 +47,7 @@ def locate(root: str | Path, fits: Callable[[Path], bool]) -> list[Path]:
 
 
 def find_root(root: str | Path, *layouts: Layout, expected: str) -> Path:
-    """Return `root`, or the one folder up to two further down, that holds all of a layout's paths.
+    """Return `root`, or the one folder up to three further down, that holds all of a layout's paths.
 
     Args:
         root: The user's folder.
@@ -96,7 +97,7 @@ def find_list(folder: Path, name: str) -> Path | None:
 
 
 def find_folder(root: Path, *names: str) -> Path | None:
-    """Return the folder called one of `names` in `root` or up to two further down, or None.
+    """Return the folder called one of `names` in `root` or up to three further down, or None.
 
     Of a folder that lies in one of the same name, as archives are unpacked, the inner one.
     """
@@ -270,6 +271,11 @@ def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list
     return [header.index(name) for name in names]
 
 
+def place_of(file: Path, table: pd.DataFrame) -> Callable[[int], str]:
+    """Return a function from a row's position to the words for its place, of a `read_list`."""
+    return lambda i: f"{file} line {table['line'].iloc[i]}"
+
+
 def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
     """Return the rows whose `key` is among the files `on_disk`; the others are dropped.
 
@@ -286,6 +292,16 @@ def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.Dat
 
     table = table.assign(key=[find(key) for key in table["key"]])
     return drops.filter(table, ~table["key"].isin(there), NOT_ON_DISK)
+
+
+def base_names(keys: pd.Series) -> pd.Series:
+    """Return the names of files without their folders; there may be none."""
+    return keys.str.replace(r"^.*/", "", regex=True)
+
+
+def without_ending(keys: pd.Series) -> pd.Series:
+    """Return paths without the ending of their files; there may be none."""
+    return keys.str.replace(r"\.[^./]*$", "", regex=True)
 
 
 def number_repeats(keys: pd.Series) -> pd.Series:

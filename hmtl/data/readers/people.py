@@ -16,6 +16,7 @@ import re
 
 import pandas as pd
 
+from hmtl.data.readers.listing import base_names
 from hmtl.data.readers.report import WARNING
 from hmtl.data.readers.splits import seeded_split
 
@@ -43,7 +44,7 @@ def name_people(keys: pd.Series, person: str = "") -> tuple[pd.Series | None, li
     """
     if person == "none":
         return None, []
-    names = keys.str.rpartition("/")[2]
+    names = base_names(keys)
     if person:
         try:
             form = re.compile(person)

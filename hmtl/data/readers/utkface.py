@@ -2,8 +2,8 @@
 
 On disk (Zhang, Song, Qi, CVPR 2017): `UTKFace/[age]_[gender]_[race]_[date and time].jpg.chip.jpg`,
 or the same in `crop_part1` (9,780), or not cropped in `part1`, `part2`, `part3`. A few published
-names lack a dot, which does no harm; others have two numbers before the date. Sources disagree on
-which of gender and race is the second (61_3_20170109150557335 has no gender 3), so both are missing.
+names lack a dot, which does no harm; others have two numbers before the date. Which of gender and
+race is the second is open (61_3_20170109150557335 has no gender 3), so both are missing.
 """
 
 __all__ = ["read_utkface"]
@@ -12,10 +12,10 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.listing import (
+    base_names,
     describe,
     list_files,
     locate,
@@ -58,11 +58,14 @@ def read_utkface(
     """
     root, folders = _find(Path(root))
     drops = Drops()
-    keys = [key for name in folders for key in
-            list_files(root / name, deep=False, prefix=f"{name}/" if len(folders) > 1 else "")]  # fmt: skip
+    keys = [
+        key
+        for name in folders
+        for key in list_files(root / name, deep=False, prefix=f"{name}/" * (len(folders) > 1))
+    ]
     root = root / folders[0] if len(folders) == 1 else root
     table = pd.DataFrame({"key": keys}, dtype=str)
-    said = table["key"].str.rpartition("/")[2].str.extract(_NAME)
+    said = base_names(table["key"]).str.extract(_NAME)
     table = drops.filter(table.join(said), said["age"].isna(), "malformed name")
     table["gender"] = table["gender"].map(_GENDERS)
     table["race"] = table["race"].map({str(i): name for i, name in enumerate(RACES)})
@@ -73,7 +76,9 @@ def read_utkface(
         drops,
         source=str(root),
         published={"all": _COUNTS[root.name]} if root.name in _COUNTS else {"all": 23_708},
-        unlabelled={f"{c}: not in the name": int(table[c].isna().sum()) for c in ("gender", "race")},
+        unlabelled={
+            f"{c}: not in the name": int(table[c].isna().sum()) for c in ("gender", "race")
+        },
         notes=[f"no official split: {shares} drawn by seed {seed}"],
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TRAIN, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import PICTURES, find_root, list_files, with_paths
+from hmtl.data.readers.listing import PICTURES, find_root, list_files, with_paths, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import draw_uniform
@@ -63,7 +63,7 @@ def read_w300lp(
     stems = {name[:-4] for name in names if name.lower().endswith(".mat")}
     keys = [name for name in names if not name.lower().endswith(".mat")]
     table = pd.DataFrame({"key": keys, "split": "train"}, dtype=str)
-    stem = table["key"].str.rpartition(".")[0]
+    stem = without_ending(table["key"])
     table["source"] = stem.str.replace(r"_\d+$", "", regex=True).str.replace("_Flip/", "/")
     subset = table["key"].str.partition("/")[0]
     table = drops.filter(table, ~stem.isin(stems), "image without .mat")

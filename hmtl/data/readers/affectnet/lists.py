@@ -6,7 +6,7 @@ On disk:
     Manually_Annotated_file_lists/validation.csv  with or without one: copies differ
     Manually_Annotated_Images/689/737db2483489148d783ef278f43f486c0a97e140fc4b6b61b84363ca.jpg
     Manually_Annotated/Manually_Annotated_Images/689/...  as the archives unpack
-    Automatically_Annotated_file_lists/automatically_annotated.csv and Automatically_Annotated_Images
+    Automatically_Annotated_file_lists/automatically_annotated.csv, Automatically_Annotated_Images
 
 Fields of a row: `subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,
 expression,valence,arousal`. The 68 landmarks are one field, `x;y;x;y...`; a copy with each of

@@ -5,8 +5,8 @@
     no_human_annotated/...                        not read: nobody labelled them
 
 A file has `human-label` (AffectNet's number, 0 to 10), `soft-label` (eight numbers), `subset` (0 to
-2) and `meta-data`: `valence`, `arousal`, age, gender, race, pose, landmarks. The images are those of
-the first release, so the counts are too.
+2) and `meta-data`: `valence`, `arousal`, age, gender, race, pose, landmarks. The images are those
+of the first release, so the counts are too.
 """
 
 __all__ = ["holds_plus", "read_affectnet_plus"]

@@ -1,9 +1,9 @@
 """AffectNet in YOLO's form, as a copy on Kaggle passes it on: a text file of boxes an image.
 
-    YOLO_format/data.yaml               names: ['Anger', 'Contempt', ...]: the emotion of each number
-    YOLO_format/train/images/0.jpg      also valid/ (or val/) and test/
-    YOLO_format/train/labels/0.txt      "4 0.5 0.5 1 1", a line a face: number, centre x and y, width
-                                        and height as shares of the picture's
+    YOLO_format/data.yaml             names: ['Anger', 'Contempt', ...]: the emotion of each number
+    YOLO_format/train/images/0.jpg    also valid/ (or val/) and test/
+    YOLO_format/train/labels/0.txt    "4 0.5 0.5 1 1", a line a face: number, centre x and y, width
+                                      and height as shares of the picture's
 
 Numbers go by the names in data.yaml. The copy is no release of AffectNet's authors.
 """
@@ -118,5 +118,7 @@ def _read_part(root: Path, part: str, drops: Drops) -> list[tuple]:
                 continue
             centre, half = np.tile(box[:2], 2), np.tile(box[2:] / 2, 2) * [-1, -1, 1, 1]
             sides = np.rint(np.clip(centre + half, -1, 2) * size).astype(int)
-            rows.append((key, SPLIT_FOLDERS[part.lower()], f"{file} line {line}", fields[0], *sides))
+            rows.append(
+                (key, SPLIT_FOLDERS[part.lower()], f"{file} line {line}", fields[0], *sides)
+            )
     return rows

@@ -1,0 +1,88 @@
+"""Adience: 26,580 faces of albums, with gender and age range (Eidinger, Enbar, Hassner, 2014).
+
+On disk, tabs between fields:
+
+    fold_0_data.txt ... fold_4_data.txt   user_id, original_image, face_id, age, gender, x, y, dx,
+                                          dy, tilt_ang, fiducial_yaw_angle, fiducial_score
+    aligned/USER/landmark_aligned_face.FACE.IMAGE    816x816, turned upright
+    faces/USER/coarse_tilt_aligned_face.FACE.IMAGE   as found
+
+The five folds, 19,370 rows, share no album (`user_id`); one is tested on, the others train.
+"""
+
+__all__ = ["read_adience"]
+
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.listing import (
+    describe,
+    find_folder,
+    find_list,
+    find_root,
+    list_files,
+    place_of,
+    present,
+    read_list,
+    with_paths,
+)
+from hmtl.data.readers.report import Drops, drop_repeats, finish_table, map_labels
+
+_FOLDS = [f"fold_{i}_data.txt" for i in range(5)]
+_ORDER = ("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy",
+          "tilt_ang", "fiducial_yaw_angle", "fiducial_score")  # fmt: skip
+_COLUMNS = {"person": "user_id", "image": "original_image", "face": "face_id", "age_range": "age",
+            "gender": "gender"}  # fmt: skip
+_IMAGES = {"aligned": "landmark_aligned_face", "faces": "coarse_tilt_aligned_face"}
+_GENDERS = {"f": "female", "m": "male", "u": "", "": ""}
+
+
+def read_adience(root: str | Path, *, images: str = "aligned", fold: int = 4) -> pd.DataFrame:
+    """Return Adience: `key` ("aligned/7153718@N04/landmark_aligned_face.2282.11597935265_29b.jpg"),
+    `path`, `split`, `gender` (missing where the list has u or nothing; counted), `age_range`,
+    `person` (the album).
+
+    Dropped and counted: malformed rows, repeated ones, faces with two labels, images not on disk.
+
+    Args:
+        root: The folder of the five lists, or one around it.
+        images: "aligned" or "faces".
+        fold: The fold that is test, 0 to 4; the others are train.
+
+    Returns:
+        The sample table.
+
+    Raises:
+        FileNotFoundError: A wrong root, or one without the images' folder.
+        ValueError: An unknown option; naming file and line, a gender that is not f, m or u.
+    """
+    if images not in _IMAGES:
+        raise ValueError(f"images={images!r}: one of {', '.join(_IMAGES)}")
+    if fold not in range(5):
+        raise ValueError(f"fold={fold!r}: from 0 to 4")
+    root = find_root(root, _FOLDS, expected=f"{_FOLDS[0]} ... {_FOLDS[4]} and {images}/")
+    folder = find_folder(root, images)
+    if folder is None:
+        raise FileNotFoundError(f"{root}: expected {images}/ in it, but {describe(root)}")
+    drops, parts = Drops(), []
+    for i, name in enumerate(_FOLDS):
+        file = find_list(root, name) or root / name
+        part = read_list(file, _COLUMNS, drops, _ORDER)
+        part["gender"] = map_labels(part["gender"], _GENDERS, place_of(file, part), "gender")
+        parts.append(part.assign(split="test" if i == fold else "train"))
+    table = pd.concat(parts, ignore_index=True)
+    prefix = folder.relative_to(root).as_posix()
+    names = _IMAGES[images] + "." + table["face"] + "." + table["image"]
+    table["key"] = prefix + "/" + table["person"] + "/" + names
+    table = drop_repeats(table, drops, ["gender", "age_range", "split"])
+    table = present(table, list_files(folder, prefix=f"{prefix}/"), drops)
+    table["gender"] = table["gender"].where(table["gender"] != "")
+    return finish_table(
+        with_paths(table[["key", "split", "gender", "age_range", "person"]], root),
+        drops,
+        source=str(root),
+        published={"all": 19_370},
+        unlabelled={"gender: u or empty": int(table["gender"].isna().sum())},
+        notes=[f"fold {fold} is the test split"],
+    )

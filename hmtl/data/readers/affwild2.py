@@ -1,0 +1,138 @@
+"""Aff-Wild2: frames of videos, with an emotion or valence and arousal (Kollias, arXiv 1811.07770).
+
+On disk, as the ABAW challenges hand it out; names of the folders differ with the year:
+
+    .../EXPR_Recognition_Challenge/Train_Set/VIDEO.txt   line 1 the names of the classes, then a
+    .../EXPR_Recognition_Challenge/Validation_Set/...    number a frame, -1 for none
+    .../VA_Estimation_Challenge/Train_Set/VIDEO.txt      `valence,arousal`, then two numbers a
+                                                         frame, -5 for none
+    cropped_aligned/VIDEO/00001.jpg                      the face of the first frame
+
+Numbers go by the names in line 1: years differ in them. Frames without a face have no picture.
+"""
+
+__all__ = ["read_affwild2"]
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.listing import (
+    describe,
+    find_folder,
+    folders_in,
+    list_files,
+    locate,
+    present,
+    read_rows,
+    with_paths,
+)
+from hmtl.data.readers.names import name_labels
+from hmtl.data.readers.report import Drops, finish_table
+
+_SETS = {"train": "Train_Set", "test": "Validation_Set"}
+_LABELS = {"emotion": "EXPR", "affect": "VA"}
+_IMAGES = "cropped_aligned"
+_NONE = {"other": "Other"}
+
+
+def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) -> pd.DataFrame:
+    """Return Aff-Wild2: `key` ("cropped_aligned/105/00001.jpg"), `path`, `split`, `source` (the
+    video), and `emotion`, or `valence` and `arousal` (-1..1).
+
+    The validation videos are the test split: those of the test are not labelled. Dropped and
+    counted: frames without a label, of the class Other, malformed lines, frames without a picture.
+
+    Args:
+        root: A folder that holds the lists and cropped_aligned, at most two below it.
+        labels: "emotion" (the lists called EXPR...) or "affect" (VA...).
+        every: Read each n-th frame of a video: neighbours are all but copies.
+
+    Returns:
+        The sample table, a row a frame.
+
+    Raises:
+        FileNotFoundError: A wrong root, or one without such lists.
+        ValueError: An unknown option; naming file and line, a number that line 1 does not name or
+            that is not in -1..1.
+    """
+    if labels not in _LABELS:
+        raise ValueError(f"labels={labels!r}: one of {', '.join(_LABELS)}")
+    if every < 1:
+        raise ValueError(f"every={every!r}: a whole number from 1 up")
+    kind = _LABELS[labels]
+
+    def lists(folder: Path) -> bool:
+        return folder.name.upper().startswith(kind) and set(_SETS.values()) <= set(
+            folders_in(folder)
+        )
+
+    expected = f"{_IMAGES}/ and {kind}.../ with {' and '.join(_SETS.values())}"
+    root = Path(root).resolve()
+    images = find_folder(root, _IMAGES)
+    places = locate(root, lists) or (locate(images.parent, lists) if images else [])
+    if images is None or not places:
+        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
+    place, drops = places[0], Drops()
+    root, prefix, parts, videos = images.parent, images.name, [], []
+    for split, folder in _SETS.items():
+        for name in list_files(place / folder, (".txt",), deep=False):
+            part = _read_video(place / folder / name, labels, every, drops)
+            video = name.removesuffix(".txt")
+            number = part.pop("frame").astype(str).str.zfill(5)
+            keys = f"{prefix}/{video}/" + number + ".jpg"
+            source = video.removesuffix("_left").removesuffix("_right")
+            parts.append(part.assign(key=keys, split=split, source=source))
+            videos.append(f"videos/{split}")
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"key": []}, dtype=str)
+    files = list_files(images, prefix=f"{prefix}/") if len(table) else []
+    table = with_paths(present(table, files, drops), root)
+    own = ["emotion"] if labels == "emotion" else ["valence", "arousal"]
+    return finish_table(
+        table[["key", "path", "split", *own, "source"]] if len(table) else table,
+        drops,
+        source=str(root),
+        published={"videos/train": 248, "videos/test": 70} if labels == "emotion" else {},
+        groups=[pd.Series(videos, dtype=str)],
+        notes=["the validation videos are the test split: those of the test are not labelled"],
+    )
+
+
+def _read_video(file: Path, labels: str, every: int, drops: Drops) -> pd.DataFrame:
+    """Return the labelled frames of one list: `frame` (from 1) and the labels."""
+    rows = read_rows(file)
+    _, header = next(rows, (1, [""]))
+    width = 1 if labels == "emotion" else 2
+    lines, fields, bad = [], [], []
+    for line, row in rows:
+        if len(row) == width:
+            lines.append(line)
+            fields.append([field.strip() for field in row])
+        else:
+            bad.append(f"{file.name} line {line}")
+    drops.add("malformed row", bad)
+    table = pd.DataFrame(fields, columns=["first", "second"][:width], dtype=str)
+    table["line"] = np.array(lines, int)
+    table["frame"] = table["line"] - 1
+    table = table[(table["frame"] - 1) % every == 0].assign(place=file.name)
+    table["place"] += " line " + table["line"].astype(str)
+
+    def where(i: int) -> str:
+        return f"{file} line {table['line'].iloc[i]}"
+
+    if labels == "emotion":
+        table = drops.filter(table, table["first"] == "-1", "frame without a label", "place")
+        named = {str(i): name.strip() for i, name in enumerate(header)}
+        words = table["first"].map(named).fillna(table["first"])  # a number that is none stays one
+        other = words.str.lower().isin(_NONE)
+        table, words = drops.filter(table, other, "Other", "place"), words[~other]
+        return table[["frame"]].assign(emotion=name_labels(words, where, "emotion"))
+    values = table[["first", "second"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    none = (values == -5).any(axis=1)
+    odd = np.flatnonzero(~none & ~(np.abs(values) <= 1).all(axis=1))
+    if len(odd):
+        raise ValueError(f"{where(odd[0])}: expected valence and arousal in -1..1, or -5")
+    table = table.assign(valence=values[:, 0], arousal=values[:, 1])
+    table = drops.filter(table, none, "frame without a label", "place")
+    return table[["frame", "valence", "arousal"]]

@@ -1,0 +1,107 @@
+"""CK+: posed expressions of 123 people, from neutral to the peak (Lucey et al., CVPR-W 2010).
+
+On disk, one of
+
+    CK+48/anger/S010_004_00000017.png      981 pictures of 48x48: the last three frames of 327
+                                           sequences; the name says person, sequence, frame
+    ckextended.csv                         emotion,pixels,Usage, 920 rows; as FER2013, and 7 is
+                                           contempt; who is in a row is not said
+    cohn-kanade-images/S010/004/S010_004_00000017.png   the authors' archives: whole sequences and
+    Emotion/S010/004/S010_004_00000017_emotion.txt      one number for each of the 327
+"""
+
+__all__ = ["read_ckplus"]
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.fer2013 import LABELS, list_rows
+from hmtl.data.readers.folders import find_classes, list_classes
+from hmtl.data.readers.listing import find_folder, find_root, list_files, with_paths
+from hmtl.data.readers.people import draw_splits
+from hmtl.data.readers.report import WARNING, Drops, finish_table, map_labels
+
+_CSV = "ckextended.csv"
+_NUMBERS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprise")
+_COUNTS = {"anger": 135, "contempt": 54, "disgust": 177, "fear": 75, "happy": 207, "sad": 84,
+           "surprise": 249}  # fmt: skip
+_LAST = 3  # frames at the end of a sequence that show its emotion, as CK+48 has them
+
+
+def read_ckplus(
+    root: str | Path,
+    *,
+    names: Mapping | None = None,
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return CK+: `key`, `path`, `split`, `emotion`, `person` ("S010"); from the csv `offset`.
+
+    There is no official split: whole people are split. The csv has a split of its own, which may
+    hold one person twice; the report warns. Of the authors' archives the last three frames of a
+    labelled sequence are read, as CK+48 has them.
+
+    Dropped and counted: pictures outside of the class folders, malformed rows of the csv; of the
+    archives sequences without a label and earlier frames.
+
+    Args:
+        root: The folder of the class folders, of the csv or of the archives, or one around it.
+        names: Class folder -> emotion, for folders that are no words.
+        shares: Of train, valid and test.
+        seed: Of the draw.
+
+    Returns:
+        The sample table.
+
+    Raises:
+        FileNotFoundError: A wrong root.
+        ValueError: Naming folder, or file and line: an emotion that is not known.
+    """
+    drops, notes = Drops(), []
+    archives = ["cohn-kanade-images", "Emotion"]
+
+    def classes(folder: Path) -> bool:
+        inside = find_classes(folder, names=names)
+        return inside == folder.resolve() and any(inside.glob("*/*.*"))
+
+    expected = f"class folders such as CK+48/anger/, {_CSV} or {' and '.join(archives)}"
+    root = find_root(root, [_CSV], archives, classes, expected=expected)
+    published = {"all": 981} | {f"faces/{name}": n for name, n in _COUNTS.items()}
+    if (root / _CSV).is_file():
+        labels = {str(i): name for i, name in enumerate((*LABELS, "contempt"))}
+        table, published = list_rows(root / _CSV, None, drops, labels), {"all": 920}
+        table = table[["key", "path", "split", "emotion", "offset"]]
+        notes = [f"{WARNING}{_CSV} does not say who is in a row; its test may show people of train"]
+    else:
+        if (root / archives[0]).is_dir():
+            table = _read_sequences(root, *archives, drops)
+        else:
+            table = list_classes(root, drops, names=names)
+        table, notes = draw_splits(table, shares, seed, "emotion")
+    found = "faces/" + table["emotion"].astype(str)
+    return finish_table(
+        table, drops, source=str(root), published=published, groups=[found], notes=notes
+    )
+
+
+def _read_sequences(root: Path, images: str, emotions: str, drops: Drops) -> pd.DataFrame:
+    """Return the last frames of the labelled sequences in the authors' archives."""
+    labels = find_folder(root, emotions) or root / emotions
+    files = [f for f in list_files(labels, (".txt",)) if f.endswith("_emotion.txt")]
+    said = pd.Series([(labels / f).read_text("utf-8", "replace").strip() for f in files], dtype=str)
+    numbers = {f"{i}.0": name for i, name in enumerate(_NUMBERS)}
+    numbers |= {str(i): name for i, name in enumerate(_NUMBERS)}
+    plain = pd.to_numeric(said, errors="coerce").astype(str).where(said != "", said)
+    named = map_labels(plain, numbers, lambda i: str(labels / files[i]), "emotion")
+    of_sequence = {f.rpartition("/")[0]: name for f, name in zip(files, named, strict=True)}
+    place = find_folder(root, images) or root / images
+    table = pd.DataFrame({"key": list_files(place)}, dtype=str)
+    sequence = table["key"].str.replace(r"/[^/]*$", "", regex=True)
+    table["emotion"] = sequence.map(of_sequence)
+    last = table.groupby(sequence).cumcount(ascending=False) < _LAST
+    table = drops.filter(table, table["emotion"].isna(), "frame of a sequence without a label")
+    table = drops.filter(table, ~last[table.index], f"frame before the last {_LAST}")
+    prefix = f"{place.relative_to(root).as_posix()}/"
+    return with_paths(table.assign(key=prefix + table["key"], split="train"), root)

@@ -1,0 +1,101 @@
+"""ExpW: 91,793 faces in pictures of the web, seven emotions (Zhang et al., arXiv 1609.06426).
+
+On disk:
+
+    label.lst       image_name face_id top left right bottom confidence label, blanks between
+    origin/*.jpg    or image/origin
+
+A picture may hold several faces, a row each. Emotions are 0 angry, 1 disgust, 2 fear, 3 happy,
+4 sad, 5 surprise, 6 neutral.
+"""
+
+__all__ = ["read_expw"]
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hmtl.data.readers.crops import BOX
+from hmtl.data.readers.fer2013 import LABELS
+from hmtl.data.readers.listing import (
+    describe,
+    find_folder,
+    find_list,
+    find_root,
+    list_files,
+    number_repeats,
+    place_of,
+    present,
+    read_list,
+    with_paths,
+)
+from hmtl.data.readers.report import Drops, drop_repeats, finish_table, map_labels
+from hmtl.data.readers.splits import seeded_split
+
+_ORDER = ("image_name", "face_id_in_image", "face_box_top", "face_box_left", "face_box_right",
+          "face_box_bottom", "face_box_confidence", "expression_label")  # fmt: skip
+_COLUMNS = {"key": "image_name", "emotion": "expression_label"} | {
+    side: f"face_box_{side}" for side in BOX
+}
+_COUNTS = (3_671, 3_995, 1_088, 30_537, 10_559, 7_060, 34_883)
+
+
+def read_expw(
+    root: str | Path,
+    *,
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return ExpW: `key` ("origin/afraid_1.jpg"; "...#2" for a second face in one picture), `path`,
+    `split`, `emotion`, `source` (the picture) and the box `left, top, right, bottom` in pixels.
+
+    There is no official split: `shares` of whole pictures are drawn by `seed`. Dropped and counted:
+    malformed rows, boxes that are none, repeated rows, faces with two labels, images not on disk.
+
+    Args:
+        root: The folder of label.lst, or one around it.
+        shares: Of train, valid and test.
+        seed: Of the draw.
+
+    Returns:
+        The sample table, a row a face.
+
+    Raises:
+        FileNotFoundError: A wrong root, or one without the folder origin.
+        ValueError: Naming file and line: a label that is not 0..6.
+    """
+    root = find_root(root, ["label.lst"], ["label/label.lst"], expected="label.lst and origin/")
+    file = find_list(root, "label.lst") or find_list(root, "label/label.lst") or root
+    folder = find_folder(root, "origin")
+    if folder is None:
+        raise FileNotFoundError(f"{root}: expected origin/ in it, but {describe(root)}")
+    drops = Drops()
+    table = read_list(file, _COLUMNS, drops, _ORDER)
+    numbers = {str(i): name for i, name in enumerate(LABELS)}
+    table["emotion"] = map_labels(
+        table["emotion"], numbers, place_of(file, table), "expression_label"
+    )
+    table[BOX] = table[BOX].apply(pd.to_numeric, errors="coerce")
+    left, top, right, bottom = table[BOX].to_numpy(float).T
+    with np.errstate(invalid="ignore"):
+        good = (right > left) & (bottom > top) & (np.abs(table[BOX]) < 1e6).all(axis=1)
+    table["key"] = f"{folder.relative_to(root).as_posix()}/" + table["key"]
+    table = drops.filter(table, ~good, "no face box")
+    table = drop_repeats(table, drops, ["emotion"], ["key", *BOX])
+    files = list_files(folder, prefix=f"{folder.relative_to(root).as_posix()}/")
+    table = present(table, files, drops).astype(dict.fromkeys(BOX, int))
+    table["source"] = table["key"]
+    table["split"] = seeded_split(table, shares, seed=seed, group="source")
+    table = with_paths(table[["key", "split", "emotion", *BOX, "source"]], root)
+    table["key"] = number_repeats(table["key"])
+    found = "faces/" + table["emotion"].astype(str)
+    return finish_table(
+        table,
+        drops,
+        source=str(root),
+        published={"all": sum(_COUNTS)}
+        | {f"faces/{name}": n for name, n in zip(LABELS, _COUNTS, strict=True)},
+        groups=[found],
+        notes=[f"no official split: {shares} of whole pictures drawn by seed {seed}"],
+    )

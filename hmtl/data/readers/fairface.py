@@ -1,0 +1,69 @@
+"""FairFace: 97,698 faces with gender, race and age range (Karkkainen, Joo, arXiv 1908.04913).
+
+On disk:
+
+    fairface_label_train.csv, fairface_label_val.csv   file,age,gender,race,service_test
+    train/1.jpg, val/1.jpg                             or in a folder of the archive's name, as
+                                                       fairface-img-margin025-trainval/
+"""
+
+__all__ = ["read_fairface"]
+
+from pathlib import Path
+
+import pandas as pd
+
+from hmtl.data.readers.listing import (
+    find_list,
+    find_root,
+    list_files,
+    place_of,
+    present,
+    read_list,
+    with_paths,
+)
+from hmtl.data.readers.names import GENDER_WORDS, name_labels
+from hmtl.data.readers.report import Drops, drop_repeats, finish_table
+
+_FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}
+_ORDER = ("file", "age", "gender", "race", "service_test")
+
+
+def read_fairface(root: str | Path) -> pd.DataFrame:
+    """Return FairFace: `key` ("train/1.jpg"), `path`, `split`, `gender`, `race`, `age_range`.
+
+    Its validation list is the test split: there is no other. Dropped and counted: malformed rows,
+    repeated ones, images not on disk.
+
+    Args:
+        root: The folder of both lists, or one around it.
+
+    Returns:
+        The sample table.
+
+    Raises:
+        FileNotFoundError: A wrong root, or one without train/ and val/.
+        ValueError: Naming file and line: a gender that is not known.
+    """
+    expected = " and ".join(_FILES.values())
+    root = find_root(root, list(_FILES.values()), expected=expected)
+    images = find_root(root, ["train", "val"], expected="train/ and val/ with the images")
+    drops, parts = Drops(), []
+    for split, name in _FILES.items():
+        file = find_list(root, name) or root / name
+        columns = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}
+        part = read_list(file, columns, drops, _ORDER)
+        where = place_of(file, part)
+        part["gender"] = name_labels(part["gender"], where, "gender", words=GENDER_WORDS)
+        parts.append(part.assign(split=split))
+    table = pd.concat(parts, ignore_index=True)
+    table = drop_repeats(table, drops, ["gender", "race", "age_range"])
+    files = [f for part in ("train", "val") for f in list_files(images / part, prefix=f"{part}/")]
+    table = with_paths(present(table, files, drops), images)
+    return finish_table(
+        table[["key", "path", "split", "gender", "race", "age_range"]],
+        drops,
+        source=str(root),
+        published={"train": 86_744, "test": 10_954},
+        notes=["no test list: the validation images are the test split"],
+    )

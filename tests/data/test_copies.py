@@ -1,0 +1,772 @@
+"""Data sets as people have them: what archives, Kaggle, fastai and editors make of a format.
+
+Each case is a folder as its copy has it, read to the labels that its files say, or refused with
+the option that helps.
+"""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import reader_fixtures as fixtures
+from reader_fixtures import affectnet_rows, change, make_class_folders, touch, write
+
+from hmtl.data.packing import read_set
+from hmtl.data.readers import READERS
+from hmtl.data.readers.ferplus.votes import COLUMNS
+from hmtl.data.readers.names import _SAID, EMOTION_WORDS
+from hmtl.data.readers.pose_npz import read_npz_image
+from hmtl.labels import EMOTIONS
+
+SEVEN = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+EIGHT = ["anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+
+
+def report(table):
+    return table.attrs["report"]
+
+
+def sizes(table):
+    return table.groupby("split").size().to_dict()
+
+
+def wrap(make, *around):
+    """A builder whose folder lies in others."""
+    return lambda root: make(root.joinpath(*around)) and root
+
+
+# -- AffectNet ---
+
+
+@pytest.mark.parametrize("below", ["", "AffectNet+", "AffectNet+/human_annotated"])
+def test_affectnet_plus_by_its_json(tmp_path, below):
+    fixtures.make_affectnet_plus(tmp_path)
+    table = READERS["affectnet"](tmp_path / below)
+    assert sizes(table) == {"train": 18, "test": 16}  # of 24, 3 x 3 - 3 are not of the eight
+    test = table[table.split == "test"].set_index("key")
+    for i in range(16):
+        row = test.loc[f"validation_set/images/{i}.jpg"]
+        assert (row.emotion, row.valence, row.arousal) == (EMOTIONS[i % 8], -0.5, 0.127)
+    assert report(table)["dropped"] == {"None": 2, "Uncertain": 2, "Non-Face": 2}
+    assert report(table)["counts"]["train on disk"] == {"found": 24, "published": 414_799}
+    assert report(table)["counts"]["test"] == {"found": 16, "published": 4_000}
+    assert not READERS["affectnet"](tmp_path, classes=7).emotion.eq("contempt").any()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"human-label": 3', '"human-label": 11', r"3.json, field expression: 11 is not known"),
+        ('"human-label": 3', '"human-label": "3"', r"3.json, field human-label: '3' is no number"),
+        ('"valence": -0.5', '"valence": 1.5', r"3.json, field valence: 1.5 is not in -1..1"),
+        ('"arousal"', '"arousel"', r"3.json, field arousal: None is no number"),
+        ('"meta-data"', '"meta"', r"3.json, field meta-data: expected an object"),
+    ],
+)
+def test_affectnet_plus_names_the_file_and_the_field(tmp_path, old, new, message):
+    root = fixtures.make_affectnet_plus(tmp_path)
+    change(root / "human_annotated/train_set/annotations/3.json", old, new)
+    with pytest.raises(ValueError, match=message):
+        READERS["affectnet"](tmp_path)
+
+
+def test_affectnet_plus_torn_or_lonely_files_cost_themselves(tmp_path):
+    place = fixtures.make_affectnet_plus(tmp_path) / "human_annotated/train_set"
+    (place / "annotations/0.json").write_text('{"human-label": 0,')
+    (place / "annotations/1.json").unlink()
+    (place / "images/2.jpg").unlink()
+    dropped = report(READERS["affectnet-plus"](tmp_path))["dropped"]
+    assert dropped["annotation that is no JSON"] == 1
+    assert dropped["image without annotations"] == dropped["annotations without an image"] == 1
+
+
+def as_unpacked(root, images, lists="Manually_Annotated_file_lists"):
+    """AffectNet's first release, its pictures and lists moved to where a copy has them."""
+    fixtures.make_affectnet_csv(root / "flat")
+    for name, to in (
+        ("Manually_Annotated_Images", images),
+        ("Manually_Annotated_file_lists", lists),
+    ):
+        (root / "set" / to).parent.mkdir(parents=True, exist_ok=True)
+        (root / "flat" / name).rename(root / "set" / to)
+    return root / "set"
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "Manually_Annotated/Manually_Annotated_Images",
+        "Manually_Annotated_compressed/Manually_Annotated_Images",
+        "Manually_Annotated_Images/Manually_Annotated_Images",
+        "more/Manually_Annotated/Manually_Annotated_Images",
+    ],
+)
+def test_affectnet_as_its_archives_unpack(tmp_path, images):
+    (tmp_path / "a").mkdir()
+    flat = READERS["affectnet"](fixtures.make_affectnet_csv(tmp_path / "a"))
+    table = READERS["affectnet"](as_unpacked(tmp_path / "b", images))
+    labels = ["split", "emotion", "valence", "arousal", "left", "bottom"]
+    assert table[labels].equals(flat[labels])
+    assert table.key[0] == f"{images}/{fixtures.affectnet_name(0)}"
+    assert report(table)["dropped"] == report(flat)["dropped"]
+
+
+@pytest.mark.parametrize("ending", [".txt", ".CSV", ".tsv"])
+def test_affectnet_lists_of_another_ending_or_separator(tmp_path, ending):
+    root = fixtures.make_affectnet_csv(tmp_path)
+    for name in ("training", "validation"):
+        file = root / f"Manually_Annotated_file_lists/{name}.csv"
+        text = file.read_text()
+        text = text.replace(",", "\t") if ending == ".tsv" else text.replace("\n", "\r\n")
+        file.with_suffix(ending).write_bytes(b"\xef\xbb\xbf" + text.encode())
+        file.unlink()
+    assert sizes(READERS["affectnet"](root)) == {"train": 24, "test": 16}
+
+
+def test_affectnet_pictures_converted_to_another_ending(tmp_path):
+    root = fixtures.make_affectnet_csv(tmp_path)
+    files = sorted((root / "Manually_Annotated_Images").rglob("*.jpg"))
+    for i, file in enumerate(files):
+        file.rename(file.with_suffix((".png", ".JPG", ".jpeg")[i % 3]))
+    table = READERS["affectnet"](root)
+    assert len(table) == 40
+    assert report(table)["dropped"].get("not on disk") is None
+
+
+def make_automatic(root, manual=True):
+    if manual:
+        fixtures.make_affectnet_csv(root)
+    rows = affectnet_rows(500, 22)
+    write(
+        root / "Automatically_Annotated_file_lists/automatically_annotated.csv",
+        [fixtures.HEADER, *rows],
+    )
+    images = root / "Automatically_Annotated/Automatically_Annotated_Images"
+    touch(images, *(row.split(",")[0] for row in rows))
+    return root
+
+
+def test_affectnet_automatically_annotated_by_an_option(tmp_path):
+    table = READERS["affectnet-csv"](make_automatic(tmp_path / "a"), annotated="automatic")
+    assert sizes(table) == {"train": 16, "test": 16}
+    assert table.key.str.contains("Automatically").eq(table.split == "train").all()
+    assert "train" not in {n for n, c in report(table)["counts"].items() if c["published"]}
+    alone = make_automatic(tmp_path / "b", manual=False)
+    assert sizes(READERS["affectnet-csv"](alone, annotated="automatic")) == {"train": 16}
+    for name in ("affectnet", "affectnet-csv"):
+        with pytest.raises(FileNotFoundError, match="affectnet-csv --option annotated automatic"):
+            READERS[name](alone)
+    with pytest.raises(ValueError, match="annotated='both': one of manual, automatic"):
+        READERS["affectnet-csv"](alone, annotated="both")
+
+
+def make_kaggle_affectnet(root):
+    """Train and Test with class folders of any case; labels.csv without Train or Test."""
+    lines, k = [",pth,label,relFCs"], 0
+    for emotion in EIGHT:
+        for part, count in (("Train", 6), ("Test", 3)):
+            folder = emotion.capitalize() if part == "Test" and emotion in EIGHT[:2] else emotion
+            for _ in range(count):
+                k += 1
+                ending = "png" if k % 4 == 0 else "jpg"
+                touch(root / "archive (3)" / part / folder, f"image{k:07d}.{ending}")
+                said = "surprise" if k == 6 else emotion
+                lines.append(f"{k - 1},{emotion}/image{k:07d}.{ending},{said},0.87")
+    write(root / "archive (3)/labels.csv", lines)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("answer", "train", "said"),
+    [("drop", 47, None), ("folder", 48, "anger"), ("csv", 48, "surprise")],
+)
+def test_affectnet_from_kaggle_whose_csv_does_not_say_train_or_test(tmp_path, answer, train, said):
+    make_kaggle_affectnet(tmp_path)
+    for root in (tmp_path, tmp_path / "archive (3)"):
+        table = READERS["affectnet"](root, disagreeing=answer)
+        assert sizes(table) == {"train": train, "test": 24}
+        assert (table.key.str.split("/").str[1].str.lower() == table.emotion).sum() >= 71
+        found = table.emotion[table.key.str.endswith("image0000006.jpg")].tolist()
+        assert found == ([said] if said else [])
+        dropped = {"folder and labels.csv disagree": 1} if answer == "drop" else {}
+        assert report(table)["dropped"] == dropped
+
+
+def test_affectnet_in_yolos_form(tmp_path):
+    root = fixtures.make_affectnet_yolo(tmp_path)
+    table = READERS["affectnet"](tmp_path).set_index("key")
+    assert table.groupby("split").size().to_dict() == {"train": 16, "valid": 16, "test": 16}
+    for i in range(16):
+        row = table.loc[f"valid/images/{i}.png"]
+        assert row.emotion == EIGHT[i % 8]
+        box = (0, 8, 20, 22) if i % 3 == 0 else (0, 0, 40, 30)  # of 40 x 30
+        assert (row.left, row.right) == (box[0], box[2])
+        assert row.bottom - row.top in (14, 30)
+    with_test = (root / "valid").rename(root / "val")
+    (root / "test/images").rename(root / "x")
+    assert with_test.is_dir()
+    assert sizes(READERS["affectnet-yolo"](tmp_path)) == {"train": 16, "test": 16}
+    write(root / "train/labels/3.txt", ["9 0.5 0.5 1 1"])
+    with pytest.raises(ValueError, match=r"3.txt line 1: 9 is not named in .*data.yaml"):
+        READERS["affectnet"](tmp_path)
+    write(root / "train/labels/3.txt", ["1 0.5 0.5 1", "2 0.5 0.5 1 1", "2 0.5 0.5 1 1"])
+    dropped = report(READERS["affectnet"](tmp_path))["dropped"]
+    assert dropped == {"malformed row": 1, "repeated row": 1}
+    (root / "data.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match="data.yaml is missing; it names the emotions"):
+        READERS["affectnet"](tmp_path)
+
+
+# -- FER+ and FER2013 ---
+
+
+def test_a_name_that_stands_twice_in_ferplus_counts_once(tmp_path):
+    """As in the real file: three names twice with the same votes, one with other votes."""
+    votes = ["9,0,0,0,0,0,1,0,0,0"] * 10 + ["5,0,0,1,1,0,0,0,3,0", "0,0,0,0,0,0,0,0,0,10"]
+    names = [f"fer{i:07d}.png" for i in (0, 1, 1, 3, 4, 5, 6, 7, 8, 9, 10, 10)]
+    root = fixtures.make_ferplus_csv(tmp_path, votes, names)
+    for mode in ("majority", "probability", "crossentropy", "multi_target"):
+        table = READERS["ferplus-csv"](root, labels=mode)
+        assert len(table) == 10
+        assert table.key.is_unique
+        assert table.emotion[table.key == "Test/fer0000010.png"].tolist() == ["neutral"]
+        assert report(table)["dropped"] == {
+            "repeated row": 1,
+            "name that an earlier row has with other votes": 1,
+        }
+    assert len(COLUMNS) == 10
+
+
+def make_official_folders(root, seed=0):
+    """FER2013 in train and test, names with the official split."""
+    for emotion in SEVEN:
+        touch(root / "train" / emotion, *(f"Training_{i}.jpg" for i in range(6)))
+        for usage in ("PublicTest", "PrivateTest"):
+            touch(root / "test" / emotion, *(f"{usage}_{i}.jpg" for i in range(3)))
+    return root
+
+
+def test_fer2013_folders_whose_names_hold_the_official_split(tmp_path):
+    table = READERS["fer2013"](wrap(make_official_folders, "archive", "fer2013")(tmp_path))
+    assert sizes(table) == {"train": 42, "valid": 21, "test": 21}
+    assert table.key[table.split == "valid"].str.contains("/PublicTest_").all()
+    assert report(table)["counts"]["test"]["published"] == 3_589
+    touch(tmp_path / "archive/fer2013/test/happy", "photo.jpg")  # not all names say it any more
+    assert sizes(READERS["fer2013"](tmp_path)) == {"train": 42, "test": 43}
+
+
+@pytest.mark.parametrize("data", ["folders", "fer2013"])
+@pytest.mark.parametrize("name", ["validation", "Val", "valid"])
+def test_validation_is_the_test_of_a_set_without_one(tmp_path, data, name):
+    make_class_folders(tmp_path / "images/images", SEVEN, 3, ("train", name))
+    table = READERS[data](tmp_path)
+    assert sizes(table) == {"train": 21, "test": 21}
+    assert report(table)["notes"] == ["no test folder: the validation images are the test split"]
+    assert sizes(read_set(data, tmp_path))["valid"] > 0
+
+
+# -- class folders ---
+
+
+@pytest.mark.parametrize("data", ["folders", "affectnet-folders", "affectnet", "fer2013"])
+@pytest.mark.parametrize("around", [("archive (3)",), ("images", "images"), ("MMAFEDB",)])
+def test_folders_around_class_folders(tmp_path, data, around):
+    parts = ("train", "valid", "test")
+    make_class_folders(tmp_path.joinpath(*around), SEVEN, 3, parts)
+    touch(tmp_path / "__MACOSX/train/happy", "x.jpg")
+    table = READERS[data](tmp_path)
+    assert sizes(table) == dict.fromkeys(parts, 21)
+    said = table.key.str.split("/").str[1].map(EMOTION_WORDS)
+    assert (said == table.emotion).all()
+
+
+def test_two_sets_of_class_folders_are_not_guessed_between(tmp_path):
+    for name in ("old", "new"):
+        make_class_folders(tmp_path / name, SEVEN, 1)
+    with pytest.raises(ValueError, match="new, old all hold class folders; pass one of them"):
+        READERS["folders"](tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("word", "emotion"),
+    [
+        ("suprise", "surprise"), ("Surprize", "surprise"), ("hapiness", "happy"),
+        ("Nuetral", "neutral"), ("digust", "disgust"), ("saddness", "sad"), ("contemp", "contempt"),
+        ("fearfull", "fear"), ("angery", "anger"),
+    ],
+)  # fmt: skip
+def test_words_with_a_slip(tmp_path, word, emotion):
+    make_class_folders(tmp_path, ["happy", word], 2)
+    table = READERS["folders"](tmp_path)
+    assert set(table.emotion[table.key.str.startswith(word)]) == {emotion}
+
+
+def test_no_slip_makes_one_word_of_another():
+    """Nor is a short word, where one letter is another word, read with a slip."""
+    assert all(EMOTION_WORDS[word] == name for word, name in _SAID.items())
+    assert not {"sat", "mad", "bad", "ear", "year", "danger", "hang", "at"} & set(EMOTION_WORDS)
+
+
+@pytest.mark.parametrize("name", ["rage", "0", "Test_Aligned_Faces"])
+def test_an_unknown_folder_is_refused_with_the_option_that_helps(tmp_path, name):
+    make_class_folders(tmp_path, ["happy", name], 2)
+    told = re.escape(f"--option names {name.lower()}=")
+    with pytest.raises(ValueError, match=rf"{name}.image.* is not known; one of neutral.*{told}"):
+        READERS["folders"](tmp_path)
+    table = READERS["folders"](tmp_path, names={name: ""})
+    assert set(table.emotion) == {"happy"}
+    assert report(table)["dropped"] == {"folder left out by names": 2}
+    assert len(READERS["folders"](tmp_path, names={name: "fear"})) == 4
+
+
+def test_a_test_folder_without_labels_is_counted(tmp_path):
+    """SFEW: Train/Train_Aligned_Faces/Angry, and Test/Test_Aligned_Faces with pictures only."""
+    make_class_folders(tmp_path / "Train/Train_Aligned_Faces", SEVEN, 3)
+    make_class_folders(tmp_path / "Val/Val_Aligned_Faces", SEVEN, 2)
+    touch(tmp_path / "Test/Test_Aligned_Faces", *(f"{i}.png" for i in range(5)))
+    table = READERS["folders"](tmp_path)
+    assert sizes(table) == {"train": 21, "test": 14}
+    assert report(table)["dropped"] == {"test picture without a class folder": 5}
+    make_class_folders(tmp_path / "Test", ["rage"], 1)  # now folders, which may be classes
+    with pytest.raises(ValueError, match="'rage' is not known|'test_aligned_faces' is not known"):
+        READERS["folders"](tmp_path)
+
+
+# -- people ---
+
+
+def split_of_people(table):
+    return table.groupby("person").split.nunique()
+
+
+def make_named(root, form, people, each=6):
+    """Class folders with the pictures of people whose names follow a form."""
+    for i in range(people):
+        for k in range(each):
+            touch(root / SEVEN[(i + k) % 7], form(i, k))
+    return root
+
+
+FORMS = {
+    "CK+": lambda i, k: f"S{10 + i:03d}_{1 + k // 3:03d}_{10 + k:08d}.png",
+    "KDEF": lambda i, k: f"{'AB'[k % 2]}{'FM'[i % 2]}{1 + i:02d}{['AF', 'AN', 'HA'][k // 2]}S.JPG",
+    "JAFFE": lambda i, k: f"{'ABCDEFGHIJKL'[i]}K.{['AN', 'HA', 'SU'][k % 3]}{1 + k // 3}.{k}.tiff",
+    "RAVDESS": lambda i, k: f"01-01-0{1 + k}-01-02-01-{1 + i:02d}.png",
+    "number": lambda i, k: f"{i:03d}_{k}.jpg",
+    "subject": lambda i, k: f"subject{i}_{k}.png",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_class_folders_are_split_by_whole_people(tmp_path, form):
+    make_named(tmp_path, FORMS[form], 12)
+    for seed in range(4):
+        table = READERS["folders"](tmp_path, seed=seed)
+        assert table.person.nunique() == 12
+        assert (split_of_people(table) == 1).all()
+        assert len(set(table.split)) == 3
+        held = read_set("folders", tmp_path, {"seed": seed})
+        assert (split_of_people(held) == 1).all()
+    notes = report(table)["notes"]
+    assert "of whole people drawn by seed" in notes[0]
+    assert "--option person=none" in notes[1]
+    assert "person" not in READERS["folders"](tmp_path, person="none")
+
+
+def test_people_by_a_pattern_of_the_users(tmp_path):
+    make_named(tmp_path, lambda i, k: f"take{k}-of-p{i}.png", 12)
+    assert "person" not in READERS["folders"](tmp_path)
+    table = READERS["folders"](tmp_path, person=r"of-(p\d+)")
+    assert table.person.nunique() == 12
+    assert (split_of_people(table) == 1).all()
+    for i in range(10):  # people as folders below the classes
+        touch(tmp_path / "deep/happy" / f"id{i}", "1.png", "2.png")
+    deep = READERS["folders"](tmp_path / "deep", person=r"/(id\d+)/")
+    assert (split_of_people(deep) == 1).all()
+    with pytest.raises(ValueError, match="person='q.*' fits no name, such as"):
+        READERS["folders"](tmp_path / "deep", person=r"q(\d)")
+    with pytest.raises(ValueError, match="is no pattern: "):
+        READERS["folders"](tmp_path / "deep", person="(")
+
+
+def test_few_numbers_are_no_people_but_a_warning(tmp_path):
+    for i, emotion in enumerate(SEVEN):  # numbers that are the class: people they are not
+        touch(tmp_path / emotion, *(f"{i}_{k}.jpg" for k in range(20)))
+    table = READERS["folders"](tmp_path)
+    assert set(table.emotion[table.split == "train"]) == set(table.emotion)
+    (warned,) = [n for n in report(table)["notes"] if n.startswith("warning: ")]
+    assert "--option person=" in warned
+    make_class_folders(tmp_path / "b", SEVEN, 20)
+    assert not any("person" in note for note in report(READERS["folders"](tmp_path / "b"))["notes"])
+
+
+@pytest.mark.parametrize("form", ["CK+", "KDEF", "number"])
+def test_people_on_both_sides_of_a_given_split_are_a_warning(tmp_path, form):
+    for part in ("train", "test"):
+        for k in range(6):
+            for i in range(12):
+                if (k < 4) == (part == "train"):
+                    touch(tmp_path / part / SEVEN[k], FORMS[form](i, k))
+    notes = report(READERS["folders"](tmp_path))["notes"]
+    assert any(
+        n.startswith("warning: 12 of the people in test are in train or valid") for n in notes
+    )
+
+
+# -- roots, lists, endings: every reader ---
+
+WRAPPED = {
+    "affectnet-csv": fixtures.make_affectnet_csv,
+    "affectnet-npy": fixtures.make_affectnet_npy,
+    "affectnet-plus": fixtures.make_affectnet_plus,
+    "affectnet-yolo": fixtures.make_affectnet_yolo,
+    "affectnet-folders": lambda root: make_class_folders(root, EIGHT),
+    "rafdb": fixtures.make_rafdb,
+    "fer2013": fixtures.make_fer2013,
+    "ferplus-csv": lambda root: fixtures.make_ferplus_csv(root, ["10,0,0,0,0,0,0,0,0,0"] * 12),
+    "expw": fixtures.make_expw,
+    "ckplus": fixtures.make_ckplus,
+    "kdef": fixtures.make_kdef,
+    "jaffe": fixtures.make_jaffe,
+    "affwild2": fixtures.make_affwild2,
+    "300w-lp": lambda root: fixtures.make_w300lp(root).parent,
+    "aflw2000": fixtures.make_aflw2000,
+    "biwi": lambda root: fixtures.make_biwi(root, frames=1),
+    "pose-npz": fixtures.make_pose_npz,
+    "fei": fixtures.make_fei,
+    "utkface": fixtures.make_utkface,
+    "celeba": fixtures.make_celeba,
+    "fairface": fixtures.make_fairface,
+    "adience": fixtures.make_adience,
+    "folders": lambda root: make_class_folders(root, EIGHT),
+    "csv": lambda root: (
+        write(root / "labels.csv", ["image,label", *(f"{i}.png,sad" for i in "123")])
+        and touch(root, "1.png", "2.png", "3.png")
+    ),
+}
+ENDINGS = ["rafdb", "celeba", "fairface", "adience", "expw", "affwild2", "300w-lp", "aflw2000",
+           "biwi", "fei", "utkface", "kdef", "affectnet-npy", "affectnet-plus"]  # fmt: skip
+OPTIONS = {"csv": {"columns": {"path": "image", "emotion": "label"}}}
+
+
+def labels_of(table):
+    """What a table says, without where it lies and how pictures end."""
+    plain = table.drop(columns=["path", "key"]).reset_index(drop=True)
+    plain.attrs = {}
+    return plain
+
+
+@pytest.mark.parametrize("around", [("archive (1)",), ("data", "faces")])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_every_reader_looks_one_and_two_folders_down(tmp_path, name, around):
+    options = OPTIONS.get(name, {})
+    inside = tmp_path.joinpath(*around, "set" if name in ("kdef", "jaffe") else "")
+    inside.mkdir(parents=True)
+    WRAPPED[name](inside)
+    touch(tmp_path, "read me.txt")
+    table = READERS[name](tmp_path, **options)
+    same = READERS[name](inside, **options)
+    if name != "fei":  # whose list names subjects
+        pd.testing.assert_frame_equal(labels_of(table), labels_of(same))
+    assert len(table) == len(same)
+
+
+@pytest.mark.parametrize("ending", [".png", ".JPEG"])
+@pytest.mark.parametrize("name", ENDINGS)
+def test_every_reader_takes_pictures_of_any_ending(tmp_path, name, ending):
+    root = WRAPPED[name](tmp_path)
+    before = READERS[name](root)
+    for file in list(tmp_path.rglob("*")):
+        if file.suffix.lower() in (".jpg", ".png") and file.is_file():
+            file.rename(file.with_suffix(ending))
+    table = READERS[name](root)
+    columns = [
+        c
+        for c in labels_of(before)
+        if c not in ("left", "top", "right", "bottom", "split", "source")
+    ]
+    assert len(table) == len(before)
+    for column in columns:
+        assert table[column].astype(str).value_counts().to_dict() == (
+            before[column].astype(str).value_counts().to_dict()
+        )
+
+
+LISTS = {
+    "rafdb": "EmoLabel/list_patition_label.txt",
+    "celeba": "list_eval_partition.txt",
+    "fairface": "fairface_label_train.csv",
+    "adience": "fold_2_data.txt",
+    "expw": "label/label.lst",
+    "csv": "labels.csv",
+}
+
+
+@pytest.mark.parametrize("form", ["crlf", "bom", "tabs", "commas", "ending"])
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_of_any_form(tmp_path, name, form):
+    WRAPPED[name](tmp_path)
+    before = labels_of(READERS[name](tmp_path, **OPTIONS.get(name, {})))
+    file = tmp_path / LISTS[name]
+    lines = file.read_text().splitlines()
+    apart = next((sign for sign in ("\t", ",") if sign in lines[0]), " ")
+    if form in ("tabs", "commas"):
+        sign = {"tabs": "\t", "commas": ","}[form]
+        lines = [sign.join(f'"{part}"' if "," in part else part for part in line.split(apart))
+                 for line in lines]  # fmt: skip
+    text = {"crlf": "\r\n"}.get(form, "\n").join(lines) + "\n"
+    file.write_bytes((b"\xef\xbb\xbf" if form == "bom" else b"") + text.encode())
+    if form == "ending":
+        file.rename(file.with_suffix(".csv" if file.suffix != ".csv" else ".txt"))
+    after = labels_of(READERS[name](tmp_path, **OPTIONS.get(name, {})))
+    pd.testing.assert_frame_equal(after, before)
+
+
+@pytest.mark.parametrize("name", [n for n in LISTS if n != "csv"])
+def test_a_repeated_row_is_counted_and_no_row_is_lost(tmp_path, name):
+    WRAPPED[name](tmp_path)
+    before = labels_of(READERS[name](tmp_path))
+    file = tmp_path / LISTS[name]
+    file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
+    table = READERS[name](tmp_path)
+    pd.testing.assert_frame_equal(labels_of(table), before)
+    assert report(table)["dropped"]["repeated row"] == 1
+
+
+@pytest.mark.parametrize("name", ["fairface", "adience"])
+def test_lists_without_their_header(tmp_path, name):
+    WRAPPED[name](tmp_path)
+    before = labels_of(READERS[name](tmp_path))
+    for file in tmp_path.glob("f*_*.*"):
+        if file.is_file():
+            file.write_text("\n".join(file.read_text().splitlines()[1:]) + "\n")
+    pd.testing.assert_frame_equal(labels_of(READERS[name](tmp_path)), before)
+
+
+def test_any_csv_without_a_header_by_numbers_of_columns(tmp_path):
+    write(tmp_path / "all.txt", ["a.png 7 happy", "b.png 8 sad"])
+    touch(tmp_path, "a.png", "b.png")
+    table = READERS["csv"](tmp_path, file="all.csv", columns={"path": "1", "emotion": "3"})
+    assert table.emotion.tolist() == ["happy", "sad"]
+
+
+# -- CelebA, BIWI, UTKFace, RAF-DB ---
+
+
+def test_celeba_from_kaggle_has_its_official_split(tmp_path):
+    males, splits = [1, -1] * 15, [0] * 18 + [1] * 6 + [2] * 6
+    fixtures.make_celeba(tmp_path, males, splits)
+    flat = READERS["celeba"](tmp_path)
+    (tmp_path / "img_align_celeba").rename(tmp_path / "inner")
+    (tmp_path / "img_align_celeba").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "img_align_celeba/img_align_celeba")
+    nested = READERS["celeba"](tmp_path)  # lists of the authors
+    _, names, *rows = (tmp_path / "list_attr_celeba.txt").read_text().splitlines()
+    header = ",".join(["image_id", *names.split()])
+    write(tmp_path / "list_attr_celeba.csv", [header, *(",".join(r.split()) for r in rows)])
+    pairs = (tmp_path / "list_eval_partition.txt").read_text().splitlines()
+    partition = ["image_id,partition", *(",".join(pair.split()) for pair in pairs)]
+    write(tmp_path / "list_eval_partition.csv", partition)
+    for name in ("attr_celeba", "eval_partition"):
+        (tmp_path / f"list_{name}.txt").unlink()
+    write(tmp_path / "list_bbox_celeba.csv", ["image_id,x_1,y_1,width,height"])
+    kaggle = READERS["celeba"](tmp_path)
+    for table in (flat, nested, kaggle):
+        assert table.gender.map({"male": 1, "female": -1}).tolist() == males
+        assert sizes(table) == {"train": 18, "valid": 6, "test": 6}
+    assert kaggle.key[0] == "img_align_celeba/img_align_celeba/000001.jpg"
+
+
+def test_biwi_as_fastai_ships_it(tmp_path):
+    """The pose that a user printed: yaw -52.376, pitch -54.920, roll 41.554 degrees."""
+    turned = [[0.45684, -0.404949, -0.792031], [-0.103806, 0.860022, -0.499587],
+              [0.883471, 0.310449, 0.350856]]  # fmt: skip
+    for recording in range(1, 25):
+        folder = tmp_path / f"biwi_head_pose/{recording:02d}"
+        write(folder / "rgb.cal", fixtures.CALIBRATION.splitlines())
+        pose = fixtures.pose_text(turned, (156.6, 94.6106, 893.541))
+        write(folder / "frame_00501_pose.txt", pose.splitlines())
+        touch(folder, "frame_00501_rgb.jpg")
+    table = READERS["biwi"](tmp_path)
+    assert len(table) == 24
+    assert report(table)["counts"]["all"]["published"] == 15_678
+    assert report(table)["dropped"] == {}
+    row = table[table.key == "01/frame_00501_rgb.jpg"].iloc[0]
+    np.testing.assert_allclose(
+        [row.yaw, row.pitch, row.roll], [-52.37571, -54.91994, 41.55420], atol=2e-5
+    )
+    touch(tmp_path / "biwi_head_pose/01", "frame_00501_rgb.png")
+    assert len(READERS["biwi"](tmp_path)) == 24  # one frame in two files is one frame
+
+
+def test_utkface_where_only_other_folders_are(tmp_path):
+    names = [f"{20 + i}_{i % 2}_{i % 5}_201701161745{i:05d}.jpg.chip.jpg" for i in range(30)]
+    odd = ["61_3_20170109150557335.jpg.chip.jpg", "24_0_1_20170116220224657 .jpg"]
+    touch(tmp_path / "archive/crop_part1", *names, *odd)
+    table = READERS["utkface"](tmp_path).set_index("key")
+    assert len(table) == 32
+    assert table.gender.isna().sum() == 1
+    assert table.loc[odd[1], "gender"] == "male"
+    assert report(table)["counts"]["all"]["published"] == 9_780
+    for i in range(3):
+        touch(tmp_path / f"b/part{i + 1}", *(n.replace(".jpg.chip", "") for n in names[i::3]))
+    wild = READERS["utkface"](tmp_path / "b")
+    assert len(wild) == 30
+    assert set(wild.key.str.split("/").str[0]) == {"part1", "part2", "part3"}
+
+
+def test_rafdb_list_by_its_other_spelling_and_nested_pictures(tmp_path):
+    root = fixtures.make_rafdb(tmp_path)
+    file = root / "EmoLabel/list_patition_label.txt"
+    file.rename(file.with_name("list_partition_label.txt"))
+    (root / "Image/aligned").rename(root / "Image/inner")
+    (root / "Image/aligned").mkdir()
+    (root / "Image/inner").rename(root / "Image/aligned/aligned")
+    assert len(READERS["rafdb"](tmp_path)) == 11
+
+
+# -- readers of further sets ---
+
+
+def test_fairface_takes_its_validation_list_for_test(tmp_path):
+    table = READERS["fairface"](fixtures.make_fairface(tmp_path))
+    assert sizes(table) == {"train": 8, "test": 4}
+    assert table.gender.tolist() == (["female", "male"] * 6)
+    assert table.key[9] == "val/2.jpg"
+    counts = report(table)["counts"]
+    assert counts["train"]["published"] + counts["test"]["published"] == 97_698
+    change(tmp_path / "fairface_label_val.csv", "Male", "Man")
+    with pytest.raises(ValueError, match=r"label_val.csv line 3, field gender: 'man' is not known"):
+        READERS["fairface"](tmp_path)
+
+
+def test_expw_boxes_are_top_left_right_bottom(tmp_path):
+    table = READERS["expw"](fixtures.make_expw(tmp_path)).set_index("key")
+    assert len(table) == 22
+    row = table.loc["image/origin/3.jpg"]
+    assert (row.left, row.top, row.right, row.bottom) == (20, 13, 120, 113)
+    names = ["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    for i in range(21):
+        assert table.loc[f"image/origin/{i}.jpg", "emotion"] == names[i % 7]
+    second = table.loc["image/origin/0.jpg#2"]
+    assert (second.emotion, second.left) == ("happy", 150)
+    assert (table.groupby("source").split.nunique() == 1).all()
+    counts = report(READERS["expw"](tmp_path))["counts"]
+    assert sum(n["published"] for c, n in counts.items() if c.startswith("faces/")) == 91_793
+
+
+def test_ckplus_in_its_three_forms(tmp_path):
+    table = READERS["ckplus"](fixtures.make_ckplus(tmp_path / "a").parent)
+    assert len(table) == 72
+    assert (split_of_people(table) == 1).all()
+    assert table.person.str.fullmatch(r"S\d{3}").all()
+    counts = report(table)["counts"]
+    assert sum(n["published"] for c, n in counts.items() if c.startswith("faces/")) == 981
+    csv = READERS["ckplus"](fixtures.make_ckplus_csv(tmp_path / "b"))
+    assert csv.emotion[7] == "contempt"
+    assert csv.emotion[6] == "neutral"
+    assert sizes(csv) == {"train": 7, "valid": 2, "test": 3}
+    assert report(csv)["notes"][0].startswith("warning: ckextended.csv does not say who")
+    whole = READERS["ckplus"](fixtures.make_ckplus_archives(tmp_path / "c"))
+    numbers = ["neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprise"]
+    for i, (person, rows) in enumerate(whole.groupby("person")):
+        assert person == f"S{5 + i:03d}"
+        assert set(rows.emotion) == {numbers[i]}
+        assert sorted(rows.key.str[-6:-4]) == ["04", "05", "06"]
+    assert report(whole)["dropped"] == {
+        "frame of a sequence without a label": 48,
+        "frame before the last 3": 24,
+    }
+
+
+def test_kdef_and_jaffe_say_all_in_their_names(tmp_path):
+    table = READERS["kdef"](fixtures.make_kdef(tmp_path / "k"))
+    assert len(table) == 10 * 2 * 7 * 2
+    row = table[table.key.str.endswith("BM03SUHL.JPG")].iloc[0]
+    assert (row.person, row.gender, row.emotion, row.side) == ("M03", "male", "surprise", "HL")
+    assert set(table.emotion[table.key.str.contains("AF[SH]")]) == {"fear"}
+    assert (split_of_people(table) == 1).all()
+    assert report(table)["counts"]["people"] == {"found": 10, "published": 70}
+    frontal = READERS["kdef"](tmp_path / "k", frontal=True)
+    assert len(frontal) == 140
+    assert report(frontal)["counts"]["all"]["published"] == 980
+    jaffe = READERS["jaffe"](fixtures.make_jaffe(tmp_path / "j"))
+    assert len(jaffe) == 70
+    row = jaffe[jaffe.key.str.startswith("KA.HA")].iloc[0]
+    assert (row.person, row.emotion) == ("KA", "happy")
+    assert (split_of_people(jaffe) == 1).all()
+    assert report(jaffe)["dropped"] == {"name of another form": 1}
+    counts = report(jaffe)["counts"]
+    assert sum(n["published"] for c, n in counts.items() if c.startswith("faces/")) == 213
+
+
+@pytest.mark.parametrize("images", ["aligned", "faces"])
+def test_adience_tests_on_one_fold(tmp_path, images):
+    root = fixtures.make_adience(tmp_path)
+    table = READERS["adience"](root, images=images, fold=1)
+    assert sizes(table) == {"test": 4, "train": 16}
+    start = "landmark" if images == "aligned" else "coarse_tilt"
+    assert table.key[5] == f"{images}/10@N04/{start}_aligned_face.21.111_o.jpg"
+    assert table.gender.fillna("-").tolist() == ["male", "female", "-", "-"] * 5
+    assert report(table)["unlabelled"] == {"gender: u or empty": 10}
+    assert (split_of_people(table) == 1).all()
+    with pytest.raises(ValueError, match="fold=5: from 0 to 4"):
+        READERS["adience"](root, fold=5)
+
+
+def test_affwild2_numbers_go_by_the_names_in_line_1(tmp_path):
+    root = fixtures.make_affwild2(tmp_path)
+    table = READERS["affwild2"](root).set_index("key")
+    names = ["neutral", "anger", "disgust", "fear", "happy", "sad", "surprise"]
+    for v, video in enumerate(["1", "2_left", "3"]):
+        for i in range(9):
+            key, number = f"cropped_aligned/{video}/{i + 1:05d}.jpg", (v + i) % 8
+            kept = i not in (2, 3) and number != 7
+            assert (key in table.index) == kept
+            if kept:
+                assert table.loc[key, "emotion"] == names[number]
+    assert set(table.split[table.source.isin(["8", "9"])]) == {"test"}
+    assert table.loc["cropped_aligned/2_left/00001.jpg", "source"] == "2"
+    dropped = report(READERS["affwild2"](root))["dropped"]
+    assert dropped["frame without a label"] == dropped["not on disk"] == 5
+    affect = READERS["affwild2"](root, labels="affect").set_index("key")
+    row = affect.loc["cropped_aligned/8/00008.jpg"]
+    assert (row.valence, row.arousal) == (0.7, -0.7)
+    assert len(READERS["affwild2"](root, labels="affect", every=2)) < len(affect) * 0.6
+    change(root / "annotations/EXPR_Recognition_Challenge/Train_Set/1.txt", "\n5\n", "\n12\n")
+    with pytest.raises(ValueError, match=r"1.txt line 7, field emotion: '12' is not known"):
+        READERS["affwild2"](root)
+
+
+def test_fsanets_files_are_read_picture_by_picture(tmp_path):
+    root = fixtures.make_pose_npz(tmp_path)
+    table = READERS["pose-npz"](root)
+    assert sizes(table) == {"train": 20, "test": 10}
+    assert report(table)["dropped"] == {"beyond 99 degrees": 6}
+    for row in table.itertuples():
+        with np.load(row.path, allow_pickle=False) as content:
+            np.testing.assert_allclose([row.yaw, row.pitch, row.roll], content["pose"][row.offset])
+            blue_first = content["image"][row.offset]
+        np.testing.assert_array_equal(read_npz_image(row.path, row.offset), blue_first[..., ::-1])
+    assert len(READERS["pose-npz"](root, flips=False, all_angles=True)) == 30
+    image, pose = np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 3))
+    for content, said in (
+        ({"image": image, "pose": pose[:2]}, r"expected pose of shape \(3, 3\)"),
+        ({"image": image.astype(float), "pose": pose}, "expected image as uint8"),
+        ({"image": image}, "pose"),
+        ({"image": image, "pose": np.array([None] * 3)}, "allow_pickle"),
+    ):
+        np.savez(root / "AFW.npz", **content)
+        with pytest.raises(ValueError, match=rf"AFW.npz cannot be read .*{said}"):
+            READERS["pose-npz"](root)
+    np.savez_compressed(root / "AFW.npz", image=image, pose=pose)
+    with pytest.raises(ValueError, match=r"it is compressed.*numpy.savez"):
+        READERS["pose-npz"](root)
+
+
+def test_reports_of_further_sets_are_plain(tmp_path):
+    for name in ("fairface", "adience", "expw", "ckplus", "pose-npz"):
+        known = report(READERS[name](WRAPPED[name](tmp_path / name)))
+        assert json.loads(json.dumps(known)) == known
