@@ -47,7 +47,7 @@ def locate(root: str | Path, fits: Callable[[Path], bool]) -> list[Path]:
 
 
 def find_root(root: str | Path, *layouts: Layout, expected: str) -> Path:
-    """Return `root`, or the one folder up to three further down, that holds all of a layout's paths.
+    """Return `root`, or the one folder up to three down, that holds all of a layout's paths.
 
     Args:
         root: The user's folder.
