@@ -120,8 +120,8 @@ def fill(out: Path, python: str, limit: float, ferplus: str | None) -> None:
     subprocess.run(
         [*pip, "download", "--no-deps", *asked, "-d", str(out / "wheels"), *wheels()], check=True
     )
-    shutil.copytree(ROOT / "hmtl", out / "package" / "hmtl",
-                    ignore=shutil.ignore_patterns("__pycache__", "networks", "detector"))  # fmt: skip
+    others = shutil.ignore_patterns("__pycache__", "networks", "detector")
+    shutil.copytree(ROOT / "hmtl", out / "package" / "hmtl", ignore=others)
     if ferplus:
         keep_pack(load_pack("ferplus", ferplus).path, out / "data" / "ferplus.zip")
     (out / "run.sh").write_text(RUN)
