@@ -85,6 +85,14 @@ def _value(text: str) -> Any:
     return text
 
 
+def _tell_device() -> None:
+    """The first line of what trains, on a machine with a GPU."""
+    from hmtl.runs.store import device_line
+
+    if line := device_line():
+        print(line, file=sys.stderr)
+
+
 def _pairs(option: str, given: list[list[str]] | None) -> dict[str, str]:
     """Name -> value of an option that was given once a name."""
     given = given or []
@@ -116,6 +124,7 @@ def study(
     """
     from hmtl.study.notebook import run_study
 
+    _tell_device()
     values = {name: _value(value) for name, value in _pairs("-p", parameters).items()}
     index, failed = run_study(
         preset, data=data, root=root, outputs=outputs, only=only or (), parameters=values,
@@ -150,6 +159,8 @@ def run(
     from hmtl.runs import distributed
     from hmtl.runs.fit import fit
     from hmtl.runs.specs import RunSpec
+
+    _tell_device()
 
     given = _pairs("--set", fields)
     changes = {name: _value(value) for name, value in given.items()}

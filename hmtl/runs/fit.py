@@ -208,7 +208,27 @@ def _train(
         _write_json(folder / "spec.json", sealed(record, hash_folder(folder)))
 
 
-def _fit(
+def _fit(spec: RunSpec, *options, **named) -> tuple:
+    """`_fit_in_parts`, in as few parts as the GPU's memory allows: one, two, four ..."""
+    import torch
+
+    parts = 1
+    while True:
+        try:
+            return _fit_in_parts(parts, spec, *options, **named)
+        except torch.OutOfMemoryError:
+            if distributed.world() > 1 or spec.bs // (2 * parts) < 2:
+                raise
+            parts *= 2
+        torch.cuda.empty_cache()
+        print(
+            f"hmtl: the GPU's memory is short: batches of {spec.bs} are made in {parts} parts",
+            file=sys.stderr,
+        )
+
+
+def _fit_in_parts(
+    parts: int,
     spec: RunSpec,
     pack: Pack,
     unfinished: Path,
@@ -216,9 +236,14 @@ def _fit(
     trackers: Iterable[str] = (),
     name: str = "",
 ) -> tuple:
-    """The trained Learner, the keeper of its best epoch, its failure or None, and what it cost."""
+    """The trained Learner, the keeper of its best epoch, its failure or None, and what it cost.
+
+    A batch is made in `parts`, whose gradients are summed before a step. Each has its own batch
+    norm, so several parts have the same result but for that.
+    """
     import torch
     from fastai.callback.progress import ProgressCallback
+    from fastai.callback.training import GradientAccumulation
 
     from hmtl.runs.callbacks import (
         BestEpoch,
@@ -229,7 +254,8 @@ def _fit(
     )
     from hmtl.runs.unfinished import resumable
 
-    learn = build_learner(spec, pack)
+    learn = build_learner(dataclasses.replace(spec, bs=spec.bs // parts), pack)
+    gathered = [GradientAccumulation(spec.bs)] if parts > 1 else []
     task = spec.make_task()
     keeper = [BestEpoch(task.metric, task.better)] if task.metric else []
     finite = FiniteLoss(learn.hybrid.losses if spec.pretexts else dict)
@@ -244,7 +270,8 @@ def _fit(
         resumable(learn, unfinished) as checkpoints,
         bfloat16_products(spec.precision, learn.dls.device),
     ):
-        cbs = [*mixed_precision(spec.precision, learn.dls.device), *keeper, finite, checkpoints]
+        cbs = [*mixed_precision(spec.precision, learn.dls.device), *gathered]
+        cbs += [*keeper, finite, checkpoints]
         fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
     cost = {
         "seconds": round(checkpoints.seconds, 2),

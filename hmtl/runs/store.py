@@ -23,7 +23,7 @@ has the epochs that were finished, and in the place of predictions and weights
 Ours.
 """
 
-__all__ = ["REMEDY", "Run", "default_store", "load_run", "run_id", "runs_table"]
+__all__ = ["REMEDY", "Run", "default_store", "device_line", "load_run", "run_id", "runs_table"]
 
 import dataclasses
 import hashlib
@@ -272,6 +272,15 @@ def gpu_kind() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else ""
+
+
+def device_line() -> str:
+    """Where trainings run on this machine, in one line; empty on a processor."""
+    import torch
+
+    kind = gpu_kind()
+    name = torch.cuda.get_device_name() if kind == "cuda" else kind
+    return f"hmtl: trains on {name}" if kind else ""
 
 
 def start_of(spec: RunSpec) -> str:

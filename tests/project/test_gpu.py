@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fastai.learner import Learner
 from gpu_kit import keep_pack, unpack
 from stacked import stack, train_stacked, unstack
 from torch import nn
@@ -17,7 +18,11 @@ from toys import make_toy_pack
 from hmtl.data.pack import open_pack
 from hmtl.method.batches import FaceDataset, face_dataloaders
 from hmtl.method.learner import build_model
+from hmtl.method.optim import FusedAdam
 from hmtl.method.tasks import Emotion
+from hmtl.runs.fit import fit
+from hmtl.runs.specs import RunSpec
+from hmtl.runs.store import device_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,3 +113,49 @@ def test_a_kept_pack_comes_back_to_the_bit(tmp_path, channels):
     assert again.fingerprint == pack.fingerprint
     assert np.array_equal(again.images, pack.images)
     unpack(tmp_path / "toy.zip", tmp_path / "again")  # what is there stays
+
+
+@pytest.mark.parametrize("pretexts", [(), ("puzzling_2x2",)])
+def test_short_memory_makes_a_batch_in_parts(toy_pack, tmp_path, monkeypatch, capsys, pretexts):
+    """A device that takes eight pictures at a time, played by an error of its kind."""
+    step, steps = FusedAdam.step, []
+    monkeypatch.setattr(FusedAdam, "step", lambda self, *a: steps.append(1) or step(self, *a))
+    spec = RunSpec(bs=32, epochs=2, augment="none", size=32, pretexts=pretexts)
+    whole = fit(spec, store=tmp_path / "whole", pack=toy_pack)
+    made, plain, seen = len(steps), Learner._do_one_batch, []
+    steps.clear()
+
+    def short(self):
+        if self.training and len(self.xb[0]) > 8:
+            raise torch.OutOfMemoryError("played")
+        seen.append((self.training, len(self.xb[0])))
+        plain(self)
+
+    monkeypatch.setattr(Learner, "_do_one_batch", short)
+    run = fit(spec, store=tmp_path / "short", pack=toy_pack)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        f"hmtl: the GPU's memory is short: batches of 32 are made in {n} parts" for n in (2, 4)
+    ]
+    assert max(count for training, count in seen if training) == 8
+    assert run.id == whole.id
+    # a step every 32 pictures; the last 16 of an epoch are dropped whole, but kept in parts
+    assert (made, len(steps)) == (2 * (80 // 32), 2 * 80 // 32)
+    answers = (r.predictions.filter(like="p_").to_numpy() for r in (run, whole))
+    np.testing.assert_allclose(*answers, atol=0.1)
+
+
+def test_a_batch_of_two_is_not_divided(toy_pack, tmp_path, monkeypatch):
+    def short(self):
+        raise torch.OutOfMemoryError("played")
+
+    monkeypatch.setattr(Learner, "_do_one_batch", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(RunSpec(bs=2, epochs=1), store=tmp_path, pack=toy_pack)
+
+
+def test_a_gpu_is_named_in_the_first_line(monkeypatch):
+    assert device_line() == ""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    assert device_line() == "hmtl: trains on a card"
