@@ -116,12 +116,16 @@ def test_a_kept_pack_comes_back_to_the_bit(tmp_path, channels):
 
 
 @pytest.mark.parametrize("pretexts", [(), ("puzzling_2x2",)])
-def test_short_memory_makes_a_batch_in_parts(toy_pack, tmp_path, monkeypatch, capsys, pretexts):
+def test_short_memory_makes_a_batch_in_parts(tmp_path, monkeypatch, capsys, pretexts):
     """A device that takes eight pictures at a time, played by an error of its kind."""
+    pack = make_toy_pack(tmp_path / "toy", count=128)  # 64 to train: two batches
     step, steps = FusedAdam.step, []
     monkeypatch.setattr(FusedAdam, "step", lambda self, *a: steps.append(1) or step(self, *a))
-    spec = RunSpec(bs=32, epochs=2, augment="none", size=32, pretexts=pretexts)
-    whole = fit(spec, store=tmp_path / "whole", pack=toy_pack)
+    # no batch norm, whose statistics would be of a part
+    spec = RunSpec(
+        arch="test_vit", bs=32, epochs=2, lr=1e-4, augment="none", size=32, pretexts=pretexts
+    )
+    whole = fit(spec, store=tmp_path / "whole", pack=pack)
     made, plain, seen = len(steps), Learner._do_one_batch, []
     steps.clear()
 
@@ -132,17 +136,16 @@ def test_short_memory_makes_a_batch_in_parts(toy_pack, tmp_path, monkeypatch, ca
         plain(self)
 
     monkeypatch.setattr(Learner, "_do_one_batch", short)
-    run = fit(spec, store=tmp_path / "short", pack=toy_pack)
+    run = fit(spec, store=tmp_path / "short", pack=pack)
     told = capsys.readouterr().err.splitlines()
     assert told == [
         f"hmtl: the GPU's memory is short: batches of 32 are made in {n} parts" for n in (2, 4)
     ]
     assert max(count for training, count in seen if training) == 8
     assert run.id == whole.id
-    # a step every 32 pictures; the last 16 of an epoch are dropped whole, but kept in parts
-    assert (made, len(steps)) == (2 * (80 // 32), 2 * 80 // 32)
-    answers = (r.predictions.filter(like="p_").to_numpy() for r in (run, whole))
-    np.testing.assert_allclose(*answers, atol=0.1)
+    assert made == len(steps) == 4, "a step a batch, however many its parts"
+    losses = (r.metrics["valid_loss"] for r in (run, whole))  # flips are drawn part by part
+    np.testing.assert_allclose(*losses, rtol=0.1)
 
 
 def test_a_batch_of_two_is_not_divided(toy_pack, tmp_path, monkeypatch):
