@@ -39,7 +39,10 @@ from hmtl.workers import worker_pool
 
 STUDY = "decide"
 """The study that the plan's runs are recorded under."""
-BASE = {"arch": "tiny", "bs": 64, "fill": True, "norm_stats": "plain"}
+BASE = {
+    "arch": "tiny", "bs": 128, "optimizer": "muon", "precision": "bf16", "fill": True,
+    "norm_stats": "plain",
+}  # fmt: skip
 """The recipe: what all trainings of the plan share, as fields of a RunSpec."""
 RATES = (2e-3, 4e-3, 8e-3, 16e-3)
 """Peak learning rates that are tried; beyond an end while the best lies there."""
@@ -52,7 +55,8 @@ TRIAL_PEOPLE = (300, 500, 125)
 TRIAL_SEEDS = (100, 101)
 FURTHER = 3  # times a grid is extended at most
 _PUZZLE = {"pretexts": ("puzzling_2x2",)}
-_LITE = {"arch": "tf_efficientnet_lite0", "augment": "strong", "bs": 64, "lr": 2e-3}
+_LITE = {"arch": "tf_efficientnet_lite0", "augment": "strong", "bs": 64, "lr": 2e-3,
+         "optimizer": ""}  # fmt: skip
 ARMS: dict[str, dict] = {
     "SL": {},
     "second_view": {"pretexts": ("second_view",)},
