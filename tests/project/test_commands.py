@@ -74,7 +74,21 @@ def test_switches_and_groups_reach_the_faces(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(hmtl.data.sets, "face_pack", face_pack)
-    typed = "--people 8 2 3 --set yaw 10 45 --without hands glasses --workers 1".split()
+    typed = [
+        "--people",
+        "8",
+        "2",
+        "3",
+        "--set",
+        "yaw",
+        "10",
+        "45",
+        "--without",
+        "hands",
+        "glasses",
+        "--workers",
+        "1",
+    ]
     assert main(["faces", *typed]) == 130  # stopped, and said so
     assert made["faces"].people == (8, 2, 3)
     assert tuple(made["faces"].yaw) == (10, 45)
