@@ -564,23 +564,6 @@ def decide(
     return 0
 
 
-@command
-def scaling(runs: int = 1000, machines: int = 100) -> int:
-    """Tell what many runs on many machines need.
-
-    Args:
-        runs: How many.
-        machines: How many.
-    """
-    from hmtl.study.scaling import scaling_report
-    from hmtl.study.tables import recorded_runs
-
-    if min(runs, machines) < 1:
-        raise ValueError("--runs and --machines must be at least 1")
-    print(scaling_report(recorded_runs()[0], runs, machines))
-    return 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input prints one line and gives 2."""
     told = (ValueError, OSError, ImportError, MemoryError, RuntimeError, FloatingPointError)

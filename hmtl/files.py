@@ -7,35 +7,38 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "check_seal", "checked", "describe_kind", "has_kind", "hash_file",
+    "CHECKED", "RECORDS", "SEAL", "check_seal", "checked", "as_kind", "has_kind", "hash_file",
     "hash_folder", "load_weights", "named_hashes", "new_file", "read_json", "read_table", "reading",
     "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import hashlib
 import json
-import math
 import os
 import reprlib
 import secrets
 import shutil
-import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 CHECKED = "files"
 SEAL = "sha256"
 RECORDS = ("spec.json", "config.json", "pack.json")
 """Of a run, an exported network, a pack."""
 _WORDS = {
-    str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
-    list: "a list", tuple: "a list",
+    "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number",
+    "float_type": "a number", "bool_type": "true or false", "dict_type": "an object",
+    "list_type": "a list", "tuple_type": "a list", "missing": "a list of COUNT",
+    "too_long": "a list of COUNT", "string_pattern_mismatch": "text without a zero byte",
 }  # fmt: skip
+"""pydantic's errors in plain words."""
 _BLOCK = 1 << 20
 
 
@@ -59,39 +62,40 @@ def reading(file: str | Path, remedy: str) -> Iterator[None]:
         raise ValueError(f"{file} cannot be read ({why}); {remedy}") from error
 
 
-def has_kind(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type: int, float (finite), bool, str, dict, tuple[str, ...], a union.
+@cache
+def _adapter(kind: Any) -> TypeAdapter:
+    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
-    Whole numbers are numbers, true and false are not; lists do for tuples.
+
+def as_kind(value: Any, kind: Any) -> Any:
+    """A value as a type has it: a list becomes a tuple, a whole number a float, if one is wanted.
+
+    Args:
+        value: Anything; true and false are no numbers, and numbers are finite.
+        kind: What pydantic knows: int, str, a union, tuple[str, ...], Annotated with an Interval.
+
+    Raises:
+        ValueError: "must be a whole number", or what else it must be, and what it is.
     """
-    if isinstance(kind, types.UnionType):
-        return any(has_kind(value, one) for one in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)
-        if not isinstance(value, list | tuple):
-            return False
-        if inner[-1] is not Ellipsis and len(inner) != len(value):
-            return False
-        return all(has_kind(item, inner[0]) for item in value)
-    if kind in (int, float) and isinstance(value, bool):
+    parts = typing.get_args(kind)
+    as_tuple = isinstance(value, list) and typing.get_origin(kind) is tuple
+    try:
+        return _adapter(kind).validate_python(tuple(value) if as_tuple else value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        wanted = _WORDS.get(first["type"]) or first["msg"].removeprefix("Input should be ")
+        wanted += " or nothing" if type(None) in parts else ""
+        wanted = wanted.replace("COUNT", str(len(parts)))
+        raise ValueError(f"must be {wanted}, got {reprlib.repr(value)}") from None
+
+
+def has_kind(value: Any, kind: Any) -> bool:
+    """Whether `as_kind` takes the value."""
+    try:
+        as_kind(value, kind)
+    except ValueError:
         return False
-    if kind is float:
-        try:
-            return isinstance(value, int | float) and math.isfinite(value)
-        except OverflowError:  # a whole number of more than 308 digits
-            return False
-    return isinstance(value, kind)
-
-
-def describe_kind(kind: Any) -> str:
-    """A type in words, as errors have it: "a whole number", "text or nothing"."""
-    if isinstance(kind, types.UnionType):
-        return " or ".join(describe_kind(one) for one in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)
-        count = "" if inner[-1] is Ellipsis else f" of {len(inner)}"
-        return f"a list{count}, each {_WORDS[inner[0]]}"
-    return "nothing" if kind is type(None) else _WORDS[kind]
+    return True
 
 
 def read_json(
@@ -112,11 +116,11 @@ def read_json(
     for name, kind in {**needed, **(optional or {})}.items():
         if name not in values and name in needed:
             raise ValueError(f"{file}: field {name!r} is missing; {remedy}")
-        if name in values and not has_kind(values[name], kind):
-            raise ValueError(
-                f"{file}: field {name!r} must be {describe_kind(kind)}, got "
-                f"{reprlib.repr(values[name])}; {remedy}"
-            )
+        if name in values:
+            try:
+                as_kind(values[name], kind)
+            except ValueError as error:
+                raise ValueError(f"{file}: field {name!r} {error}; {remedy}") from None
     return values
 
 

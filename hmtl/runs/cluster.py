@@ -5,24 +5,16 @@
     python -m hmtl study --scheduler tcp://HOST:8786
 
 Notebooks are executed where the command runs; `$HMTL_SCHEDULER` tells their kernels where to send
-their runs. Workers write to the one run store, which must lie on a disk that all of them see under
-the same path, and have this version of the package. The run of a worker that dies is made again by
-another, up to Dask's `allowed-failures`; a run that fails by itself is not.
-
-Whoever reaches a Dask scheduler can run code on all its workers: keep it inside a network that you
-trust. Ours.
+their runs. The executor is Dask's own: the run of a worker that dies is made again by another, up
+to `allowed-failures`; a run that fails by itself is not. papers/SCALING.md has the rest. Ours.
 """
 
 __all__ = ["VARIABLE", "cluster_executor"]
 
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
 
 from hmtl import __version__
 
@@ -31,32 +23,21 @@ TIMEOUT = "10s"  # to reach the scheduler
 
 
 @contextmanager
-def cluster_executor(address: str, store: str | Path) -> Iterator[Executor]:
-    """The Dask cluster whose scheduler is at `address`, as an Executor of runs for `store`.
+def cluster_executor(address: str) -> Iterator[Executor]:
+    """The executor of the Dask cluster at an address.
 
-    Raises ModuleNotFoundError, with the command that installs it, without Dask; ConnectionError if
-    no scheduler answers; RuntimeError naming each worker that has another version of the package,
-    several threads or another disk. Workers that come later are checked by their first run.
+    Args:
+        address: Of its scheduler, e.g. tcp://HOST:8786.
+
+    Raises:
+        ModuleNotFoundError: Dask is not installed; the error has the command.
+        ConnectionError: No scheduler answers.
+        RuntimeError: A worker has another version of this package.
     """
     if find_spec("distributed") is None:
         raise ModuleNotFoundError(
             'a cluster needs Dask: pip install "hmtl[cluster]"', name="distributed"
         )
-    store = Path(store).absolute()
-    store.mkdir(parents=True, exist_ok=True)
-    with _client(address) as client, NamedTemporaryFile(dir=store, prefix=".shared-") as mark:
-        wanted = {"version": __version__, "mark": mark.name}
-        answers = client.run(problem_of, wanted, on_error="return")
-        if bad := [f"{worker}: {said}" for worker, said in answers.items() if said is not None]:
-            raise RuntimeError("the cluster cannot make these runs:\n  " + "\n  ".join(bad))
-        if not answers:
-            print(f"hmtl: {address} has no workers yet; runs wait for them", file=sys.stderr)
-        # pure: Dask would answer with what an equal call gave before, a failure say
-        yield Checked(client.get_executor(pure=False), wanted)
-
-
-@contextmanager
-def _client(address: str) -> Iterator:
     from distributed import Client
 
     try:
@@ -67,43 +48,9 @@ def _client(address: str) -> Iterator:
             "and give its address, e.g. tcp://HOST:8786"
         ) from error
     with client:
-        yield client
-
-
-class Checked(Executor):
-    """An Executor on a Dask cluster whose workers look at themselves before they start."""
-
-    def __init__(self, runs: Executor, wanted: dict[str, str]):
-        self.runs, self.wanted = runs, wanted
-
-    def submit(self, function: Callable, /, *args, **options) -> Future:
-        """As `concurrent.futures`; RuntimeError from a worker that cannot make runs."""
-        return self.runs.submit(checked, self.wanted, function, *args, **options)
-
-
-def checked(wanted: dict[str, str], function: Callable, *args, **options) -> Any:
-    """Call `function` on this worker, if it is one that can make runs."""
-    if problem := problem_of(wanted):
-        raise RuntimeError(problem)
-    return function(*args, **options)
-
-
-def problem_of(wanted: dict[str, str], dask_worker: Any = None) -> str | None:
-    """Why this worker cannot make the runs, None if it can."""
-    from distributed import get_worker
-
-    worker = dask_worker or get_worker()
-    threads, mark = worker.state.nthreads, Path(wanted["mark"])
-    if threads != 1:
-        return (
-            f"worker has {threads} threads, but seeds and threads of torch belong to a process: "
-            f"start it with --nworkers {threads} --nthreads 1"
-        )
-    if wanted["version"] != __version__:
-        return f"worker has hmtl {__version__}, the study {wanted['version']}: install the same"
-    if not mark.is_file():
-        return (
-            f"worker does not see {mark.parent}: the run store must lie on a disk that all "
-            "machines share, under one path (--outputs or $HMTL_OUTPUTS)"
-        )
-    return None
+        workers = client.get_versions(packages=["hmtl"])["workers"]
+        found = {worker: said["packages"]["hmtl"] for worker, said in workers.items()}
+        if other := [f"{w} has {v}" for w, v in found.items() if v != __version__]:
+            raise RuntimeError(f"this is hmtl {__version__}, {', '.join(other)}: install the same")
+        # pure: Dask would answer with what an equal call gave before, a failure say
+        yield client.get_executor(pure=False)

@@ -330,7 +330,7 @@ def _write_failure(folder: Path, learn, failure: dict, seed: int, unfinished: Pa
         tensors |= {f"{pretext}.{name}": value for name, value in head.state_dict().items()}
     kept = {name: value.cpu().contiguous() for name, value in tensors.items()}
     save_file(kept, str(folder / "failure.safetensors"))
-    for state in unfinished.glob("epoch-*.safetensors"):
+    for state in unfinished.glob("epoch-*.pt"):
         shutil.copy(state, folder)
 
 
@@ -350,7 +350,7 @@ def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None
     with tempfile.TemporaryDirectory() as place, _threads(1):
         states = Path(place) / "store" / "unfinished"
         states.mkdir(parents=True)
-        for state in run.path.glob("epoch-*.safetensors"):
+        for state in run.path.glob("epoch-*.pt"):
             shutil.copy(state, states)
         failure = _fit(run.spec, pack, states)[2]
     if failure is None:
@@ -442,7 +442,7 @@ def run_all(
     specs = list(specs)
     progress = show_progress() if progress is None else progress
     done: dict[RunSpec, Run] = {}
-    todo: list[RunSpec] = []
+    todo: dict[RunSpec, Path] = {}
     failed: dict[RunSpec, Exception] = {}
     unread: dict[RunSpec, Exception] = {}
     for spec in dict.fromkeys(specs):  # each once, in order
@@ -456,7 +456,7 @@ def run_all(
             if path.exists():
                 done[spec] = _finished(path)
             else:
-                todo.append(spec)
+                todo[spec] = path
         except (OSError, ValueError) as error:  # of this run alone: its start, its folder
             failed[spec] = error
     if unread and len(unread) == len(set(specs)):  # nothing can be made: one error, not many
@@ -470,9 +470,15 @@ def run_all(
     with bar, ExitStack() as stack:
         address = os.environ.get(cluster.VARIABLE)
         if todo and executor is None and address:
-            executor = stack.enter_context(cluster.cluster_executor(address, options["store"]))
-        for spec, outcome in _outcomes(todo, min(jobs, len(todo)), options, executor):
-            if isinstance(outcome, Run):
+            executor = stack.enter_context(cluster.cluster_executor(address))
+        for spec, outcome in _outcomes(list(todo), min(jobs, len(todo)), options, executor):
+            if isinstance(outcome, Run) and not _is_here(outcome, todo[spec]):
+                failed[spec] = RuntimeError(
+                    f"made as {outcome.path}, which is not {todo[spec]} here: a worker elsewhere "
+                    "needs this version of hmtl, and the run store on a disk that all machines "
+                    "share, under one path (--outputs or $HMTL_OUTPUTS)"
+                )
+            elif isinstance(outcome, Run):
                 done[spec] = outcome
             elif isinstance(outcome, Diverged):
                 done[spec] = load_run(outcome.path)
@@ -486,6 +492,11 @@ def run_all(
             f"{len(failed)} of {len(specs)} runs failed, the others are stored:\n{listed}"
         ) from next(iter(failed.values()))
     return [done[spec] for spec in specs]
+
+
+def _is_here(run: Run, path: Path) -> bool:
+    """Whether the run that an executor made is the one asked for, on a disk that we see."""
+    return run.path.name == path.name and (path / "spec.json").is_file()
 
 
 def _outcomes(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None = None):

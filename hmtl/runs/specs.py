@@ -8,71 +8,75 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from annotated_types import Ge, Gt, Interval
+from pydantic import StringConstraints
 
 from hmtl.data.pack import Pack
 from hmtl.data.sets import full_name, load_pack, parse_data
-from hmtl.files import describe_kind, has_kind
+from hmtl.files import as_kind, has_kind
 from hmtl.labels import PROPORTIONS
 
-_RANGES = {
-    "epochs": (1, 10**6), "bs": (2, 10**6), "size": (8, 4096), "seed": (0, 2**32 - 1),
-    "fraction": (0, 1), "label_noise": (0, 1), "lr": (0, np.inf), "wd": (0, np.inf),
-    "pretext_weight": (0, np.inf), "fraction_seed": (0, 2**32 - 1),
-}  # fmt: skip
+_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_Count = Annotated[int, Interval(ge=1, le=10**6)]
+_People = Annotated[int, Interval(ge=0, le=10**7)]
+_Share = Annotated[float, Interval(ge=0, le=1)]
+_Weight = Annotated[float, Ge(0)]
+_Above0 = Annotated[float, Gt(0)]
+_Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """One training, completely: what is learned from what, how, and from which seed."""
 
-    data: str = "mini"  # hmtl.data.sets.DATA; its reader's options after a colon
-    task: str = "emotion"  # hmtl.method.tasks.TASKS
-    people: tuple[int, int, int] = (300, 50, 125)  # of "faces": train, valid, test; 8 faces each
-    proportions: str = "equal"  # of the emotions in "faces"' train split, or "affectnet"
-    label_noise: float = 0.0  # share of "faces"' train labels confused as annotators confuse them
-    size: int = 48  # pixels
-    labels: str = "majority"  # or "probability", where faces were voted on
-    fraction: float = 1.0  # of the training labels, stratified and nested
-    fraction_seed: int | None = None  # which labels are drawn; None: the same for every seed
+    data: _Text = "mini"  # hmtl.data.sets.DATA; its reader's options after a colon
+    task: _Text = "emotion"  # hmtl.method.tasks.TASKS
+    # of "faces": train, valid, test; 8 faces each
+    people: tuple[_People, _People, _People] = (300, 50, 125)
+    proportions: _Text = "equal"  # of the emotions in "faces"' train split, or "affectnet"
+    label_noise: _Share = 0.0  # share of "faces"' train labels confused as annotators confuse them
+    size: Annotated[int, Interval(ge=8, le=4096)] = 48  # pixels
+    labels: _Text = "majority"  # or "probability", where faces were voted on
+    fraction: Annotated[_Share, Gt(0)] = 1.0  # of the training labels, stratified and nested
+    fraction_seed: _Seed | None = None  # which labels are drawn; None: the same for every seed
     fill: bool = False  # show these again until an epoch is as long as with all labels
-    sampling: str = "natural"  # or "balanced"
+    sampling: _Text = "natural"  # or "balanced"
     weighted: bool = False  # class weights in the loss
-    arch: str = "tiny"  # or any timm backbone
-    init: str = "scratch"  # "imagenet" or a checkpoint
-    augment: str = "weak"  # none, weak, strong
-    pretexts: tuple[str, ...] = ()  # hmtl.method.pretext.make
-    views: str = "paired"  # or "shared"
-    pretext_weight: float | None = None  # None: the authors'
+    arch: _Text = "tiny"  # or any timm backbone
+    init: _Text = "scratch"  # "imagenet" or a checkpoint
+    augment: _Text = "weak"  # none, weak, strong
+    pretexts: tuple[_Text, ...] = ()  # hmtl.method.pretext.make
+    views: _Text = "paired"  # or "shared"
+    pretext_weight: _Weight | None = None  # None: the authors'
     # of perceptual losses: a timm network or a finished run's folder; empty: ImageNet's
-    features: str = ""
+    features: _Text = ""
     # supervised loss on the transformed views too; None: the task's own, True but for head pose
     label_views: bool | None = None
     multiscale: bool = False  # the authors' three sizes of paired views
-    balance: str = "sum"  # of the losses: hmtl.method.balance.BALANCES
-    epochs: int = 5
-    lr: float = 4e-3  # peak of the schedule
-    schedule: str = ""  # one-cycle, or one of hmtl.runs.callbacks.SCHEDULES
-    optimizer: str = ""  # fastai's Adam, or one of hmtl.method.optim.OPTIMIZERS
-    wd: float = 0.01
-    bs: int = 64
-    precision: str = ""  # or "bf16": hmtl.runs.callbacks
+    balance: _Text = "sum"  # of the losses: hmtl.method.balance.BALANCES
+    epochs: _Count = 5
+    lr: _Above0 = 4e-3  # peak of the schedule
+    schedule: _Text = ""  # one-cycle, or one of hmtl.runs.callbacks.SCHEDULES
+    optimizer: _Text = ""  # fastai's Adam, or one of hmtl.method.optim.OPTIMIZERS
+    wd: _Weight = 0.01
+    bs: Annotated[_Count, Ge(2)] = 64
+    precision: _Text = ""  # or "bf16": hmtl.runs.callbacks
     # batch norm's running statistics: as the fit left them, or "plain": estimated anew after it
-    norm_stats: str = ""
-    seed: int = 0
+    norm_stats: _Text = ""
+    seed: _Seed = 0
 
     def __post_init__(self):
         from hmtl.method.pretext import make
         from hmtl.method.pretext.perceptual import PERCEPTUAL
 
-        self._check_types()
-        for name in ("fraction", "label_noise", "lr", "wd", "pretext_weight"):
-            if (value := getattr(self, name)) is not None:  # 1 and 1.0 are one training
-                object.__setattr__(self, name, float(value))
-        for name in ("people", "pretexts"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for entry in dataclasses.fields(self):  # 1 and 1.0 are one training, lists are tuples
+            try:
+                value = as_kind(getattr(self, entry.name), entry.type)
+            except ValueError as error:
+                raise ValueError(f"{entry.name} {error}") from None
+            object.__setattr__(self, entry.name, value)
         object.__setattr__(self, "data", full_name(self.data))
         self._check_choices()
         pretexts = [make(name) for name in self.pretexts]
@@ -126,22 +130,6 @@ class RunSpec:
         if labelled == task.labelled(pretexts, None):
             object.__setattr__(self, "label_views", None)  # one choice, one identity
         task.check_pretexts(pretexts, self.views, labelled)
-
-    def _check_types(self) -> None:
-        for entry in dataclasses.fields(self):
-            value, kind = getattr(self, entry.name), entry.type
-            if not has_kind(value, kind):
-                raise ValueError(f"{entry.name} must be {describe_kind(kind)}, got {value!r}")
-            if isinstance(value, str) and "\0" in value:
-                raise ValueError(f"{entry.name} holds a zero byte: {value!r}")
-            low, high = _RANGES.get(entry.name, (-np.inf, np.inf))
-            if isinstance(value, int | float) and not low <= value <= high:
-                raise ValueError(f"{entry.name} must be from {low:g} to {high:g}, got {value!r}")
-        for name in ("fraction", "lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
-        if min(self.people) < 0 or max(self.people) > 10**7:
-            raise ValueError(f"people must be counts from 0 to {10**7}, got {self.people}")
 
     def _check_choices(self) -> None:
         from hmtl.method.augment import LEVELS

@@ -18,7 +18,7 @@ has the epochs that were finished, and in the place of predictions and weights
 
     failure.json            epoch, batch, the losses by name, the seed, the keys of the faces
     failure.safetensors     the batch as the network saw it, and the weights it met
-    epoch-*.safetensors     the state after the epoch before, from which `replay` goes there again
+    epoch-*.pt              the state after the epoch before, from which `replay` goes there again
 
 Ours.
 """

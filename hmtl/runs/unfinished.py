@@ -1,7 +1,7 @@
 """A run while it is being made: who makes it, and its state after every epoch. Ours.
 
     <store>/.unfinished/<run>.lock                       held by the process that trains it
-    <store>/.unfinished/<run>/epoch-<n>-<hash>.safetensors   everything the next epoch hangs on
+    <store>/.unfinished/<run>/epoch-<n>-<hash>.pt        everything the next epoch hangs on
 
 The lock is the system's, so it ends with its process however that ends. Whoever takes it next goes
 on from the last epoch that was finished: with the same weights and numbers, on a CPU to the bit, as
@@ -12,7 +12,7 @@ hash of its bytes: a broken one is never read.
 __all__ = ["Checkpoints", "Claimed", "capture", "claim", "resumable", "restore", "store_errors"]
 
 import hashlib
-import json
+import io
 import os
 import random
 import shutil
@@ -29,18 +29,18 @@ from fastai.callback.core import Callback, CancelEpochException, CancelFitExcept
 from fastai.learner import Learner
 from fastai.torch_core import get_model
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
-from hmtl.files import sync_folder
+from hmtl.files import reading, sync_folder
 from hmtl.method.hybrid import Hybrid
 from hmtl.method.optim import FusedAdam, states_by_parameter
 from hmtl.runs import distributed, hybrids
 from hmtl.runs.callbacks import BestEpoch
 
 FOLDER = ".unfinished"
-_TENSOR = "tensor:"  # how a tensor is named in the text beside it
+_REMEDY = "delete its folder, and the run begins anew"
 
 
 class Claimed(RuntimeError):
@@ -181,18 +181,14 @@ def _random_state(learn: Learner) -> dict[str, Any]:
 
 
 def _set_random_state(learn: Learner, state: dict[str, Any]) -> None:
-    def python_state(kept: list) -> tuple:
-        version, numbers, gauss = kept
-        return version, tuple(numbers), gauss
-
-    random.setstate(python_state(state["python"]))
+    random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, np.uint32), *rest))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"][0])  # the one in use, whatever others there are
     for loader, kept in zip(learn.dls.loaders, state["loaders"], strict=True):
-        loader.rng.setstate(python_state(kept))
+        loader.rng.setstate(kept)
     for generator, kept in zip(_generators(learn), state["generators"], strict=True):
         generator.set_state(kept)
 
@@ -200,44 +196,28 @@ def _set_random_state(learn: Learner, state: dict[str, Any]) -> None:
 # -- its file --------------------------------------------------------------------------------------
 
 
-def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The value with a name in the place of each tensor, which goes into `tensors`."""
+def _plain(value: Any) -> Any:
+    """What `torch.load(weights_only=True)` reads: plain tensors in memory of their own, numbers."""
     if isinstance(value, Tensor):
-        name = f"{_TENSOR}{len(tensors)}"
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous().as_subclass(Tensor)
-        return name
-    if isinstance(value, dict):
-        return {key: _split(part, tensors) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_split(part, tensors) for part in value]
+        return value.detach().to("cpu", copy=True).as_subclass(Tensor)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The inverse of `_split`; what was a tuple is a list."""
-    if isinstance(value, dict):
-        return {key: _join(part, tensors) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_join(part, tensors) for part in value]
-    return tensors[value] if isinstance(value, str) and value in tensors else value
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> Path:
     """Write a state as the only one of `folder`, on the disk before it counts; its file."""
-    tensors: dict[str, Tensor] = {}
-    text = json.dumps(_split(state, tensors))
-    data = save(tensors, {"state": text})
-    digest = hashlib.sha256(data).hexdigest()[:16]
-    file = folder / f"epoch-{state['epoch']:05d}-{digest}.safetensors"
+    buffer = io.BytesIO()
+    torch.save(tree_map(_plain, state), buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
+    file = folder / f"epoch-{state['epoch']:05d}-{digest}.pt"
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "new.tmp"
     with beside.open("wb") as handle:
-        handle.write(data)
+        handle.write(buffer.getbuffer())
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(beside, file)
     sync_folder(folder)
-    for old in folder.glob("epoch-*.safetensors"):
+    for old in folder.glob("epoch-*.pt"):
         if old != file:
             old.unlink()
     return file
@@ -245,14 +225,12 @@ def write_state(folder: Path, state: dict[str, Any]) -> Path:
 
 def read_state(folder: Path) -> dict[str, Any] | None:
     """The last whole state in `folder`, None if there is none; a broken one is named and passed."""
-    for file in sorted(folder.glob("epoch-*.safetensors"), reverse=True):
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        if file.stem.rpartition("-")[2] != digest:
-            warnings.warn(f"{file} is broken: its bytes are not those written", stacklevel=2)
-            continue
-        with safe_open(file, "pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            return _join(json.loads(opened.metadata()["state"]), tensors)
+    for file in sorted(folder.glob("epoch-*.pt"), reverse=True):
+        data = file.read_bytes()
+        if file.stem.rpartition("-")[2] == hashlib.sha256(data).hexdigest()[:16]:
+            with reading(file, _REMEDY):
+                return torch.load(io.BytesIO(data), weights_only=True)
+        warnings.warn(f"{file} is broken: its bytes are not those written", stacklevel=2)
     return None
 
 

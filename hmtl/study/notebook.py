@@ -413,7 +413,7 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     elsewhere = {cluster.VARIABLE: scheduler} if scheduler else {}
     if scheduler:  # a cluster that cannot serve is known now, not in the first notebook
-        with cluster.cluster_executor(scheduler, folder.resolve().parent / "runs"):
+        with cluster.cluster_executor(scheduler):
             pass
     entries, failed = {}, []
     bar = tqdm(paths, desc="study", unit="notebook")

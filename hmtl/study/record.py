@@ -22,7 +22,6 @@ from hmtl.data.sets import RENDERED
 from hmtl.paths import reference_dir
 from hmtl.runs.store import Run, load_run
 from hmtl.study.face_checks import slice_tables
-from hmtl.study.scaling import SCALING_MARKS, scaling_report
 from hmtl.study.tables import (
     CLAIM_TABLES,
     Outcomes,
@@ -229,11 +228,17 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
     """Put the numbers of this checkout's own record into its pages; returns the record's folder."""
     if target == reference_dir():
+<<<<<<< HEAD
         results = _CHECKOUT / "papers" / "RESULTS.md"
         between_marks(results, README_MARKS, readme_table(runs))
         between_marks(results, VERDICT_MARKS, _from_papers(readme_verdicts(verdicts)))
         scaling = _CHECKOUT / "papers" / "SCALING.md"
         between_marks(scaling, SCALING_MARKS, scaling_report(runs))
+=======
+        readme = _CHECKOUT / "README.md"
+        between_marks(readme, README_MARKS, readme_table(runs))
+        between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
+>>>>>>> 799d295 (Dask's own executor, state by torch.save, specs checked by pydantic)
     return target
 
 

@@ -14,12 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from hmtl import __version__
+import hmtl
 from hmtl.__main__ import main
 from hmtl.runs import cluster
-from hmtl.runs.cluster import cluster_executor, problem_of
+from hmtl.runs.cluster import cluster_executor
 from hmtl.runs.fit import _outcome, fit, run_all
 from hmtl.runs.specs import RunSpec, grid
+from hmtl.runs.store import Run
 from hmtl.workers import map_in_order
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64)
@@ -181,31 +182,53 @@ def test_a_study_sends_the_runs_of_its_notebooks_to_the_cluster(dask, tmp_path):
         log = client.run_on_scheduler(
             lambda dask_scheduler: [str(entry[0]) for entry in dask_scheduler.transition_log]
         )
-    assert len({key for key in log if key.startswith("checked-")}) >= count
+    assert len({key for key in log if key.startswith("fit-")}) >= count
     assert cluster.VARIABLE not in os.environ
-    assert not list((tmp_path / "runs").glob(".shared-*"))
 
 
-def test_workers_with_threads_are_named_before_anything_is_trained(tmp_path):
+def test_a_worker_with_threads_makes_the_same_runs(local, tmp_path):
+    """Its threads share seeds, so that they take turns."""
     with (
         distributed.LocalCluster(
             1, threads_per_worker=2, processes=False, dashboard_address=":0"
         ) as two,
-        pytest.raises(RuntimeError, match=r"2 threads(?s:.*)--nworkers 2 --nthreads 1"),
-        cluster_executor(two.scheduler_address, tmp_path),
+        cluster_executor(two.scheduler_address) as executor,
+    ):
+        made = run_all([run.spec for run in local], store=tmp_path, executor=executor)
+    assert_same(made, local)
+
+
+def test_a_worker_of_another_version_is_named_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr(cluster, "__version__", "0.0")
+    with (
+        distributed.LocalCluster(1, processes=False, dashboard_address=":0") as one,
+        pytest.raises(RuntimeError, match=f"hmtl 0.0, .* has {hmtl.__version__}: install the same"),
+        cluster_executor(one.scheduler_address),
     ):
         pass
 
 
-def test_a_worker_looks_at_itself(tmp_path):
-    """One that comes late is asked by its first run."""
-    worker = SimpleNamespace(state=SimpleNamespace(nthreads=1))
-    mark = tmp_path / "mark"
-    wanted = {"version": __version__, "mark": str(mark)}
-    assert "does not see" in problem_of(wanted, worker)
-    mark.touch()
-    assert problem_of(wanted, worker) is None
-    assert "the study 0.0" in problem_of(wanted | {"version": "0.0"}, worker)
+class Elsewhere(ThreadPoolExecutor):
+    """Workers that write to another disk, or have another version of the package."""
+
+    def __init__(self, **changes):
+        super().__init__(1)
+        self.changes = changes
+
+    def submit(self, function, spec, **options):
+        """Where the run came to lie is only what the worker says."""
+        return super().submit(lambda: Run(self.changes["place"](options["store"]), spec))
+
+
+@pytest.mark.parametrize(
+    "place", [lambda store: Path("/nowhere") / "name", lambda store: store / "name-of-an-old-hash"]
+)
+def test_a_run_that_is_not_where_it_was_asked_for_is_an_error_of_that_run(tmp_path, place):
+    with Elsewhere(place=place) as executor, pytest.raises(RuntimeError) as error:
+        run_all([SPEC], store=tmp_path, executor=executor)
+    assert "a disk that all machines share" in str(error.value)
+    assert "this version of hmtl" in str(error.value)
+    assert "1 of 1 runs failed" in str(error.value)
 
 
 def test_no_scheduler_and_no_dask_are_said_with_the_remedy(tmp_path, monkeypatch, capsys):

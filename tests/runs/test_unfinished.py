@@ -3,11 +3,13 @@
 import dataclasses
 import errno
 import json
+import os
 import random
 import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from killed import processes, train
 from safetensors.torch import load_file
 
 from hmtl.data.pack import write_pack
+from hmtl.files import hash_file
 from hmtl.labels import EMOTIONS
 from hmtl.method.balance import BALANCES
 from hmtl.method.optim import OPTIMIZERS
@@ -212,6 +215,31 @@ def test_a_state_of_other_code_is_named_with_a_remedy(pack, tmp_path):
         fit(spec, store=tmp_path, pack=pack)
 
 
+class Spell:
+    """What would run code if it were unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path(os.environ["SPELL"]),)
+
+
+@pytest.mark.parametrize("content", [{"epoch": 1, "x": Spell()}, {"epoch": Path("x")}, b"no zip"])
+def test_a_state_that_is_more_than_tensors_is_refused(pack, tmp_path, monkeypatch, content):
+    """Though its name has its hash: whoever can write there can make one that fits."""
+    monkeypatch.setenv("SPELL", str(tmp_path / "cast"))
+    spec = RunSpec(**{**BASE, "epochs": 1})
+    folder = tmp_path / "store" / U.FOLDER / run_id(spec, pack.fingerprint)
+    folder.mkdir(parents=True)
+    file = folder / "new"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    file = file.rename(folder / f"epoch-00001-{hash_file(file)[:16]}.pt")
+    with pytest.raises(ValueError, match=rf"{file.name} cannot be read.*begins anew"):
+        fit(spec, store=tmp_path / "store", pack=pack)
+    assert not (tmp_path / "cast").exists()
+
+
 def test_what_a_kill_left_after_the_very_end_goes_when_the_run_is_read(pack, tmp_path):
     spec = RunSpec(**{**BASE, "epochs": 1})
     run = fit(spec, store=tmp_path, pack=pack)
@@ -305,7 +333,7 @@ def test_a_disk_that_takes_no_large_file_leaves_the_store_whole(pack, tmp_path):
     assert done.returncode == 1
     assert "cannot be written (File too large)" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == [U.FOLDER]
-    assert not list(tmp_path.rglob("epoch-*.safetensors"))
+    assert not list(tmp_path.rglob("epoch-*.pt"))
 
 
 def test_a_store_where_nothing_may_be_written_is_named(pack, tmp_path):
