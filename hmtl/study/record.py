@@ -228,17 +228,9 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
     """Put the numbers of this checkout's own record into its pages; returns the record's folder."""
     if target == reference_dir():
-<<<<<<< HEAD
         results = _CHECKOUT / "papers" / "RESULTS.md"
         between_marks(results, README_MARKS, readme_table(runs))
         between_marks(results, VERDICT_MARKS, _from_papers(readme_verdicts(verdicts)))
-        scaling = _CHECKOUT / "papers" / "SCALING.md"
-        between_marks(scaling, SCALING_MARKS, scaling_report(runs))
-=======
-        readme = _CHECKOUT / "README.md"
-        between_marks(readme, README_MARKS, readme_table(runs))
-        between_marks(readme, VERDICT_MARKS, readme_verdicts(verdicts))
->>>>>>> 799d295 (Dask's own executor, state by torch.save, specs checked by pydantic)
     return target
 
 
