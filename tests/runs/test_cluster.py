@@ -117,7 +117,7 @@ def dask(tmp_path_factory):
             process.wait()
 
 
-def until(true, seconds=120):
+def until(true, seconds=600):
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not true():
