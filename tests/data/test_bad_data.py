@@ -311,6 +311,7 @@ def agrees(value, said):
 
 @MANY
 @given(st.sampled_from(list(FORMATS)), st.integers(0, 2**32))
+@pytest.mark.slow
 def test_label_files(sets, name, seed):
     _, _, say = FORMATS[name]
     root, files = sets(name)
@@ -339,6 +340,7 @@ def test_label_files(sets, name, seed):
 
 @MANY
 @given(st.sampled_from(["utkface", "folders"]), st.integers(0, 2**32))
+@pytest.mark.slow
 def test_names_that_are_labels(tmp_path_factory, name, seed):
     rng = np.random.default_rng(seed)
     root = tmp_path_factory.mktemp("named")

@@ -26,6 +26,7 @@ from hmtl.method.learner import hmtl_learner
 SMALL = FaceSet((14, 2, 4), size=16, seed=9)  # 160 faces: three parts
 
 
+@pytest.mark.slow
 def test_a_killed_render_is_taken_up_and_gives_the_same_pack(tmp_path, monkeypatch):
     whole = write_faces(SMALL, tmp_path / "whole", processes=1)
     real, made = datasets.render_chunks, []
@@ -54,6 +55,7 @@ def test_a_killed_render_is_taken_up_and_gives_the_same_pack(tmp_path, monkeypat
     assert again.fingerprint == whole.fingerprint
 
 
+@pytest.mark.slow
 def test_workers_change_no_bit(tmp_path):
     one = write_faces(SMALL, tmp_path / "one", processes=1)
     two = write_faces(SMALL, tmp_path / "two", processes=2)
@@ -134,6 +136,7 @@ def _die(task):
     os._exit(9)  # as the kernel ends a process that takes too much memory
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_render_with_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(render, "_render_chunk", _die)
     with pytest.raises(BrokenProcessPool):

@@ -144,6 +144,7 @@ def test_same_bits_alone_and_in_a_batch(table):
     np.testing.assert_array_equal(again, together[shuffled.index])
 
 
+@pytest.mark.slow
 def test_same_bits_with_one_and_two_processes():
     table = draw_faces(FaceSet((10, 0, 0)))  # more rows than one worker takes at once
     one = render_faces(table, 16, processes=1, progress=False)
@@ -388,6 +389,7 @@ def test_missing_columns_are_named(table):
         render_faces(table.drop(columns="AU12_left"), 16, processes=1)
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu(tmp_path):
     """No GPU is needed to compile for one: what only the CPU's compiler takes would fail here."""
     wp = started_warp()

@@ -94,6 +94,7 @@ def learner(balance, pretexts=None):
     return hmtl_learner(dls, "tiny", pretexts=pretexts, balance=balance, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BALANCES)
 def test_every_balance_trains_and_leaves_the_learner_as_it_was(name, quiet):
     learn = learner(name)

@@ -370,6 +370,7 @@ def test_every_task_is_learned_on_unseen_people(name):
     assert train_alone(make(name), steps) > reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*LEARN, "barlow_twins", "probe_jigsaw_2x2", "random_target"])
 def test_every_task_trains_beside_the_labels_and_shows_itself(name, quiet):
     """By its short name, one epoch: its losses and score are logged and finite."""
@@ -412,6 +413,7 @@ def test_a_barlow_twin_is_held_against_the_untouched_picture():
 # -- controls ---
 
 
+@pytest.mark.slow
 def test_random_targets_stay_with_their_pictures_over_epochs(quiet):
     seen = {}
 

@@ -21,6 +21,8 @@ from hmtl.data.sets import DATA
 from hmtl.runs.specs import PRESETS, RunSpec
 from hmtl.study.notebook import check_parameters, notebook_paths, open_notebook
 
+pytestmark = pytest.mark.slow
+
 FIELDS = {field.name: field for field in dataclasses.fields(RunSpec)}
 WORDS = (
     "emotion", "gender", "head_pose", "head_pose_bins", "pretraining", "puzzling_2x2", "none",

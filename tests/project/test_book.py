@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("sphinx", reason='pip install -e ".[book]"')
 from sphinx.application import Sphinx
 from sphinx.util.matching import get_matching_files

@@ -15,6 +15,8 @@ import yaml
 import hmtl
 from hmtl.study import tables
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -26,6 +26,8 @@ from hmtl.runs.store import load_run
 from hmtl.study import notebook as study
 from hmtl.use.predict import load
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     file

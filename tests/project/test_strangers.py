@@ -21,6 +21,8 @@ from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run
 from hmtl.use.card import model_card
 
+pytestmark = pytest.mark.slow
+
 OWN = "ssh-ed25519 AAAAOWNKEY me\n"
 EVIL = "2 |\nssh-ed25519 AAAAEVILKEY stranger\n| <script>alert(1)</script>"
 

@@ -25,6 +25,8 @@ from hmtl.runs.store import load_run, run_id, runs_table, why
 from hmtl.use.check import check_all
 from hmtl.use.predict import answers_of, load
 
+pytestmark = pytest.mark.slow
+
 SPEC = RunSpec(data="mini", epochs=1, bs=64, size=32)
 TABLES = ("spec.json", "metrics.csv", "predictions.csv", "best.json", "machine.json")
 WEIGHTS = "model.safetensors"

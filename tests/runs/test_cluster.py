@@ -23,6 +23,8 @@ from hmtl.runs.specs import RunSpec, grid
 from hmtl.runs.store import Run
 from hmtl.workers import map_in_order
 
+pytestmark = pytest.mark.slow
+
 SPEC = RunSpec(data="mini", epochs=1, bs=64)
 FILES = ("metrics.csv", "predictions.csv", "model.safetensors")
 

@@ -26,6 +26,8 @@ from hmtl.runs.fit import build_learner, fit, predict_test, run_all
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run, run_id
 
+pytestmark = pytest.mark.slow
+
 accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed")
 
 ROOT = Path(__file__).parents[2]

@@ -28,6 +28,8 @@ from hmtl.runs.specs import RunSpec, grid
 from hmtl.runs.store import load_run, run_id, runs_table, score_predictions
 from hmtl.study.tables import outcomes_by_run
 
+pytestmark = pytest.mark.slow
+
 # the smallest honest training: one epoch over the shipped faces
 SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
 

@@ -14,6 +14,8 @@ from hmtl.runs.fit import fit, run_all
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.tracking import TRACKERS, VARIABLE, check_trackers
 
+pytestmark = pytest.mark.slow
+
 # two epochs, so that the order of epochs is seen too
 SPEC = RunSpec(data="mini", epochs=2, bs=128, pretexts=("puzzling_2x2",))
 FILES = ("metrics.csv", "predictions.csv", "model.safetensors")

@@ -31,6 +31,8 @@ from hmtl.runs.specs import PRESETS, RunSpec
 from hmtl.runs.store import load_run, run_id, runs_table
 from hmtl.study.tables import contrasts, gains, outcomes_by_run, summary
 
+pytestmark = pytest.mark.slow
+
 PUZZLE = {"pretexts": ["puzzling_2x2"]}
 SPECS = [
     {},

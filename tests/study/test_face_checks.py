@@ -17,6 +17,8 @@ from hmtl.study.face_checks import (
     slice_tables,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:

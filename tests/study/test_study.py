@@ -21,6 +21,8 @@ from hmtl.study.notebook import Setting, notebook_paths, open_notebook, run_stud
 from hmtl.study.record import write_reference
 from hmtl.study.tables import recorded_runs
 
+pytestmark = pytest.mark.slow
+
 FERPLUS = Path(__file__).parents[1] / "fixtures" / "ferplus"
 PARAMETERS = """\
 preset: str = ""  # preset

@@ -16,6 +16,8 @@ from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
 from hmtl.use.card import data_sheet, model_card, score_table, slice_table
 
+pytestmark = pytest.mark.slow
+
 SPEC = RunSpec(data="mini", epochs=1, bs=64)
 
 

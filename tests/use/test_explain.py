@@ -17,6 +17,8 @@ from hmtl.use.explain import (
     representation,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model():

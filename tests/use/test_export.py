@@ -17,6 +17,8 @@ from hmtl.runs.specs import RunSpec
 from hmtl.use import export as E
 from hmtl.use.export import export_run
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

@@ -19,6 +19,8 @@ from hmtl.labels import EMOTIONS
 from hmtl.use import playground
 from hmtl.use.playground import RANGES, FaceSliders, posed
 
+pytestmark = pytest.mark.slow
+
 FOLLOW = {"emotion", "shown", "second", "share", "intensity", "valence", "arousal"}
 FREE = {"AU45_left", "AU45_right", "AU61", "AU62", "AU63", "AU64"}  # blink and gaze
 

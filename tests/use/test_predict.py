@@ -24,6 +24,8 @@ from hmtl.runs.specs import RunSpec
 from hmtl.use.detect import _cascades, find_faces, frame_face
 from hmtl.use.predict import Network, find_run
 
+pytestmark = pytest.mark.slow
+
 SPEC = RunSpec(data="mini", epochs=1, bs=64, pretexts=("puzzling_2x2",))
 TASKS = ("emotion", "gender", "head_pose", "head_pose_bins")
 
