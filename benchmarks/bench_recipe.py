@@ -26,6 +26,7 @@ from hmtl.method.encoder import Encoder
 from hmtl.paths import outputs_dir, reference_dir
 from hmtl.runs.fit import fit, here_and_now
 from hmtl.runs.specs import RunSpec
+from hmtl.runs.store import run_id
 from hmtl.study.record import between_marks
 from hmtl.study.tables import markdown
 
@@ -47,7 +48,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def measured(data: str, recipe: str, epochs: int, root: str | None, store: Path) -> dict:
+def measured(
+    data: str, recipe: str, epochs: int, root: str | None, store: Path, train: bool = True
+) -> dict | None:
     """Train one run, or read it, and say what it cost and reached.
 
     Args:
@@ -56,12 +59,17 @@ def measured(data: str, recipe: str, epochs: int, root: str | None, store: Path)
         epochs: Passes over all training faces, at least 1.
         root: Folder of FER+; None for rendered faces.
         store: Folder of finished runs.
+        train: Whether to train a run that is not finished.
 
     Returns:
-        One row, of `COLUMNS`; accuracies and mean recall in percent, at the last epoch.
+        One row, of `COLUMNS`; accuracies and mean recall in percent, at the last epoch. None for a
+        run that is not finished and shall not be trained.
     """
     spec = RunSpec.preset("study", data, epochs=epochs, **RECIPES[recipe])
-    run = fit(spec, root=root, store=store)
+    pack = spec.load(root, progress=False)
+    if not train and not (store / run_id(spec, pack.fingerprint)).exists():
+        return None
+    run = fit(spec, store=store, pack=pack)
     return {
         "data": data, "recipe": recipe, "epochs": epochs,
         "core_seconds": round(run.machine["cpu_seconds"], 1),
@@ -159,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", choices=LENGTHS, default=list(LENGTHS))
     parser.add_argument("--long", action="store_true", help="train today's long runs here too")
+    parser.add_argument("--again", action="store_true", help="read finished runs, train nothing")
     parser.add_argument("--no-report", action="store_true", help="leave papers/PERFORMANCE.md")
     args = parser.parse_args()
     root, out = os.environ.get("HMTL_FERPLUS"), reference_dir() / "recipe.csv"
@@ -177,12 +186,12 @@ def main() -> None:
         own_root = root if data == "ferplus" else None
         for recipe, lengths in LENGTHS[data].items():
             for epochs in lengths + (LONG[data] if recipe == "today" and args.long else ()):
-                note(measured(data, recipe, epochs, own_root, store))
-        last = next(r for r in rows if (r["data"], r["recipe"]) == (data, "today"))
-        if not args.long:
+                note(measured(data, recipe, epochs, own_root, store, not args.again))
+        today = [row for row in rows if (row["data"], row["recipe"]) == (data, "today")]
+        if today and not args.long:
+            rate = today[0]["core_seconds"] / today[0]["epochs"]
             for epochs in LONG[data]:
-                rate = last["core_seconds"] / last["epochs"]
-                note(recorded(data, epochs, rate, last["weights"]))
+                note(recorded(data, epochs, rate, today[0]["weights"]))
     if rows and not args.no_report:
         write_report(pd.DataFrame(rows, columns=COLUMNS))
 
