@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: study test test-fast lab notebooks book reference check-faces bench bench-faces bench-recipe gpu gpu-kit soak lock lint dist clean
+.PHONY: study test test-fast lab notebooks book reference check-faces check-detect bench bench-faces \
+	bench-recipe gpu gpu-kit soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -61,6 +62,9 @@ endif
 
 check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; into the record
 	$(BIN)/python -m hmtl check-faces --preset study
+
+check-detect: $(READY)  ## what the face detector finds, what its boxes cost; minutes; into the record
+	$(BIN)/python benchmarks/check_detect.py
 
 bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory; into the record
 	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_faces.py

@@ -233,55 +233,105 @@ def predict(
     out: str = "predictions.csv",
     no_detect: bool = False,
     batch: int = 64,
+    every: int = 1,
+    draw: str | None = None,
+    embeddings: str | None = None,
     device: str | None = None,
     store: str | None = None,
 ) -> int:
-    """Write a run's answers about pictures as a table.
+    """Write a network's answers about pictures as a table.
 
     A row a face; face 0: none was found. Exit status 0: every picture was read; 1: some were not,
     they are on stderr and the table has the others; 2: nothing was made.
 
     Args:
-        run: A run's folder or name, latest, or an exported folder.
-        images: Pictures or folders of them.
+        run: A network that ships, a run's folder or name, latest, or an exported folder.
+        images: Pictures, videos, or folders of them.
         out: The table.
         no_detect: The pictures are faces already.
         batch: Faces at once.
+        every: Of a video one frame in so many.
+        draw: Folder for copies with boxes and answers.
+        embeddings: New .npz file for the representation of each face.
         device: cpu or cuda (default: a GPU where there is one).
         store: Run store (default: outputs/runs).
     """
-    from hmtl.files import new_file
-    from hmtl.use.predict import load
+    import time
 
-    network = load(run, store=store, device=device)
-    table = network.predict(images, detect=not no_detect, batch=batch)
+    from hmtl.files import new_file
+    from hmtl.use.predict import load, save_embeddings
+
+    network, start = load(run, store=store, device=device), time.perf_counter()
+    options = {"detect": not no_detect, "batch": batch, "every": every, "draw": draw}
+    if embeddings:
+        table, vectors = network.embed(images, **options)
+        save_embeddings(embeddings, table, vectors)
+    else:
+        table = network.predict(images, **options)
+    seconds = time.perf_counter() - start
     with new_file(out) as part:
         table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")
     unreadable = table.attrs["unreadable"]
     for name, problem in unreadable.items():
         print(f"hmtl: {name}: {problem}", file=sys.stderr)
     faces = int((table["face"] > 0).sum())
-    print(f"{faces} faces in {table['file'].nunique()} pictures: {out}")
+    pictures = len(table[[n for n in ("file", "frame") if n in table]].drop_duplicates())
+    print(f"{faces} faces in {pictures} pictures: {out}")
+    if pictures >= 100:  # of few, the start is what is measured
+        print(f"{pictures / seconds:.0f} pictures a second", file=sys.stderr)
     return 1 if unreadable else 0
+
+
+@command
+def networks() -> int:
+    """List the trained networks that ship, with their test scores."""
+    from hmtl.use.networks import network_table
+
+    print(network_table().to_string(index=False, justify="left"))
+    return 0
+
+
+@command
+def ship(
+    run: str, name: str, root: str | None = None, notes: str = "", store: str | None = None
+) -> int:
+    """Make a network that ships (hmtl/data/networks) of a finished run, for maintainers.
+
+    Args:
+        run: A run's folder or name, or latest.
+        name: Of the network; one of that name is replaced.
+        root: Folder of the run's data set, where that is no rendered one.
+        notes: A last section of its card.
+        store: Run store (default: outputs/runs).
+    """
+    from hmtl.runs.store import load_run
+    from hmtl.use.networks import ship as make
+    from hmtl.use.predict import find_run
+
+    print(make(load_run(find_run(run, store)), name, root=root, notes=notes))
+    return 0
 
 
 @command
 def export(
     run: str, out: Annotated[str, typer.Option()], formats: Formats = None, store: str | None = None
 ) -> int:
-    """Write a run's network as ONNX or as torch.export's file.
+    """Write a network for others: ONNX, torch.export, timm, the Hugging Face hub.
 
     Args:
-        run: A run's folder or name, or latest.
+        run: A network that ships, a run's folder or name, or latest.
         out: New folder.
-        formats: onnx torch (default: onnx).
+        formats: onnx torch timm, or hub alone (default: onnx).
         store: Run store (default: outputs/runs).
     """
     from hmtl.runs.store import load_run
     from hmtl.use.export import export_run
+    from hmtl.use.networks import is_handed
     from hmtl.use.predict import find_run
 
-    folder = export_run(load_run(find_run(run, store)), out, formats or ["onnx"])
+    found = find_run(run, store)
+    source = found if is_handed(found) else load_run(found)
+    folder = export_run(source, out, formats or ["onnx"])
     print("\n".join(str(file) for file in sorted(folder.iterdir())))
     return 0
 

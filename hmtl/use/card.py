@@ -6,7 +6,15 @@ share of faces, Efron's bootstrap over test faces for everything else. They say 
 the same kind would give, not other seeds, and count faces of one person as independent. Ours.
 """
 
-__all__ = ["data_sheet", "model_card", "score_table", "slice_table", "write_card", "write_sheet"]
+__all__ = [
+    "calibration_error",
+    "data_sheet",
+    "model_card",
+    "score_table",
+    "slice_table",
+    "write_card",
+    "write_sheet",
+]
 
 import dataclasses
 import html
@@ -32,12 +40,19 @@ LEVEL = 0.95
 RESAMPLES = 1000
 NAME = "card.md"
 _REMEDY = "pack the set again"
+_UNITS = {
+    "degrees": "degrees, less is better",
+    "in -1..1": "concordance and sign agreement, more is better; errors, less is better",
+}
+"""Of a task's numbers -> how its scores are read."""
+_FROM_THE_WEB = ("ferplus", "ferplus-csv", "fer2013")
 _SHARES = ("accuracy", "macro_f1", "mean_recall")
 
 _ANSWERS = {
     "emotion": "which of eight emotions a cropped face shows, as raters would name it",
     "gender": "whether a cropped face is labelled female or male",
     "head_pose": "yaw, pitch and roll of a cropped head, in degrees",
+    "affect": "how pleasant and how active a cropped face looks, each from -1 to 1",
 }
 _MEANING = {
     "emotion": "The answer is how a face looks to raters, not what a person feels: faces do not "
@@ -48,6 +63,8 @@ _MEANING = {
     "says nothing about a person's gender or identity, and it knows two words only.",
     "head_pose": "The answer is where a head is turned. It is not where somebody looks, nor what "
     "they attend to.",
+    "affect": "The answer is how a face looks to raters, or the parameters of a rendered head, not "
+    "what a person feels.",
 }
 _NEVER = (
     "to judge, rank, select or watch people: no hiring, schooling, insurance, credit, policing, "
@@ -126,17 +143,23 @@ def _training_data(run: Run) -> Iterator[str]:
         )
     else:
         yield "Pictures and labels are that set's, and its terms bind this network too."
+        if spec.data.partition(":")[0] in _FROM_THE_WEB:
+            yield (
+                "The pictures of FER-2013 were gathered from the web by searching for words, for a "
+                "research competition; nobody in them was asked. Use what was learned from them "
+                "for research alone."
+            )
 
 
 def _scores(run: Run, resamples: int) -> Iterator[str]:
-    degrees = "target" not in run.predictions
+    unit = run.spec.make_task().unit
     yield "## Scores on the test faces"
     yield (
         "Of the last epoch, with intervals of 95 % over test faces"
-        f"{'; degrees, less is better' if degrees else ', in %'}."
+        f"{f'; {_UNITS[unit]}' if unit else ', in %'}."
     )
     yield _table(score_table(run, resamples))
-    if not degrees:
+    if not unit:
         shares = run.predictions["target"].value_counts(normalize=True)
         yield (
             f"Always answering {shares.index[0]} would be right on {100 * shares.iloc[0]:.1f} %. "
@@ -144,12 +167,40 @@ def _scores(run: Run, resamples: int) -> Iterator[str]:
         )
         classes = pd.Categorical(run.predictions["target"], run.spec.make_task().names)
         yield _table(_by_slice(run, {"class": pd.Series(classes)}))
+        yield (
+            "How far its probabilities are to be believed (calibration): the test faces by the "
+            "probability of the answer, and the share that was named rightly. Expected calibration "
+            f"error: {100 * calibration_error(run.predictions):.1f} points."
+        )
+        sure = run.predictions.filter(regex="^p_").max(axis=1)
+        edges = (0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
+        names = [f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:], strict=False)]
+        bins = pd.cut(sure, edges, labels=names, include_lowest=True)
+        yield _table(_by_slice(run, {"probability": bins}))
     if (table := slice_table(run)) is not None:
         yield "## Scores by slices of the rendered test faces"
         yield (
-            "Mean error over the angles in degrees" if degrees else "Accuracy in %"
+            f"Mean absolute error over {' and '.join(run.spec.make_task().names)} ({unit})"
+            if unit
+            else "Accuracy in %"
         ) + "; each interval for itself. Small slices say little."
         yield _table(table)
+
+
+def calibration_error(predictions: pd.DataFrame, bins: int = 15) -> float:
+    """Expected calibration error of named classes (Guo et al., ICML 2017, arXiv 1706.04599).
+
+    Args:
+        predictions: Of a run: target, predicted, `p_<name>`.
+        bins: Of equal width, by the probability of the answer.
+
+    Returns:
+        Mean over faces of |probability of the answer - share named rightly| by bin, in 0..1.
+    """
+    sure = predictions.filter(regex="^p_").max(axis=1).to_numpy()
+    gap = outcome_by_face(predictions).astype(float) - sure
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    return float(np.abs(np.bincount(place, gap, bins)).sum() / len(sure))
 
 
 def score_table(run: Run, resamples: int = RESAMPLES) -> pd.DataFrame:

@@ -1,16 +1,21 @@
-"""A run's network as one file that needs neither this package nor its libraries.
+"""A run's network as files for others: ONNX, torch.export, timm, the Hugging Face hub.
 
-    model.onnx    ONNX, for onnxruntime and others
-    model.pt2     the same as torch.export saves it (`--format torch`)
-    config.json   what its user must know: task, labels, size, crop, colour, fit; checksums
-    card.md       the model card
+    model.onnx            ONNX, for onnxruntime and others
+    model.pt2             the same as torch.export saves it (`--format torch`)
+    encoder.safetensors   the backbone alone (`--format timm`), which `timm.create_model(arch,
+                          num_classes=0, checkpoint_path=...)` loads as it is
+    config.json           what its user must know: task, labels, size, crop, colour, fit; checksums
+    card.md               the model card
+
+`--format hub` writes a folder that the hub takes, and `hmtl.load` opens (`hmtl.use.networks`); it
+goes alone. A network that ships is exported like a run, but for this.
 
 Input: faces float32 (batch, 3, size, size) in [0, 1], any batch, RGB (three equal planes where
 `colour` is "grey"): the central `crop` of a face's square, made by `fit` (`hmtl.data.photos`),
-resized to `size`. Output: probabilities (batch, classes) in the order of `labels`, or yaw, pitch
-and roll in degrees. Normalisation and activation are inside; no pretext's head is. `model.onnx`
-carries config and card in its `metadata_props`, so the file alone is enough. Every file is held
-against PyTorch before it is kept.
+resized to `size`. Output: probabilities (batch, classes) in the order of `labels`, or numbers, such
+as yaw, pitch and roll, in the unit that `output` names. Normalisation and activation are inside; no
+pretext's head is. `model.onnx` carries config and card in its `metadata_props`, so the file alone
+is enough. Every file is held against PyTorch before it is kept.
 
 For PyTorch a run's folder is an export already: `model.safetensors` beside `spec.json`. Ours.
 """
@@ -23,39 +28,83 @@ from pathlib import Path
 
 import numpy as np
 
-from hmtl.files import hash_folder, sealed, whole_folder
+from hmtl.files import SEAL, hash_folder, sealed, whole_folder
 from hmtl.runs.store import Run
 from hmtl.use.card import NAME, model_card
+from hmtl.use.networks import CARD, open_handed, read_config, write_handed
 from hmtl.use.predict import answers_of, run_record
 
-FORMATS = ("onnx", "torch")
+FORMATS = ("onnx", "torch", "timm", "hub")
 OPSET = 18
 TOLERANCE = 1e-4  # of a probability, or degrees
 _BATCHES = 1, 2, 5
 
 
-def export_run(run: Run, out: str | Path, formats: Sequence[str] = ("onnx",)) -> Path:
-    """Write a run's network in some `FORMATS` into a new folder `out`; returns it.
+def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx",)) -> Path:
+    """Write a network in some `FORMATS` into a new folder, whole or not at all.
 
-    The folder is written whole or not at all. Raises ValueError for unknown formats, a folder that
-    holds something, and a run without answers; ImportError where `pip install "hmtl[use]"` is
-    needed; RuntimeError if an exported network answers otherwise than PyTorch's.
+    Args:
+        run: A finished run, or the folder of a network that ships.
+        out: The new folder.
+        formats: Of `FORMATS`; "hub" alone.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: an unknown format, a folder that holds something, a run without answers.
+        ImportError: `pip install "hmtl[use]"` is needed.
+        RuntimeError: an exported network answers otherwise than PyTorch's.
     """
     out = Path(out)
     if unknown := set(formats) - set(FORMATS):
         raise ValueError(f"unknown format {', '.join(unknown)}; one of {', '.join(FORMATS)}")
+    if "hub" in formats and (len(formats) > 1 or isinstance(run, Path)):
+        raise ValueError("format hub goes alone, and of a run: it has a folder of its own kind")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ValueError(f"{out} is there already; choose another folder")
-    model, record, card = answers_of(run), run_record(run), model_card(run)
+    if isinstance(run, Path):
+        model, config = open_handed(run), read_config(run)
+        card = (run / CARD).read_text(encoding="utf-8").split("---\n", 2)[-1].lstrip()
+        arch, size = config["arch"], int(config["size"])
+        record = {name: value for name, value in config.items() if isinstance(value, str)}
+        record.pop(SEAL)
+    else:
+        model, record, card = answers_of(run), run_record(run), model_card(run)
+        arch, size = run.spec.arch, run.spec.size
     with whole_folder(out) as folder:
+        if "hub" in formats and isinstance(run, Run):
+            write_handed(run, folder, record)
+            return out
         if "onnx" in formats:
-            _write_onnx(model, run.spec.size, folder / "model.onnx", {**record, "card": card})
+            _write_onnx(model, size, folder / "model.onnx", {**record, "card": card})
         if "torch" in formats:
-            _write_torch(model, run.spec.size, folder / "model.pt2", record)
+            _write_torch(model, size, folder / "model.pt2", record)
+        if "timm" in formats:
+            record = {**record, **_write_timm(model, arch, folder / "encoder.safetensors")}
         config = json.dumps(sealed(record, hash_folder(folder)), indent=1)
         (folder / "config.json").write_text(config + "\n", encoding="utf-8")
         (folder / NAME).write_text(card, encoding="utf-8")
     return out
+
+
+def _write_timm(model, arch: str, file: Path) -> dict[str, str]:
+    """Write the backbone under timm's own names; return what its user must know."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    encoder = model.model.encoder
+    save_file({name: t.contiguous() for name, t in encoder.body.state_dict().items()}, file)
+    size = {"dynamic_img_size": True} if hasattr(encoder.body, "dynamic_img_size") else {}
+    saved = timm.create_model(encoder.arch, num_classes=0, checkpoint_path=str(file), **size).eval()
+    faces = _faces(2, 64)
+    with torch.inference_mode():
+        gap = (saved((faces - encoder.mean) / encoder.std) - encoder(faces)).abs().max().item()
+    if not gap <= TOLERANCE:
+        raise RuntimeError(f"{file.name} differs from PyTorch by {gap:.2g}; it was not kept")
+    mean, std = (json.dumps(v.flatten().tolist()) for v in (encoder.mean, encoder.std))
+    return {"arch": encoder.arch, "mean": mean, "std": std}
 
 
 def _faces(count: int, size: int):

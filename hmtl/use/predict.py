@@ -1,12 +1,16 @@
 """A trained run in use: pictures -> the faces in them -> a table of answers.
 
+    network = hmtl.load("ferplus")                  # it ships (`hmtl.use.networks`)
     network = hmtl.load("outputs/runs/NAME")        # or a run's name, or an exported folder
-    table = network.predict(["photo.jpg"])          # or a folder, PIL images, arrays
+    table = network.predict(["photo.jpg"])          # or a folder, a video, PIL images, arrays
+    table, vectors = network.embed(["photo.jpg"])   # and the representation of each face
 
 A row a face: file, `face` (1, 2, ... the largest first), its box x0, y0, x1, y1 in pixels of the
 upright picture, and the run's answer: `predicted` and a probability `p_<name>` of each class, or
-`predicted_<angle>` in degrees. **A picture without a face has one row with face 0** and nothing
-else. Files that cannot be read are no rows; `table.attrs["unreadable"]` names them.
+`predicted_<name>` of each number: degrees of a pose, valence and arousal in -1..1. Of a video there
+is a row a frame and face, with `frame`, counted from 0, and `seconds`. **A picture without a face
+has one row with face 0** and nothing else. Files that cannot be read are no rows;
+`table.attrs["unreadable"]` names them.
 
 A face goes the way of a test face: the square is cut out and resized as packing does
 (`hmtl.data.photos`), then its centre is cut out (`hmtl.method.augment.center_crop`). With
@@ -17,12 +21,17 @@ A stranger's folder cannot run code here: weights are safetensors or ONNX, all e
 folder that holds a pickle is refused. Ours.
 """
 
-__all__ = ["Network", "answers_of", "find_run", "load", "run_record", "trained_runs"]
+__all__ = [
+    "Answered", "Network", "answers_of", "find_run", "load", "run_record", "save_embeddings",
+    "trained_runs",
+]  # fmt: skip
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,33 +40,58 @@ from tqdm import tqdm
 
 from hmtl import __version__
 from hmtl.data.packing import GREY_SETS
-from hmtl.data.photos import FITS, cut_square, describe_problem, open_photo, square_box
-from hmtl.files import checked, load_weights, reading
+from hmtl.data.photos import FITS, cut_square, describe_problem, square_box
+from hmtl.files import checked, load_weights, new_file, reading
 from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
 from hmtl.runs.store import Run, default_store, load_run
+from hmtl.use.pictures import Drawer, Picture, count_pictures, draw_answers, pictures_in
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill"}
+_RECORDS = ("spec.json", "config.json", "model.onnx")  # one of which a network's folder holds
 _BOX = ["x0", "y0", "x1", "y1"]
+_WAITING = 16  # pictures that wait to be drawn at most, so that memory stays bounded
 _REMEDY = "train or export the run again, or copy its folder anew from where it came"
+
+
+class Answered(NamedTuple):
+    """A picture, the faces found in it, and what the network says: n faces.
+
+    `pixels` are kept for drawing alone. `boxes` are n squares x0, y0, x1, y1; `answers` float32
+    (n, classes or numbers); `vectors` float32 (n, C), their representations, if asked for.
+    """
+
+    picture: Picture
+    pixels: Image.Image | None
+    boxes: list[tuple[int, ...]]
+    answers: np.ndarray
+    vectors: np.ndarray
 
 
 @dataclass(frozen=True)
 class Network:
     """A trained network and what it must be given; `load` makes it.
 
-    `answer` maps faces float32 (B, 3, size, size) in [0, 1] to probabilities (B, classes) or
-    degrees (B, 3), float32. `crop` is the share of a face's square that it sees, `fit` one of
-    `hmtl.data.photos.FITS`: how the pack it learned from made squares of pictures.
+    Args:
+        name: The run's.
+        task: What it answers.
+        size: Side of what it sees, pixels.
+        crop: Share of a face's square that it sees.
+        grey: Whether it sees grey.
+        answer: Faces float32 (B, 3, size, size) in [0, 1] -> probabilities (B, classes) or numbers
+            (B, n), float32.
+        fit: One of `hmtl.data.photos.FITS`: how the pack it learned from made squares of pictures.
+        represent: The same faces -> representations (B, C), float32; None of an exported network.
     """
 
     name: str
     task: Task
-    size: int  # pixels
+    size: int
     crop: float
     grey: bool
     answer: Callable[[np.ndarray], np.ndarray] = field(repr=False)
     fit: str = "cover"
+    represent: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
 
     def predict(
         self,
@@ -66,41 +100,137 @@ class Network:
         detect: bool = True,
         batch: int = 64,
         progress: bool | None = None,
+        every: int = 1,
+        draw: str | Path | None = None,
     ) -> pd.DataFrame:
-        """The answers about a picture, several of them, or a folder; the table described above.
+        """Answer about pictures.
 
-        A picture is a path, a PIL image, or uint8 (H, W, 3) or (H, W); those without a path are
-        taken upright as they are, and named by their place. `detect=False`: each is one face, of
-        which the square by `fit` is used. `batch` faces are asked about at once. Raises ValueError
-        for an empty folder, for arrays of another kind and for a batch below 1, ImportError where
-        the detector is not installed.
+        Args:
+            images: A picture, several, a folder or a video (`hmtl.use.pictures`): paths, PIL
+                images, arrays uint8 (H, W, 3) or (H, W). What has no path is taken upright as it
+                is, and named by its place.
+            detect: Find the faces. False: each picture is one face, of which the square by `fit` is
+                used.
+            batch: Faces asked about at once.
+            progress: A bar; None: `hmtl.paths.show_progress`.
+            every: Of a video one frame in so many.
+            draw: A folder for copies with boxes and answers.
+
+        Returns:
+            The table that the module describes; of videos with `frame` and `seconds`.
+            `attrs["unreadable"]` maps what could not be read to why.
+
+        Raises:
+            ValueError: an empty folder, an array of another kind, `batch` or `every` below 1.
+            ImportError: the detector or the reader of videos is not installed.
         """
+        return self._answer(images, detect, batch, progress, every, draw, vectors=False)[0]
+
+    def embed(
+        self,
+        images,
+        *,
+        detect: bool = True,
+        batch: int = 64,
+        progress: bool | None = None,
+        every: int = 1,
+        draw: str | Path | None = None,
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Answer about pictures, and give the representation of each face.
+
+        Args:
+            images, detect, batch, progress, every, draw: As in `predict`.
+
+        Returns:
+            The table of `predict`, and float32 (n, C): the pooled features of the encoder, a row
+            for each of the table's n rows with a face, in their order.
+
+        Raises:
+            ValueError: as `predict`, and for an exported network, which gives answers alone.
+            ImportError: as `predict`.
+        """
+        if self.represent is None:
+            raise ValueError(
+                f"{self.name}: an exported network gives answers alone; give the run's own folder"
+            )
+        return self._answer(images, detect, batch, progress, every, draw, vectors=True)
+
+    def _answer(self, images, detect, batch, progress, every, draw, vectors: bool) -> tuple:
+        import torch
+
         if batch < 1:
             raise ValueError(f"batch must be at least 1 face, got {batch}")
-        pictures = list(_named(images))
+        images = images if _is_one(images) else list(images)
         progress = show_progress() if progress is None else progress
-        rows, faces, answers, unreadable = [], [], [], {}
-        for name, source in tqdm(pictures, unit="picture", delay=2, disable=not progress):
+        total = count_pictures(images, every) if progress else None
+        unreadable: dict[str, str] = {}
+        given, keep = pictures_in(images, every), draw is not None
+        found = self._asked(given, detect, batch, vectors, keep, unreadable)
+        rows: list[tuple] = []
+        answers, features = [np.empty((0, len(self.task.names)), np.float32)], []
+        with Drawer(draw, every) if draw else nullcontext() as drawer:
+            bar = {"unit": "picture", "delay": 2, "total": total, "disable": not progress}
+            for one in tqdm(found, **bar):
+                where = one.picture.name, one.picture.frame, one.picture.seconds
+                rows += [(*where, i + 1, *map(int, box)) for i, box in enumerate(one.boxes)]
+                rows += [(*where, 0, *[None] * 4)] * (len(one.boxes) == 0)
+                answers.append(one.answers)
+                features.append(one.vectors)
+                if drawer and one.pixels:
+                    decoded = [self.task.decode(torch.from_numpy(row)) for row in one.answers]
+                    sure = [f" {row.max():.0%}" * self.task.has_classes for row in one.answers]
+                    texts = [f"{text}{more}" for text, more in zip(decoded, sure, strict=True)]
+                    drawer.write(one.picture, draw_answers(one.pixels, one.boxes, texts))
+        table = self._table(rows, np.concatenate(answers))
+        table.attrs["unreadable"] = unreadable
+        features = [part for part in features if len(part)] or [np.empty((0, 0), np.float32)]
+        return table, np.concatenate(features)
+
+    def _asked(
+        self,
+        pictures,
+        detect: bool,
+        batch: int,
+        vectors: bool,
+        keep: bool,
+        unreadable: dict[str, str],
+    ) -> Iterator[Answered]:
+        """Yield every picture that can be read with its answers, in order, asked in batches."""
+        waiting: list[tuple] = []
+        faces: list[np.ndarray] = []
+        how = self.size, self.grey, self.fit
+        for picture in pictures:
             try:
-                picture = _open(source)
-                boxes = _boxes(picture, detect, self.fit)
-                how = self.size, self.grey, self.fit
-                squares = [cut_square(picture, box, *how)[0] for box in boxes]
+                if not isinstance(picture, Picture):
+                    raise picture[1]
+                pixels = picture.open()
+                boxes = [tuple(box) for box in _boxes(pixels, detect, self.fit)]
+                squares = [cut_square(pixels, box, *how)[0] for box in boxes]
             except (ImportError, MemoryError):
                 raise
             except Exception as error:  # decoders raise anything on a broken file
-                unreadable[name] = describe_problem(error, name)
+                unreadable[picture[0]] = describe_problem(error, picture[0])
                 continue
-            rows += [(name, i + 1, *map(int, box)) for i, box in enumerate(boxes)]
-            rows += [(name, 0, *[None] * 4)] * (len(boxes) == 0)
+            waiting.append((picture, pixels if keep else None, boxes))
             faces += squares
-            while len(faces) >= batch:
-                answers.append(self.answer(self.see(faces[:batch])))
-                faces = faces[batch:]
-        answers += [self.answer(self.see(faces))] if faces else []
-        table = self._table(rows, answers)
-        table.attrs["unreadable"] = unreadable
-        return table
+            if len(faces) >= batch or (keep and len(waiting) >= _WAITING):
+                yield from self._together(waiting, faces, batch, vectors)
+                waiting, faces = [], []
+        yield from self._together(waiting, faces, batch, vectors)
+
+    def _together(self, waiting, faces, batch: int, vectors: bool) -> Iterator[Answered]:
+        answers = [np.empty((0, len(self.task.names)), np.float32)]
+        features = [np.empty((0, 0), np.float32)] * (not (vectors and faces))
+        for start in range(0, len(faces), batch):
+            seen = self.see(faces[start : start + batch])
+            answers.append(self.answer(seen))
+            if vectors and self.represent is not None:
+                features.append(self.represent(seen))
+        answer, feature, place = np.concatenate(answers), np.concatenate(features), 0
+        for picture, pixels, boxes in waiting:
+            own = slice(place, place + len(boxes))
+            yield Answered(picture, pixels, boxes, answer[own], feature[own])
+            place += len(boxes)
 
     def see(self, faces: list[np.ndarray]) -> np.ndarray:
         """What the network is given: squares uint8 (S, S) or (S, S, 3) -> (B, 3, size, size)."""
@@ -112,52 +242,19 @@ class Network:
         images = pixels[..., None].expand(-1, -1, -1, 3) if pixels.ndim == 3 else pixels
         return center_crop(images.permute(0, 3, 1, 2), self.crop, self.size).numpy()
 
-    def _table(self, rows: list[tuple], answers: list[np.ndarray]) -> pd.DataFrame:
-        table = pd.DataFrame(rows, columns=["file", "face", *_BOX])
-        table = table.astype(dict.fromkeys(_BOX, "Int64"))
+    def _table(self, rows: list[tuple], predicted: np.ndarray) -> pd.DataFrame:
+        table = pd.DataFrame(rows, columns=["file", "frame", "seconds", "face", *_BOX])
+        table = table.astype(dict.fromkeys(["frame", *_BOX], "Int64") | {"seconds": float})
+        if table["frame"].isna().all():
+            table = table.drop(columns=["frame", "seconds"])
         asked = np.flatnonzero(table["face"] > 0)
-        width = len(self.task.names)
-        predicted = np.concatenate([*answers, np.empty((0, width), np.float32)])
         blank = pd.DataFrame(index=asked, columns=["key", *self.task.columns], dtype=object)
         said = self.task.predictions(blank, predicted).filter(regex="^p")
         return table.join(said.set_axis(asked))
 
 
-def _named(images) -> Iterator[tuple[str, object]]:
-    """Yield the name and the source of each picture."""
-    one = isinstance(images, str | Path | Image.Image | np.ndarray)
-    for i, image in enumerate([images] if one else images):
-        if isinstance(image, str | Path):
-            files = _pictures_in(Path(image)) if Path(image).is_dir() else [Path(image)]
-            yield from ((str(file), file) for file in files)
-        else:
-            yield str(i), _checked(image, i)
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    """The files below a folder whose ending Pillow knows, in order."""
-    known = Image.registered_extensions()
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in known)
-    if not files:
-        raise ValueError(f"{folder} holds no pictures")
-    return files
-
-
-def _checked(image, place: int):
-    if isinstance(image, Image.Image):
-        return image
-    shape = getattr(image, "shape", ())
-    grey_or_colour = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
-    if getattr(image, "dtype", None) != np.uint8 or not grey_or_colour:
-        raise ValueError(
-            f"image {place}: paths, PIL images and arrays uint8 (H, W, 3) or (H, W) are taken, not "
-            f"{type(image).__name__} {getattr(image, 'dtype', '')} {shape or ''}"
-        )
-    return Image.fromarray(image)
-
-
-def _open(source) -> Image.Image:
-    return open_photo(str(source))[0] if isinstance(source, Path) else source
+def _is_one(images) -> bool:
+    return isinstance(images, str | Path | Image.Image | np.ndarray)
 
 
 def _boxes(picture: Image.Image, detect: bool, fit: str) -> Iterable[tuple]:
@@ -168,18 +265,54 @@ def _boxes(picture: Image.Image, detect: bool, fit: str) -> Iterable[tuple]:
     return find_faces(picture)
 
 
+def save_embeddings(file: str | Path, table: pd.DataFrame, vectors: np.ndarray) -> None:
+    """Write what `Network.embed` returns as a new .npz file.
+
+    Args:
+        file: Its place.
+        table: Of n rows with a face.
+        vectors: Float32 (n, C).
+
+    Raises:
+        OSError: it cannot be written.
+
+    The arrays: `embeddings` (n, C), `picture` (n,) its name, `face` (n,), and of videos `frame`
+    (n,), NaN where it is a picture.
+    """
+    found = table[table["face"] > 0]
+    where = {"picture": found["file"].astype(str).to_numpy(str), "face": found["face"].to_numpy()}
+    if "frame" in found:
+        where["frame"] = found["frame"].to_numpy(float, na_value=np.nan)
+    with new_file(file) as part, part.open("wb") as handle:
+        np.savez_compressed(handle, embeddings=vectors, **where)
+
+
 # ----------------------------------------------------------------------------------- where from
 
 
 def find_run(run: str | Path, store: str | Path | None = None) -> Path:
-    """The folder of a run: its path, its name in the store or how that begins, or "latest".
+    """Find the folder of a trained network.
 
-    Raises FileNotFoundError if there is none, ValueError if several begin like this, or if the
-    folder holds a pickle.
+    Args:
+        run: Its folder, the name of a network that ships (`hmtl.use.networks`), a run's name in
+            the store or how that begins, or "latest".
+        store: Where runs lie; None: `outputs/runs`.
+
+    Returns:
+        The folder. A folder that only happens to have the name of a network that ships, a data
+        set's say, does not hide it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: several runs begin like this, or the folder holds a pickle.
     """
-    store = Path(store or default_store())
+    from hmtl.use.networks import shipped
+
+    store, inside = Path(store or default_store()), shipped()
     if str(run) == "latest":
         folders = trained_runs(store)[:1]
+    elif str(run) in inside and not any((Path(run) / name).is_file() for name in _RECORDS):
+        folders = [inside[str(run)]]
     else:
         folders = [folder for folder in (Path(run), store / run) if folder.is_dir()][:1]
         folders = folders or [f for f in trained_runs(store) if f.name.startswith(str(run))]
@@ -189,7 +322,8 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
     if not folders:
         raise FileNotFoundError(
             f"{run} is no folder and no run in {store}; give a run's folder, its name (`python -m "
-            "hmtl runs` lists them), or a folder that `python -m hmtl export` made"
+            "hmtl runs` lists them), a folder that `python -m hmtl export` made, or a network that "
+            f"ships: {', '.join(inside)}"
         )
     (folder,) = folders
     if pickles := sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES):
@@ -213,9 +347,13 @@ def load(run: str | Path, *, store: str | Path | None = None, device: str | None
     Raises FileNotFoundError and ValueError naming the folder and what is wrong with it, or a device
     that is not there, and ImportError where an exported network needs onnxruntime.
     """
+    from hmtl.use.networks import is_handed
+
     folder = find_run(run, store)
     if (folder / "model.onnx").is_file():
         return _load_onnx(folder / "model.onnx", device)
+    if is_handed(folder):
+        return _load_handed(folder, device)
     if (folder / "model.pt2").is_file() and not (folder / "spec.json").is_file():
         raise ValueError(
             f"{folder} holds a network as torch.export saves it (model.pt2), and of exports only "
@@ -226,17 +364,31 @@ def load(run: str | Path, *, store: str | Path | None = None, device: str | None
 
 
 def _load_trained(run: Run, device: str | None) -> Network:
+    return _in_torch(answers_of(run), run_record(run), run.path, device)
+
+
+def _load_handed(folder: Path, device: str | None) -> Network:
+    from hmtl.use.networks import open_handed, read_config
+
+    return _in_torch(open_handed(folder), read_config(folder), folder, device)
+
+
+def _in_torch(model, record: Mapping, source: Path, device: str | None) -> Network:
     import torch
     from fastai.torch_core import default_device
 
     place = torch.device(device) if device else default_device()
-    model = answers_of(run).to(place)
+    model = model.to(place)
 
     @torch.inference_mode()
     def answer(faces: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(faces).to(place)).float().cpu().numpy()
 
-    return _network(run_record(run), answer, run.path)
+    @torch.inference_mode()
+    def represent(faces: np.ndarray) -> np.ndarray:
+        return model.model.encoder(torch.from_numpy(faces).to(place)).float().cpu().numpy()
+
+    return _network(record, answer, source, represent)
 
 
 def answers_of(run: Run):
@@ -272,7 +424,7 @@ def run_record(run: Run) -> dict[str, str]:
         "run": run.id,
         "task": task.name,
         "labels": json.dumps(list(task.names)),
-        "output": "probabilities" if task.has_classes else "degrees",
+        "output": task.unit or "probabilities",
         "input": "images, float32 in [0, 1], (batch, 3, size, size), RGB",
         "size": str(run.spec.size),
         "crop": str(VALID_CROP),
@@ -281,7 +433,9 @@ def run_record(run: Run) -> dict[str, str]:
     }
 
 
-def _network(record: Mapping[str, str], answer: Callable, source: Path) -> Network:
+def _network(
+    record: Mapping[str, str], answer: Callable, source: Path, represent: Callable | None = None
+) -> Network:
     with reading(source, _REMEDY):
         if missing := {"task", "labels", "size", "crop", "colour", "run"} - set(record):
             raise ValueError(f"metadata {', '.join(map(repr, sorted(missing)))} is missing")
@@ -295,7 +449,7 @@ def _network(record: Mapping[str, str], answer: Callable, source: Path) -> Netwo
         if not (0 < crop <= 1 and size > 0 and known):
             said = f"size {size}, crop {crop}, colour {colour!r}, fit {fit!r}"
             raise ValueError(f"{said}: no face is seen so")
-        return Network(record["run"], task, size, crop, colour == "grey", answer, fit)
+        return Network(record["run"], task, size, crop, colour == "grey", answer, fit, represent)
 
 
 def _load_onnx(file: Path, device: str | None) -> Network:

@@ -22,7 +22,17 @@ from hmtl.method.augment import LEVELS, Level, Moves, _resample
 from hmtl.method.batches import FaceDataset, face_dataloaders
 from hmtl.method.learner import hmtl_learner
 from hmtl.method.pretext import ImageRotation, OneView, Puzzling, TileRotation, make
-from hmtl.method.tasks import TASKS, Emotion, Gender, HeadPose, HeadPoseBins, geodesic, make_task
+from hmtl.method.tasks import (
+    TASKS,
+    Affect,
+    Emotion,
+    Gender,
+    HeadPose,
+    HeadPoseBins,
+    geodesic,
+    make_task,
+)
+from hmtl.method.tasks.affect import AXES, AffectLoss, affect_scores, concordance
 from hmtl.method.tasks.pose import ANGLES, BinLoss, PoseLoss, bins_of, expectation, turn_pose
 
 POSES = ("head_pose", "head_pose_bins")
@@ -150,8 +160,8 @@ def test_a_rendered_face_turned_by_augmentation_has_the_outline_of_its_new_label
     assert overlap(seen, outline(shot(HeadPose().follow(old, flips, -turns)))) < 0.85
 
 
-@pytest.mark.parametrize("name", ["emotion", "gender"])
-def test_classes_do_not_change(name):
+@pytest.mark.parametrize("name", ["emotion", "gender", "affect"])
+def test_what_a_face_shows_does_not_change(name):
     task = make_task(name)
     classes = torch.arange(2)
     assert task.changed_by == ()
@@ -347,6 +357,60 @@ def test_scores_of_gender_against_sklearn(mini, tmp_path):
         assert scores[name] == pytest.approx(function(table["gender"], predicted, average="macro"))
 
 
+# -- valence and arousal ---
+
+
+def test_concordance_is_lins():
+    """By correlation and moments, and what moves it."""
+    rng = np.random.default_rng(0)
+    target = rng.uniform(-1, 1, 300)
+    said = 0.6 * target + 0.1 + rng.normal(0, 0.2, 300)
+    r, sx, sy = np.corrcoef(said, target)[0, 1], said.std(), target.std()
+    by_hand = 2 * r * sx * sy / (sx**2 + sy**2 + (said.mean() - target.mean()) ** 2)
+    assert concordance(said, target) == pytest.approx(by_hand)
+    assert concordance(target, target) == pytest.approx(1)
+    assert concordance(-target, target) < -0.9
+    assert concordance(said + 0.3, target) < concordance(said, target)  # unlike a correlation
+    assert concordance(np.zeros(300), target) == 0
+    assert (concordance([1, 1], [1, 1]), concordance([1, 1], [0, 0])) == (1, 0)
+
+
+def test_scores_of_affect_against_loops(mini):
+    task, table = Affect(), mini.labels[:60]
+    target = table[list(AXES)].to_numpy(float)
+    predicted = np.clip(target + np.random.default_rng(1).normal(0, 0.3, target.shape), -1, 1)
+    scores = task.scores(task.predictions(table, predicted))
+    for i, name in enumerate(AXES):
+        gaps = [(p[i] - t[i]) ** 2 for p, t in zip(predicted, target, strict=True)]
+        signs = [
+            (p[i] > 0, p[i] < 0) == (t[i] > 0, t[i] < 0)
+            for p, t in zip(predicted, target, strict=True)
+        ]
+        assert scores[f"rmse_{name}"] == pytest.approx(np.sqrt(sum(gaps) / 60))
+        assert scores[f"sign_{name}"] == pytest.approx(sum(signs) / 60)
+    assert scores["ccc"] == pytest.approx((scores["ccc_valence"] + scores["ccc_arousal"]) / 2)
+    assert affect_scores(target, target)["ccc"] == pytest.approx(1)
+
+
+def test_the_loss_of_affect_is_a_squared_error_and_answers_stay_in_range():
+    outputs, target = torch.tensor([[1.0, -4.0]]), torch.tensor([[0.5, -1.0]])
+    assert AffectLoss()(outputs, target).item() == pytest.approx((0 + 2**2) / 2)
+    assert AffectLoss().activation(outputs).tolist() == [[0.5, -1.0]]
+    assert AffectLoss("none")(outputs, target).shape == (1,)
+
+
+def test_affect_that_nobody_rated_is_no_label(tmp_path):
+    valence = [0.5, -2.0, None] * 3 + [1.0, -1.0, 0.0]
+    pack = labelled(tmp_path, valence=valence, arousal=[0.1] * 12)
+    assert [d.dataset.left_out for d in loaders(pack, "affect", bs=2).loaders] == [0, 3, 3]
+    said = pd.DataFrame({f"{kind}_{name}": [0.1, 0.2] for kind in ("target", "predicted")
+                         for name in AXES})  # fmt: skip
+    Affect().check_predictions(said)
+    said.loc[1, "predicted_arousal"] = 1.5
+    with pytest.raises(ValueError, match="line 3, column predicted_arousal: a number from -1 to 1"):
+        Affect().check_predictions(said)
+
+
 # -- pretexts beside them ---
 
 
@@ -451,7 +515,8 @@ def test_fastai_shows_and_exports_every_task(mini, quiet, tmp_path, name):
     assert exported.dls.train_ds.task == task
     assert all(len(d.dataset) == 0 for d in exported.dls.loaders)
     words = str(learn.dls.train_ds.decode(learn.dls.train_ds[0])[1])
-    assert words in task.names or words.count("°") == (3 if task.columns else 0)
+    numbers = words.count("°") if task.unit == "degrees" else len(words.split())
+    assert words in task.names or numbers == (len(task.names) if task.columns else 0)
 
 
 @pytest.mark.slow
@@ -477,8 +542,20 @@ def test_gender_is_learned(mini, quiet):
     assert np.mean(others) > 0.58
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("pretexts", [(), ("puzzling_2x2",)], ids=["alone", "hybrid"])
+def test_affect_is_learned(mini, quiet, pretexts):
+    """A constant has a concordance of 0."""
+    learn = trained(mini, "affect", 12, quiet, pretexts=pretexts)
+    scores = scores_of(learn, quiet, learn.dls[2])
+    assert scores["ccc_valence"] > 0.25
+    assert scores["ccc_arousal"] > 0.25
+
+
 def test_tasks_are_known_by_name_and_equal_when_alike():
-    assert list(TASKS) == ["emotion", "gender", "head_pose", "head_pose_bins", "pretraining"]
+    assert list(TASKS) == [
+        "emotion", "gender", "head_pose", "head_pose_bins", "affect", "pretraining",
+    ]  # fmt: skip
     assert make_task("emotion", weighted=True) == Emotion(weighted=True)
     assert make_task("head_pose_bins", alpha=1.0).loss(None).alpha == 1
     assert HeadPoseBins().head(5, 3)(torch.rand(2, 5)).shape == (2, 3, 66)

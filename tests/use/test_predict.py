@@ -21,7 +21,8 @@ from hmtl.files import hash_folder, sealed
 from hmtl.method.tasks import Emotion
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
-from hmtl.use.detect import _cascades, find_faces, frame_face
+from hmtl.use import detect as D
+from hmtl.use.detect import _detector, find_faces, frame_face
 from hmtl.use.predict import Network, find_run
 
 pytestmark = pytest.mark.slow
@@ -290,8 +291,10 @@ def test_boxes_follow_the_picture(astronaut):
     assert overlap(three / 3, box) > 0.85
     assert three[2] - three[0] == three[3] - three[1]
     deep = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) << 8)
+    grey = find_faces(picture.convert("L"))
+    assert overlap(grey[0], box) > 0.85
     for mode in ("I;16", "I"):  # 16 bits of grey, of which the upper eight say the same
-        np.testing.assert_array_equal(find_faces(deep.convert(mode)), [box])
+        np.testing.assert_array_equal(find_faces(deep.convert(mode)), grey)
 
 
 def test_rendered_faces_are_found_and_framed_as_they_were_trained():
@@ -318,7 +321,7 @@ def test_a_picture_without_a_face_keeps_a_row(run):
 
 
 def test_without_opencv_faces_can_still_be_read(run, faces, monkeypatch):
-    _cascades.cache_clear()
+    _detector.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None)
     network, file = hmtl.load(run.path), sorted(faces.iterdir())[0]
     with pytest.raises(ImportError, match=r'pip install "hmtl\[use\]".*--no-detect'):
@@ -327,7 +330,43 @@ def test_without_opencv_faces_can_still_be_read(run, faces, monkeypatch):
 
 
 def test_the_frame_is_a_square_around_the_box():
-    x0, y0, x1, y1 = frame_face(100, 100, 100, 100)
-    assert x1 - x0 == y1 - y0 == 115
-    assert x0 + x1 == pytest.approx(300, abs=1)
-    assert (y0 + y1) / 2 > 150  # cascades box eyes to mouth; a face has a chin
+    x0, y0, x1, y1 = frame_face(100, 100, 80, 100)
+    assert x1 - x0 == y1 - y0 == pytest.approx(104, abs=1)
+    assert x0 + x1 == pytest.approx(280, abs=1)
+    assert y0 + y1 == pytest.approx(300, abs=5)
+    one = np.subtract(frame_face(100, 100, 80, 100), [100] * 4)
+    three = np.subtract(frame_face(300, 300, 240, 300), [300] * 4)
+    np.testing.assert_allclose(three / 3, one, atol=1)
+
+
+@pytest.mark.parametrize("side", [400, 64])
+def test_a_face_that_fills_its_picture_is_found(astronaut, side):
+    """As a cropped face of a data set does; there is nothing around it."""
+    crop = Image.fromarray(astronaut[55:185, 160:290]).resize((side, side))
+    (box,) = find_faces(crop)
+    assert overlap(box, (0, 0, side, side)) > 0.6
+
+
+def test_faces_are_found_in_grey_at_any_size_and_the_largest_comes_first(astronaut):
+    picture = Image.fromarray(astronaut)
+    (box,) = find_faces(picture)
+    (grey,) = find_faces(picture.convert("L"))
+    assert overlap(grey, box) > 0.7
+    two = Image.new("RGB", (1024, 512))
+    two.paste(picture, (0, 0))
+    two.paste(picture.resize((256, 256)), (700, 100))
+    large, small = find_faces(two)
+    assert large[2] - large[0] > 1.6 * (small[2] - small[0])
+    for size in ((1, 1), (3000, 2), (2, 3000)):  # nothing there, and no error
+        assert find_faces(Image.new("RGB", size)).shape == (0, 4)
+
+
+def test_a_detector_that_was_changed_is_not_run(tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    _detector.cache_clear()
+    other = tmp_path / "face.onnx"
+    other.write_bytes(D.MODEL.read_bytes()[:-1] + b"x")
+    monkeypatch.setattr(D, "MODEL", other)
+    with pytest.raises(ValueError, match="face.onnx was changed.*install hmtl again"):
+        find_faces(Image.new("RGB", (64, 64)))
+    _detector.cache_clear()

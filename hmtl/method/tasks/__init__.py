@@ -1,8 +1,8 @@
-"""The supervised tasks: emotion, gender, head pose, and none of them (pre-training). Each says
-everything that is its own:
+"""The supervised tasks: emotion, gender, head pose, valence and arousal, and none of them
+(pre-training). Each says everything that is its own:
 
     columns                         of the label table, what the label is made of
-    targets(table) -> tensor        int64 (N,), or float32 (N, 3) for the angles of a head
+    targets(table) -> tensor        int64 (N,), or float32 (N, 3) of angles, (N, 2) of affect
     follow(targets, flip, turn)     what a horizontal flip and a turn of the picture do to it
     changed_by, check_pretexts      which of these change it, and which pretexts would break it
     head(num_features, outputs)     representation -> outputs
@@ -15,10 +15,12 @@ and a `name`, by which `make_task` and a RunSpec know it.
 """
 
 __all__ = [
-    "TASKS", "Emotion", "EmotionLoss", "Gender", "HeadPose", "HeadPoseBins", "Pretraining",
-    "Task", "class_weights", "emotion_metrics", "geodesic", "hard", "macro_f1", "make_task",
+    "TASKS", "Affect", "Emotion", "EmotionLoss", "Gender", "HeadPose", "HeadPoseBins",
+    "Pretraining", "Task", "class_weights", "emotion_metrics", "geodesic", "hard", "macro_f1",
+    "make_task",
 ]  # fmt: skip
 
+from hmtl.method.tasks.affect import Affect
 from hmtl.method.tasks.base import Task
 from hmtl.method.tasks.classes import (
     Emotion,
@@ -33,7 +35,7 @@ from hmtl.method.tasks.pose import HeadPose, HeadPoseBins, geodesic
 from hmtl.method.tasks.pretraining import Pretraining
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Emotion, Gender, HeadPose, HeadPoseBins, Pretraining)
+    task.name: task for task in (Emotion, Gender, HeadPose, HeadPoseBins, Affect, Pretraining)
 }
 
 

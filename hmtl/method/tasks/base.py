@@ -27,6 +27,8 @@ class Task:
     # classes, which can be weighted and sampled evenly.
     kinds = ("majority",)
     has_classes = False
+    # Of the numbers it answers; "" for classes.
+    unit: str = ""
     # Which moves of the picture change the label ("flip", "rotation"): `follow` says how.
     changed_by: tuple[str, ...] = ()
     # Whether the label still describes a picture that a pretext has transformed.

@@ -183,6 +183,7 @@ class HeadPose(Task):
 
     name = "head_pose"
     columns = names = ANGLES
+    unit = "degrees"
     changed_by = ("flip", "rotation")
     label_views = False  # a puzzle of a face has no pose to speak of
     metric, better = "mae", min

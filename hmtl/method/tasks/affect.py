@@ -1,0 +1,172 @@
+"""Valence and arousal: how pleasant and how active a face looks, each from -1 to 1.
+
+The two axes of Russell's circumplex (*A circumplex model of affect*, Journal of Personality and
+Social Psychology, 1980), as AffectNet's annotators rated them and as the rendered faces have them
+(`hmtl.faces.expressions`). Scored as AffectNet is (Mollahosseini, Hasani & Mahoor, IEEE TAFFC 2017,
+arXiv 1708.03985): the concordance correlation coefficient (Lin, Biometrics 1989), the root mean
+squared error, and the sign agreement.
+
+A flip or a turn of the picture changes neither number, and a puzzle of a smiling face is a puzzle
+of a smiling face, so the views of pretexts carry the label, as of the emotions.
+"""
+
+__all__ = ["AXES", "Affect", "AffectLoss", "affect_scores", "concordance"]
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.metrics import AccumMetric
+from fastai.torch_core import TensorBase, TitledStr
+from torch import Tensor, nn
+
+from hmtl.method.tasks.base import Task
+
+AXES = ("valence", "arousal")
+UNIT = 0.5  # of an axis to one of the network's outputs, whose spread is then of order one
+
+
+class TensorAffect(TensorBase):
+    """Valence and arousal in -1..1, (B, 2) or (2,); a type of its own, as fastai's labels have."""
+
+
+def concordance(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Lin's concordance correlation coefficient.
+
+    Args:
+        predicted: Answers, float (N,).
+        target: Labels, float (N,).
+
+    Returns:
+        From -1 to 1; 1 where all are equal, 0 where an answer tells nothing, and for constants that
+        differ.
+    """
+    predicted, target = np.asarray(predicted, float), np.asarray(target, float)
+    apart = predicted.var() + target.var() + (predicted.mean() - target.mean()) ** 2
+    if apart == 0:
+        return 1.0
+    common = ((predicted - predicted.mean()) * (target - target.mean())).mean()
+    return float(2 * common / apart)
+
+
+def affect_scores(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Score the two axes.
+
+    Args:
+        predicted: Answers, float (N, 2), valence and arousal.
+        target: Labels, float (N, 2).
+
+    Returns:
+        `ccc`, the mean of `ccc_valence` and `ccc_arousal`; `rmse_<axis>`; and `sign_<axis>`, the
+        share of faces whose sign is answered, in 0..1.
+    """
+    predicted, target = np.asarray(predicted, float), np.asarray(target, float)
+    ccc = {f"ccc_{name}": concordance(predicted[:, i], target[:, i]) for i, name in enumerate(AXES)}
+    rmse = np.sqrt(((predicted - target) ** 2).mean(0))
+    same = (np.sign(predicted) == np.sign(target)).mean(0)
+    return {
+        "ccc": float(np.mean(list(ccc.values()))),
+        **ccc,
+        **{f"rmse_{name}": float(rmse[i]) for i, name in enumerate(AXES)},
+        **{f"sign_{name}": float(same[i]) for i, name in enumerate(AXES)},
+    }
+
+
+class AffectLoss(nn.Module):
+    """Mean squared error of outputs (B, 2) in units of 0.5; targets (B, 2) in -1..1."""
+
+    def __init__(self, reduction: str = "mean"):
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
+        loss = ((Task.plain(outputs) - Task.plain(target) / UNIT) ** 2).mean(1)
+        return loss if self.reduction == "none" else getattr(loss, self.reduction)()
+
+    def activation(self, outputs: Tensor) -> Tensor:
+        """Outputs -> valence and arousal (B, 2), cut off at -1 and 1."""
+        return (outputs * UNIT).clamp(-1, 1)
+
+    def decodes(self, affect: Tensor) -> Tensor:
+        """Numbers are their own answer."""
+        return affect
+
+
+@dataclass(frozen=True)
+class Affect(Task):
+    """Valence and arousal by regression.
+
+    Args:
+        dropout: Of the head, in 0..1.
+    """
+
+    dropout: float = 0.3
+
+    name = "affect"
+    columns = names = AXES
+    unit = "in -1..1"
+    metric = "ccc"
+
+    def has_label(self, table: pd.DataFrame) -> np.ndarray:
+        """Rows with both numbers in -1..1, bool (N,); AffectNet's -2 says that there are none."""
+        known = super().has_label(table)
+        return known & (table[list(AXES)].abs() <= 1).all(axis=1).to_numpy()
+
+    def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
+        """Valence and arousal, float32 (N, 2)."""
+        return torch.from_numpy(table[list(AXES)].to_numpy(np.float32))
+
+    def label_type(self, targets: Tensor) -> type:
+        """Numbers of their own type."""
+        return TensorAffect
+
+    def decode(self, target: Tensor) -> TitledStr:
+        """Both numbers with their signs."""
+        return TitledStr(" ".join(f"{value:+.2f}" for value in target.tolist()))
+
+    def head(self, num_features: int, outputs: int = len(AXES)) -> nn.Module:
+        """(B, num_features) -> (B, 2), in units of 0.5."""
+        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, len(AXES)))
+
+    def loss(self, dls) -> AffectLoss:
+        """The same for all DataLoaders."""
+        return AffectLoss()
+
+    def metrics(self, dls) -> list:
+        """fastai metrics by the names of `affect_scores`, over a whole split."""
+        activation = self.loss(dls).activation
+
+        def metric(name: str) -> AccumMetric:
+            def score(outputs: Tensor, target: Tensor) -> float:
+                answers = activation(self.plain(outputs)).float().numpy(force=True)
+                return affect_scores(answers, self.plain(target).numpy(force=True))[name]
+
+            return AccumMetric(score, name=name, flatten=False)
+
+        return [metric(name) for name in ("ccc", *(f"ccc_{axis}" for axis in AXES))]
+
+    def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
+        """key, `target_<axis>` and `predicted_<axis>`, in -1..1."""
+        return pd.DataFrame(
+            {
+                "key": table["key"].to_numpy(),
+                **{f"target_{name}": table[name].to_numpy() for name in AXES},
+                **{f"predicted_{name}": predicted[:, i] for i, name in enumerate(AXES)},
+            }
+        )
+
+    def check_predictions(self, predictions: pd.DataFrame) -> None:
+        """Raise ValueError naming the column and line of a number that is not in -1..1."""
+        super().check_predictions(predictions)
+        kinds = ("target", "predicted")
+        names = [f"{kind}_{name}" for kind in kinds for name in AXES]
+        self.check_numbers(predictions, names, -1, 1)
+
+    def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
+        """As `affect_scores` names them, and `test_faces`."""
+        predicted, target = (
+            predictions[[f"{kind}_{name}" for name in AXES]].to_numpy(float)
+            for kind in ("predicted", "target")
+        )
+        return affect_scores(predicted, target) | {"test_faces": len(target)}

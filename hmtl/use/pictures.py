@@ -1,0 +1,256 @@
+"""What may be asked about: pictures, folders of them, arrays, videos; and answers drawn on them.
+
+A video is read by OpenCV, one frame of `every`, and has a row a frame and face. Only files whose
+first bytes are those of MP4, QuickTime, AVI, Matroska or WebM are opened: a playlist under such a
+name could lead its decoder to other files. Ours.
+"""
+
+__all__ = ["VIDEOS", "Drawer", "Picture", "count_pictures", "draw_answers", "pictures_in"]
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from hmtl.data.photos import open_photo, to_mode
+from hmtl.files import new_file
+
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+_NEEDS = 'videos are read by OpenCV: pip install "hmtl[use]"'
+
+
+class Picture(NamedTuple):
+    """One picture: the file or place it is named by, where in a video it is, and how it is read.
+
+    `source` is a file, or the pixels; `frame` counts a video's from 0, `seconds` is its time.
+    """
+
+    name: str
+    source: Path | Image.Image
+    frame: int | None = None
+    seconds: float | None = None
+
+    def open(self) -> Image.Image:
+        """The pixels, upright; raises whatever a decoder raises on a broken file."""
+        return open_photo(str(self.source))[0] if isinstance(self.source, Path) else self.source
+
+
+def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Exception]]:
+    """Yield the pictures of what a user gives, in order.
+
+    Args:
+        images: A path, a PIL image, an array uint8 (H, W, 3) or (H, W), or several of these. A
+            path may be a picture, a video or a folder; what has no path is named by its place.
+        every: Of a video one frame in so many.
+
+    Yields:
+        Pictures; for a video that cannot be read, or breaks off, its name and the error.
+
+    Raises:
+        ValueError: a folder without pictures, an array of another kind, `every` below 1.
+        ImportError: OpenCV is needed for a video and not there.
+    """
+    if every < 1:
+        raise ValueError(f"every must be at least 1 frame, got {every}")
+    one = isinstance(images, str | Path | Image.Image | np.ndarray)
+    for place, image in enumerate([images] if one else images):
+        if not isinstance(image, str | Path):
+            yield Picture(str(place), _checked(image, place))
+            continue
+        for file in _files_in(Path(image)) if Path(image).is_dir() else [Path(image)]:
+            if file.suffix.lower() not in VIDEOS:
+                yield Picture(str(file), file)
+                continue
+            try:
+                yield from _frames(file, every)
+            except (ValueError, OSError) as error:
+                yield str(file), error
+
+
+def count_pictures(images, every: int = 1) -> int:
+    """How many pictures `pictures_in` will yield, for a bar; of a video as many as it says."""
+    one = isinstance(images, str | Path | Image.Image | np.ndarray)
+    count = 0
+    for image in [images] if one else images:
+        path = Path(image) if isinstance(image, str | Path) else None
+        files = [] if path is None else _files_in(path) if path.is_dir() else [path]
+        count += path is None
+        for file in files:
+            is_video = file.suffix.lower() in VIDEOS and file.is_file()
+            count += -(-_length(file) // every) if is_video else 1
+    return count
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files below a folder whose ending is that of a picture or a video, in order."""
+    known = {*Image.registered_extensions(), *VIDEOS}
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in known)
+    if not files:
+        raise ValueError(f"{folder} holds no pictures")
+    return files
+
+
+def _checked(image, place: int) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    shape = getattr(image, "shape", ())
+    grey_or_colour = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    if getattr(image, "dtype", None) != np.uint8 or not grey_or_colour:
+        raise ValueError(
+            f"image {place}: paths, PIL images and arrays uint8 (H, W, 3) or (H, W) are taken, not "
+            f"{type(image).__name__} {getattr(image, 'dtype', '')} {shape or ''}"
+        )
+    return Image.fromarray(image)
+
+
+# ------------------------------------------------------------------------------------------ videos
+
+
+@contextmanager
+def _opened(file: Path):
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(_NEEDS) from error
+    with file.open("rb") as handle:  # raises where it is missing
+        head = handle.read(12)
+    boxes = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    known = head[4:8] in boxes or head[:4] == b"\x1aE\xdf\xa3" or (head[:4], head[8:]) == (
+        b"RIFF", b"AVI ",
+    )  # fmt: skip
+    if not known:
+        raise ValueError("no video of a known format (MP4, QuickTime, AVI, Matroska, WebM)")
+    video = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG)
+    try:
+        if not video.isOpened():
+            raise ValueError("no video that OpenCV can read")
+        yield video, cv2
+    finally:
+        video.release()
+
+
+def _length(file: Path) -> int:
+    """Frames of a video as its header says; 1 if it cannot be read."""
+    try:
+        with _opened(file) as (video, cv2):
+            return max(1, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+    except (ValueError, OSError):
+        return 1
+
+
+def _frame_rate(file: Path) -> float:
+    """Frames a second of a video; 25 if it does not say."""
+    with _opened(file) as (video, cv2):
+        rate = video.get(cv2.CAP_PROP_FPS)
+    return rate if np.isfinite(rate) and 0 < rate < 1000 else 25.0
+
+
+def _frames(file: Path, every: int) -> Iterator[Picture]:
+    rate, number = _frame_rate(file), 0
+    with _opened(file) as (video, _):
+        while video.grab():
+            if number % every == 0:
+                read, pixels = video.retrieve()
+                if not read:
+                    break
+                image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))  # OpenCV's BGR
+                yield Picture(str(file), image, number, number / rate)
+            number += 1
+    if number == 0:
+        raise ValueError("a video without a frame that can be read")
+
+
+# ----------------------------------------------------------------------------------------- drawing
+
+
+def draw_answers(
+    picture: Image.Image, boxes: Sequence[tuple[int, ...]], texts: Sequence[str]
+) -> Image.Image:
+    """Draw boxes and what was answered about them.
+
+    Args:
+        picture: Of any mode; it stays as it is.
+        boxes: A square x0, y0, x1, y1 a face, pixels; what is outside of the picture is not seen.
+        texts: A line or several a face, written under its box, or in it where there is no room.
+
+    Returns:
+        A new picture of the same size, RGB.
+    """
+    drawn = to_mode(picture, "RGB").copy()
+    pen = ImageDraw.Draw(drawn)
+    line = max(1, round(min(drawn.size) / 250))
+    for box, text in zip(boxes, texts, strict=True):
+        font = ImageFont.load_default(max(10, min(0.12 * (box[2] - box[0]), 0.05 * drawn.height)))
+        pen.rectangle(box, outline=(255, 210, 0), width=line)
+        left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font=font)
+        x = min(max(0, box[0]), max(0, drawn.width - (right - left)))
+        y = min(max(0, box[3]), max(0, drawn.height - (bottom + line)))
+        pen.rectangle((x, y, x + right, y + bottom + line), fill=(0, 0, 0))
+        pen.multiline_text((x, y), text, font=font, fill=(255, 255, 255))
+    return drawn
+
+
+class Drawer:
+    """Writes pictures with their answers into a folder, frames of a video into one copy of it.
+
+    A copy is named after its picture, `photo-faces.png` or `clip-faces.mp4`; same names of two
+    folders are numbered, and no picture that is asked about is written over. To be used in `with`.
+    """
+
+    def __init__(self, folder: str | Path, every: int = 1):
+        self.folder, self.every = Path(folder), every
+        self._taken: set[Path] = set()
+        self._video: tuple[str, Callable] | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Drawer":
+        return self
+
+    def __exit__(self, *error) -> bool | None:
+        return self._open.__exit__(*error)
+
+    def write(self, picture: Picture, drawn: Image.Image) -> None:
+        """Write the drawn copy of one picture, or append it to its video."""
+        if self._video and self._video[0] != picture.name:
+            self._open.close()
+            self._video = None
+        if picture.frame is None:
+            with new_file(self._place(picture.name, ".png")) as part:
+                drawn.save(part, "PNG")
+            return
+        if self._video is None:
+            rate = _frame_rate(Path(picture.name)) / self.every
+            place = self._place(picture.name, ".mp4")
+            append = self._open.enter_context(_video_writer(place, drawn.size, rate))
+            self._video = picture.name, append
+        self._video[1](drawn)
+
+    def _place(self, name: str, ending: str) -> Path:
+        stem, number = Path(name).stem, 1
+        place = self.folder / f"{stem}-faces{ending}"
+        while place in self._taken:
+            number += 1
+            place = self.folder / f"{stem}-faces-{number}{ending}"
+        self._taken.add(place)
+        return place
+
+
+@contextmanager
+def _video_writer(file: Path, size: tuple[int, int], rate: float):
+    """Yield a function that appends a picture of `size` to a new video, there whole or not."""
+    import cv2
+
+    even = size[0] // 2 * 2, size[1] // 2 * 2  # which its encoder needs: odd sides lose a pixel
+    with new_file(file) as part:
+        video = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, even)
+        if not video.isOpened():
+            raise OSError("OpenCV has no encoder for MP4 here")
+        try:
+            yield lambda picture: video.write(
+                np.ascontiguousarray(np.asarray(picture)[: even[1], : even[0], ::-1])
+            )
+        finally:
+            video.release()

@@ -1,0 +1,180 @@
+"""Pictures, arrays, videos in; drawn copies, embeddings and tables out."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import hmtl
+from hmtl.__main__ import main
+from hmtl.data.sets import load_pack
+from hmtl.runs.fit import fit
+from hmtl.runs.specs import RunSpec
+from hmtl.use.pictures import draw_answers, pictures_in
+
+cv2 = pytest.importorskip("cv2")
+SPEC = RunSpec(data="mini", epochs=1, bs=64)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return fit(SPEC, store=tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def network(run):
+    return hmtl.load(run.path, device="cpu")
+
+
+def write_video(file, frames, rate=10.0, code="mp4v"):
+    """A video of uint8 (n, H, W, 3), by OpenCV."""
+    size = frames[0].shape[1::-1]
+    video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*code), rate, size)
+    assert video.isOpened()
+    for frame in frames:
+        video.write(np.ascontiguousarray(frame[..., ::-1]))
+    video.release()
+    return file
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Seven grounds of one grey each, brighter and brighter; a face from skimage in the fourth."""
+    shades = [np.full((240, 320, 3), 30 * i, np.uint8) for i in range(7)]
+    astronaut = pytest.importorskip("skimage.data").astronaut()
+    shades[3][:, :240] = np.asarray(Image.fromarray(astronaut).resize((240, 240)))
+    return shades
+
+
+# -- videos ---
+
+
+@pytest.mark.parametrize(("ending", "code"), [(".mp4", "mp4v"), (".avi", "MJPG")])
+def test_a_video_gives_every_nth_frame_with_its_time(frames, ending, code, tmp_path):
+    file = write_video(tmp_path / f"clip{ending}", frames, code=code)
+    found = list(pictures_in(file, every=3))
+    assert [(p.frame, p.name) for p in found] == [(i, str(file)) for i in (0, 3, 6)]
+    np.testing.assert_allclose([p.seconds for p in found], [0, 0.3, 0.6], atol=1e-6)
+    means = [np.asarray(p.open()).mean() for p in found]
+    np.testing.assert_allclose(means[::2], [0, 180], atol=6)  # as they were written
+    assert len(list(pictures_in([file, file]))) == 14
+
+
+def test_the_command_answers_a_video_and_draws_it(run, frames, tmp_path, capsys):
+    file = write_video(tmp_path / "clip.mp4", frames)
+    out, drawn = tmp_path / "t.csv", tmp_path / "drawn"
+    more = ["--every", "3", "--out", str(out), "--draw", str(drawn)]
+    assert main(["predict", str(run.path), str(file), *more]) == 0
+    assert "1 faces in 3 pictures" in capsys.readouterr().out
+    table = pd.read_csv(out)
+    assert table["frame"].tolist() == [0, 3, 6]
+    assert table["face"].tolist() == [0, 1, 0]
+    assert table["seconds"].round(2).tolist() == [0, 0.3, 0.6]
+    copy = list(pictures_in(drawn / "clip-faces.mp4"))
+    assert len(copy) == 3
+    assert [p.name for p in drawn.iterdir()] == ["clip-faces.mp4"]
+    box = table.loc[1, ["x0", "y0", "x1", "y1"]].to_numpy(int)
+    line = np.asarray(copy[1].open())[box[1] + 20, box[0] - 1 : box[0] + 2].max(0)
+    assert line[0] > 150 > line[2], "a yellow line at the left of the face"
+
+
+def test_pictures_and_videos_go_together_in_order(network, frames, tmp_path):
+    write_video(tmp_path / "b.mp4", frames[:2])
+    for name in ("a.png", "c.png"):
+        Image.fromarray(frames[5]).save(tmp_path / name)
+    table = network.predict(tmp_path, detect=False)
+    assert [f[-5:] for f in table["file"]] == ["a.png", "b.mp4", "b.mp4", "c.png"]
+    assert table["frame"].isna().tolist() == [True, False, False, True]
+    assert "frame" not in network.predict(tmp_path / "a.png", detect=False)
+
+
+@pytest.mark.parametrize("what", ["text", "playlist", "empty", "torn", "absent"])
+def test_what_is_no_video_costs_itself_only(network, frames, what, tmp_path):
+    good = write_video(tmp_path / "good.mp4", frames[:2])
+    bad = tmp_path / "bad.mp4"
+    secret = write_video(tmp_path / "secret.mp4", frames[:2])
+    if what == "text":
+        bad.write_text("no video")
+    elif what == "playlist":  # which a decoder would follow to another file
+        bad.write_text(f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n")
+    elif what == "empty":
+        bad.touch()
+    elif what == "torn":
+        bad.write_bytes(good.read_bytes()[:200])
+    table = network.predict([bad, good], detect=False)
+    assert set(table["file"]) == {str(good)}
+    assert list(table.attrs["unreadable"]) == [str(bad)]
+    assert "\n" not in table.attrs["unreadable"][str(bad)]
+
+
+# -- drawings ---
+
+
+def test_drawn_copies_are_beside_nothing_and_over_nothing(network, frames, tmp_path):
+    files = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / "photo.png")
+        Image.fromarray(frames[3]).save(files[-1])
+    before = [file.read_bytes() for file in files]
+    network.predict(files, draw=tmp_path / "one")
+    assert [file.read_bytes() for file in files] == before
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [
+        "photo-faces-2.png", "photo-faces.png", "photo.png",
+    ]  # fmt: skip
+    drawn = np.asarray(Image.open(tmp_path / "one" / "photo-faces.png"))
+    assert drawn.shape == frames[3].shape
+    changed = (drawn != frames[3]).any(-1)
+    assert 0.005 < changed.mean() < 0.3, "a box and its words, not the face"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "I;16"])
+def test_any_mode_is_drawn_and_left_as_it_was(mode):
+    picture = Image.new("RGB", (90, 60), (0, 90, 0))
+    picture = Image.new("I;16", (90, 60), 9000) if mode == "I;16" else picture.convert(mode)
+    before = picture.tobytes()
+    drawn = draw_answers(picture, [(10, 10, 50, 50), (-20, -20, 200, 200)], ["happy 93%", "a\nb"])
+    assert (drawn.size, drawn.mode) == ((90, 60), "RGB")
+    assert picture.tobytes() == before
+    assert tuple(np.asarray(drawn)[30, 10]) == (255, 210, 0)
+
+
+# -- embeddings ---
+
+
+def test_embeddings_are_what_the_head_reads(run, network):
+    """The head alone, on them, gives the answers."""
+    import torch
+
+    from hmtl.use.predict import answers_of
+
+    pack = load_pack("mini")
+    faces = [np.asarray(pack.images[row]) for row in pack.rows("test")[:20]]
+    table, vectors = network.embed(faces, detect=False, batch=7)
+    plain = answers_of(run)
+    assert vectors.shape == (20, plain.model.encoder.num_features)
+    with torch.inference_mode():
+        said = plain.loss.activation(plain.model.head(torch.from_numpy(vectors)))
+    np.testing.assert_allclose(said, table.filter(like="p_"), atol=1e-5)
+    pd.testing.assert_frame_equal(table, network.predict(faces, detect=False, batch=7))
+
+
+def test_the_command_stores_an_embedding_for_each_face(run, frames, tmp_path):
+    for i in (0, 3):
+        Image.fromarray(frames[i]).save(tmp_path / f"{i}.png")
+    more = ["--out", str(tmp_path / "t.csv"), "--embeddings"]
+    assert main(["predict", str(run.path), str(tmp_path), *more, str(tmp_path / "e.npz")]) == 0
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as stored:
+        assert stored["picture"].tolist() == [str(tmp_path / "3.png")]
+        assert stored["face"].tolist() == [1]
+        assert stored["embeddings"].shape[0] == 1
+        assert np.ptp(stored["embeddings"]) > 0
+
+
+def test_exports_without_an_encoder_say_so(network):
+    with pytest.raises(ValueError, match="give the run's own folder"):
+        dataclasses.replace(network, represent=None).embed(np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        network.predict(np.zeros((9, 9, 3), np.uint8), every=0)
