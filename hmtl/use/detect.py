@@ -29,6 +29,8 @@ _LOOKS = ((640, 1.0, 0.0), (1280, 2.0, 0.0), (320, 2.0, 0.25))
 """The longer side while faces are looked for (pixels), how many times larger than the picture's at
 most, and a margin around the picture, as a share of its longer side."""
 
+_LEAST = 64  # pixels of the shorter side; what is missing is black
+
 # YuNet boxes brow to chin; the square of a training face is another one. Medians over rendered
 # faces and FER+ training faces of known squares, between which lie 12 % of the side.
 _WIDER, _LOWER = 1.04, 0.015
@@ -80,11 +82,16 @@ def _look(picture: Image.Image, longest: int, most: float) -> np.ndarray:
     scale = min(most, longest / max(picture.size))
     size = [max(1, round(side * scale)) for side in picture.size]
     how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
-    seen = np.asarray(picture.resize(size, how))
+    # one side of less than its coarsest cells, 32 pixels, and OpenCV reads beyond its memory
+    seen = np.zeros((*(max(_LEAST, side) for side in reversed(size)), 3), np.uint8)
+    seen[: size[1], : size[0]] = np.asarray(picture.resize(size, how))[..., ::-1]  # BGR
     detector = _detector()
-    detector.setInputSize(size)
-    _, found = detector.detect(np.ascontiguousarray(seen[..., ::-1]))  # OpenCV's order: BGR
-    return np.empty((0, 4)) if found is None else found[:, :4].astype(float) / scale
+    detector.setInputSize(seen.shape[1::-1])
+    _, found = detector.detect(seen)
+    boxes = np.empty((0, 4)) if found is None else found[:, :4].astype(float)
+    middle = boxes[:, :2] + boxes[:, 2:] / 2
+    whole = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
+    return boxes[whole & ((middle >= 0) & (middle <= size)).all(1)] / scale
 
 
 @cache

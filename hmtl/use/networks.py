@@ -97,6 +97,7 @@ def write_handed(
     record: Mapping[str, str],
     *,
     half: bool = False,
+    with_card: bool = True,
     more: Mapping[str, Any] | None = None,
     notes: str = "",
 ) -> None:
@@ -107,6 +108,7 @@ def write_handed(
         folder: An empty folder.
         record: `hmtl.use.predict.run_record` of it.
         half: Weights of 16 bits.
+        with_card: Whether to write the card, which takes some seconds.
         more: Further fields of `config.json`.
         notes: A last section of the card, Markdown.
     """
@@ -123,6 +125,8 @@ def write_handed(
               **(more or {})}  # fmt: skip
     text = json.dumps(sealed(config, hash_folder(folder)), indent=1) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
+    if not with_card:
+        return
     card = model_card(run) + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
     (folder / CARD).write_text(f"---\n{_metadata(run)}---\n\n{card}", encoding="utf-8")
 
@@ -160,7 +164,7 @@ def ship(
         fresh = folder / f".{name}.new"
         _remove(fresh)
         with whole_folder(fresh) as made:
-            write_handed(run, made, run_record(run), half=half)
+            write_handed(run, made, run_record(run), half=half, with_card=False)
         network = load(fresh)
         scores = score_faces(network, pack, pack.rows("test"))
         moved = {n: abs(scores[n] - run.scores[n]) for n in scores}
