@@ -54,7 +54,8 @@ def _end_with_parent() -> None:
     """End this worker when its parent does: one whose parent was killed would wait for ever."""
 
     def wait() -> None:
-        parent_process().join()
+        if parent := parent_process():
+            parent.join()
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()

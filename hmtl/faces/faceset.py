@@ -198,7 +198,8 @@ class FaceSet:
     @classmethod
     def recorded(cls, people: str, size: int) -> "FaceSet":
         """The set of a run on "faces", from its row in a table: people as "1200/100/250"."""
-        return cls(tuple(int(count) for count in people.split("/")), size=int(size))
+        train, valid, test = map(int, people.split("/"))
+        return cls((train, valid, test), size=int(size))
 
     def without(self, *names: str) -> "FaceSet":
         """The same people and faces with some `NUISANCES` switched off, "all" for all of them.

@@ -60,7 +60,8 @@ def _asset_root() -> tuple[Path, str]:
 
 def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, tuple]]:
     """Vertices (V, 3) in metres, texture points (T, 2), and per group its quads and their uv."""
-    vertices, texture, groups, name = [], [], {}, None
+    groups: dict[str, tuple] = {}
+    vertices, texture, name = [], [], ""
     for line in path.read_text().splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "v":
@@ -109,8 +110,8 @@ def _shapes(root: Path, count: int) -> Iterator[tuple[str, np.ndarray]]:
         for end in ("idealproportions", "uncommonproportions"):
             shape = shape + 0.5 * read(f"proportions/{body}-{end}")
         yield body, shape
-    for parts in product(_RACES, _GENDERS, _AGES):
-        yield "-".join(parts), read("-".join(parts))
+    for kind in product(_RACES, _GENDERS, _AGES):
+        yield "-".join(kind), read("-".join(kind))
     for name in _EXPRESSIONS:
         yield name, _read_target(root / f"faceunits01/targets/faceunits/{name}.target", count)
     opposite = {}
@@ -204,8 +205,8 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
         sight[at] = (template[at] - centre) / np.linalg.norm(template[at] - centre, axis=1)[:, None]
         landmarks.append(at)
     landmarks.append(np.flatnonzero((masks["lips"] > 0.5) & (template[:, 2] > 0.1)))
-    names, dense = zip(*((n, s[used]) for n, s in _shapes(root, len(vertices))), strict=True)
-    dense = np.stack(dense)  # (K, V, 3)
+    names, shapes = zip(*((n, s[used]) for n, s in _shapes(root, len(vertices))), strict=True)
+    dense = np.stack(shapes)  # (K, V, 3)
     moved = np.linalg.norm(dense[np.isin(names, _EXPRESSIONS)], axis=2).max(0) > _SEEN
     landmarks = [_landmark(dense, template, at) for at in landmarks]
     wear = build_wear(template, skin, masks["ears"] > 0.3)
@@ -225,7 +226,7 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
     points = np.concatenate([template, wear.points])
     corner_vertex = faces.ravel()
     order = np.argsort(corner_vertex, kind="stable")
-    hair = np.stack([hair["scalp"], hair["beard"], hair["moustache"]], 1)
+    where_hair = np.stack([hair["scalp"], hair["beard"], hair["moustache"]], 1)
     return {
         "base_index": used,
         "template": points.astype(np.float32),
@@ -236,7 +237,7 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
         .astype(np.int32),
         "moved": bare(moved),
         "masks": bare(np.stack(list(masks.values()), 1)).astype(np.float32),
-        "hair": bare(hair, -1.0).astype(np.float32),
+        "hair": bare(where_hair, -1.0).astype(np.float32),
         "sight": bare(sight).astype(np.float32),
         "normals": bare(_normals(template, faces[: len(material)])).astype(np.float32),
         "shape_names": np.array([*names, *WEAR_SHAPES]),
@@ -288,7 +289,7 @@ def _write_arrays(root: Path, path: Path) -> None:
     handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         Path(part).chmod(0o644)  # mkstemp makes it private; a cache may be shared
         os.replace(part, path)
     except BaseException:

@@ -233,7 +233,7 @@ def plot_losses(history: pd.DataFrame) -> Figure:
         axis.plot(history.index, history[name])
         axis.set_title(name.replace("_", " "), fontsize=8)
         axis.set_xlabel("epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     return figure
 
 
@@ -264,7 +264,7 @@ def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = N
         errorbar=("pi", 100),
     )  # fmt: skip
     axis.set_ylabel(ylabel or column.replace("_", " "))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     _legend_outside(axis, "method")
     return figure
 
@@ -304,7 +304,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         )  # fmt: skip
         title = ", ".join(filter(None, (data, f"{fraction:.0%}", length)))
         axis.set(title=title, ylabel=ylabel if axis in axes[:, 0] else "")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     _legend_outside(cells[-1][0], "method", figure)
     return figure
 
