@@ -21,6 +21,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-w
 test test-fast: export HMTL_PROGRESS = 0
 test: $(READY)  ## the tests, and every notebook against its stored outputs
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(TEST) --no-loadscope-reorder $(NBVAL) notebooks tests
 
 test-fast: $(READY)  ## the tests without those that take long, for who edits

@@ -37,7 +37,7 @@ Formats = Annotated[list[str] | None, typer.Option("--format")]
 
 def command(function: Callable) -> Callable:
     """Make a function the command of its name, with the help of its docstring; returns it."""
-    text, _, args = inspect.getdoc(function).partition("\n\nArgs:\n")
+    text, _, args = (inspect.getdoc(function) or "").partition("\n\nArgs:\n")
     helps = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", args, re.M))
     for name, parameter in inspect.signature(function).parameters.items():
         kind = parameter.annotation
@@ -364,7 +364,7 @@ def card(
     if run:
         print(write_card(load_run(find_run(run, store)), out))
     else:
-        print(write_sheet(open_pack(MINI_PATH if data == "mini" else data), out))
+        print(write_sheet(open_pack(MINI_PATH if data == "mini" else str(data)), out))
     return 0
 
 
@@ -608,7 +608,7 @@ def decide(
     if collect:
         print(write_decided(store, root))
         return 0
-    options = {"store": store, "root": root, "data": data, "jobs": jobs}
+    options: dict[str, Any] = {"store": store, "root": root, "data": data, "jobs": jobs}
     made = plan.decide(part, say=lambda line: print(line, flush=True), **options)
     print(f"{made} runs are there")
     return 0

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from hmtl import __version__
 
@@ -48,8 +49,8 @@ def cluster_executor(address: str) -> Iterator[Executor]:
             "and give its address, e.g. tcp://HOST:8786"
         ) from error
     with client:
-        workers = client.get_versions(packages=["hmtl"])["workers"]
-        found = {worker: said["packages"]["hmtl"] for worker, said in workers.items()}
+        versions: Any = client.get_versions(packages=["hmtl"])
+        found = {w: said["packages"]["hmtl"] for w, said in versions["workers"].items()}
         if other := [f"{w} has {v}" for w, v in found.items() if v != __version__]:
             raise RuntimeError(f"this is hmtl {__version__}, {', '.join(other)}: install the same")
         # pure: Dask would answer with what an equal call gave before, a failure say

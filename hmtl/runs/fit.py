@@ -24,6 +24,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -367,7 +368,12 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     weights = run.weights
     if not len(pack.rows("test")):
         raise ValueError("this pack has no test faces, so there is nothing to predict")
-    untrained = {"init": "scratch", "features": "", "fraction": 1.0, "sampling": "natural"}
+    untrained: dict[str, Any] = {
+        "init": "scratch",
+        "features": "",
+        "fraction": 1.0,
+        "sampling": "natural",
+    }
     with _threads(1):
         learn = build_learner(dataclasses.replace(run.spec, fill=False, **untrained), pack)
         load_weights(learn.model, weights, REMEDY)
@@ -443,7 +449,7 @@ def run_all(
     progress = show_progress() if progress is None else progress
     done: dict[RunSpec, Run] = {}
     todo: dict[RunSpec, Path] = {}
-    failed: dict[RunSpec, Exception] = {}
+    failed: dict[RunSpec, BaseException] = {}
     unread: dict[RunSpec, Exception] = {}
     for spec in dict.fromkeys(specs):  # each once, in order
         try:
@@ -548,7 +554,7 @@ def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor 
         yield spec, outcome
 
 
-def _outcome(future: Future) -> Run | Exception:
+def _outcome(future: Future) -> Run | BaseException:
     try:
         return future.exception() or future.result()
     except CancelledError:

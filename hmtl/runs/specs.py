@@ -279,7 +279,7 @@ _INPAINTINGS = (
 # What all of the authors' scripts share (papers/hmtl/card.md). On a GPU precision "" is their mixed
 # precision, and dropout is the heads' own.
 _AUTHORS = {"arch": "efficientnet_b0", "lr": 1e-3, "wd": 0.0, "augment": "strong", "weighted": True}
-_AUTHORS_STUDY = {
+_AUTHORS_STUDY: dict[str, Any] = {
     "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
     "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
     "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),

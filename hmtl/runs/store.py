@@ -31,6 +31,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -191,7 +192,7 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
         files["init"] = spec.init
     if spec.features and Path(spec.features).is_dir():
         files["features"] = spec.features
-    digests = {name: _digest(name, place) for name, place in files.items()}
+    digests: dict[str, Any] = {name: _digest(name, place) for name, place in files.items()}
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if kind := gpu_kind():
         text += f"\n{kind}"

@@ -169,7 +169,7 @@ def _generators(learn: Learner) -> list[torch.Generator]:
 
 
 def _random_state(learn: Learner) -> dict[str, Any]:
-    kind, keys, *rest = np.random.get_state()
+    kind, keys, *rest = tuple(np.random.get_state())
     return {
         "python": random.getstate(),
         "numpy": [kind, keys.tolist(), *rest],
