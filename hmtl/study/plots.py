@@ -320,7 +320,7 @@ def plot_label_curve(runs: pd.DataFrame, *, night: bool = False) -> Figure:
         balanced = np.allclose(own["accuracy"], own["mean_recall"], atol=2e-3)
         for score in ("accuracy",) if balanced else ("accuracy", "mean_recall"):
             panels.append((f"{_SETS.get(data, data)}: {score.replace('_', ' ')}", own, score))
-    with plt.rc_context(_NIGHT if night else {}):
+    with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
         return _scores_by("train_faces", panels, "labelled pictures", runs["method"])
 
 
