@@ -262,12 +262,12 @@ def predict(
     from hmtl.use.predict import load, save_embeddings
 
     network, start = load(run, store=store, device=device), time.perf_counter()
-    options = {"detect": not no_detect, "batch": batch, "every": every, "draw": draw}
+    given: dict[str, Any] = {"detect": not no_detect, "batch": batch, "every": every, "draw": draw}
     if embeddings:
-        table, vectors = network.embed(images, **options)
+        table, vectors = network.embed(images, **given)
         save_embeddings(embeddings, table, vectors)
     else:
-        table = network.predict(images, **options)
+        table = network.predict(images, **given)
     seconds = time.perf_counter() - start
     with new_file(out) as part:
         table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")

@@ -169,7 +169,8 @@ def _generators(learn: Learner) -> list[torch.Generator]:
 
 
 def _random_state(learn: Learner) -> dict[str, Any]:
-    kind, keys, *rest = tuple(np.random.get_state())
+    drawn: Any = np.random.get_state()
+    kind, keys, *rest = drawn
     return {
         "python": random.getstate(),
         "numpy": [kind, keys.tolist(), *rest],
