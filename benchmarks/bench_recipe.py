@@ -101,7 +101,7 @@ def recorded(data: str, epochs: int, rate: float, weights: int) -> dict | None:
     ].drop_duplicates("run")  # fmt: skip
     if own.empty:
         return None
-    means = 100 * own[["valid_accuracy", "accuracy", "mean_recall"]].mean()
+    means = (100 * own[["valid_accuracy", "accuracy", "mean_recall"]].mean()).to_dict()
     return {
         "data": data, "recipe": "today", "epochs": epochs,
         "core_seconds": round(rate * epochs, 1),
@@ -120,7 +120,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a data set: core-seconds of both on the valid split, and their ratio, whose goal is
-        at most a third; where none is as good, the best one, marked so.
+        at most a third. Where none is as good, the best one is shown and the last column says no.
     """
     table = []
     for data, own in rows.groupby("data", sort=False):
@@ -147,7 +147,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
 def write_report(rows: pd.DataFrame) -> None:
     """Put time to accuracy, the goals and the trials between the marks of the report."""
     made = here_and_now()
-    trials = pd.read_csv(reference_dir() / "recipe-trials.csv")
+    trials = pd.read_csv(reference_dir() / "recipe-trials.csv").fillna("")
     text = "\n".join(
         [
             f"At commit {made['commit']}, {made['machine']}, {made['cores']} cores, torch "
