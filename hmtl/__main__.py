@@ -180,6 +180,8 @@ def run(
     if not distributed.is_main():
         return 0
     print(result.path)
+    for warning in result.machine.get("warnings", []):
+        print(f"warning: {warning}", file=sys.stderr)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
     if result.best:
@@ -498,6 +500,8 @@ def pack(
         workers=workers,
     )
     report = read_json(made.path / "report.json", "pack the set again")
+    for warning in report["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
     for line in report["differences"]:
         print(line)
     bad, missing = len(report["bad"]), len(report["missing"])

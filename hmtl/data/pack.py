@@ -429,7 +429,14 @@ def _read_meta(file: Path) -> dict:
             "again"
         )
     needed = {"count": int, "size": int, "channels": int, "fingerprint": str}
-    optional = {"shows_people": bool, "protocol": dict, "settings": dict, CHECKED: dict, SEAL: str}
+    optional = {
+        "shows_people": bool,
+        "protocol": dict,
+        "settings": dict,
+        "warnings": list,
+        CHECKED: dict,
+        SEAL: str,
+    }
     meta = read_json(file, _REMEDY, needed, optional)
     check_seal(meta, file, _REMEDY)
     return meta

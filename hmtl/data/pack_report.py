@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.photos import MISSING
-from hmtl.data.readers.report import differences
+from hmtl.data.readers.report import differences, warned
 from hmtl.labels import SPLITS
 
 TINY = 1 / 4  # of the pack's size: what is cut out of smaller pictures is mostly guessed
@@ -44,6 +44,7 @@ def make_report(
     tiny = small & (side < TINY * settings["size"])
     return {
         "settings": dict(settings),
+        "warnings": [*warned(reader), *_leaks(keys, splits, groups, dropped)],
         "reader": dict(reader),
         "differences": differences(reader) if reader else [],
         "images": {
@@ -61,6 +62,24 @@ def make_report(
         },
         "duplicates": _duplicates(table, groups) | {"dropped": list(keys[dropped])},
     }
+
+
+def _leaks(
+    keys: np.ndarray, splits: np.ndarray, groups: list[list[int]], dropped: list[int]
+) -> list[str]:
+    """Return a warning if near-identical pictures, of those that are packed, lie in two splits."""
+    out = set(dropped)
+    left = [[row for row in group if row not in out] for group in groups]
+    across = [group for group in left if len(set(splits[group])) > 1]
+    if not across:
+        return []
+    test = sum(int((splits[group] == "test").sum()) for group in across)
+    such = " = ".join(f"{splits[row]}: {keys[row]}" for row in across[0][:2])
+    return [
+        f"{len(across):,} groups of near-identical pictures lie in two splits, with {test:,} test "
+        f"pictures, such as {such}: scores are partly memory; --drop-duplicates leaves the others "
+        "out, and frames of one recording belong in one split (--option person=PATTERN)"
+    ]
 
 
 def _duplicates(table: pd.DataFrame, groups: list[list[int]]) -> dict:
@@ -84,6 +103,7 @@ def _lines(report: Mapping) -> Iterator[str]:
     settings, images, duplicates = report["settings"], report["images"], report["duplicates"]
     yield f"{settings['data']} at {settings['size']} pixels"
     yield ", ".join(f"{count:,} {what}" for what, count in images.items())
+    yield from _section("WARNINGS", report["warnings"], shown=len(report["warnings"]))
     yield from _section("Reader's notes", report["reader"].get("notes", []))
     counts = report["reader"].get("counts", {})
     yield from _section(

@@ -380,6 +380,7 @@ def _finish(
     keep[dropped] = False
     size = growing.shape[1]
     report = make_report(table, reader, notes, groups, dropped, settings | {"size": size})
+    said = {"warnings": report["warnings"]} if report["warnings"] else {}
     growing.finish(
         keep=keep,
         files={
@@ -388,6 +389,7 @@ def _finish(
         },
         bad=_problems(table, notes),
         **meta,
+        **said,
         shows_people=True,
         source=settings["data"],
         settings=json.loads(json.dumps(settings, default=str)),

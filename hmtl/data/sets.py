@@ -52,6 +52,7 @@ from hmtl.faces.render import (
 )
 from hmtl.faces.table import LABEL_COLUMNS, draw_faces, fingerprint
 from hmtl.paths import cache_dir, show_progress
+from hmtl.workers import check_not_a_worker
 
 RENDERED = ("mini", "faces")
 DATA = (*RENDERED, *SOURCES)
@@ -135,6 +136,7 @@ def load_pack(
     options of a set that has none.
     """
     check_data(data, root)
+    check_not_a_worker("load_pack")
     data, own = parse_data(data)
     options = {**own, **(options or {})}
     progress = show_progress() if progress is None else progress

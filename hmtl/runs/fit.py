@@ -124,9 +124,23 @@ def _check_splits(spec: RunSpec, pack: Pack) -> None:
     if empty := [split for split in SPLITS if not len(pack.rows(split))]:
         raise ValueError(
             f"{spec.data} has no {' and no '.join(empty)} faces, so it makes no run; train by "
-            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP, "
-            "or give a protocol as data: 300w-lp-aflw2000"
+            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP"
+            f"{_protocols_of(spec.data)}"
         )
+
+
+def _protocols_of(data: str) -> str:
+    """Name the protocols that read a set beside another one, or none."""
+    from hmtl.data.readers import READERS
+    from hmtl.data.readers.protocols import PROTOCOLS
+    from hmtl.data.sets import parse_data
+
+    reader = READERS.get(parse_data(data)[0])
+    fitting = [
+        name for name, known in PROTOCOLS.items()
+        if len(known.sets) > 1 and any(own is reader for _, own, _ in known.sets)
+    ]  # fmt: skip
+    return f", or give a protocol as data: {' or '.join(fitting)}" if fitting else ""
 
 
 def build_learner(spec: RunSpec, pack: Pack, device=None):
@@ -198,7 +212,8 @@ def _train(
     }
     counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
     processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
-    machine = {**cost, **counts, **processes, **here_and_now()}
+    warned = {"warnings": said} if (said := pack.meta.get("warnings")) else {}
+    machine = {**cost, **counts, **processes, **warned, **here_and_now()}
     with store_errors(path.parent), distributed.one_folder(path) as folder:
         metrics.to_csv(folder / "metrics.csv", index=False)
         _write_json(folder / "machine.json", machine)

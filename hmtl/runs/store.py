@@ -54,7 +54,7 @@ from hmtl.runs.specs import RunSpec
 REMEDY = "delete its folder and train the run again, or copy it anew from where it came"
 _MACHINE = {
     "train_faces": int, "seconds": float, "cpu_seconds": float, "cores": int | None,
-    "gpu": str | None, "commit": str | None,
+    "gpu": str | None, "commit": str | None, "warnings": list,
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from hmtl.data.pack import Pack
+from hmtl.data.readers.report import WARNING
 from hmtl.data.sets import RENDERED
 from hmtl.files import checked, read_json, write_text
 from hmtl.labels import SPLITS
@@ -46,6 +47,7 @@ _UNITS = {
 }
 """Of a task's numbers -> how its scores are read."""
 _FROM_THE_WEB = ("ferplus", "ferplus-csv", "fer2013")
+_TOLD = ("train_faces", "left_out", "warnings")  # of a run's machine.json, above its cost
 _SHARES = ("accuracy", "macro_f1", "mean_recall")
 
 _ANSWERS = {
@@ -278,6 +280,7 @@ def _limits(run: Run) -> Iterator[str]:
     )
     yield "\n".join(
         (
+            *(f"- **Warning**: {_plain(text)}" for text in run.machine.get("warnings", [])),
             f"- {kind}",
             f"- It is one training, of seed {run.spec.seed}; another seed gives another network.",
             "- Slices and classes with few faces have wide intervals; a difference within them is "
@@ -295,7 +298,7 @@ def _training(run: Run) -> Iterator[str]:
     cost += [("epochs", spec.epochs), ("augmentation", spec.augment)]
     cost += [("hmtl", record.get("hmtl", "not recorded"))]
     cost += [(name.replace("_", " "), value) for name, value in machine.items()
-             if name not in ("train_faces", "left_out") and value is not None]  # fmt: skip
+             if name not in _TOLD and value is not None]  # fmt: skip
     yield "## How it was trained"
     yield _table(pd.DataFrame(cost, columns=["what", "value"]))
     yield "The whole spec:"
@@ -365,7 +368,7 @@ def _left_out(file: Path) -> Iterator[str]:
         return
     lists = dict.fromkeys(("missing", "bad", "tiny", "turned", "differences"), list | dict)
     objects = dict.fromkeys(("reader", "duplicates", "images"), dict)
-    report = read_json(checked(file, _REMEDY), _REMEDY, objects | lists)
+    report = read_json(checked(file, _REMEDY), _REMEDY, objects | lists, {"warnings": list})
     reader, duplicates = report["reader"], report["duplicates"]
     rows = [*report["images"].items()]
     rows += [(f"left out by the reader: {why}", n) for why, n in reader.get("dropped", {}).items()]
@@ -377,7 +380,9 @@ def _left_out(file: Path) -> Iterator[str]:
     rows.append(("left out as duplicates", len(duplicates["dropped"])))
     yield "## What was found and left out"
     yield _table(pd.DataFrame(rows, columns=["what", "pictures"]))
-    notes: Sequence[str] = [*reader.get("notes", []), *report["differences"]]
+    warned = (f"Warning: {text}" for text in report.get("warnings", []))
+    own = (note for note in reader.get("notes", []) if WARNING not in note)
+    notes: Sequence[str] = [*warned, *own, *report["differences"]]
     if notes:
         yield "\n".join(f"- {_plain(note)}" for note in notes)
 

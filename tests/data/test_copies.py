@@ -11,14 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import reader_fixtures as fixtures
+from PIL import Image
 from reader_fixtures import affectnet_rows, change, make_class_folders, touch, write
 
+from hmtl.__main__ import main
+from hmtl.data.pack import open_pack
 from hmtl.data.packing import read_set
 from hmtl.data.readers import READERS
 from hmtl.data.readers.ferplus.votes import COLUMNS
 from hmtl.data.readers.names import _SAID, EMOTION_WORDS
 from hmtl.data.readers.pose_npz import read_npz_image
 from hmtl.labels import EMOTIONS
+from hmtl.runs.fit import fit
+from hmtl.runs.specs import RunSpec
+from hmtl.use.card import data_sheet, model_card
 
 SEVEN = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 EIGHT = ["anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -770,3 +776,52 @@ def test_reports_of_further_sets_are_plain(tmp_path):
     for name in ("fairface", "adience", "expw", "ckplus", "pose-npz"):
         known = report(READERS[name](WRAPPED[name](tmp_path / name)))
         assert json.loads(json.dumps(known)) == known
+
+
+# -- leaks are said: in the report, in the pack, on the terminal, in the run's card ---
+
+
+def make_recording(root):
+    """Two frames of each recording, all but equal: one trains, one is tested on."""
+    for i in range(24):
+        photo = np.asarray(fixtures.draw_photo(i, (40, 40)))
+        for part, shift in (("train", 0), ("test", 1)):
+            folder = root / part / SEVEN[i % 7]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.minimum(photo, 254) + np.uint8(shift)).save(
+                folder / f"a{i}{part}.png"
+            )
+    return root
+
+
+def test_near_identical_frames_in_two_splits_are_a_warning_wherever_one_looks(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
+    root = make_recording(tmp_path / "set")
+    command = ["pack", "folders", "--root", str(root), "--size", "32", "--out"]
+    assert main([*command, str(tmp_path / "p")]) == 0
+    said = "groups of near-identical pictures lie in two splits"
+    assert f"warning: 24 {said}, with 24 test pictures" in capsys.readouterr().err
+    pack = open_pack(tmp_path / "p")
+    (warning,) = json.loads((pack.path / "report.json").read_text())["warnings"]
+    assert pack.meta["warnings"] == [warning]
+    assert "WARNINGS (1)" in (pack.path / "report.txt").read_text()
+    assert f"Warning: 24 {said}" in data_sheet(pack)
+    run = fit(RunSpec.preset("smoke", "folders", epochs=1), pack=pack, store=tmp_path / "runs")
+    assert f"- **Warning**: 24 {said}" in model_card(run, resamples=10)
+    assert main([*command, str(tmp_path / "q"), "--drop-duplicates"]) == 0
+    assert "warnings" not in open_pack(tmp_path / "q").meta
+
+
+def test_an_error_never_recommends_another_tasks_protocol(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
+    for i in range(8):
+        file = tmp_path / f"set/train/{SEVEN[i % 2]}/{i}.png"
+        fixtures.save_picture(file, level=20 * i)
+    rows = [f"train/{SEVEN[i % 2]}/{i}.png,{SEVEN[i % 2]},train" for i in range(8)]
+    write(tmp_path / "set/labels.csv", ["p,e,s", *rows])
+    data = "csv:columns=path=p+emotion=e+split=s"
+    with pytest.raises(ValueError, match="has no test faces") as caught:
+        fit(RunSpec.preset("smoke", data), root=tmp_path / "set", store=tmp_path / "runs")
+    assert "300w-lp" not in str(caught.value)

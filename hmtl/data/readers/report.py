@@ -15,7 +15,7 @@ are reported. Ours.
 
 __all__ = [
     "NOT_ON_DISK", "WARNING", "Drops", "counts_table", "differences", "drop_repeats",
-    "dropped_table", "finish_table", "map_labels",
+    "dropped_table", "finish_table", "map_labels", "warned",
 ]  # fmt: skip
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -181,6 +181,11 @@ def _compare(
         found |= {str(name): int(n) for name, n in values.value_counts(sort=False).items()}
     names = [*published, *(name for name in found if name not in published)]
     return {name: {"found": found.get(name, 0), "published": published.get(name)} for name in names}
+
+
+def warned(report: Mapping) -> list[str]:
+    """Return what the notes of a report warn of, without the word."""
+    return [n.replace(WARNING, "", 1) for n in report.get("notes", []) if WARNING in n]
 
 
 def differences(report: Mapping) -> list[str]:
