@@ -54,7 +54,7 @@ from hmtl.runs.specs import RunSpec
 REMEDY = "delete its folder and train the run again, or copy it anew from where it came"
 _MACHINE = {
     "train_faces": int, "seconds": float, "cpu_seconds": float, "cores": int | None,
-    "gpu": str | None, "commit": str | None, "warnings": list,
+    "gpu": str | None, "commit": str | None,
 }  # fmt: skip
 
 
@@ -147,7 +147,9 @@ class Run:
     @cached_property
     def machine(self) -> dict:
         """Where it ran: machine, versions, commit, seconds."""
-        return read_json(checked(self.path / "machine.json", REMEDY), REMEDY, _MACHINE)
+        return read_json(
+            checked(self.path / "machine.json", REMEDY), REMEDY, _MACHINE, {"warnings": list}
+        )
 
     @cached_property
     def pack(self) -> str:
