@@ -43,7 +43,8 @@ versions(here)
 #
 # One function a set turns its folder into a table. `options` are what that function takes beside
 # the folder: `load_pack("affectnet", root, options={"classes": 7})`, or
-# `python -m hmtl pack affectnet --option classes 7`. README says where to ask for each set.
+# `python -m hmtl pack affectnet --option classes 7`. `papers/DATA.md` says where to ask for
+# each set.
 
 # %%
 import inspect
@@ -447,3 +448,39 @@ temporary.cleanup()
 #    --option columns path=file emotion=label`.
 #
 # Next: [`10_imagenet_versus_scratch`](10_imagenet_versus_scratch.ipynb), the first experiment.
+
+# %% [markdown]
+# ## From the archive on the disk to the first training
+#
+# Copies differ from what their authors published: a folder around them, lists of another form, a
+# split in the names of files. Each row below is one such copy, made up with rendered faces and
+# trained on for one epoch, by
+#
+#     python -m hmtl run --preset smoke --data SET --set task TASK --root FOLDER
+#
+# A set that has a person in its names is split by whole people. `papers/DATA.md` has the list.
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.data.examples import COPIES
+
+recipes, copied = [], {}
+for what, (data, task, write) in COPIES.items():
+    folder = made / what.replace(" ", "_")
+    write(folder)
+    spec = RunSpec(data=data, task=task, epochs=1, bs=32, seed=seed)
+    run = fit(spec, root=folder, store=store)
+    copied[what] = read_set(data, folder)
+    found = copied[what]["split"].value_counts()
+    faces = " / ".join(str(found.get(split, 0)) for split in ("train", "valid", "test"))
+    top = ", ".join(sorted(p.name for p in folder.iterdir()))[:40]
+    accuracy = f"{run.scores['accuracy']:.0%}"
+    recipes.append((what, top, data, task, faces, accuracy))
+columns = ["copy", "its folder holds", "SET", "TASK", "train / valid / test", "accuracy"]
+pd.DataFrame(recipes, columns=columns).set_index("copy")
+
+# %%
+people = copied["CK+48, from Kaggle"].groupby("person")["split"].nunique()
+assert (people == 1).all(), "a person is in two splits"
+assert set(copied["FER2013 in folders, from Kaggle"]["split"]) == {"train", "valid", "test"}
+assert {len(t) for t in copied.values()} >= {160, 192}, "a row was lost"
+print(f"{len(copied)} copies were read and trained on")

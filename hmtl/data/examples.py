@@ -1,4 +1,4 @@
-"""Made-up folders in the published formats of AffectNet, 300W-LP and AFLW2000-3D.
+"""Made-up folders in published formats, and as copies of them lie on disks.
 
 Their pictures are rendered faces of the shipped mini set, so they may be shown, and their labels
 are exact. `write_<name>(root)` writes a folder and returns it; files have one fixed time, so that a
@@ -7,13 +7,14 @@ picture's labels to the letter of a format; the tests of the readers use them to
 """
 
 __all__ = [
-    "EXAMPLES", "HEADER", "LANDMARKS", "affectnet_row", "save_annotation", "save_mat",
+    "COPIES", "EXAMPLES", "HEADER", "LANDMARKS", "affectnet_row", "save_annotation", "save_mat",
     "write_affectnet_csv", "write_affectnet_folders", "write_affectnet_npy", "write_aflw2000",
     "write_lines", "write_w300lp",
 ]  # fmt: skip
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ import scipy.io
 from PIL import Image, ImageOps
 
 from hmtl.data.sets import load_pack
-from hmtl.labels import EMOTIONS
+from hmtl.labels import EMOTIONS, GENDERS
 
 HEADER = (
     "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,"
@@ -205,6 +206,70 @@ EXAMPLES = {
     "AFLW2000-3D": ("aflw2000", write_aflw2000),
 }
 """What a folder imitates -> (name of its data set, function that writes it)."""
+
+
+def _copy_affectnet_plus(root: Path) -> None:
+    for split, name in (("train", "train_set"), ("test", "validation_set")):
+        folder = root / "AffectNet+/human_annotated" / name
+        for i, (face, row) in enumerate(_faces(split)):
+            _save(_enlarge(face, 224), folder / f"images/{i}.jpg")
+            affect = {"valence": float(row.valence), "arousal": float(row.arousal)}
+            said = {"human-label": EMOTIONS.index(row.emotion), "meta-data": affect}
+            write_lines(folder / f"annotations/{i}.json", [json.dumps(said)])
+
+
+def _copy_fer2013(root: Path) -> None:
+    usages = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
+    for split, usage in usages.items():
+        for i, (face, row) in enumerate(_faces(split)):
+            if row.emotion != "contempt":
+                part = "train" if split == "train" else "test"
+                _save(_enlarge(face, 48), root / f"archive/{part}/{row.emotion}/{usage}_{i}.jpg")
+
+
+def _copy_ckplus(root: Path) -> None:
+    for i, (face, row) in enumerate(_faces("train", 20)):
+        name = f"S{10 + row.person:03d}_{1 + i % 8:03d}_{12 + i % 3:08d}.png"
+        _save(_enlarge(face, 48), root / "CK+48" / row.emotion / name)
+
+
+def _copy_celeba(root: Path) -> None:
+    genders, splits = ["image_id,Eyeglasses,Male"], ["image_id,partition"]
+    for number, split in enumerate(("train", "valid", "test")):
+        for face, row in _faces(split, 8):
+            name = f"{len(genders):06d}.jpg"
+            _save(_enlarge(face, 178), root / "img_align_celeba/img_align_celeba" / name)
+            genders.append(f"{name},-1,{1 if row.gender == 'male' else -1}")
+            splits.append(f"{name},{number}")
+    write_lines(root / "list_attr_celeba.csv", genders)
+    write_lines(root / "list_eval_partition.csv", splits)
+
+
+def _copy_fairface(root: Path) -> None:
+    for split, name in (("train", "train"), ("test", "val")):
+        lines = ["file,age,gender,race,service_test"]
+        for i, (face, row) in enumerate(_faces(split, 12)):
+            _save(_enlarge(face, 224), root / f"fairface-img-margin025-trainval/{name}/{i}.jpg")
+            lines.append(f"{name}/{i}.jpg,20-29,{row.gender.capitalize()},White,True")
+        write_lines(root / f"fairface_label_{name}.csv", lines)
+
+
+def _copy_utkface(root: Path) -> None:
+    for i, (face, row) in enumerate(_faces("train", 20)):
+        sex = GENDERS[::-1].index(row.gender)
+        name = f"{20 + i % 50}_{sex}_{i % 5}_20170116174525{i:03d}.jpg.chip.jpg"
+        _save(_enlarge(face, 200), root / "crop_part1" / name)
+
+
+COPIES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
+    "AffectNet+, as handed out now": ("affectnet", "emotion", _copy_affectnet_plus),
+    "FER2013 in folders, from Kaggle": ("fer2013", "emotion", _copy_fer2013),
+    "CK+48, from Kaggle": ("ckplus", "emotion", _copy_ckplus),
+    "CelebA, from Kaggle": ("celeba", "gender", _copy_celeba),
+    "FairFace, as unpacked": ("fairface", "gender", _copy_fairface),
+    "UTKFace, crop_part1": ("utkface", "gender", _copy_utkface),
+}
+"""What lies on a disk -> (name of its data set, a task for its labels, what writes it)."""
 
 
 def _faces(split: str, people: int | None = None) -> Iterator[tuple[np.ndarray, pd.Series]]:
