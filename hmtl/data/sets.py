@@ -151,24 +151,25 @@ def load_pack(
         return face_pack(face_set, progress=progress)
     if data in _VOTED:
         options = {"labels": labels, **options}
-    if (Path(root) / META).is_file():
-        return _open_made(data, Path(root), options)
-    return photo_pack(data, root, size=size, options=options, progress=progress)
+    folder = Path(root or "")
+    if (folder / META).is_file():
+        return _open_made(data, folder, options)
+    return photo_pack(data, folder, size=size, options=options, progress=progress)
 
 
-def _open_made(data: str, root: Path, options: Mapping | None) -> Pack:
+def _open_made(data: str, root: Path, options: Mapping) -> Pack:
     """Open a pack that was made of a data set before; ValueError if it is not the one asked for."""
     pack = open_pack(root)
     made = pack.meta.get("settings", {})
-    options = json.loads(json.dumps(dict(options or {}), default=str))  # as pack.json has them
     unsaid = _UNSAID.get(data, {})
-    options = unsaid | options
+    # as pack.json has them
+    said = unsaid | json.loads(json.dumps(dict(options), default=str))
     if made.get("data") != data:
         raise ValueError(
             f"{root} is a pack of {made.get('data') or pack.meta.get('source')!r}, not of {data!r}"
         )
     had = unsaid | made.get("options", {})
-    if apart := {name: v for name, v in options.items() if had.get(name) != v}:
+    if apart := {name: v for name, v in said.items() if had.get(name) != v}:
         raise ValueError(f"{root} was not made with {apart}, but with {had}; pack the set again")
     return pack
 

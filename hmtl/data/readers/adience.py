@@ -19,8 +19,8 @@ import pandas as pd
 from hmtl.data.readers.listing import (
     describe,
     find_folder,
-    find_list,
     find_root,
+    list_at,
     list_files,
     place_of,
     present,
@@ -67,7 +67,7 @@ def read_adience(root: str | Path, *, images: str = "aligned", fold: int = 4) ->
         raise FileNotFoundError(f"{root}: expected {images}/ in it, but {describe(root)}")
     drops, parts = Drops(), []
     for i, name in enumerate(_FOLDS):
-        file = find_list(root, name) or root / name
+        file = list_at(root, name)
         part = read_list(file, _COLUMNS, drops, _ORDER)
         part["gender"] = map_labels(part["gender"], _GENDERS, place_of(file, part), "gender")
         parts.append(part.assign(split="test" if i == fold else "train"))

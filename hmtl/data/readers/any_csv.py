@@ -16,7 +16,7 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import find_list, find_root, number_repeats, read_list
+from hmtl.data.readers.listing import find_root, list_at, number_repeats, read_list
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.report import NOT_ON_DISK, Drops, drop_repeats, finish_table
 from hmtl.data.readers.splits import seeded_split
@@ -57,7 +57,7 @@ def read_csv(
     also if `columns` names some sides of the box and not all.
     """
     root = find_root(root, [file], expected=file)
-    source = find_list(root, file) or root / file
+    source = list_at(root, file)
     drops = Drops()
     table = _read_columns(source, columns, drops)
     table = _name_columns(table, source, names or {})

@@ -115,7 +115,7 @@ def _crop_boxes(table: pd.DataFrame, file: Path, drops: Drops) -> pd.DataFrame:
             raise ValueError(f"{file} line {line}: expected key,left,top,right,bottom in pixels")
     table = drops.filter(table, ~table["key"].isin(tight), "no face box")
     crops = hopenet_crop(
-        [tight[key] for key in table["key"]] or np.empty((0, 4)), 0.35, HOPENET_BIWI
+        np.array([tight[key] for key in table["key"]]).reshape(-1, 4), 0.35, HOPENET_BIWI
     )
     return table.assign(**dict(zip(BOX, crops.T, strict=True)))
 

@@ -55,7 +55,7 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     root = find_root(root, *layouts, expected=f"{IMAGES}/ and list_attr_celeba.txt")
     folder = find_folder(root, IMAGES) or root
     attributes, partition = (
-        _find(root, f"list_{n}.txt") for n in ("attr_celeba", "eval_partition")
+        _needed(root, f"list_{n}.txt") for n in ("attr_celeba", "eval_partition")
     )
     drops = Drops()
     gender = _read_male(attributes, drops)
@@ -68,7 +68,7 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     table.insert(0, "key", prefix + table.index)
     table = drops.filter(table, table["split"].isna(), "without a split")
     table = present(table, list_files(folder, deep=False, prefix=prefix), drops)
-    if people := _find(root, "identity_CelebA.txt", needed=False):
+    if people := _find(root, "identity_CelebA.txt"):
         stems = without_ending(base_names(table["key"]))
         named, _ = _read_pairs(people, drops)
         named = named.set_axis(without_ending(named.index.to_series()))
@@ -81,14 +81,17 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     )
 
 
-def _find(root: Path, name: str, *, needed: bool = True) -> Path | None:
+def _find(root: Path, name: str) -> Path | None:
     """Return the list `name`, in `root` or in one of the authors' folders."""
-    for folder in _FOLDERS:
-        if file := find_list(root / folder, name):
-            return file
-    if needed:
-        raise FileNotFoundError(f"{root}: expected {name} in it, but {describe(root)}")
-    return None
+    found = (find_list(root / folder, name) for folder in _FOLDERS)
+    return next((file for file in found if file), None)
+
+
+def _needed(root: Path, name: str) -> Path:
+    """Return the list `name`; FileNotFoundError if it is nowhere."""
+    if file := _find(root, name):
+        return file
+    raise FileNotFoundError(f"{root}: expected {name} in it, but {describe(root)}")
 
 
 def _read_male(file: Path, drops: Drops) -> pd.Series:

@@ -76,7 +76,7 @@ def read_ckplus(
         notes = [f"{WARNING}{_CSV} does not say who is in a row; its test may show people of train"]
     else:
         if (root / archives[0]).is_dir():
-            table = _read_sequences(root, *archives, drops)
+            table = _read_sequences(root, archives[0], archives[1], drops)
         else:
             table = list_classes(root, drops, names=names)
         table, notes = draw_splits(table, shares, seed, "emotion")

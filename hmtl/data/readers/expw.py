@@ -23,6 +23,7 @@ from hmtl.data.readers.listing import (
     find_folder,
     find_list,
     find_root,
+    list_at,
     list_files,
     number_repeats,
     place_of,
@@ -66,7 +67,7 @@ def read_expw(
         ValueError: Naming file and line: a label that is not 0..6.
     """
     root = find_root(root, ["label.lst"], ["label/label.lst"], expected="label.lst and origin/")
-    file = find_list(root, "label.lst") or find_list(root, "label/label.lst") or root
+    file = find_list(root, "label.lst") or list_at(root, "label/label.lst")
     folder = find_folder(root, "origin")
     if folder is None:
         raise FileNotFoundError(f"{root}: expected origin/ in it, but {describe(root)}")

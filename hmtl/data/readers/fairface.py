@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.listing import (
-    find_list,
     find_root,
+    list_at,
     list_files,
     place_of,
     present,
@@ -50,7 +50,7 @@ def read_fairface(root: str | Path) -> pd.DataFrame:
     images = find_root(root, ["train", "val"], expected="train/ and val/ with the images")
     drops, parts = Drops(), []
     for split, name in _FILES.items():
-        file = find_list(root, name) or root / name
+        file = list_at(root, name)
         columns = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}
         part = read_list(file, columns, drops, _ORDER)
         where = place_of(file, part)

@@ -61,7 +61,7 @@ def read_fei(
         raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
     drops = Drops()
     place = next(iter(locate(root, lambda folder: find_list(folder, GENDERS) is not None)), root)
-    file = Path(genders) if genders else find_list(place, GENDERS) or root / GENDERS
+    file = Path(genders) if genders else list_at(place, GENDERS)
     of_subject = _read_genders(file, drops)
     known = [re.compile(form) for form in _FORMS.values()]
     odd = [f for f in files if not any(form.fullmatch(f.rpartition("/")[2]) for form in known)]

@@ -114,7 +114,8 @@ def list_rows(
     `emotion` (of a number by `names`), `split` (that of Usage, or `split`), `path`. Drops and
     errors are those of `read_fer2013`.
     """
-    rows, malformed, offset = [], [], 0
+    rows: list[tuple] = []
+    malformed: list[str] = []
     with open(file, "rb") as lines:
         header = _read_header(file, lines.readline(), split)
         offset = lines.tell()

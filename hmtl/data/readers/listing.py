@@ -6,7 +6,7 @@ seconds; nothing is opened.
 
 __all__ = [
     "PICTURES", "base_names", "describe", "find_folder", "find_header", "find_list", "find_root",
-    "folders_in", "is_folder", "list_files", "locate", "number_repeats", "place_of", "present",
+    "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats", "place_of", "present",
     "read_lines", "read_list", "read_rows", "split_line", "subfolder", "with_paths",
     "without_ending",
 ]  # fmt: skip
@@ -94,6 +94,11 @@ def find_list(folder: Path, name: str) -> Path | None:
         and os.path.splitext(other)[1].lower() in LISTS
     ]  # fmt: skip
     return path.parent / same[0] if same else None
+
+
+def list_at(folder: Path, name: str) -> Path:
+    """Return what `find_list` finds, or else the path itself, at which there is nothing."""
+    return find_list(folder, name) or folder / name
 
 
 def find_folder(root: Path, *names: str) -> Path | None:

@@ -20,7 +20,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -50,7 +50,7 @@ class Protocol(NamedTuple):
 
 
 _70_30 = (0.7, 0.0, 0.3)
-_W300LP = ("300W-LP", read_w300lp, {})
+_W300LP: tuple[str, Callable, dict] = ("300W-LP", read_w300lp, {})
 PROTOCOLS: dict[str, Protocol] = {
     "affectnet-8": Protocol(
         (("AffectNet", read_affectnet, {"classes": 8}),), _ACCURACY, by="emotion"
@@ -130,7 +130,7 @@ def read_protocol(
 
 def _join(reports: dict[str, dict], whole: dict) -> dict:
     """Return one report of several: what is counted goes after the name of its set."""
-    joined = {part: {} for part in ("dropped", "examples", "counts", "unlabelled")}
+    joined: dict[str, Any] = {part: {} for part in ("dropped", "examples", "counts", "unlabelled")}
     for label, report in reports.items():
         for part, values in joined.items():
             values |= {f"{label}: {what}": value for what, value in report[part].items()}
@@ -149,14 +149,15 @@ def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
         all_taken = options | all_taken
 
     def read(root, **given) -> pd.DataFrame:
-        read.__signature__.bind(root, **given)  # TypeError, as any function's
+        signature.bind(root, **given)  # TypeError, as any function's
         own = {option: given.pop(option) for option in ("chosen_on", "seed") if option in given}
         of_set = {s: {o: v for o, v in given.items() if o in known} for s, known in taken.items()}
         roots = _roots(root, len(protocol.sets))
         return read_protocol(name, roots, options=of_set, **own)
 
     root = inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    read.__signature__ = inspect.Signature([root, *all_taken.values()])
+    signature = inspect.Signature([root, *all_taken.values()])
+    read.__signature__ = signature  # type: ignore[attr-defined]
     return read
 
 

@@ -22,6 +22,7 @@ from hmtl.data.readers.listing import (
     find_folder,
     find_list,
     find_root,
+    list_at,
     list_files,
     locate,
     present,
@@ -66,14 +67,15 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
     root = find_root(root, [LIST, folder], [_SPELT, folder], expected=expected)
-    table = _read_list(find_list(root, LIST) or find_list(root, _SPELT), drops)
+    table = _read_list(find_list(root, LIST) or list_at(root, _SPELT), drops)
     place = find_folder(root / "Image", images) or root / folder
     folder = place.relative_to(root).as_posix()
     ending = "_aligned.jpg" if images == "aligned" else ".jpg"
     table["key"] = f"{folder}/" + table["stem"] + ending
     table = drop_repeats(table, drops, ["emotion"])
     table = present(table, list_files(place, deep=False, prefix=f"{folder}/"), drops)
-    unlabelled, notes = {}, ["no Annotation/manual, so no gender"]
+    unlabelled: dict[str, int] = {}
+    notes = ["no Annotation/manual, so no gender"]
     if (root / "Annotation/manual").is_dir():
         table, unlabelled = _add_gender(table, root / "Annotation/manual")
         notes = []

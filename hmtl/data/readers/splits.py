@@ -51,7 +51,7 @@ def seeded_split(
     groups, names = table[first], of_row[first].to_numpy()
     strata = np.zeros(len(names)) if by is None else groups[by].astype(object).fillna("")
     frame = pd.DataFrame({"draw": draw_uniform(names, seed), "stratum": np.asarray(strata)}, names)
-    of_group = {}
+    of_group: dict[str, str] = {}
     for _, rows in frame.groupby("stratum", sort=True):
         order = rows.sort_values("draw", kind="stable").index
         edges = np.round(np.cumsum(shares) * len(order)).astype(int)

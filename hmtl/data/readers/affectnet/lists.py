@@ -31,6 +31,7 @@ from hmtl.data.readers.listing import (
     find_folder,
     find_list,
     find_root,
+    list_at,
     list_files,
     locate,
     number_repeats,
@@ -97,7 +98,7 @@ def read_affectnet_csv(
     root, images = _find(Path(root), annotated, files)
     drops = Drops()
     parts = [
-        _read_list(find_list(root, f"{LISTS[kind]}/{name}"), split, images[kind], root, drops)
+        _read_list(list_at(root, f"{LISTS[kind]}/{name}"), split, images[kind], root, drops)
         for split, (kind, name) in files.items()
         if kind in images and find_list(root, f"{LISTS[kind]}/{name}")
     ]
@@ -140,7 +141,9 @@ def _find(root: Path, annotated: str, files: dict) -> tuple[Path, dict[str, Path
     try:
         root = find_root(root, needed, expected=expected)
     except FileNotFoundError as error:
-        if annotated == "manual" and locate(root, lambda f: subfolder(f, LISTS["automatic"])):
+        if annotated == "manual" and locate(
+            root, lambda folder: subfolder(folder, LISTS["automatic"]) is not None
+        ):
             raise FileNotFoundError(
                 f"{error}; the automatically annotated list is read by affectnet-csv --option "
                 "annotated automatic"
