@@ -19,7 +19,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import describe, find_list, list_files, locate, read_rows, with_paths
+from hmtl.data.readers.listing import (
+    describe,
+    find_list,
+    list_at,
+    list_files,
+    locate,
+    read_rows,
+    with_paths,
+)
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import seeded_split

@@ -6,8 +6,8 @@ seconds; nothing is opened.
 
 __all__ = [
     "PICTURES", "base_names", "describe", "find_folder", "find_header", "find_list", "find_root",
-    "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats", "place_of", "present",
-    "read_lines", "read_list", "read_rows", "split_line", "subfolder", "with_paths",
+    "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats", "place_of",
+    "present", "read_lines", "read_list", "read_rows", "split_line", "subfolder", "with_paths",
     "without_ending",
 ]  # fmt: skip
 
