@@ -62,7 +62,7 @@ def name_people(keys: pd.Series, person: str = "") -> tuple[pd.Series | None, li
     if who.isna().all():
         who = names.str.extract(rf"^{_NUMBER}")[0]
         groups = who.nunique()
-        if who.isna().any() or 2 * groups > len(who):
+        if who.isna().any() or groups < 2 or 2 * groups > len(who):
             return None, []
         if groups < _FEWEST:
             text = f"names begin with {groups} numbers, such as {who.iloc[0]}: if they are people, "
