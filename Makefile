@@ -11,8 +11,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
 
-study: $(READY)  ## every notebook at preset quick, then where the report is
-	$(BIN)/python -m hmtl study --preset quick
+study: $(READY)  ## a first look: four notebooks at preset quick, then what they saw and where
+	$(BIN)/python -m hmtl study --preset quick --only 00 05 20 21
 
 # A file of tests, or a notebook, stays on one worker; notebooks, which take longest, begin.
 TEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile
@@ -43,6 +43,7 @@ $(READY): requirements.lock pyproject.toml
 
 notebooks: export HMTL_PROGRESS = 0
 notebooks: $(READY)  ## carry the .py twins over and execute all notebooks at their defaults
+	$(BIN)/python book/twins.py
 	$(BIN)/jupytext --update --to ipynb notebooks/*.py
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
@@ -54,10 +55,10 @@ book: $(READY)  ## notebooks as they are committed, papers, pages: a site that r
 # HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
 # finished runs are read, not repeated.
 reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
-	$(BIN)/python -m hmtl study --preset study --only 10 11 12 13 20 21 22 23 24 26 28 29
+	$(BIN)/python -m hmtl study --preset study --only 10 11 12 20 21 22 23 28
 ifdef HMTL_FERPLUS
-	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 10 20 21 22 28 29
-	$(BIN)/python -m hmtl study --preset study --only 27 --root "$(HMTL_FERPLUS)"
+	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 10 20 21 22 28
+	$(BIN)/python -m hmtl study --preset study --only 22 --root "$(HMTL_FERPLUS)"
 endif
 	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus,--keep)
 

@@ -6,12 +6,20 @@ links between pages mean the same on the disk, in JupyterLab and here. A broken 
 text. Formulas become MathML, which browsers draw without a script.
 """
 
+import hashlib
+import json
+import re
 import tomllib
+from binascii import a2b_base64
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from docutils import nodes
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 from sphinx.addnodes import pending_xref
+from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).parents[1]
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -28,6 +36,9 @@ nitpicky = True
 suppress_warnings = ["myst.header"]  # what commands write begins at a level of its own
 
 nb_execution_mode = "off"
+# the sliders need Python: their place says so in words, and no script is fetched for them
+nb_mime_priority_overrides = [("*", "application/vnd.jupyter.widget-view+json", None)]
+nb_ipywidgets_js: dict = {}
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
@@ -37,6 +48,7 @@ html_theme = "furo"
 html_title = f"hmtl {version}"
 html_static_path = ["static"]
 html_css_files = ["book.css"]
+html_js_files = ["book.js"]
 templates_path = ["templates"]
 html_additional_pages = {"index": "to-root.html"}  # the site opens at its own index.html too
 html_copy_source = False
@@ -72,8 +84,70 @@ def _unlink(app, doctree):
             link.replace_self(link.children)
 
 
+def _one_picture(app, docname, source):
+    """Markdown for a drawing that GitHub shows in two colours: files of raw HTML are not copied."""
+    shown = r'<picture>.*?<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
+    source[0] = re.sub(shown, r"![\2](\1)", source[0], flags=re.S)
+
+
+def _describe(app, doctree):
+    """Give a notebook's figures the alt text that their output keeps."""
+    source = Path(app.env.doc2path(app.env.docname))
+    if source.suffix != ".ipynb":
+        return
+    words = {}
+    for cell in json.loads(source.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            for kind, said in output.get("metadata", {}).items():
+                if kind.startswith("image/") and said.get("alt"):
+                    picture = a2b_base64("".join(output["data"][kind]))
+                    words[hashlib.sha256(picture).hexdigest()] = said["alt"]
+    for image in doctree.findall(nodes.image):
+        image["alt"] = image.get("alt") or words.get(Path(image["uri"]).stem, "")
+
+
+class _Links(HTMLParser):
+    """What a page asks for when it is opened, and where its links lead."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.asked, self.links, self.places = [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        own = dict(attributes)
+        self.places |= {own[name] for name in ("id", "name") if own.get(name)}
+        if tag == "a" and own.get("href"):
+            self.links.append(own["href"])
+        elif tag in ("script", "img", "iframe", "source") and own.get("src"):
+            self.asked.append(own["src"])
+        elif tag == "link" and own.get("rel") == "stylesheet":
+            self.asked.append(own["href"])
+
+
+def _check_links(app, error):
+    """Fail a build whose pages ask a server for something, or link to what is not there."""
+    if error or app.builder.name != "html":
+        return
+    pages = {page.resolve(): _Links(page.read_text()) for page in Path(app.outdir).rglob("*.html")}
+    for page, found in pages.items():
+        for address in [*found.asked, *found.links]:
+            url = urlsplit(address)
+            if url.scheme or url.netloc:
+                if address in found.asked and url.scheme != "data":
+                    raise ExtensionError(f"{page.name} asks a server for {address}")
+                continue
+            target = (page.parent / unquote(url.path)).resolve() if url.path else page
+            lost = url.fragment and target in pages and url.fragment not in pages[target].places
+            if not target.exists() or lost:
+                raise ExtensionError(f"{page.name}: the link {address} leads nowhere")
+
+
 def setup(app):
     """Register what the settings above name."""
     app.add_html_math_renderer("mathml", _write_math(_inline), _write_math(_block))
+    app.connect("source-read", _one_picture)
     app.connect("doctree-read", _unlink)
+    app.connect("doctree-read", _describe)
+    app.connect("build-finished", _check_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

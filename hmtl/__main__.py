@@ -122,7 +122,7 @@ def study(
         parameters: Another notebook parameter, e.g. -p seed 3.
         scheduler: A Dask cluster makes the runs: tcp://HOST:8786.
     """
-    from hmtl.study.notebook import run_study
+    from hmtl.study.notebook import run_study, what_it_saw
 
     _tell_device()
     values = {name: _value(value) for name, value in _pairs("-p", parameters).items()}
@@ -130,7 +130,9 @@ def study(
         preset, data=data, root=root, outputs=outputs, only=only or (), parameters=values,
         scheduler=scheduler,
     )  # fmt: skip
+    print(f"seen: {what_it_saw(index.parent)}")
     print(f"report: {index}")
+    print("next: open the report, or run more with --preset study, --only NUMBER or -p seed 10")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -5,9 +5,11 @@ AffectNet numbers its eight emotions 0 to 7 in this order; every data set is map
 """
 
 __all__ = [
-    "EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices", "odd_label",
+    "EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices", "hint",
+    "odd_label",
 ]  # fmt: skip
 
+import difflib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -58,3 +60,14 @@ def odd_label(table) -> tuple[int, str] | None:
             if not known.all():
                 return int(np.flatnonzero(~known)[0]), column
     return None
+
+
+def hint(name: object, known: Iterable[str]) -> str:
+    """Return "did you mean quick? " for a name that is nearly one of the known, else "".
+
+    Args:
+        name: What was given.
+        known: What there is.
+    """
+    near = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}? " if near else ""

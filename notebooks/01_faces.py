@@ -299,7 +299,7 @@ assert (seeing["accuracy %"] > 50).all(), "the controls should see the emotion"
 # %% [markdown]
 # ## Hard but fair
 #
-# Of the recorded supervised runs (`30_results`) with weak augmentation and the most labels of each
+# Of the recorded supervised runs with weak augmentation and the most labels of each
 # network: what a network reads must rise with the intensity
 # of the expression and fall as the head turns away. Bars are the mean over seeds, with its 95 %
 # interval over test faces.
@@ -412,4 +412,4 @@ pd.read_csv(reference_dir() / "faces-speed.csv")
 # 2. Render the set with `--without pose` and train on it. How much of the difficulty is pose?
 # 3. Build a shortcut: let `light_azimuth` depend on the emotion. Which check finds it first?
 #
-# Next: [`02_your_data`](02_your_data.ipynb), the same questions asked of your copy of a data set.
+# Next: [02_your_data](02_your_data.ipynb), the same questions asked of your copy of a data set.

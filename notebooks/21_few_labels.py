@@ -9,14 +9,14 @@
 # %% [markdown]
 # # How many labels does it take?
 #
-# *The same trainings with fewer and fewer labels: does a pretext help most where labels are
-# scarce?*
+# **With 5 % of the labels the puzzle adds +7.6 ± 3.0 points on rendered faces and +2.3 ± 1.5 on
+# real ones to labels alone, and as much to both controls. The lead shrinks as labels come, and
+# with all of them the puzzle is below both controls.** (Old protocol, single contrasts; with all
+# labels not converged.)
 #
-# The paper says that the gain of hybrid training is larger with few labels (claim C4): a pretext
-# needs none, so it should make up for those that are missing. Here the share of the labelled
-# pictures shrinks; the others are left out, so no pretext sees them either. A training takes as
-# many steps as with all of them, at a learning rate chosen anew. At notebook defaults a small
-# training runs, in under a minute, and the tables show the recorded study.
+# The paper says that the gain of hybrid training is larger with few labels (claim C4). Here a
+# share of the labelled pictures is kept; the others are left out, so no pretext sees them either.
+# This page reads the recorded study, in seconds; with a preset it trains and shows its own runs.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
@@ -26,122 +26,143 @@ outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study.notebook import open_notebook
+from hmtl.study.notebook import open_notebook, readable
 
 here = open_notebook("21_few_labels", preset, data, root, outputs, seed)
-
-# %% tags=["nbval-ignore-output"]
-from hmtl.study.notebook import versions
-
-versions(here)
 
 # %% [markdown]
 # ## Fewer labels, the same work
 #
-# The shares are stratified and nested: the faces of the smaller ones lie inside the larger. They
-# are drawn once: all seeds see the same faces, so no interval below is of another draw. An
-# epoch shows the few faces again and again until it is as long as one of all faces, so that fewer
-# labels never mean fewer steps.
+# The shares are stratified and nested, and drawn once for all seeds. An epoch shows the few faces
+# again and again until it is as long as one of all faces. So fewer labels never mean fewer steps.
+
+
+# %%
+def train():
+    methods = here.choose_lr(
+        way for fraction in here.preset.few for way in here.ways(fraction=fraction)
+    )
+    return here.train(here.spec(seed=s, **method) for s in here.seeds for method in methods)
+
+
+shown, outcomes = here.results(train()) if here.trains else here.record()
+print(f"{shown['run'].nunique()} runs, {shown['seed'].nunique()} seeds")
+
+# %% [markdown]
+# ## Test scores by the number of labels
 
 # %%
 import matplotlib.pyplot as plt
-import numpy as np
 
-from hmtl import face_dataloaders, load_pack
+from hmtl.study.plots import plot_label_curve
+from hmtl.study.tables import name_trainings
 
-mini = load_pack("mini")
-for share in (1.0, 0.2, 0.05):
-    dls = face_dataloaders(mini, fraction=share, fill=True, device="cpu")
-    faces, times = np.unique(dls.train_ds.rows, return_counts=True)
-    print(f"{share:4.0%}: {len(faces)} faces, each {times.min()} to {times.max()} times an epoch")
-    assert times.sum() == len(mini.rows("train"))
-
-# %% [markdown]
-# ## The runs
-#
-# Supervised training, the same for twice the epochs, a second plain view, the 2 × 2 puzzle. Each
-# way of training gets a learning rate for each share of the labels, as in
-# [`20_hmtl_emotion`](20_hmtl_emotion.ipynb).
-
-# %% tags=["nbval-ignore-output"]
-from hmtl.runs.store import runs_table
-
-methods = here.choose_lr(
-    way for fraction in here.preset.few for way in here.ways(fraction=fraction)
+named = name_trainings(shown)
+alt = (
+    "Test scores against the number of labelled pictures. In accuracy the puzzle leads with few "
+    "labels and is below both controls with all; in mean recall on FER+ it leads nowhere."
 )
-runs = here.train(here.spec(seed=s, **method) for s in here.seeds for method in methods)
-runs_table(runs)[["method", "epochs", "fraction", "seed", "train_faces", "accuracy"]].round(3)
-
-# %% [markdown]
-# ## Accuracy by the share of the labels
-#
-# Columns as in [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `fraction` is the share of the labels.
-
-# %%
-from hmtl.study.tables import gap_lines, name_trainings, near_chance, split_gaps, study_tables
-
-recorded, outcomes = here.results(runs)
-table = here.save(study_tables(recorded, outcomes)["few-labels"], "accuracy")
-scores, gaps = split_gaps(table)
-scores
-
-# %%
-gaps
-
-# %%
-from hmtl.study.plots import plot_label_curve, show_in_few_colours
-
-show_in_few_colours()  # keeps this file small
-named = name_trainings(recorded)
-here.save_figure(plot_label_curve(named), "labels")
+here.save_figure(plot_label_curve(named), "labels", alt)
 plt.show()
 
 # %% [markdown]
-# ## Claim C4, judged
-#
-# The gain with a twentieth of the labels (C4), and with a fifth, the paper's share (C4b, asked
-# later), minus the gain with all of them, by the rule in `hmtl/verdicts.py`; a preset without such
-# a share has no row. The record's intervals are wide enough for all claims of the study together;
-# at other presets, for those of this notebook.
+# On rendered test faces, which are balanced, accuracy and mean recall are the same. On FER+ they
+# are not: from 5 % of the labels up the puzzle's lead is one in accuracy alone, since it comes
+# from the frequent emotions.
 
 # %%
-here.verdicts(recorded, outcomes)
+table = here.table("few-labels", shown, outcomes)
+readable(table).drop(columns=["at best epoch %"], errors="ignore")
+
+# %%
+if not here.trains:  # the sentences above, of the record
+    puzzle = table[table["method"] == "puzzling_2x2 (paired)"].set_index(["data", "fraction"])
+    assert puzzle.loc[("faces", 0.05), "− SL"].startswith("+7.6 ± 3.0")
+    assert puzzle.loc[("ferplus", 0.05), "− SL"].startswith("+2.3 ± 1.5")
+    gap = puzzle[["− second view", "− 2× epochs"]].map(lambda cell: float(cell.split()[0]))
+    assert (gap.xs(0.05, level=1) > 1.8).all(axis=None)
+    assert (gap.xs(1, level=1) < -2.7).all(axis=None)
+judged = here.verdicts(shown, outcomes) if here.trains else None
+judged
 
 # %% [markdown]
 # ## Had they converged?
 #
-# The score on the valid split after every epoch: one-cycle training anneals, so each curve rises to
-# its own end, and only a longer training can tell whether that was the end of what there is to
-# learn.
-
-# %% tags=["nbval-ignore-output"]
-from hmtl.study.plots import plot_learning
-
-curves = here.curves(recorded)
-if len(curves):
-    here.save_figure(plot_learning(curves), "curves")
-    plt.show()
-
-# %% [markdown]
-# Written by the numbers, not by us: what twice the epochs add to supervised training. Where that is
-# little, its curve had flattened; where it is much, every comparison at these epochs measures in
-# part how fast a method learns. A training that never began to learn is named: its row's mean says
-# nothing.
+# What twice the epochs add to labels alone. Where it is much, a comparison at these epochs
+# measures in part how fast a method learns.
 
 # %%
-print(gap_lines(table, "^SL, 2"))
-print(gap_lines(table, "^puzzling"))
+from hmtl.study.tables import near_chance
+
+longer = table[table["method"] == "SL, 2× epochs"].pivot(
+    index="fraction", columns="data", values="− SL"
+)
 print(near_chance(named))
+if not here.trains:
+    added = longer.loc[1].map(lambda cell: float(cell.split()[0]))
+    assert added.to_dict() == {"faces": 6.8, "ferplus": 3.2}
+longer.map(lambda cell: cell.split(" (")[0])
 
 # %% [markdown]
-# **Where we depart from the paper:** its few-label row is of 20 % of AffectNet, tens of thousands
-# of faces; ours go down to a dozen a class on rendered faces, and on FER+, where some emotions are
-# rare, to a single one. Its row is of in-painting
-# ([`20_hmtl_emotion`](20_hmtl_emotion.ipynb)), ours here of puzzling.
+# With all labels twice the epochs add 3.2 to 6.8 points: these trainings had not converged.
+#
+# ## Which faces gain?
+#
+# Rendered faces know every parameter that shaped them. The puzzle's gain on labels alone with a
+# fifth of the labels, by slices of the test faces; intervals hold for all slices together.
+
+# %%
+from hmtl.data.sets import RENDERED
+from hmtl.study.plots import plot_gains
+from hmtl.study.slices import slice_gains, sliced_faces
+from hmtl.study.tables import PUZZLE
+
+if here.data in RENDERED:
+    own, bits = here.of("20_hmtl_emotion").record()
+    own = own[own["data"].isin(RENDERED)]
+    own = name_trainings(own[own["fraction"] == own["fraction"].min()])
+    by_seed = {
+        method: {row.seed: bits[row.run] for row in runs.itertuples() if row.run in bits}
+        for method, runs in own.groupby("method")
+    }
+    gained = slice_gains(sliced_faces(own), by_seed[PUZZLE], by_seed["SL"])
+    here.save(gained, "slices")
+    alt = "The puzzle's gain by slice of the test faces, with wide intervals."
+    here.save_figure(plot_gains(gained, "gain"), "slices", alt)
+    plt.show()
+
+# %%
+if here.data in RENDERED:
+    for word in ("gains", "costs"):
+        sure = gained[gained["says"] == word]
+        slices = ", ".join(f"{row.column} {row.slice}" for row in sure.itertuples())
+        print(f"the puzzle {word}: {slices or 'nowhere that is sure'}")
+
+# %% [markdown]
+# Means that differ between slices are no finding while their intervals overlap. Rendered skin
+# tones, ages and genders say how this generator's pictures are read; nothing here is a check of
+# fairness on photographs.
+#
+# ## What to take away
+#
+# - **With 5 % of the labels the puzzle adds +7.6 ± 3.0 points (rendered) and +2.3 ± 1.5 (FER+) to
+#   labels alone, and as much to both controls.**
+# - **With all labels it is 2.8 to 5.1 points below both controls**, in trainings that have not
+#   converged.
+# - In mean recall on FER+ it leads nowhere from 5 % up.
+#
+# **Where this departs from the paper:** its few-label row is of 20 % of AffectNet, tens of
+# thousands of faces, and of in-painting. The shares here go down to a dozen faces a class.
 #
 # ### Exercises
+#
 # 1. `papermill notebooks/21_few_labels.ipynb out.ipynb -p preset quick` with other shares in
 #    `PRESETS["quick"].few`. From how many faces on is the network above chance?
-# 2. Which training profits most from the best epoch on the valid split, and why that one?
+# 2. Add a slice of your own to `SLICES` in `hmtl/study/slices.py`.
 #
-# Next: [`22_pretraining_versus_hmtl`](22_pretraining_versus_hmtl.ipynb).
+# Next: [22_pretraining_versus_hmtl](22_pretraining_versus_hmtl.ipynb).
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.study.notebook import versions
+
+versions(here).T

@@ -9,154 +9,216 @@
 # %% [markdown]
 # # One after the other, or both at once?
 #
-# *Self-supervised pre-training and then fine-tuning, against hybrid training, at the same compute.*
+# **With a fifth of the labels both ways of using a puzzle are within a point of each other: hybrid
+# training is 0.9 points above puzzles first and labels then on rendered faces, and 0.3 below on
+# real ones. Training on rendered faces first is worth 2.0 to 2.4 points with 5 % of FER+'s labels,
+# as much as the puzzle.** (Old protocol.)
 #
 # The usual order is to learn a pretext on every picture first, without labels, and then to
-# fine-tune on the labelled ones. The paper says that training both at once is better (claim C5).
-# Here are both, and both together, with as many passes through the network in all. At notebook
-# defaults a small training runs, in under a minute, and the tables show the recorded study.
+# fine-tune. The paper says that training both at once is better (claim C5). This page reads the
+# recorded study, in seconds; with a preset it trains and shows its own runs.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
+real: str = "ferplus"  # the real set, for the second half
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
 outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
-from hmtl.study.notebook import open_notebook
+from hmtl.study.notebook import open_notebook, readable
 
 here = open_notebook("22_pretraining_versus_hmtl", preset, data, root, outputs, seed)
-
-# %% tags=["nbval-ignore-output"]
-from hmtl.study.notebook import versions
-
-versions(here)
 
 # %% [markdown]
 # ## What each way costs
 #
-# One unit is a supervised training. Paired views double it. Pre-training sees one picture a step,
-# the pretext's, so it costs one unit more before fine-tuning begins (in-painting more than half
-# again as much, so that its row is dearer than the others). Hybrid training after a pre-training
-# gets half the epochs, and so does not cost more than either. Equal in cost, they are not equal in
-# pictures: pre-training sees all of them, hybrid training those with labels alone.
+# One unit is a supervised training. Hybrid training after a pre-training gets half the epochs.
+# Equal in cost, they are not equal in pictures: pre-training sees all of them, hybrid training
+# those with labels alone.
 #
 # | way | before | then | units |
 # |---|---|---|---|
-# | supervised | | 1 | 1 |
-# | supervised, twice the epochs | | 2 | 2 |
-# | second plain view | | 2 | 2 |
-# | hybrid | | 2 | 2 |
-# | pre-training, then supervised | 1 | 1 | 2 |
-# | pre-training, then hybrid for half the epochs | 1 | 1 | 2 |
-#
-# ## Pre-training
-#
-# On all pictures, labelled or not: the puzzle, the turned picture, the hidden picture. No label is
-# read; the network has no emotion head at all.
+# | labels alone | | 1 | 1 |
+# | twice the epochs, a second plain view, or the puzzle beside the labels | | 2 | 2 |
+# | pre-training, then labels | 1 | 1 | 2 |
+# | pre-training, then the puzzle for half the epochs | 1 | 1 | 2 |
 
-# %% tags=["nbval-ignore-output"]
-from hmtl.runs.store import runs_table
-
+# %%
 names = ("puzzling_2x2", "image_rotation", "inpainting_grid_pl")
-first = {
-    (name, s): here.spec(task="pretraining", pretexts=(name,), views="shared", seed=s)
-    for s in here.seeds
-    for name in names
-}
-before = dict(zip(first, here.train(first.values()), strict=True))
-runs_table(before.values()).filter(regex="^(seed|pretexts|train_faces|.*_score)$").round(3)
 
-# %% [markdown]
-# Scores are of faces the network never saw: tiles placed rightly, turns named rightly, the
-# likeness of what was rebuilt.
-#
-# ## Then the labels
-#
-# The smaller share of the labels of notebook 20, a fifth in preset `study`. Each way of training
-# gets the learning rate that serves it best on the valid split; pre-training keeps the preset's.
 
-# %% tags=["nbval-ignore-output"]
-few = here.preset.fractions[0]
-epochs = here.spec().epochs
-plain = here.choose_lr(here.ways(), fraction=few)
-plain
+def pretrain():
+    first = {
+        (name, s): here.spec(task="pretraining", pretexts=(name,), views="shared", seed=s)
+        for s in here.seeds
+        for name in names
+    }
+    return dict(zip(first, here.train(first.values()), strict=True))
 
-# %% tags=["nbval-ignore-output"]
-puzzle = {"pretexts": ("puzzling_2x2",), "epochs": max(1, epochs // 2)}
-started = [(name, {}) for name in names] + [("puzzling_2x2", puzzle)]
-rates = here.choose_lr(
-    [{"init": str(before[name, here.seed].path), **method} for name, method in started],
-    fraction=few,
-)
-specs = [here.spec(fraction=few, seed=s, **method) for s in here.seeds for method in plain]
-specs += [
-    here.spec(fraction=few, seed=s, **{**method, "init": str(before[name, s].path)})
-    for s in here.seeds
-    for (name, _), method in zip(started, rates, strict=True)
-]
-runs = here.train(specs)
-columns = ["start", "method", "epochs", "seed", "accuracy", "cpu_seconds"]
-runs_table(runs)[columns].round(3)
+
+def train():
+    few, before = here.preset.fractions[0], pretrain()
+    half = {"pretexts": ("puzzling_2x2",), "epochs": max(1, here.spec().epochs // 2)}
+    started = [(name, {}) for name in names] + [("puzzling_2x2", half)]
+    starts = [{"init": str(before[name, here.seed].path), **way} for name, way in started]
+    plain, rates = here.choose_lr(here.ways(), fraction=few), here.choose_lr(starts, fraction=few)
+    specs = [here.spec(fraction=few, seed=s, **method) for s in here.seeds for method in plain]
+    specs += [
+        here.spec(fraction=few, seed=s, **{**method, "init": str(before[name, s].path)})
+        for s in here.seeds
+        for (name, _), method in zip(started, rates, strict=True)
+    ]
+    return here.train(specs) + list(before.values())
+
+
+shown, outcomes = here.results(train()) if here.trains else here.record()
 
 # %% [markdown]
 # ## Accuracy on unseen faces
-#
-# `puzzling_2x2 → SL` was pre-trained by puzzles, then fine-tuned. Columns as in
-# [`20_hmtl_emotion`](20_hmtl_emotion.ipynb); `CPU s/run` is of the second part alone.
-
-# %% tags=["nbval-ignore-output"]
-from hmtl.study.tables import gap_lines, split_gaps, study_tables
-
-recorded, outcomes = here.results(runs + list(before.values()))
-table = here.save(study_tables(recorded, outcomes)["pretraining"], "accuracy")
-scores, gaps = split_gaps(table)
-scores
-
-# %% tags=["nbval-ignore-output"]
-gaps
 
 # %%
 import matplotlib.pyplot as plt
 
-from hmtl.study.plots import plot_ranking
-from hmtl.study.tables import CONTROL, LONGER, name_trainings
+from hmtl.study.plots import plot_trainings
+from hmtl.study.tables import name_trainings
 
-named = name_trainings(recorded[recorded["task"] == "emotion"])
-for name, group in named.groupby("data", sort=False):
-    figure = plot_ranking(group, ["SL", CONTROL, LONGER])
-    figure.suptitle(name)
-    here.save_figure(figure, f"accuracy-{name}")
+named = name_trainings(shown[shown["task"] == "emotion"])
+named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
+alt = "Accuracy by training: puzzles first and puzzles beside the labels lie within a point."
+here.save_figure(plot_trainings(named, "labels"), "accuracy", alt)
+plt.show()
+
+# %% [markdown]
+# "puzzling 2x2, then labels alone" was pre-trained by puzzles, then fine-tuned. Means with 95 %
+# intervals over five seeds.
+
+# %%
+table = here.table("pretraining", shown, outcomes)
+readable(table).drop(columns=["at best epoch %"], errors="ignore")
+
+# %%
+if not here.trains:  # the sentences above, of the record
+    means = named.groupby(["data", "method"])["accuracy"].mean().mul(100).unstack()
+    both = means["puzzling_2x2 (paired)"] - means["puzzling_2x2 → SL"]
+    assert both.round(1).to_dict() == {"faces": 0.9, "ferplus": -0.3}
+judged = here.verdicts(shown, outcomes) if here.trains else None
+judged
+
+# %% [markdown]
+# ## From rendered faces to real ones
+#
+# Networks learn from rendered faces: by labels, by labels and puzzles, by puzzles alone. Then they
+# are tested on FER+ as they are, and fine-tuned on 5 % of its labels. With a preset this part
+# needs `-p root DIR`, your copy of the real set.
+
+# %%
+import pandas as pd
+
+from hmtl.data.sets import RENDERED
+from hmtl.runs.fit import predict_test
+from hmtl.runs.store import score_predictions
+
+puzzle = {"pretexts": ("puzzling_2x2",)}
+moved = here.of("27_rendered_to_real")
+
+
+def render():
+    alone, beside = moved.choose_lr([{}, puzzle])
+    blind = {"task": "pretraining", "views": "shared", **puzzle}
+    ways = {"SL": alone, "puzzling_2x2 (paired)": beside, "puzzling_2x2": blind}
+    first = {(way, s): moved.spec(seed=s, **ways[way]) for s in here.seeds for way in ways}
+    return dict(zip(first, moved.train(first.values()), strict=True))
+
+
+def test_as_they_are(rendered, pack):
+    rows = []
+    for (way, s), run in rendered.items():
+        if run.spec.task == "emotion":
+            found = predict_test(run, pack)
+            rows.append({"data": real, "trained": way, "seed": s, **score_predictions(found)})
+    commonest = found["target"].value_counts(normalize=True).iloc[0]
+    rows.append({"data": real, "trained": "the commonest emotion", "seed": 0})
+    rows[-1]["accuracy"] = commonest
+    return moved.save(pd.DataFrame(rows), "as-they-are")
+
+
+# %%
+def fine_tune(rendered, there):
+    few = min(share for share in there.preset.few if share >= 0.05)
+    ways = list(dict.fromkeys(way for way, _ in rendered))
+    plain = there.choose_lr(there.ways(fraction=few))
+    starts = [{"fraction": few, "init": str(rendered[way, here.seed].path)} for way in ways]
+    specs = [there.spec(seed=s, **method) for s in here.seeds for method in plain]
+    specs += [
+        there.spec(seed=s, **{**method, "init": str(rendered[way, s].path)})
+        for s in here.seeds
+        for way, method in zip(ways, there.choose_lr(starts), strict=True)
+    ]
+    return there.train(specs)
+
+
+real_runs = None
+if not here.trains:
+    (real_runs, bits), tested = moved.record(), moved.kept("as-they-are")
+elif root and here.data in RENDERED:
+    rendered, there = render(), moved.on(real, root)
+    tested = test_as_they_are(rendered, there.load())
+    real_runs, bits = there.results(fine_tune(rendered, there))
+else:
+    print("left out: it needs rendered faces as data, and the real set's folder as root")
+
+# %%
+if real_runs is not None:
+    named = name_trainings(real_runs)
+    named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
+    alt = "Accuracy on FER+ with 5 % of its labels: a start from rendered labels helps."
+    here.save_figure(plot_trainings(named, "labels"), "rendered-to-real", alt)
     plt.show()
 
+# %%
+transfer = pd.DataFrame()
+if real_runs is not None:
+    transfer = moved.table("rendered-to-real", real_runs, bits)
+readable(transfer) if len(transfer) else None
+
+# %%
+if real_runs is not None:
+    means = tested.groupby("trained", sort=False)["accuracy"].mean()
+    for way, share in means.items():
+        print(f"{way}: {share:.1%} of the real faces, as it is")
+if not here.trains:
+    start = transfer.set_index("method")["− SL"]
+    assert start["SL → SL"].startswith("+2.0")
+    assert start["puzzling_2x2 (paired) → SL"].startswith("+2.4")
+    assert start["puzzling_2x2 (paired)"].startswith("+2.3")
+    assert means["SL"] < means["the commonest emotion"]
+
 # %% [markdown]
-# ## Claim C5, judged
+# As they are, networks of rendered faces name fewer real ones rightly than the commonest emotion
+# would. As a start they help.
 #
-# The record's intervals are wide enough for all claims of the study together; at other presets, for
-# those of this notebook.
-
-# %%
-here.verdicts(recorded, outcomes)
-
-# %% [markdown]
-# Written by the numbers, not by us:
-
-# %%
-means = named.groupby(["data", "method"])["accuracy"].mean()
-for name, own in means.groupby("data"):
-    print(f"{name}: best in the mean {own.idxmax()[1]} ({own.max():.1%})")
-print(gap_lines(table, "→ SL$"))
-
-# %% [markdown]
-# **What the paper reports:** no number for this claim is known to us. **Where we depart:** data,
-# network and length; its companion paper pre-trains by rotation and adds the puzzle afterwards,
-# which [`23_head_pose`](23_head_pose.ipynb) does for head pose.
+# ## What to take away
+#
+# - **Puzzles first or puzzles beside the labels: within a point of each other, which decides
+#   nothing.** Puzzles before and beside, for the same cost, are worse by 3 points and more.
+# - **A start from rendered labels adds 2.0 to 2.4 points with 5 % of FER+'s labels**, the first
+#   training not counted as a cost.
+#
+# **Where this departs from the paper:** it reports no number for claim C5 known to us; data,
+# network and length are other ones. The question of rendered faces is ours.
 #
 # ### Exercises
-# 1. Freeze the pre-trained encoder (`learn.freeze()`): what does the representation know of
-#    emotions before a label has touched it?
-# 2. Pre-train on FER+ and fine-tune on rendered faces. Is that any better than the other way round
-#    ([`27_rendered_to_real`](27_rendered_to_real.ipynb))?
 #
-# Next: [`23_head_pose`](23_head_pose.ipynb).
+# 1. Freeze the pre-trained encoder (`learn.freeze()`). What does it know of emotions before a
+#    label has touched it?
+# 2. Train on rendered faces in grey (`Level(..., grey=1.0)`). How much of the gap to real faces
+#    was colour?
+#
+# Next: [23_other_face_tasks](23_other_face_tasks.ipynb).
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.study.notebook import versions
+
+versions(here).T

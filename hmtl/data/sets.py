@@ -51,6 +51,7 @@ from hmtl.faces.render import (
     worker_count,
 )
 from hmtl.faces.table import LABEL_COLUMNS, draw_faces, fingerprint
+from hmtl.labels import hint
 from hmtl.paths import cache_dir, show_progress
 from hmtl.workers import check_not_a_worker
 
@@ -79,7 +80,7 @@ def parse_data(data: str) -> tuple[str, dict]:
     """
     name, _, said = str(data).partition(":")
     if name not in DATA:
-        raise ValueError(f"unknown data {name!r}; one of {', '.join(DATA)}")
+        raise ValueError(f"unknown data {name!r}; {hint(name, DATA)}one of {', '.join(DATA)}")
     if not said:
         return name, {}
     if name not in SOURCES:

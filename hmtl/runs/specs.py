@@ -16,7 +16,7 @@ from pydantic import StringConstraints
 from hmtl.data.pack import Pack
 from hmtl.data.sets import full_name, load_pack, parse_data
 from hmtl.files import as_kind, has_kind
-from hmtl.labels import PROPORTIONS
+from hmtl.labels import PROPORTIONS, hint
 
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 _Count = Annotated[int, Interval(ge=1, le=10**6)]
@@ -396,7 +396,9 @@ PRESETS = {
 def get_preset(name: str) -> Preset:
     """The preset of that name; ValueError naming all of them otherwise."""
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; one of {', '.join(PRESETS)}")
+        raise ValueError(
+            f"unknown preset {name!r}; {hint(name, PRESETS)}one of {', '.join(PRESETS)}"
+        )
     return PRESETS[name]
 
 

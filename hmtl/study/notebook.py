@@ -6,9 +6,10 @@ table and figure they made. Ours.
 """
 
 __all__ = [
-    "NOTEBOOKS", "Setting", "history", "open_notebook", "run_study", "versions",
+    "NOTEBOOKS", "Setting", "history", "open_notebook", "readable", "run_study", "versions",
 ]  # fmt: skip
 
+import ast
 import base64
 import html
 import json
@@ -28,6 +29,7 @@ from tqdm import tqdm
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED, check_data, full_name, parse_data
 from hmtl.files import has_kind, read_json
+from hmtl.labels import hint
 from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import cluster, distributed
 from hmtl.runs.fit import here_and_now, run_all
@@ -41,7 +43,12 @@ from hmtl.study.record import (
     name_curves,
     read_table,
 )
-from hmtl.study.tables import name_trainings, outcomes_by_run, recorded_runs
+from hmtl.study.tables import (
+    name_trainings,
+    outcomes_by_run,
+    recorded_runs,
+    study_tables,
+)
 from hmtl.study.verdicts import verdict_table
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -50,11 +57,10 @@ _PLACES = ("root", "outputs")
 _COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
 _REMEDY = "execute it again"
 NEEDS = {
-    **dict.fromkeys(("00", "01", "10", "11", "12", "13", "20", "21", "22"), "emotion"),
-    **dict.fromkeys(("25", "28", "29", "40"), "emotion"),
-    "23": "head_pose", "24": "gender", "26": "rendered", "27": "rendered",
-}  # fmt: skip
-"""What a notebook, by its number, needs: labels of a task, or rendered faces."""
+    **dict.fromkeys(("00", "01", "10", "11", "12", "20", "21", "22", "28", "40"), "emotion"),
+    "23": "head_pose",
+}
+"""What a notebook, by its number, needs: labels of a task."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,14 @@ class Setting:
         return range(self.seed, self.seed + self.preset.seeds)
 
     @property
-    def shows_reference(self) -> bool:
-        """Whether tables show the committed results: at notebook defaults they do."""
+    def trains(self) -> bool:
+        """Whether a page of results trains and shows its runs; at defaults it reads the record."""
         at_defaults = self.preset.name == SMOKE and self.data == self.preset.data and not self.seed
-        return at_defaults and (reference_dir() / "runs.csv").is_file()
+        return not (at_defaults and (reference_dir() / "runs.csv").is_file())
+
+    def has(self, column: str) -> bool:
+        """Whether the data have this label."""
+        return self.data in RENDERED or column in self.load().labels.dropna(axis=1, how="all")
 
     def spec(self, **changes) -> RunSpec:
         """A RunSpec of this preset on this data."""
@@ -159,7 +169,7 @@ class Setting:
 
     def kept(self, name: str) -> pd.DataFrame:
         """A table of `KEPT` that this notebook saved; at defaults the record's."""
-        if self.shows_reference:
+        if not self.trains:
             table = read_table(reference_dir() / "tables" / f"{name}.csv")
             own = table[table["study"] == self.notebook] if len(table) else table
             return own.reset_index(drop=True)
@@ -185,34 +195,58 @@ class Setting:
             specs, root=self.root, store=self.outputs.parent / "runs", jobs=self.preset.jobs
         )
 
-    def results(self, runs: list[Run]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """(runs_table, run id -> bool (faces,)): of these runs, or the committed ones at defaults.
+    def of(self, study: str) -> "Setting":
+        """The same notebook's setting for runs that another study's name files.
 
-        Either way the runs just made are recorded in `tables/<notebook>-runs.csv`.
+        Studies keep the names that they were recorded under, whatever page shows them.
+        """
+        return replace(self, notebook=study, rates=[])
+
+    def results(self, runs: list[Run]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """What runs just made say; they are recorded in `tables/<notebook>-runs.csv`.
+
+        Returns:
+            (`runs_table`, run id -> bool (faces,), or degrees of head pose).
         """
         table = runs_table(runs)
         table.insert(0, "study", self.notebook)
         self.save(table, "runs")
-        if self.shows_reference:
-            recorded, outcomes = recorded_runs()
-            own = recorded[recorded["study"] == self.notebook].reset_index(drop=True)
-            if len(own):
-                return own, outcomes
-            print("not recorded yet: what follows is of the small runs just made")
         return table, outcomes_by_run(runs)
 
-    def recorded(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """The same for all notebooks: the committed record at defaults, else what was just made.
+    def record(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """What this study's finished runs say: at defaults the committed ones.
 
-        Raises FileNotFoundError if no notebook before this one has recorded runs.
+        At a preset they are those that notebooks recorded in `outputs` before.
+
+        Returns:
+            As `results`.
+
+        Raises:
+            ValueError: No run of this study is recorded.
+            FileNotFoundError: No notebook recorded a run in `outputs`.
         """
-        if self.shows_reference:
-            return recorded_runs()
-        return collect_runs([self.outputs])
+        runs, outcomes = collect_runs([self.outputs]) if self.trains else recorded_runs()
+        own = runs[runs["study"] == self.notebook].reset_index(drop=True)
+        if own.empty:
+            where = self.outputs if self.trains else reference_dir()
+            raise ValueError(f"{where} has no runs of {self.notebook}; run its notebook first")
+        return own, outcomes
+
+    def table(
+        self, name: str, runs: pd.DataFrame, outcomes: Mapping[str, np.ndarray]
+    ) -> pd.DataFrame:
+        """A table of `study_tables` of these runs, saved; at defaults the record's file of it."""
+        if self.trains:
+            table = study_tables(runs, outcomes)[name]
+        else:
+            table = read_table(reference_dir() / "tables" / f"{name}.csv")
+            words = table.select_dtypes(exclude="number").columns
+            table[words] = table[words].fillna("")
+        return self.save(table, name)
 
     def curves(self, recorded: pd.DataFrame) -> pd.DataFrame:
         """Every epoch of recorded runs, by `name_curves`; runs without any are left out."""
-        if self.shows_reference:
+        if not self.trains:
             epochs = read_table(reference_dir() / "curves.csv")
         else:
             epochs = collect_curves([self.outputs])
@@ -222,9 +256,9 @@ class Setting:
         """`verdict_table` of this notebook's claims, from its `results`, saved beside them.
 
         At defaults the record's, whose intervals hold for the claims of all notebooks together;
-        else they hold for this notebook's, and `30_results` judges all.
+        else they hold for this notebook's.
         """
-        if self.shows_reference:
+        if not self.trains:
             judged = read_table(reference_dir() / "tables" / "verdicts.csv")
             judged = judged.astype("string").fillna("")
         else:
@@ -232,7 +266,7 @@ class Setting:
         judged = judged[(judged["notebook"] == self.notebook) & (judged["faces"] != "")]
         if judged.empty:
             lacks = f"preset {self.preset.name} lacks trainings that the claim compares"
-            print(f"no verdict: {'not recorded yet' if self.shows_reference else lacks}")
+            print(f"no verdict: {lacks if self.trains else 'not recorded yet'}")
         return self.save(judged, "verdicts").set_index("claim").drop(columns="notebook")
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -245,11 +279,39 @@ class Setting:
         beside.replace(file)
         return table
 
-    def save_figure(self, figure, name: str) -> None:
-        """Write a figure to `figures/<notebook>-<name>.png`."""
+    def save_figure(self, figure, name: str, alt: str = "") -> None:
+        """Write a figure to `figures/<notebook>-<name>.png`.
+
+        Args:
+            figure: A matplotlib Figure, shown later in the same cell.
+            name: Of the file, without the notebook's.
+            alt: What the figure says in words. The notebook, its HTML and the book then carry it
+                for readers who do not see it.
+        """
         folder = self.outputs / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{self.notebook}-{file_name(name)}.png", dpi=120)
+        figure.savefig(folder / f"{self.notebook}-{file_name(name)}.png", dpi=150)
+        figure.alt = alt  # the notebook's own copy has it in its metadata (`plots`)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of the study in words: names spelled out, shares in %, intervals without a p.
+
+    p asks of one contrast whether other faces would agree, an interval whether other seeds would:
+    beside each other they are read as a contradiction. The saved table has both.
+    """
+    from hmtl.study.plots import method_label, set_label
+
+    shown = table.drop(columns="CPU s/run", errors="ignore").replace(
+        r" \(p [=<>] [\d.]+\)", "", regex=True
+    )
+    words = {"method": method_label, "data": set_label, "fraction": "{:.0%}".format}
+    for name in [name for name in words if name in shown]:
+        shown[name] = shown[name].map(words[name])
+    named = {"data": "faces", "fraction": "labels", "method": "training"}
+    named |= {"− SL": "− labels alone", "− 2× epochs": "− twice the epochs"}
+    shown = shown.rename(columns=named)
+    return shown.set_index([name for name in named.values() if name in list(shown)][:1]).fillna("")
 
 
 def rate_row(runs: list[Run]) -> pd.DataFrame:
@@ -279,6 +341,7 @@ def open_notebook(
     """
     from hmtl.study.plots import set_style
 
+    refuse_injected()
     check_values(preset=preset, data=data, root=root, outputs=outputs, seed=seed)
     chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
     data = full_name(data or chosen.data)
@@ -288,6 +351,45 @@ def open_notebook(
         _quiet_fastai()
     folder = Path(outputs).resolve() if outputs else study_folder(chosen, data)
     return Setting(notebook, chosen, data, root or None, folder, seed)
+
+
+def refuse_injected() -> None:
+    """Raise ValueError naming a parameter that papermill injected and this notebook has not.
+
+    papermill itself only warns, and the notebook would run for long with its defaults. Injected
+    cells are known by their first line, parameters by the cells before them.
+    """
+    from IPython import get_ipython
+
+    shell, known = get_ipython(), set()
+    for cell in shell.user_ns.get("In", ()) if shell else ():
+        injected = cell.startswith("# Parameters\n")
+        try:
+            assigned = _assigned(cell)
+        except SyntaxError:  # not ours: a cell with an error of its own
+            continue
+        if injected and known:
+            _refuse_unknown("this notebook", assigned, known)
+        known |= assigned
+
+
+def _assigned(cell: str) -> set[str]:
+    """The names that the lines of a cell give a value."""
+    found = set()
+    for line in ast.parse(cell).body:
+        targets = getattr(line, "targets", [getattr(line, "target", None)])
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _refuse_unknown(notebook: str, given: Iterable, known: Iterable[str]) -> None:
+    """Raise ValueError for parameters that are not known, with the nearest one that is."""
+    known = sorted(known)
+    if unknown := sorted(str(name) for name in set(given) - set(known)):
+        raise ValueError(
+            f"{notebook} has no parameter {', '.join(unknown)}; {hint(unknown[0], known)}"
+            f"it has {', '.join(known)}"
+        )
 
 
 def check_values(**values) -> None:
@@ -367,11 +469,7 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
     """Raise ValueError if a notebook has no such parameter (papermill itself would only warn)."""
     import papermill
 
-    known = papermill.inspect_notebook(str(path))
-    if unknown := sorted(str(name) for name in set(parameters) - set(known)):
-        raise ValueError(
-            f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
-        )
+    _refuse_unknown(path.name, parameters, papermill.inspect_notebook(str(path)))
     check_values(**{name: parameters[name] for name in _COMMON if name in parameters})
 
 
@@ -436,6 +534,19 @@ def run_study(
     return write_index(folder, title, [entries[name] for name in sorted(entries)]), failed
 
 
+def what_it_saw(folder: Path) -> str:
+    """The accuracies that a study's emotion trainings reached, in one line for the terminal."""
+    from hmtl.study.plots import method_label
+
+    runs = read_table(folder / "tables" / "20_hmtl_emotion-runs.csv")
+    if runs.empty:
+        return "no training of emotions: run notebook 20 with a preset"
+    runs = name_trainings(runs[runs["fraction"] == runs["fraction"].max()])
+    scores = 100 * runs.groupby("method", sort=False)["accuracy"].mean()
+    told = ", ".join(f"{method_label(name)} {score:.1f} %" for name, score in scores.items())
+    return f"accuracy on unseen faces, all labels, {runs['seed'].nunique()} seeds: {told}"
+
+
 def what_lacks(
     preset: Preset, data: str, root: str | None, paths: Iterable[Path]
 ) -> dict[str, str]:
@@ -446,9 +557,7 @@ def what_lacks(
     known, lacks = set(labels.columns[labels.notna().any()]), {}
     for path in paths:
         need = NEEDS.get(path.stem.split("_")[0])
-        if need == "rendered":
-            lacks[path.stem] = f"{data} are no rendered faces"
-        elif need and not known.issuperset(preset.spec(task=need).make_task().columns):
+        if need and not known.issuperset(preset.spec(task=need).make_task().columns):
             lacks[path.stem] = f"{data} has no {need.replace('_', ' ')}"
     return lacks
 
@@ -584,7 +693,9 @@ def _shown(notebook: dict) -> list[str]:
                 heading = None
             if "image/png" in data:
                 image = base64.b64encode(base64.b64decode("".join(data["image/png"]))).decode()
-                parts.append(f"<p><img alt='' src='data:image/png;base64,{image}'></p>")
+                alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+                source = f"data:image/png;base64,{image}"
+                parts.append(f"<p><img alt='{html.escape(alt)}' src='{source}'></p>")
             else:
                 parts.append(f"<div class='wide'>{table}</div>")
     return parts

@@ -3,8 +3,8 @@
 __all__ = [
     "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
     "plot_curves", "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths", "plot_losses",
-    "plot_ranking", "plot_scores", "plot_slices", "plot_verdicts", "set_style", "show_as_jpeg",
-    "show_faces", "show_in_few_colours",
+    "plot_ranking", "plot_scores", "plot_slices", "plot_trainings", "plot_verdicts", "set_label",
+    "set_style", "show_as_jpeg", "show_faces", "show_in_few_colours",
 ]  # fmt: skip
 
 import io
@@ -54,8 +54,9 @@ _NIGHT = {
 def set_style() -> None:
     """The look of every figure: seaborn's white grid, small type, the colour-blind palette."""
     sns.set_theme("notebook", "whitegrid", _COLORS, font_scale=0.85)
-    # small executed notebooks: modest resolution, pixels as pixels (they also compress better)
+    # small executed notebooks: pixels as pixels, which also compress better
     plt.rcParams.update({"figure.dpi": 72, "image.interpolation": "nearest"})
+    show_in_few_colours()
 
 
 def show_as_jpeg(quality: int = 62) -> None:
@@ -63,26 +64,38 @@ def show_as_jpeg(quality: int = 62) -> None:
 
     Saved figures stay what they are.
     """
-    from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-    set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})
+    _show_as("jpeg", pil_kwargs={"quality": quality})
 
 
 def show_in_few_colours() -> None:
     """From here on a notebook keeps its figures as PNG with a palette: diagrams, a third as large.
 
-    It lasts for the session. Saved figures stay what they are. Outside a notebook nothing happens.
+    Saved figures stay what they are.
+    """
+    _show_as("png")
+
+
+def _show_as(kind: str, **options) -> None:
+    """A notebook's figures as "png" or "jpeg", at twice the pixels of their size, with alt text.
+
+    It lasts for the session. Outside a notebook nothing happens.
     """
     import matplotlib_inline.backend_inline  # noqa: F401, sets a format of its own when imported
     from IPython import get_ipython
     from IPython.core.pylabtools import print_figure
 
-    def as_png(figure: Figure) -> bytes | None:
-        shown = print_figure(figure, fmt="png")
-        return in_few_colours(shown) if shown else None  # an empty figure has none
+    def as_picture(figure: Figure) -> tuple[bytes, dict] | None:
+        shown = print_figure(figure, fmt=kind, dpi=2 * figure.dpi, **options)
+        if not shown:  # an empty figure has no picture
+            return None
+        alt = getattr(figure, "alt", "")
+        return in_few_colours(shown) if kind == "png" else shown, {"alt": alt} if alt else {}
 
     if shell := get_ipython():
-        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
+        formatters = shell.display_formatter.formatters
+        for mime in ("image/png", "image/jpeg"):
+            formatters[mime].type_printers.pop(Figure, None)
+        formatters[f"image/{kind}"].for_type(Figure, as_picture)
 
 
 def in_few_colours(png: bytes) -> bytes:
@@ -98,16 +111,23 @@ def method_label(method: str) -> str:
 
     The ways of training that most figures compare have plain words.
     """
-    if method in _WORDS:
-        return _WORDS[method]
     start, arrow, method = method.rpartition(" → ")
-    before = f"{start.replace('_', ' ')} → " if arrow else ""
+    before = (
+        f"{start.split(' (')[0].replace('_', ' ').replace('SL', 'labels')}, then " if arrow else ""
+    )
+    if method in _WORDS:
+        return before + _WORDS[method]
     if method.split(",")[0] == "SL":
         return before + method
     names, _, views = method.replace(")", "").partition(" (")
     parts = [n.replace("_", " ") for n in names.split("+")]
     words = " + ".join(p.replace("2x2", "2×2").replace("3x3", "3×3") for p in parts)
     return f"{before}SL + {words}, {views}"
+
+
+def set_label(data: str) -> str:
+    """A data set's name for people."""
+    return _SETS.get(data, data)
 
 
 def show_faces(
@@ -184,10 +204,43 @@ def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "ac
         **options, errorbar=None, color=_COLORS[3], linestyle="none", marker="|", markersize=13
     )
     for base, style in zip(bases, ("-", "--", ":"), strict=False):
-        axis.axvline(order[base], color="0.3", lw=1, ls=style, label=base)
+        axis.axvline(order[base], color="0.3", lw=1, ls=style, label=method_label(base))
     axis.set(xlabel="test accuracy (%)" if accuracy else f"{score}, degrees", ylabel="")
+    axis.set_yticks(range(len(order)), [method_label(name) for name in order.index])
     if bases:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="mean of")
+    return figure
+
+
+def plot_trainings(runs: pd.DataFrame, hue: str, score: str = "accuracy") -> Figure:
+    """A test score by training: means with 95 % intervals over seeds, a panel a data set.
+
+    Args:
+        runs: Rows of `runs_table`, trainings by their full names; the order of rows is kept.
+        hue: A column whose values have a colour and a marker each, such as "labels".
+        score: "accuracy", shown in %, or an error in degrees such as "mae".
+    """
+    methods, kinds = list(dict.fromkeys(runs["method"])), list(dict.fromkeys(runs[hue]))
+    sets = list(runs.groupby("data", sort=False))
+    percent = score == "accuracy"
+    figure, axes = plt.subplots(
+        1, len(sets), figsize=(4 + 3 * len(sets), 1.2 + 0.42 * len(methods)), layout="constrained",
+        squeeze=False, sharey=True,
+    )  # fmt: skip
+    for axis, (data, own) in zip(axes.flat, sets, strict=True):
+        sns.pointplot(
+            own.assign(shown=own[score] * (100 if percent else 1)), x="shown", y="method", hue=hue,
+            order=methods, hue_order=kinds, markers=list("oDs^")[: len(kinds)], linestyle="none",
+            dodge=0.35 if len(kinds) > 1 else False, errorbar=("ci", 95), seed=0, ax=axis,
+            palette=_COLORS[: len(kinds)], legend=len(kinds) > 1 and axis is axes.flat[-1],
+            err_kws={"linewidth": 1.5},
+        )  # fmt: skip
+        axis.grid(visible=True, axis="y")
+        axis.set(title=set_label(data), ylabel="")
+        axis.set_xlabel("test accuracy (%)" if percent else "mean error (degrees)")
+        axis.set_yticks(range(len(methods)), [method_label(name) for name in methods])
+    if len(kinds) > 1:
+        axes.flat[-1].legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 
@@ -319,7 +372,7 @@ def plot_label_curve(runs: pd.DataFrame, *, night: bool = False) -> Figure:
     for data, own in runs.groupby("data", sort=False):
         balanced = np.allclose(own["accuracy"], own["mean_recall"], atol=2e-3)
         for score in ("accuracy",) if balanced else ("accuracy", "mean_recall"):
-            panels.append((f"{_SETS.get(data, data)}: {score.replace('_', ' ')}", own, score))
+            panels.append((f"{set_label(data)}: {score.replace('_', ' ')}", own, score))
     with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
         return _scores_by("train_faces", panels, "labelled pictures", runs["method"])
 
@@ -333,7 +386,7 @@ def plot_lengths(runs: pd.DataFrame) -> Figure:
     paired = runs["method"].str.contains("(paired", regex=False)
     runs = runs.assign(passes=runs["epochs"] * (1 + paired))
     sets = runs.groupby("data", sort=False)
-    panels = [(_SETS.get(data, data), own, "accuracy") for data, own in sets]
+    panels = [(set_label(data), own, "accuracy") for data, own in sets]
     return _scores_by("passes", panels, "passes of a face", runs["method"])
 
 

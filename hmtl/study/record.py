@@ -5,8 +5,8 @@ committed record of it (`outputs/reference`), beside or in place of what was the
 """
 
 __all__ = [
-    "KEPT", "between_marks", "collect_curves", "collect_runs", "name_curves", "read_table",
-    "runs_in_order", "write_decided", "write_reference", "write_tables",
+    "KEPT", "PAGES", "between_marks", "collect_curves", "collect_runs", "from_papers",
+    "name_curves", "read_table", "runs_in_order", "write_reference", "write_tables",
 ]  # fmt: skip
 
 import shutil
@@ -37,6 +37,16 @@ from hmtl.study.verdicts import effect_table, readme_verdicts, verdict_table
 _CHECKOUT = Path(__file__).parents[2]
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
+PAGES = {
+    "13_balance": "11_puzzling",
+    "23_head_pose": "23_other_face_tasks",
+    "24_gender": "23_other_face_tasks",
+    "25_same_model_at_inference": "20_hmtl_emotion",
+    "27_rendered_to_real": "22_pretraining_versus_hmtl",
+    "28_other_networks": "28_networks_and_lengths",
+    "29_longer_trainings": "28_networks_and_lengths",
+}
+"""Studies whose runs another notebook trains and shows. Studies keep their names."""
 RATES = "learning-rates"
 KEPT = {
     RATES: ["study", "data", "task", "fraction", "arch", "start", "method", "epochs"],
@@ -230,12 +240,14 @@ def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
     if target == reference_dir():
         results = _CHECKOUT / "papers" / "RESULTS.md"
         between_marks(results, README_MARKS, readme_table(runs))
-        between_marks(results, VERDICT_MARKS, _from_papers(readme_verdicts(verdicts)))
+        between_marks(results, VERDICT_MARKS, from_papers(readme_verdicts(verdicts)))
     return target
 
 
-def _from_papers(text: str) -> str:
-    """Links of the checkout's root as a page in papers/ writes them."""
+def from_papers(text: str) -> str:
+    """Links of the checkout's root as a page in papers/ writes them, to the pages of today."""
+    for study, page in PAGES.items():
+        text = text.replace(f"](notebooks/{study}.ipynb)", f"](notebooks/{page}.ipynb)")
     return text.replace("](notebooks/", "](../notebooks/")
 
 

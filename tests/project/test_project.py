@@ -3,6 +3,7 @@
 import ast
 import difflib
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -22,7 +23,7 @@ from PIL import Image
 import hmtl
 from hmtl.files import hash_file
 from hmtl.paths import reference_dir
-from hmtl.study.record import README_MARKS, VERDICT_MARKS
+from hmtl.study.record import README_MARKS, VERDICT_MARKS, from_papers
 from hmtl.study.tables import readme_table, recorded_runs
 from hmtl.study.verdicts import readme_verdicts, verdict_table
 
@@ -74,7 +75,14 @@ def test_conda_reads_the_same_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
     *plain, pip = environment["dependencies"]
-    assert pip == {"pip": ["-r requirements.lock"]}  # a checkout has no hash: installed beside it
+    lock, *named = pip["pip"]
+    assert lock == "-r requirements.lock"  # a checkout has no hash: installed beside it
+    pins = locked()
+    for requirement in map(Requirement, named):
+        (pin,) = requirement.specifier
+        assert (pin.operator, Version(pin.version)) == ("==", pins[_name(requirement.name)])
+    chosen = "jupyterlab jupytext papermill fastai torch timm seaborn nbval pytest"
+    assert {Requirement(line).name for line in named} == set(chosen.split())
     (python,) = (d.split("=")[1] for d in plain if d.startswith("python="))
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
 
@@ -132,7 +140,7 @@ def test_readme_tables_are_the_record():
     """Every table of README and of the page of results follows from outputs/reference/runs.csv."""
     runs, outcomes = recorded_runs()
     verdicts = readme_verdicts(verdict_table(runs, outcomes))
-    verdicts = verdicts.replace("](notebooks/", "](../notebooks/")
+    verdicts = from_papers(verdicts)
     text = (ROOT / "papers" / "RESULTS.md").read_text()
     for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
@@ -235,6 +243,22 @@ def test_notebook_and_twin_agree(notebook):
     assert not text, f"out of step; edit the .py and run `make notebooks`\n{text}"
 
 
+@pytest.mark.parametrize(
+    ("changed", "lost"),
+    [((), False), ((".py",), False), ((".ipynb",), True), ((".py", ".ipynb"), True)],
+)
+def test_an_edit_in_the_notebook_alone_is_not_overwritten(changed, lost, tmp_path):
+    edited_alone = runpy.run_path(str(ROOT / "book" / "twins.py"))["edited_alone"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("a = 1")])
+    committed = nbformat.writes(notebook)
+    for suffix in (".py", ".ipynb"):
+        notebook.cells[0].source = f"a = '{suffix}'" if suffix in changed else "a = 1"
+        jupytext.write(
+            notebook, tmp_path / f"x{suffix}", fmt="py:percent" if suffix == ".py" else None
+        )
+    assert edited_alone(tmp_path / "x.ipynb", committed) == lost
+
+
 def test_every_twin_has_a_notebook():
     twins = sorted((ROOT / "notebooks").glob("*.py"))
     assert [t.stem for t in twins] == [n.stem for n in NOTEBOOKS]
@@ -261,7 +285,9 @@ def test_notebook_is_executed_and_clean(notebook):
 def test_notebook_has_the_common_parameters(notebook):
     papermill = pytest.importorskip("papermill")
     known = papermill.inspect_notebook(str(notebook))
-    extra = {"real"} if notebook.stem == "27_rendered_to_real" else set()  # its second data set
+    extra = (
+        {"real"} if notebook.stem == "22_pretraining_versus_hmtl" else set()
+    )  # its second data set
     assert [n for n in known if n not in extra] == ["preset", "data", "root", "outputs", "seed"]
     assert all(p["help"] for p in known.values())
     assert known["preset"]["default"] == '""'  # empty: nbval cannot inject, $HMTL_PRESET can

@@ -104,6 +104,36 @@ def test_a_notebook_refuses_an_unknown_preset_or_data(preset, data, said):
         open_notebook("00_start_here", preset, data, "", "", 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"preset": "quik"}, "did you mean quick"),
+        ({"preset": "Study"}, "did you mean study"),
+        ({"data": "affecnet"}, "did you mean affectnet"),
+        ({"data": "raf-db"}, "did you mean rafdb"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_offered(given, said):
+    with pytest.raises(ValueError, match=said):
+        open_notebook(
+            "x", **{"preset": "", "data": "", "root": "r", "outputs": "", "seed": 0} | given
+        )
+
+
+@pytest.mark.parametrize(("name", "near"), [("presett", "preset"), ("sed", "seed"), ("zzz", "")])
+def test_a_parameter_that_papermill_injects_and_no_cell_has_is_refused(name, near, monkeypatch):
+    import IPython
+
+    shell = type("Shell", (), {"user_ns": {"In": ["", PARAMETERS, f"# Parameters\n{name} = 1\n"]}})
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    with pytest.raises(ValueError, match=f"no parameter {name}.*preset") as refused:
+        open_notebook("x", "", "", "", "", 0)
+    assert ("did you mean" in str(refused.value)) == bool(near)
+    assert near in str(refused.value)
+    shell.user_ns["In"][2] = "# Parameters\npreset = 'smoke'\nseed = 3\n"
+    study.refuse_injected()
+
+
 def test_the_environment_names_the_preset_only_where_the_notebook_does_not(monkeypatch):
     monkeypatch.setenv("HMTL_PRESET", "quick")
     assert open_notebook("x", "", "", "", "", 0).preset.name == "quick"
@@ -368,16 +398,14 @@ def test_notebook_23_trains_on_one_data_set_and_tests_on_another(folders):
 
 
 def test_notebooks_are_left_out_whose_labels_the_data_have_not(folders):
-    stems = ["00_any", "02_any", "20_emotion", "23_pose", "24_gender", "26_slices", "30_results"]
+    stems = ["00_any", "02_any", "20_emotion", "23_pose"]
     paths, preset = [Path(f"{stem}.ipynb") for stem in stems], get_preset("smoke")
     assert what_lacks(preset, "mini", None, paths) == {}
     assert what_lacks(preset, "ferplus", str(FERPLUS), paths) == {
         "23_pose": "ferplus has no head pose",
-        "24_gender": "ferplus has no gender",
-        "26_slices": "ferplus are no rendered faces",
     }
     lacks = what_lacks(preset, "300w-lp-aflw2000", str(folders / "pose"), paths)
-    assert list(lacks) == ["00_any", "20_emotion", "24_gender", "26_slices"]
+    assert list(lacks) == ["00_any", "20_emotion"]
 
 
 def test_a_study_says_what_it_skips_unless_it_is_named(tmp_path, monkeypatch, capsys):
@@ -420,15 +448,15 @@ def test_no_rate_is_chosen_on_test_images(tmp_path, monkeypatch, toy_pack, capsy
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_record_is_shown_at_defaults_alone(tmp_path):
-    def shown(data="", root="", seed=0, preset="smoke"):
-        return open_notebook("x", preset, data, root, str(tmp_path), seed).shows_reference
+def test_pages_of_results_read_the_record_at_defaults_alone(tmp_path):
+    def trains(data="", root="", seed=0, preset="smoke"):
+        return open_notebook("x", preset, data, root, str(tmp_path), seed).trains
 
-    assert shown()
-    assert shown(data="mini")
-    assert not shown(data="ferplus", root=str(FERPLUS))
-    assert not shown(seed=3)
-    assert not shown(preset="quick")
+    assert not trains()
+    assert not trains(data="mini")
+    assert trains(data="ferplus", root=str(FERPLUS))
+    assert trains(seed=3)
+    assert trains(preset="quick")
 
 
 @pytest.mark.parametrize("name", ["preset", "data", "root", "outputs"])
