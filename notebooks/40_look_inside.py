@@ -10,8 +10,9 @@
 # # Where do networks look, and how sure are they?
 #
 # **At notebook defaults this page shows how to ask, and no answer: its two small networks are
-# trained for seconds and know little more than a guess.** What would read as a finding (calibration,
-# confusions, shares of neighbours) is left out until both are right twice as often as a guess.
+# trained for seconds and know little more than a guess.** What would read as a finding
+# (calibration, confusions, shares of neighbours) is left out until both are right twice as often
+# as a guess.
 #
 # `papermill notebooks/40_look_inside.ipynb out.ipynb -p preset study` trains two networks as the
 # recorded study did, with and without a puzzle, and looks inside those. Under a minute at defaults.
