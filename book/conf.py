@@ -137,7 +137,9 @@ def _check_links(app, error):
                 if address in found.asked and url.scheme != "data":
                     raise ExtensionError(f"{page.name} asks a server for {address}")
                 continue
-            target = (page.parent / unquote(url.path)).resolve() if url.path else page
+            if not url.path:  # within the page, where Sphinx has warned of what is lost
+                continue
+            target = (page.parent / unquote(url.path)).resolve()
             lost = url.fragment and target in pages and url.fragment not in pages[target].places
             if not target.exists() or lost:
                 raise ExtensionError(f"{page.name}: the link {address} leads nowhere")

@@ -46,7 +46,7 @@ from fastai.vision.all import set_seed
 from hmtl import Puzzling, face_dataloaders, hmtl_learner, load_pack
 from hmtl.study.plots import show_as_jpeg, show_faces, show_in_few_colours
 
-show_as_jpeg()
+show_as_jpeg(40)
 set_seed(seed)
 mini, puzzle = load_pack("mini"), Puzzling(2)
 faces = torch.tensor(mini.images[mini.rows("test")[:8]]).permute(0, 3, 1, 2) / 255
