@@ -8,9 +8,9 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 
 __all__ = [
     "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_seal", "check_shapes",
-    "checked", "has_kind", "hash_file", "hash_folder", "load_weights", "named_hashes", "new_file", "read_json",
-    "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder",
-    "write_text", "writing",
+    "checked", "has_kind", "hash_file", "hash_folder", "load_weights", "named_hashes", "new_file",
+    "read_json", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
+    "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import errno

@@ -164,7 +164,7 @@ def _frames(file: Path, every: int) -> Iterator[Picture]:
                 if not read:
                     break
                 image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))  # OpenCV's BGR
-                yield Picture(str(file), image, number, number / rate)
+                yield Picture(_name(file), image, number, number / rate)
             number += 1
     if number == 0:
         raise ValueError("a video without a frame that can be read")
