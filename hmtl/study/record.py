@@ -32,7 +32,7 @@ from hmtl.study.tables import (
     study_tables,
     write_outcomes,
 )
-from hmtl.study.verdicts import effect_table, readme_verdicts, verdict_table
+from hmtl.study.verdicts import effect_table, plateau_table, readme_verdicts, verdict_table
 
 _CHECKOUT = Path(__file__).parents[2]
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
@@ -216,7 +216,8 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     (target / "figures").mkdir(exist_ok=True)
     effects = effect_table(runs, outcomes)
     verdicts = verdict_table(runs, outcomes, effects=effects)
-    tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
+    tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes)
+    tables |= {"verdicts": verdicts, "plateau": plateau_table(runs, outcomes)}
     for name, table in tables.items():
         with files.new_file(target / "tables" / f"{name}.csv") as part:
             table.to_csv(part, index=False, float_format="%.4g")
