@@ -493,12 +493,13 @@ def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientN
 def reported_effect(method: str, base: str, where: str) -> float | None:
     """The paper's own gain of a training on supervised training, in points; None if unknown.
 
-    `where` is a claim's condition: share=all, or fraction=0.2.
+    `where` is a claim's conditions: "share=all", or "fraction=0.2 & data=faces".
     """
-    column, _, value = where.partition("=")
-    known = base == "SL" and (where == "share=all" or column == "fraction")
-    share = 1.0 if not known or value == "all" else float(value)
-    both = [_reported_accuracy(name, share) for name in (method, base)] if known else [""]
+    asked = dict(part.split("=", 1) for part in where.split(" & ") if "=" in part)
+    share = 1.0 if asked.get("share") == "all" else float(asked.get("fraction", "nan"))
+    if base != "SL" or asked.get("task", "emotion") != "emotion":
+        return None
+    both = [_reported_accuracy(name, share) for name in (method, base)]
     return None if "" in both else float(both[0]) - float(both[1])
 
 

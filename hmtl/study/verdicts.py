@@ -329,7 +329,8 @@ def effect_table(
         effect = _effect(one, known)
         told = (claim.id, claim.short, one.data, one.kind, one.base, claim.unit)
         paper = reported_effect(claim.treated, one.base, claim.where) if not claim.versus else None
-        inside = "" if paper is None else ("inside", "outside")[not effect.low < paper < effect.high]
+        within = paper is not None and effect.low < paper < effect.high
+        inside = "" if paper is None else "inside" if within else "outside"
         beside = (one.metric, known.p, inside, known.between(0, np.inf))
         beside = (*beside, known.between(-margin, margin))
         rows.append((*told, *effect, one.faces, verdict, *beside))
@@ -339,8 +340,8 @@ def effect_table(
 def _verdicts(asked: list[_Asked], found: list[Estimate], table: pd.DataFrame) -> list[str]:
     """The verdict on each contrast, families and gates kept."""
     verdicts = [EXPLORATORY] * len(asked)
-    family = dict(zip(table["id"], table.get("family", pd.Series("primary", table.index))))
-    only = dict(zip(table["id"], table.get("faces", pd.Series("", table.index))))
+    family = {claim.id: getattr(claim, "family", "primary") for claim in table.itertuples()}
+    only = {claim.id: getattr(claim, "faces", "") for claim in table.itertuples()}
     decided: dict[tuple[str, str], str] = {}
 
     def told(one: _Asked, known: Estimate, rejected: bool | None = None) -> str:
@@ -416,12 +417,14 @@ class _Study:
 
     def pool(self, data: str, task: str) -> tuple[float, int]:
         """The pooled variance of all trainings of a data set and task."""
+        if (data, task) in self._known:
+            return self._known[data, task]
         own = self.runs[self.runs["data"] == data]
         own = own[own["task"] == task] if "task" in own else own
         by = [name for name in ("method", "fraction", "init", "augment", "arch") if name in own]
-        return pooled_variance(
-            self.cell(group) for _, group in own.groupby(by) if len(group) > 1
-        )
+        cells = [self.cell(group) for _, group in own.groupby(by) if len(group) > 1]
+        self._known[data, task] = pooled_variance(cells)
+        return self._known[data, task]
 
     def ready(self, own: pd.DataFrame, margin: float) -> bool:
         """Whether supervised training beside these runs is at its plateau."""
