@@ -32,6 +32,7 @@ SEEDS = (5, 10, 20)
 EFFECTS = (0.75, 1.4, 2.9)
 TESTS = {"faces": ("rendered faces", 2500), "ferplus": ("FER+", 3137)}
 CONTRASTS = 59  # of the rule before
+UNITS = 250  # people drawn, each as much as several: the variance of a mean is that of `TESTS`
 ARMS = 8  # trainings of a data set that the variance is pooled over: the plan's, at two shares
 
 
@@ -64,12 +65,12 @@ def components(runs: pd.DataFrame, outcomes: dict, data: str) -> dict[str, float
 
 
 def draw(rng, parts: dict, effects: np.ndarray, seeds: int, units: int) -> list[np.ndarray]:
-    """`unit_scores` of trainings whose true scores are `effects`: (seeds, units) each."""
-    cells = []
+    """`unit_scores` of trainings whose true scores are `effects`: (seeds, UNITS) each."""
+    cells, each = [], UNITS / units
     for effect in effects:
         scale = rng.gamma(4, 1 / 4)
-        v = rng.normal(0, np.sqrt(parts["mixed"]), (seeds, units))
-        v += rng.normal(0, np.sqrt(parts["gap"] / 2), (1, units))
+        v = rng.normal(0, np.sqrt(parts["mixed"] * each), (seeds, UNITS))
+        v += rng.normal(0, np.sqrt(parts["gap"] * each / 2), (1, UNITS))
         v += rng.normal(effect, np.sqrt(parts["seed"] * scale), (seeds, 1))
         cells.append(v)
     return cells
