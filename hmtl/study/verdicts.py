@@ -528,7 +528,7 @@ def verdict_table(
                 row |= {title: _interval(effect), verdict: effect.verdict}
             first = group.iloc[0]
             row["paper"] = first["paper"]
-            row |= {name: f"{first[name]:.2f}" for name in ("P > 0", "P within")}
+            row |= {name: f"{100 * first[name]:.0f} %" for name in ("P > 0", "P within")}
             shown.append(row | {"notebook": claim.notebook})
         if own.empty:
             row = {"claim": claim.id, "short": claim.short, "notebook": claim.notebook}
