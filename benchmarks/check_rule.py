@@ -110,7 +110,7 @@ def simulate(rng, parts: dict, family: int, seeds: int, units: int, effect: floa
     return [float(np.mean(x)) for x in (any_now, decided, covers, any_before, decided_before)]
 
 
-def rule_table(studies: int = 2000, seed: int = 0) -> pd.DataFrame:
+def rule_table(studies: int = 1000, seed: int = 0) -> pd.DataFrame:
     """One row a data set and number of seeds: false, covers and power in %, of both rules."""
     runs, outcomes = recorded_runs()
     asked = claims().fillna("")
@@ -134,7 +134,7 @@ def rule_table(studies: int = 2000, seed: int = 0) -> pd.DataFrame:
 def main() -> None:
     """Simulate, write rule.csv and the table in the protocol."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--studies", type=int, default=2000, help="a row (default: 2000)")
+    options.add_argument("--studies", type=int, default=1000, help="a row (default: 1000)")
     table = rule_table(options.parse_args().studies)
     table.to_csv(reference_dir() / "tables" / "rule.csv", index=False, float_format="%.4g")
     page = Path(__file__).parents[1] / "papers" / "hmtl" / "protocol.md"
