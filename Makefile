@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: study test test-fast lab notebooks book reference check-faces check-detect bench bench-faces \
+.PHONY: study test test-fast lab notebooks book reference check-faces check-rule check-detect bench bench-faces \
 	bench-recipe gpu gpu-kit soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
@@ -67,6 +67,9 @@ check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; in
 
 check-detect: $(READY)  ## what the face detector finds, what its boxes cost; minutes; into the record
 	$(BIN)/python benchmarks/check_detect.py
+
+check-rule: $(READY)  ## does the rule of the study err as often as it says? minutes; into the record
+	$(BIN)/python benchmarks/check_rule.py
 
 bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory; into the record
 	HMTL_PROGRESS=0 $(BIN)/python benchmarks/bench_faces.py

@@ -8,6 +8,7 @@ kind: in their own square, and in the detector's. The difference is paired, its 
 the bootstrap's over faces. Writes `outputs/reference/tables/detect.csv`.
 """
 
+import argparse
 import os
 from collections.abc import Iterator
 
@@ -84,15 +85,19 @@ def summary(table: pd.DataFrame, what: str, slice_: str) -> dict:
 
 def main() -> None:
     """Write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, help="the first faces of each kind (default: all)")
+    count = parser.parse_args().count
     pack = face_pack(FACES)
-    table = look_for(pack.images, pack.labels["emotion"], "faces-emotion")
-    yaw = pack.labels["yaw"].abs()
+    labels = pack.labels[:count]
+    table = look_for(pack.images[:count], labels["emotion"], "faces-emotion")
+    yaw = labels["yaw"].abs()
     rows = [summary(table, "rendered", "all")]
     for low, high in zip(YAWS, YAWS[1:], strict=False):
         rows.append(summary(table[(yaw >= low) & (yaw < high)], "rendered", f"yaw {low} to {high}"))
     if root := os.environ.get("HMTL_FERPLUS"):
         pack = load_pack("ferplus", root)
-        test = pack.rows("test")
+        test = pack.rows("test")[:count]
         faces = look_for(pack.take(test), pack.labels.loc[test, "emotion"], "ferplus")
         rows.append(summary(faces, "ferplus", "all"))
     file = reference_dir() / "tables" / "detect.csv"

@@ -291,7 +291,9 @@ def networks() -> int:
     """List the trained networks that ship, with their test scores."""
     from hmtl.use.networks import network_table
 
-    print(network_table().to_string(index=False, justify="left"))
+    table = network_table().astype(str)
+    wide = {name: f"{{:{values.str.len().max()}}}".format for name, values in table.items()}
+    print(table.to_string(index=False, justify="left", formatters=wide))
     return 0
 
 

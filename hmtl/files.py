@@ -7,26 +7,31 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "check_seal", "checked", "as_kind", "has_kind", "hash_file",
-    "hash_folder", "load_weights", "named_hashes", "new_file", "read_json", "read_table", "reading",
-    "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder", "write_text", "writing",
+    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_seal", "check_shapes",
+    "checked", "has_kind", "hash_file", "hash_folder", "load_weights", "named_hashes", "new_file",
+    "read_json", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
+    "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
+import errno
 import hashlib
 import json
 import os
 import reprlib
 import secrets
 import shutil
+import stat
 import typing
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from hmtl.paths import cache_dir
 
 CHECKED = "files"
 SEAL = "sha256"
@@ -40,6 +45,17 @@ _WORDS = {
 }  # fmt: skip
 """pydantic's errors in plain words."""
 _BLOCK = 1 << 20
+_FULL, _RIGHT = "Free some space", "Get the right to write there"
+_REMEDIES: dict[int | None, str] = {
+    None: f"{_FULL}, get the right to write there, or choose another place"
+} | {
+    error: f"{what}, or choose another place"
+    for what, errors in (
+        (_FULL, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)),
+        (_RIGHT, (errno.EACCES, errno.EPERM, errno.EROFS)),
+    )
+    for error in errors
+}
 
 
 @contextmanager
@@ -47,8 +63,9 @@ def reading(file: str | Path, remedy: str) -> Iterator[None]:
     """Whatever a library raises while it reads `file` becomes one error that names it.
 
     FileNotFoundError if it is not there, OSError if the system refuses it, else ValueError; each
-    ends in `remedy`.
+    ends in `remedy`. A pipe, a socket or a device is refused before it is read: it may never end.
     """
+    check_regular(file, remedy)
     try:
         yield
     except MemoryError:
@@ -56,10 +73,22 @@ def reading(file: str | Path, remedy: str) -> Iterator[None]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} is missing; {remedy}") from None
     except OSError as error:
+        if isinstance(error, PermissionError):  # what is healthy is never to be deleted
+            remedy = "get the right to read it"
         raise OSError(f"{file} cannot be read ({error.strerror or error}); {remedy}") from error
     except Exception as error:  # parsers raise anything on a broken file
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(f"{file} cannot be read ({why}); {remedy}") from error
+
+
+def check_regular(file: str | Path, remedy: str) -> None:
+    """Raise ValueError naming `file` if it is a pipe, a socket or a device, or a link to one."""
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError):
+        return  # whoever reads it will meet the error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{file} is no regular file; {remedy}")
 
 
 @cache
@@ -191,7 +220,9 @@ def checked(file: str | Path, remedy: str) -> Path:
     Raises FileNotFoundError, OSError or ValueError naming the file and the `remedy`.
     """
     file = Path(file)
-    if file.exists() and not file.is_file():
+    with reading(file, remedy):  # a folder may be closed to us
+        there, regular = file.exists(), file.is_file()
+    if there and not regular:
         raise ValueError(f"{file} is no regular file; {remedy}")
     for name in RECORDS:
         beside = file.with_name(name)
@@ -209,7 +240,7 @@ def checked(file: str | Path, remedy: str) -> Path:
                 raise ValueError(
                     f"{file} was changed: it does not have the SHA-256 in {name}; {remedy}"
                 )
-    if not file.is_file():
+    if not regular:
         raise FileNotFoundError(f"{file} is missing; {remedy}")
     return file
 
@@ -232,6 +263,35 @@ def tensors_in(file: str | Path, remedy: str) -> dict:
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"{file}: {name} holds numbers that are not finite; {remedy}")
     return tensors
+
+
+def check_shapes(make: Callable[[], Any], file: str | Path, remedy: str) -> None:
+    """Compare the tensors of a network that is not built yet with those of its file.
+
+    It is built without memory (torch's device "meta"), so that a small folder cannot ask for much.
+
+    Args:
+        make: returns the network.
+        file: its safetensors file, of which only the header is read.
+        remedy: how an error ends.
+
+    Raises:
+        ValueError: naming the file and tensors that are missing, or of another shape, on one side.
+    """
+    import torch
+    from safetensors import safe_open
+
+    try:
+        with torch.device("meta"):
+            own = {name: list(tensor.shape) for name, tensor in make().state_dict().items()}
+    except NotImplementedError:  # a network that asks its own weights while it is built
+        return
+    with reading(checked(file, remedy), remedy):
+        with safe_open(str(file), "pt") as opened:
+            names = opened.keys()
+            there = {name: opened.get_slice(name).get_shape() for name in names}
+        if odd := [name for name in sorted({*own, *there}) if own.get(name) != there.get(name)]:
+            raise ValueError(f"{len(odd)} missing or size mismatch: {', '.join(odd[:3])}")
 
 
 def load_weights(model, file: str | Path, remedy: str) -> None:
@@ -261,19 +321,22 @@ def writing(place: object, more: str = "") -> Iterator[None]:
         more: a last sentence, such as what is whole nevertheless.
 
     Raises:
-        OSError: a full disk, a missing right, a place that cannot be; told once, by the innermost.
+        OSError: a full disk, a missing right, a place that cannot be; told once, by the outermost.
     """
     try:
         yield
     except OSError as error:
-        if getattr(error, "told", False):
-            raise
-        told = OSError(
-            f"{place} cannot be written ({error.strerror or error}). Free some space, get the "
-            f"right to write there, or choose another place.{more and f' {more}'}"
-        )
+        cause = error.__cause__ if hasattr(error, "told") else error
+        why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        if isinstance(cause, FileExistsError):
+            why = "something else is there, or a link that leads to nothing"
+        remedy = _REMEDIES.get(error.errno, "Choose another place")
+        with suppress(ValueError):
+            if Path(str(place)).is_relative_to(cache_dir()):
+                remedy += " (the cache: $HMTL_CACHE)"
+        told = OSError(f"{place} cannot be written ({why}). {remedy}.{more and f' {more}'}")
         told.errno, told.told = error.errno, True  # type: ignore[attr-defined]
-        raise told from error
+        raise told from cause
 
 
 @contextmanager
@@ -293,7 +356,7 @@ def new_file(file: str | Path) -> Iterator[Path]:
     file = Path(file)
     with writing(file):
         if (file.exists() and not file.is_file()) or str(file.absolute().parent) == "/dev":
-            raise OSError("no regular file")
+            raise OSError(errno.EINVAL, "no regular file")
         file.parent.mkdir(parents=True, exist_ok=True)
         ending = file.suffix if len(file.suffix) < 16 else ""
         part = file.with_name(f".tmp-{secrets.token_hex(8)}{ending}")
@@ -331,7 +394,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         if path.is_symlink():
-            raise OSError("a link")
+            raise OSError(errno.EINVAL, "a link")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{path.name[:200]}-{secrets.token_hex(8)}")
         temporary.mkdir()

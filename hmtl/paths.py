@@ -10,8 +10,17 @@ _CHECKOUT = Path(__file__).parents[1]
 
 
 def cache_dir() -> Path:
-    """Folder for what can be made again: `$HMTL_CACHE`, else `~/.cache/hmtl`."""
-    return Path(os.environ.get("HMTL_CACHE") or Path.home() / ".cache" / "hmtl")
+    """Folder for what can be made again: `$HMTL_CACHE`, else `~/.cache/hmtl`.
+
+    Raises:
+        ValueError: naming $HMTL_CACHE, if there is none and the user has no home folder.
+    """
+    try:
+        return Path(os.environ.get("HMTL_CACHE") or Path.home() / ".cache" / "hmtl")
+    except RuntimeError:
+        raise ValueError(
+            "this user has no home folder to keep a cache in; name a folder in $HMTL_CACHE"
+        ) from None
 
 
 def outputs_dir() -> Path:

@@ -13,8 +13,10 @@ part, so its size is bounded by the disk alone. Ours.
 
 __all__ = ["GrowingPack", "Pack", "open_pack", "write_pack"]
 
+import errno
 import hashlib
 import json
+import math
 import mmap
 import os
 import shutil
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -33,12 +36,15 @@ from hmtl.files import (
     check_seal,
     hash_file,
     named_hashes,
+    new_file,
     read_json,
     read_table,
     reading,
     sealed,
     sync_files,
     whole_folder,
+    write_text,
+    writing,
 )
 from hmtl.labels import SPLITS, odd_label
 from hmtl.paths import cache_dir
@@ -46,6 +52,7 @@ from hmtl.paths import cache_dir
 FORMAT = 1
 _LARGE = 1 << 28  # bytes of images
 _REMEDY = "delete the folder and pack again, or copy it anew from where it came"
+_PART_REMEDY = "delete this unfinished, hidden folder, and the same command begins anew"
 _FLOATS = "%.6g"  # of labels on the disk
 IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
 
@@ -137,7 +144,9 @@ def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> 
             f"images must be uint8 (N, S, S, 1 or 3), got {images.dtype} {images.shape}"
         )
     with whole_folder(path) as folder:
-        np.save(folder / IMAGES, images)
+        with (folder / IMAGES).open("xb") as file:  # unlike np.save, it says why it fails
+            _write_header(file, images.shape)
+            file.write(np.ascontiguousarray(images).data)
         _finish(folder, labels, len(images), images.shape[1], images.shape[3], meta)
     return open_pack(path)
 
@@ -155,7 +164,10 @@ def _finish(
     tables = [labels] if isinstance(labels, pd.DataFrame) else labels
     keys: set = set()
     rows = 0
-    with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
+    with (
+        new_file(folder / LABELS) as part,
+        part.open("w", encoding="utf-8", newline="") as file,
+    ):
         for table in tables:
             missing = {"key", "split"} - set(table)
             if missing:
@@ -176,10 +188,16 @@ def _finish(
     record = {"format": FORMAT, "count": count, "size": size, "channels": channels, **meta}
     hashes, record["fingerprint"] = _hashes(folder)
     for name, text in (files or {}).items():
-        (folder / name).write_text(text, encoding="utf-8")
-        hashes[name] = hash_file(folder / name)
+        hashes[name] = hash_file(write_text(folder / name, text))
     text = json.dumps(sealed(record, hashes), indent=1, sort_keys=True)
-    (folder / META).write_text(text + "\n", encoding="utf-8")
+    write_text(folder / META, text + "\n")
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Begin a .npy file of pixels; the bytes are those of `np.save`."""
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 class GrowingPack:
@@ -195,9 +213,10 @@ class GrowingPack:
             growing.finish()
         pack = open_pack(path)
 
-    `identity` says what is being written; ValueError if unfinished parts there are of another one,
-    or if something else lies at `path`. A part may carry `notes`, a table of as many rows for
-    whoever writes the pack; they do not go into it.
+    The disk's room is taken before the first part, so a full disk is an OSError with a remedy.
+    `identity` says what is being written; ValueError if unfinished parts there are of another one
+    or damaged, or if something else lies at `path`. A part may carry `notes`, a table of as many
+    rows for whoever writes the pack; they do not go into it.
     """
 
     def __init__(
@@ -217,8 +236,9 @@ class GrowingPack:
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     def __enter__(self) -> "GrowingPack":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
         try:
             if not self.finished:
                 self._open()
@@ -230,11 +250,16 @@ class GrowingPack:
     def discard(self) -> None:
         """Throw away what was written so far: there shall be no such pack."""
         self.done[:] = False
+        self._clear()
+
+    def _clear(self) -> None:
+        with suppress(OSError):
+            (self.folder / "identity.txt").unlink()  # first: what a kill leaves of this is nothing
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __exit__(self, *error) -> None:
         if self.folder.exists() and not self.finished and not self.done.any():
-            shutil.rmtree(self.folder, ignore_errors=True)  # nothing in it to take up again
+            self._clear()  # nothing in it to take up again
         self._release()
 
     def _release(self) -> None:
@@ -253,27 +278,55 @@ class GrowingPack:
     def _open(self) -> None:
         identity, done = self.folder / "identity.txt", self.folder / "done.npy"
         text = f"{self.identity} {self.shape} {self.step}"
-        fresh = not (identity.is_file() and np.load(done, allow_pickle=False).any())
-        if not fresh and identity.read_text() != text:
-            raise ValueError(
-                f"{self.folder} holds unfinished parts of another pack; finish that one, or delete "
-                "the folder"
-            )
-        if fresh:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir()
-            np.save(done, np.zeros(-(-self.shape[0] // self.step), bool))
-            self._make_images()
-            identity.write_text(text)
-        self.done = np.load(done, allow_pickle=False)
+        count = -(-self.shape[0] // self.step)
+        if self.folder.is_symlink():
+            raise ValueError(f"{self.folder} is a link; {_PART_REMEDY}")
+        if identity.is_file():
+            with reading(done, _PART_REMEDY):
+                self.done = np.load(done, allow_pickle=False)
+                if self.done.dtype != bool or self.done.ndim != 1:
+                    raise ValueError("no list of parts")
+            if self.done.any():
+                with reading(identity, _PART_REMEDY):
+                    same = identity.read_text(encoding="utf-8") == text
+                if not same:
+                    raise ValueError(
+                        f"{self.folder} holds unfinished parts of another pack; finish that one, "
+                        "or delete the folder"
+                    )
+                rows = len(self.images())
+                if len(self.done) != count or (rows != self.shape[0] and not self.done.all()):
+                    raise ValueError(
+                        f"{self.folder} is damaged: {len(self.done)} parts, {rows} images; "
+                        f"{_PART_REMEDY}"
+                    )
+                for left in self.folder.glob(".tmp-*"):  # by a kill
+                    left.unlink()
+                return
+        self._clear()
+        self.done = np.zeros(count, bool)
+        try:
+            with writing(self.path):
+                self.folder.mkdir()
+                self._make_images()
+                with new_file(done) as part:
+                    np.save(part, self.done)
+                write_text(identity, text)
+        except BaseException:
+            self._clear()
+            raise
 
     def _make_images(self) -> None:
-        if 0 in self.shape:  # nothing to map
-            np.save(self.folder / IMAGES, np.zeros(self.shape, np.uint8))
-            return
-        np.lib.format.open_memmap(
-            self.folder / IMAGES, mode="w+", dtype=np.uint8, shape=self.shape
-        ).flush()
+        """Take the disk's room for all images, black as yet."""
+        with (self.folder / IMAGES).open("xb") as file:
+            _write_header(file, self.shape)
+            whole = file.tell() + math.prod(self.shape)
+            try:
+                os.posix_fallocate(file.fileno(), 0, whole)
+            except (AttributeError, OSError) as error:  # a system or a disk that has no such call
+                if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+            file.truncate(whole)
 
     def missing(self) -> list[tuple[int, int]]:
         """(start, stop) of the parts that are not written yet."""
@@ -288,18 +341,24 @@ class GrowingPack:
         notes: pd.DataFrame | None = None,
     ) -> None:
         """Write the part that begins at row `start`: its images, their labels and notes."""
-        # mapped for this part only: pages once touched would count as memory for good
-        whole = np.load(self.folder / IMAGES, mmap_mode="r+", allow_pickle=False)
-        whole[start : start + len(images)] = images
-        whole.flush()
-        del whole
-        labels.to_csv(self._part(start), index=False, float_format=_FLOATS)
-        if notes is not None:
-            notes.to_csv(self._part(start, "notes"), index=False)
-        self.done[start // self.step] = True  # last: what it says is on the disk
-        beside = self.folder / "done.new.npy"
-        np.save(beside, self.done)
-        os.replace(beside, self.folder / "done.npy")
+        if images.dtype != np.uint8 or images.shape[1:] != self.shape[1:]:
+            raise ValueError(f"a part must be uint8 {self.shape[1:]}, got {images.dtype}")
+        at = self.images().offset + start * math.prod(self.shape[1:])
+        with writing(self.path):
+            # not through a map: where the disk is full, that ends the process without a word
+            flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+            with open(os.open(self.folder / IMAGES, flags), "wb") as file:
+                file.seek(at)
+                file.write(np.ascontiguousarray(images).data)
+                file.flush()
+                os.fsync(file.fileno())
+            for kind, table in (("labels", labels), ("notes", notes)):
+                if table is not None:
+                    with new_file(self._part(start, kind)) as part:
+                        table.to_csv(part, index=False, float_format=_FLOATS)
+            self.done[start // self.step] = True  # last: what it says is on the disk
+            with new_file(self.folder / "done.npy") as part:
+                np.save(part, self.done)
 
     def _part(self, start: int, kind: str = "labels") -> Path:
         return self.folder / f"{kind}-{start:09d}.csv"
@@ -312,9 +371,13 @@ class GrowingPack:
             table.index += start
         return pd.concat(tables) if tables else pd.DataFrame()
 
-    def images(self) -> np.ndarray:
+    def images(self) -> np.memmap:
         """The images as they are so far, memory-mapped, uint8 (N, S, S, C); drop it soon."""
-        return np.load(self.folder / IMAGES, mmap_mode="r", allow_pickle=False)
+        with reading(self.folder / IMAGES, _PART_REMEDY):
+            images = np.load(self.folder / IMAGES, mmap_mode="r", allow_pickle=False)
+            if images.dtype != np.uint8 or images.shape[1:] != self.shape[1:]:
+                raise ValueError(f"it holds {images.dtype} {images.shape}")
+        return images
 
     def once(self, name: str, make: Callable[[], str]) -> str:
         """The text that `make()` returned, now or before a kill: what rests on all images.
@@ -323,10 +386,11 @@ class GrowingPack:
         """
         file = self.folder / f"once-{name}"
         if not file.is_file():
-            beside = self.folder / f"new-{name}"
-            beside.write_text(make(), encoding="utf-8")
-            os.replace(beside, file)
-        return file.read_text(encoding="utf-8")
+            text = make()
+            with writing(self.path):
+                write_text(file, text)
+        with reading(file, _PART_REMEDY):
+            return file.read_text(encoding="utf-8")
 
     def finish(
         self,
@@ -350,14 +414,15 @@ class GrowingPack:
             _read_text(self._part(start))[keep[start : start + self.step]] for start in starts
         )
         empty = [pd.DataFrame(columns=list(columns))]
-        self._leave_out(keep)
         size, channels = self.shape[2:]
         count = int(keep.sum())
-        _finish(self.folder, tables if count else empty, count, size, channels, meta, files)
-        sync_files(self.folder)
-        if self.path.is_dir():  # an empty one, which the user made
-            self.path.rmdir()
-        self.folder.rename(self.path)
+        with writing(self.path):
+            self._leave_out(keep)
+            _finish(self.folder, tables if count else empty, count, size, channels, meta, files)
+            sync_files(self.folder)
+            if self.path.is_dir():  # an empty one, which the user made
+                self.path.rmdir()
+            self.folder.rename(self.path)
         # only now: whatever ends this call earlier, the parts are there to take up
         for pattern in ("labels-*.csv", "notes-*.csv", "once-*", "done.npy", "identity.txt"):
             for file in self.path.glob(pattern):
@@ -370,23 +435,15 @@ class GrowingPack:
             return
         if there != self.shape[0]:
             raise ValueError(f"{self.folder}: other rows were left out before; delete the folder")
-        fewer = self.folder / "images.new.npy"
-        shape = (len(rows), *self.shape[1:])
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8))}
-        with fewer.open("wb") as file:
-            np.lib.format.write_array_header_1_0(
-                file, header | {"fortran_order": False, "shape": shape}
-            )
-            for start in range(0, len(rows), self.step):  # mapped anew, as in `put`
+        with new_file(self.folder / IMAGES) as part, part.open("wb") as file:
+            _write_header(file, (len(rows), *self.shape[1:]))
+            for start in range(0, len(rows), self.step):  # mapped anew: touched pages are memory
                 file.write(self.images()[rows[start : start + self.step]].tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fewer, self.folder / IMAGES)
 
 
 def _read_text(part: Path) -> pd.DataFrame:
     """Return the table of a part, every value the text that was written."""
-    return pd.read_csv(part, dtype=str, keep_default_na=False)
+    return read_table(part, _PART_REMEDY, dtype=str, keep_default_na=False)
 
 
 def open_pack(path: str | Path, verify: bool = False) -> Pack:
@@ -472,9 +529,8 @@ def _verify(path: Path, meta: dict, anew: bool) -> None:
     there = [(path / name).stat() for name in (IMAGES, LABELS)]
     times = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in there]
     state = f"{path.resolve()} {meta['fingerprint']} {times}"
-    stamp = cache_dir() / "verified" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     large = there[0].st_size > _LARGE
-    if not anew and (state in _verified or (large and _said(stamp) == state)):
+    if not anew and (state in _verified or (large and _said(path) == state)):
         return
     hashes, fingerprint = _hashes(path)
     wanted = meta.get(CHECKED, hashes)
@@ -484,15 +540,17 @@ def _verify(path: Path, meta: dict, anew: bool) -> None:
         raise ValueError(f"{path} was changed: {what}; {META} has other checksums; {_REMEDY}")
     _verified.add(state)
     if large:
-        with suppress(OSError):  # a cache that cannot be written costs time only
-            stamp.parent.mkdir(parents=True, exist_ok=True)
-            beside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
-            beside.write_text(state, encoding="utf-8")
-            os.replace(beside, stamp)
+        with suppress(OSError, ValueError):  # a cache that cannot be written costs time only
+            write_text(_stamp(path), state)
 
 
-def _said(stamp: Path) -> str:
+def _stamp(path: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    return cache_dir() / "verified" / digest[:16]
+
+
+def _said(path: Path) -> str:
     try:
-        return stamp.read_text(encoding="utf-8")
+        return _stamp(path).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""

@@ -74,7 +74,8 @@ def _leaks(
     if not across:
         return []
     test = sum(int((splits[group] == "test").sum()) for group in across)
-    such = " = ".join(f"{splits[row]}: {keys[row]}" for row in across[0][:2])
+    one = {splits[row]: keys[row] for row in across[0]}
+    such = " = ".join(f"{split}: {key}" for split, key in one.items())
     return [
         f"{len(across):,} groups of near-identical pictures lie in two splits, with {test:,} test "
         f"pictures, such as {such}: scores are partly memory; --drop-duplicates leaves the others "

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from hmtl import files
 from hmtl.data.duplicates import find_groups
 from hmtl.data.pack import GrowingPack, Pack, open_pack
 from hmtl.data.pack_report import make_report, write_text
@@ -243,12 +244,14 @@ def pack_photos(
     images that are in test too, training images that are valid too, and repeated ones, but never a
     test image.
 
-    Raises BadImages naming the pictures; ValueError for a value out of range, a file name that is
-    no UTF-8, and for another pack at `path` or unfinished parts of one.
+    Raises BadImages naming the pictures; ValueError for a value out of range, and for another pack
+    at `path` or unfinished parts of one; OSError naming `path` and the remedy if it cannot be
+    written. A file name that is no UTF-8 is a picture that cannot be read.
     """
     path, reader = Path(path), table.attrs.get("report", {})
     protocol = {name: table.attrs[name] for name in ("protocol",) if name in table.attrs}
     table = table.reset_index(drop=True)
+    table["key"] = [key.encode("utf-8", "backslashreplace").decode() for key in table["key"]]
     table.attrs = {}  # pandas would copy them with every slice
     grey = data in GREY_SETS if grey is None else grey
     _check(table, size, fit, exif, max_bad, workers)
@@ -285,11 +288,6 @@ def _check(table, size, fit, exif, max_bad, workers) -> None:
         raise ValueError(f"max_bad={max_bad!r}: a share from 0 to 1")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers!r}")
-    for key in table["key"]:
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{key!r}: its name is no UTF-8; rename the file") from None
 
 
 def _tasks(
@@ -358,7 +356,7 @@ def _check_bad(growing: GrowingPack, problems: dict[str, str], max_bad: float) -
     listed = "\n".join(lines[:_NAMED])
     if len(lines) > _NAMED:
         file = path.with_name(f"{path.name}-bad.txt")
-        file.write_text("".join(f"{line.strip()}\n" for line in lines), encoding="utf-8")
+        files.write_text(file, "".join(f"{line.strip()}\n" for line in lines))
         listed += f"\n  ... and {len(lines) - _NAMED} more, all of them in {file}"
     raise BadImages(
         f"more than {max_bad:.3g} of {count} images cannot be read; these so far:\n{listed}\n"
@@ -398,11 +396,11 @@ def _finish(
 
 def _find(growing: GrowingPack, notes: pd.DataFrame, good: np.ndarray) -> str:
     """Return the groups of alike pictures, rows of the table, as JSON."""
-    bits = [
+    hashes, digests = (
         np.array([int(text, 16) for text in notes[column].iloc[good]], np.uint64)
         for column in ("hash", "digest")
-    ]
-    return json.dumps(find_groups(*bits, growing.images, good) if len(good) else [])
+    )
+    return json.dumps(find_groups(hashes, digests, growing.images, good) if len(good) else [])
 
 
 def _repeats(splits: np.ndarray, groups: list[list[int]]) -> list[int]:

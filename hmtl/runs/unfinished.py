@@ -13,7 +13,6 @@ __all__ = ["Checkpoints", "Claimed", "capture", "claim", "resumable", "restore",
 
 import hashlib
 import io
-import os
 import random
 import shutil
 import time
@@ -33,7 +32,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from hmtl.files import reading, sync_folder
+from hmtl.files import new_file, reading, writing
 from hmtl.method.hybrid import Hybrid
 from hmtl.method.optim import FusedAdam, states_by_parameter
 from hmtl.runs import distributed, hybrids
@@ -78,16 +77,15 @@ def claim(path: Path, wait: bool = True) -> Iterator[Path]:
 @contextmanager
 def store_errors(store: Path) -> Iterator[None]:
     """Say which store could not be written, and what to do, if the disk or its rights end here."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(
-            getattr(error, "errno", None) or 0,
-            f"the run store {store} cannot be written ({reason}). Free some space, get the right "
-            "to write there, or choose another place ($HMTL_OUTPUTS, --outputs). Finished runs are "
-            "whole; an unfinished one goes on from its last epoch.",
-        ) from error
+    more = (
+        "Its place is --store, --outputs or $HMTL_OUTPUTS. Finished runs are whole; an unfinished "
+        "one goes on from its last epoch."
+    )
+    with writing(f"the run store {store}", more):
+        try:
+            yield
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 # -- what the next epoch hangs on ------------------------------------------------------------------
@@ -211,14 +209,9 @@ def write_state(folder: Path, state: dict[str, Any]) -> Path:
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
     file = folder / f"epoch-{state['epoch']:05d}-{digest}.pt"
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / "new.tmp"
-    with beside.open("wb") as handle:
-        handle.write(buffer.getbuffer())
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(beside, file)
-    sync_folder(folder)
-    for old in folder.glob("epoch-*.pt"):
+    with new_file(file) as part:
+        part.write_bytes(buffer.getbuffer())
+    for old in folder.iterdir():  # states before, and what a kill left of one
         if old != file:
             old.unlink()
     return file

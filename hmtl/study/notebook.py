@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED, check_data, full_name, parse_data
-from hmtl.files import has_kind, read_json
+from hmtl.files import has_kind, new_file, read_json, write_text
 from hmtl.labels import hint
 from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import cluster, distributed
@@ -271,12 +271,8 @@ class Setting:
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a table to `tables/<notebook>-<name>.csv` and return it."""
-        folder = self.outputs / "tables"
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{self.notebook}-{name}.csv"
-        beside = file.with_name(f".{file.name}.part")  # cut off here, the old table stays whole
-        table.to_csv(beside, index=False)
-        beside.replace(file)
+        with new_file(self.outputs / "tables" / f"{self.notebook}-{name}.csv") as part:
+            table.to_csv(part, index=False)
         return table
 
     def save_figure(self, figure, name: str, alt: str = "") -> None:
@@ -288,9 +284,8 @@ class Setting:
             alt: What the figure says in words. The notebook, its HTML and the book then carry it
                 for readers who do not see it.
         """
-        folder = self.outputs / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{self.notebook}-{file_name(name)}.png", dpi=150)
+        with new_file(self.outputs / "figures" / f"{self.notebook}-{file_name(name)}.png") as part:
+            figure.savefig(part, dpi=150)
         figure.alt = alt  # the notebook's own copy has it in its metadata (`plots`)
 
 
@@ -572,10 +567,12 @@ def _execute(
     import papermill
 
     # the kernel inherits them: no bars in the pages, no start-up chatter on the terminal
-    quiet = {"HMTL_PROGRESS": "0", "IPYTHONDIR": str(_quiet_ipython(target.parent))}
+    ipython = tempfile.TemporaryDirectory()  # kernels run what lies there, so it is a new one
+    quiet = {"HMTL_PROGRESS": "0", "IPYTHONDIR": _quiet_ipython(ipython.name)}
     before = {k: os.environ.get(k) for k in (*quiet, *variables)}
     os.environ.update(quiet | dict(variables))
     try:
+        target.unlink(missing_ok=True)  # papermill would follow a link
         papermill.execute_notebook(
             str(source), str(target), dict(values), kernel_name="python3", progress_bar=False
         )
@@ -586,9 +583,10 @@ def _execute(
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+        ipython.cleanup()
         if target.is_file():
             text = target.read_text(encoding="utf-8")
-            target.write_text(_without_paths(text, values), encoding="utf-8")
+            write_text(target, _without_paths(text, values))
             _write_page(target)
     return None
 
@@ -615,7 +613,7 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     own += [str(cache_dir()), str(outputs_dir())]
     places = [*own, str(NOTEBOOKS), str(NOTEBOOKS.parent), sys.prefix, tempfile.gettempdir()]
     names = {place: Path(place).name for place in places if Path(place).name}
-    names[str(Path.home())] = "~"
+    names[os.path.expanduser("~")] = "~"  # unlike Path.home, it needs none
     for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
         if len(Path(place).parts) > 1:
             for escaped in (True, False):  # json may escape what is not ASCII, notebooks do not
@@ -624,26 +622,25 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     return text
 
 
-def _quiet_ipython(folder: Path) -> Path:
+def _quiet_ipython(folder: str) -> str:
     """An IPython folder whose kernels keep their warnings and colours to themselves.
 
     Errors of cells come back with the notebook; what a kernel logs is of itself, as that it was
     interrupted when it was told to stop.
     """
-    profile = folder / ".ipython" / "profile_default"
-    profile.mkdir(parents=True, exist_ok=True)
-    (profile / "ipython_kernel_config.py").write_text(
+    write_text(
+        Path(folder) / "profile_default" / "ipython_kernel_config.py",
         "c = get_config()\nc.IPKernelApp.log_level = 50\n"
-        'c.InteractiveShell.colors = "nocolor"\nc.InteractiveShell.xmode = "Plain"\n'
+        'c.InteractiveShell.colors = "nocolor"\nc.InteractiveShell.xmode = "Plain"\n',
     )
-    return profile.parent
+    return folder
 
 
 def _write_page(notebook: Path) -> None:
     from nbconvert import HTMLExporter
 
     body, _ = HTMLExporter().from_filename(str(notebook))
-    notebook.with_suffix(".html").write_text(body)
+    write_text(notebook.with_suffix(".html"), body)
 
 
 STYLE = """
@@ -670,9 +667,7 @@ def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str
         parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
         if notebook.is_file():
             parts += _shown(read_json(notebook, _REMEDY, {"cells": list}))
-    path = folder / "index.html"
-    path.write_text("\n".join(parts) + "\n")
-    return path
+    return write_text(folder / "index.html", "\n".join(parts) + "\n")
 
 
 def _shown(notebook: dict) -> list[str]:

@@ -366,6 +366,7 @@ def gather(
         return _value(run)
 
     found: dict[str, Run] = {}
+    names: dict[str, str] = {}
     chosen: dict[tuple, dict] = {}
     for cell in cells():
         try:
@@ -378,10 +379,11 @@ def gather(
                 run = find(cell, spec_of(cell, seed, best))
             except _MissingError:
                 continue
-            found[run.id] = run
+            found[run.id], names[run.id] = run, spec_of(cell, seed).method
     runs = list(found.values())
     table = runs_table(runs)
     table.insert(0, "study", STUDY)
+    table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
     return table, runs, trials_table(trials.values(), chosen)
 
 

@@ -489,13 +489,15 @@ def plot_verdicts(effects: pd.DataFrame) -> Figure:
 
 def _draw_effect(axis, effect, place: float, edge: float) -> None:
     """One interval with its dot, cut at ±edge."""
+    from hmtl.study.verdicts import DECIDED
+
     color = _KINDS[effect.kind][1]
     low, high = np.clip([effect.low, effect.high], -edge, edge)
     axis.plot([low, high], [place, place], color=color, lw=1.5)
     for goes_on, at, marker in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
         if goes_on:
             axis.plot(at, place, marker=marker, color=color, ms=5, clip_on=False)
-    decided = not effect.verdict.startswith("undecided")
+    decided = effect.verdict in DECIDED
     if abs(effect.gain) <= edge:
         axis.plot(effect.gain, place, "o", ms=5, color=color, mfc=color if decided else "white")
     else:  # the dot lies beyond the edge

@@ -32,7 +32,7 @@ from hmtl.study.tables import (
     study_tables,
     write_outcomes,
 )
-from hmtl.study.verdicts import effect_table, readme_verdicts, verdict_table
+from hmtl.study.verdicts import effect_table, plateau_table, readme_verdicts, verdict_table
 
 _CHECKOUT = Path(__file__).parents[2]
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
@@ -207,7 +207,7 @@ def _write(
         for name, table in kept.items():
             table.to_csv(draft / "tables" / f"{name}.csv", index=False, float_format="%.4g")
         told = _write_tables(draft)
-        shutil.copytree(draft, target, dirs_exist_ok=True)
+        shutil.copytree(draft, target, dirs_exist_ok=True, copy_function=_replace)
     return _tell(target, *told)
 
 
@@ -226,9 +226,11 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     (target / "figures").mkdir(exist_ok=True)
     effects = effect_table(runs, outcomes)
     verdicts = verdict_table(runs, outcomes, effects=effects)
-    tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes) | {"verdicts": verdicts}
+    tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes)
+    tables |= {"verdicts": verdicts, "plateau": plateau_table(runs, outcomes)}
     for name, table in tables.items():
-        table.to_csv(target / "tables" / f"{name}.csv", index=False, float_format="%.4g")
+        with files.new_file(target / "tables" / f"{name}.csv") as part:
+            table.to_csv(part, index=False, float_format="%.4g")
     shown = files.hash_file(target / "tables" / "verdicts.csv")
     _draw_front_page(target / "figures", runs, effects, shown)
     _draw_curves(target, runs)
@@ -365,7 +367,13 @@ def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
     for mark, found in zip(marks, (start, end), strict=True):
         if not found:
             raise ValueError(f"{path.name} has no mark {mark}")
-    path.write_text(f"{before}{start}\n{text}\n{end}{after}")
+    files.write_text(path, f"{before}{start}\n{text}\n{end}{after}")
+
+
+def _replace(source: str, target: str) -> None:
+    """Copy a file over another, whole or not at all, and never through a link."""
+    with files.new_file(target) as part:
+        shutil.copyfile(source, part)
 
 
 def _draw_curves(target: Path, runs: pd.DataFrame) -> None:
@@ -383,7 +391,8 @@ def _draw_curves(target: Path, runs: pd.DataFrame) -> None:
         set_style()
         says = {"Source": f"curves.csv, sha256 {files.hash_file(target / 'curves.csv')}"}
         figure = plot_learning(curves)
-        figure.savefig(target / "figures" / "learning-curves.png", dpi=100, metadata=says)
+        with files.new_file(target / "figures" / "learning-curves.png") as part:
+            figure.savefig(part, dpi=100, metadata=says)
 
 
 def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, shown: str) -> None:
@@ -403,7 +412,8 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
             figure.savefig(file, dpi=140, metadata=says, facecolor=figure.get_facecolor())
     if len(effects):
         says = {"Source": f"verdicts.csv, sha256 {shown}"}
-        plot_verdicts(effects).savefig(folder / "verdicts.png", dpi=100, metadata=says)
+        with files.new_file(folder / "verdicts.png") as part:
+            plot_verdicts(effects).savefig(part, dpi=100, metadata=says)
 
 
 def read_table(path: Path) -> pd.DataFrame:

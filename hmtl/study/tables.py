@@ -9,11 +9,10 @@ choice of them is ours.
 
 __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "Outcomes", "ablation",
-    "claims",
-    "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "gap_lines", "interval",
-    "markdown", "name_trainings", "near_chance", "outcome_by_face", "outcomes_by_run",
-    "readme_table", "recorded_runs", "reported", "split_gaps", "study_tables", "summary",
-    "supervised_runs", "write_outcomes",
+    "claims", "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "gap_lines",
+    "interval", "markdown", "name_trainings", "near_chance", "outcome_by_face", "outcomes_by_run",
+    "readme_table", "recorded_runs", "reported", "reported_effect", "split_gaps", "study_tables",
+    "summary", "supervised_runs", "write_outcomes",
 ]  # fmt: skip
 
 import re
@@ -489,6 +488,19 @@ def _reported_accuracy(method: str, fraction: float, backbone: str = "EfficientN
     same = (table["row"] == row) & (table["backbone"] == backbone) & (table["labels"] == fraction)
     found = table.loc[same, "value"]
     return f"{found.iloc[0]:.2f}" if found.notna().any() else ""
+
+
+def reported_effect(method: str, base: str, where: str) -> float | None:
+    """The paper's own gain of a training on supervised training, in points; None if unknown.
+
+    `where` is a claim's conditions: "share=all", or "fraction=0.2 & data=faces".
+    """
+    asked = dict(part.split("=", 1) for part in where.split(" & ") if "=" in part)
+    share = 1.0 if asked.get("share") == "all" else float(asked.get("fraction", "nan"))
+    if base != "SL" or asked.get("task", "emotion") != "emotion":
+        return None
+    both = [_reported_accuracy(name, share) for name in (method, base)]
+    return None if "" in both else float(both[0]) - float(both[1])
 
 
 def markdown(table: pd.DataFrame) -> str:

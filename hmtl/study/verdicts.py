@@ -1,30 +1,33 @@
-"""Claims -> verdicts, by one rule for all of them.
+"""Claims -> verdicts, by one rule for all of them (papers/hmtl/protocol.md).
 
-`papers/hmtl/claims.csv` says for each claim of the paper which training is held against which. A
-claim is judged against its `base`, as the paper compares, and against two ways to spend the compute
-of a puzzle: its `control`, a second plain view in place of the pretext's, and `longer`, twice the
-epochs of the base. (In-painting costs more than either: the tables' CPU seconds say how much.) The
-effect is the difference of test accuracies in points; of head pose it is the error saved, in
-degrees. Its interval covers other seeds and other test faces at once, rendered ones by whole
-people, and is so wide that all intervals of the table hold together (Bonferroni). A seed draws
-weights, order and augmentation, not the pictures: which ones a share of the labels holds is the
-same for all. Then, with a margin of one point, or a tenth of a degree,
+`papers/hmtl/claims.csv` says for each claim of the paper which training is held against which. The
+effect is the difference of test scores in points: of mean recall where classes are uneven and the
+record knows them, else of accuracy; of head pose it is the error saved, in degrees. Each interval
+stands alone, at 95 %, for other seeds and other faces: faces are paired and counted once, people
+stay whole, seeds are not paired, and the variance over seeds of a training is shrunk towards that
+of all trainings of its study, data set and task, as limma does (Smyth 2004) with `PRIOR` degrees of
+freedom. With a margin of one point, or a tenth of a degree,
 
-    supported    the whole interval is above 0 (for "not worse": above minus the margin)
-    refuted      the whole interval is below 0 (for "not worse": below minus the margin)
-    equivalent   the whole interval lies within the margin, so that no gap worth a point is left
-    undecided    none of these, or fewer than `MIN_SEEDS` seeds
+    supported    zero is rejected, and the effect is above it (for "not worse": the interval lies
+                 above minus the margin)
+    refuted      zero is rejected, and the effect is below it
+    equivalent   the interval lies within the margin
+    undecided    none of these, or fewer than `MIN_SEEDS` seeds of a training
+    not tested   supervised training gains the margin or more from twice the epochs, or was not
+                 looked at so
 
-The rule was written down when three seeds of short trainings were known, and before any of the long
-ones it judges but two of C1's seeds. What changed since, people resampled for one, and which claims
-were asked later, is told in README and papers/LOG.md. Ours.
+A claim's `family` says how it is rejected: those that are primary for a data set by Holm at 5 %,
+run or not; one that stands apart, at 5 %; one "after" another only where that is decided, and so
+the controls of every claim. What else is asked is exploratory and gets no verdict. Ours.
 """
 
 __all__ = [
-    "MARGIN", "MIN_SEEDS", "Effect", "bootstrap_interval", "effect_table", "judge",
-    "people_tested", "readme_verdicts", "verdict_table",
+    "BESIDE", "MARGIN", "MIN_SEEDS", "Effect", "Estimate", "bootstrap_interval", "effect_table",
+    "estimate", "holm", "judge", "people_tested", "plateau_table", "pooled_variance",
+    "readme_verdicts", "unit_scores", "verdict_table",
 ]  # fmt: skip
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -35,14 +38,19 @@ from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.faces.table import tested_faces
-from hmtl.study.tables import claims, gain_by_face, markdown, name_trainings
+from hmtl.study.plan import STUDY, share
+from hmtl.study.tables import LONGER, claims, markdown, name_trainings, reported_effect
 
-MARGIN = 1.0  # points of accuracy
+MARGIN = 1.0  # points
 POSE_MARGIN = 0.1  # degrees
-MIN_SEEDS = 5
-LEVEL = 0.95  # for all intervals of a table together
+MIN_SEEDS = 6
+PLATEAU_SEEDS = 3
+PRIOR = 8  # degrees of freedom of the variance that is shrunk to
+LEVEL = 0.95
 DECIDED = ("supported", "refuted", "equivalent")
 ASSERTED = "asserted in its notebook"  # of a claim that asks "identical": no matter of seeds
+EXPLORATORY = "exploratory"
+NOT_TESTED = "not tested"
 RESAMPLES = 20_000
 CONTRASTS = {
     "base": ("effect", "verdict"),
@@ -53,14 +61,18 @@ EFFECT_COLUMNS = [
     "claim", "short", "faces", "kind", "base", "unit", "gain", "low", "high", "seeds",
     "test_faces", "verdict",
 ]  # fmt: skip
+BESIDE = ["metric", "p", "paper", "P > 0", "P within"]
+"""What `effect_table` has beside: the metric, the p of zero, whether the paper's own effect lies in
+the interval (empty: it reports none), the probabilities of a gain and of a gap within the margin
+(flat prior)."""
 COLUMNS = [
-    "claim", "short", "faces", "contrast", *(c for both in CONTRASTS.values() for c in both), "n",
-    "notebook",
+    "claim", "short", "faces", "contrast", *(c for both in CONTRASTS.values() for c in both),
+    "paper", "P > 0", "P within", "holds", "n", "notebook",
 ]  # fmt: skip
 
 
 class Effect(NamedTuple):
-    """A gain (points, degrees), its simultaneous interval, and the seeds it rests on."""
+    """A gain (points, degrees), its interval, and the seeds of the training that has fewest."""
 
     points: float
     low: float
@@ -127,55 +139,365 @@ def bootstrap_interval(
     return mean, end(tails[0]), end(tails[1])
 
 
-def judge(effect: Effect, asks: str = "better", margin: float = MARGIN) -> str:
-    """The verdict on an effect by the rule above; `asks` is "better" or "not worse"."""
+class Estimate(NamedTuple):
+    """A contrast of cells: its mean, standard error and degrees of freedom."""
+
+    mean: float
+    error: float
+    df: float
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Student's, two-sided."""
+        half = student.ppf(0.5 + level / 2, self.df) * self.error
+        return self.mean - half, self.mean + half
+
+    @property
+    def p(self) -> float:
+        """Of zero, two-sided."""
+        if self.error == 0:
+            return float(self.mean == 0)
+        return float(2 * student.sf(abs(self.mean) / self.error, self.df))
+
+    def between(self, low: float, high: float) -> float:
+        """Probability that the effect lies there, under a flat prior."""
+        if self.error == 0:
+            return float(low < self.mean < high)
+        ends = (np.array([low, high]) - self.mean) / self.error
+        return float(np.diff(student.cdf(ends, self.df))[0])
+
+
+def unit_scores(
+    outcomes: np.ndarray, people: np.ndarray | None = None, truth: np.ndarray | None = None
+) -> np.ndarray:
+    """What each person, or face, adds to each seed's score.
+
+    Args:
+        outcomes: (seeds, faces): bool, named rightly or not, or degrees of error.
+        people: Number of the person on each face, (faces,); None: each face is another's.
+        truth: True class of each face, (faces,), for mean recall; None for accuracy.
+
+    Returns:
+        float (seeds, people): a row's mean is the score, in % or minus degrees. Of mean recall the
+        rest is linear: deviations from the class's own mean (Taylor).
+
+    Raises:
+        ValueError: `people` or `truth` are of another number of faces.
+    """
+    seeds, faces = outcomes.shape
+    for values, name in ((people, "person"), (truth, "class")):
+        if values is not None and len(values) != faces:
+            raise ValueError(f"{len(values)} faces have a {name}, {faces} were tested")
+    scores = 100.0 * outcomes if outcomes.dtype == bool else -outcomes.astype(float)
+    weights, centre = np.ones(faces), np.full(faces, scores.mean())
+    if truth is not None:
+        _, number, counts = np.unique(truth, return_inverse=True, return_counts=True)
+        weights = faces / (len(counts) * counts[number])
+        centre = (np.bincount(number, scores.mean(0)) / counts)[number]
+    parts = weights * (scores - centre)
+    if people is not None:
+        _, number = np.unique(people, return_inverse=True)
+        parts = np.stack([np.bincount(number, row) for row in parts])
+    return parts * (parts.shape[1] / faces) + (weights * centre).mean()
+
+
+def pooled_variance(cells: Iterable[np.ndarray]) -> tuple[float, int]:
+    """The variance of scores over seeds, pooled over cells (seeds, people), and its df."""
+    pairs = [(float(v.mean(1).var(ddof=1)), len(v) - 1) for v in cells if len(v) > 1]
+    total = sum(df for _, df in pairs)
+    return (sum(v * df for v, df in pairs) / total if total else 0.0), total
+
+
+def estimate(
+    cells: Sequence[np.ndarray], signs: Sequence[float], pool: tuple[float, int]
+) -> Estimate:
+    """The signed sum of cells' mean scores, for other seeds and other people.
+
+    The variance of a cell's mean over seeds holds what seed and face do together; that part is
+    taken out of the variance over people, so that it counts once.
+
+    Args:
+        cells: `unit_scores` of each training, of the same people.
+        signs: 1 or -1 of each.
+        pool: `pooled_variance` of the trainings beside them.
+
+    Returns:
+        Degrees of freedom are Satterthwaite's; one seed of a cell leaves its own out.
+    """
+    mean = sum(sign * v.mean() for sign, v in zip(signs, cells, strict=True))
+    prior, total = pool
+    strength = min(PRIOR, total)
+    parts, mixed = [], 0.0
+    people = cells[0].shape[1]
+    for v in cells:
+        seeds = len(v)
+        own = v.mean(1).var(ddof=1) if seeds > 1 else 0.0
+        df = min(strength + seeds - 1, total)
+        if df:
+            shrunk = (strength * prior + (seeds - 1) * own) / (strength + seeds - 1)
+            parts.append((shrunk / seeds, df))
+        if seeds > 1:
+            rest = v - v.mean(0) - v.mean(1, keepdims=True) + v.mean()
+            mixed += (rest**2).sum() / ((seeds - 1) * (people - 1)) / seeds
+    gaps = sum(sign * v.mean(0) for sign, v in zip(signs, cells, strict=True))
+    parts.append((max(0.0, gaps.var(ddof=1) - mixed) / people, people - 1))
+    variance = sum(part for part, _ in parts)
+    df = variance**2 / sum(part**2 / df for part, df in parts) if variance else np.inf
+    return Estimate(float(mean), float(np.sqrt(variance)), float(df))
+
+
+def holm(p_values: Sequence[float], size: int, alpha: float = 1 - LEVEL) -> list[bool]:
+    """Which of some hypotheses of a family of `size` Holm's procedure rejects."""
+    rejected, order = [False] * len(p_values), np.argsort(p_values, kind="stable")
+    for rank, place in enumerate(order):
+        if p_values[place] > alpha / (max(size, len(p_values)) - rank):
+            break
+        rejected[place] = True
+    return rejected
+
+
+def judge(
+    effect: Effect, asks: str = "better", margin: float = MARGIN, rejected: bool | None = None
+) -> str:
+    """The verdict on an effect by the rule above.
+
+    Args:
+        effect: The gain, its interval and its seeds.
+        asks: "better" or "not worse".
+        margin: In the effect's unit.
+        rejected: Whether its family rejects zero; None: the interval says.
+
+    Raises:
+        ValueError: A claim that asks neither.
+    """
     if asks not in ("better", "not worse"):
         raise ValueError(f"a claim asks better or not worse, not {asks!r}")
     if effect.seeds < MIN_SEEDS:
         return f"undecided ({effect.seeds} of {MIN_SEEDS} seeds)"
     bar = 0.0 if asks == "better" else -margin
-    if effect.low > bar:
-        return "supported"
-    if effect.high < bar:
-        return "refuted"
+    leaves = effect.low > bar or effect.high < bar if rejected is None else rejected
+    if leaves:
+        return "supported" if effect.points > bar else "refuted"
     if effect.low > -margin and effect.high < margin:
         return "equivalent"
     return "undecided"
 
 
+class _Asked(NamedTuple):
+    """A contrast that was run."""
+
+    claim: object
+    data: str
+    kind: str
+    base: str
+    cells: list[np.ndarray]
+    signs: tuple[int, ...]
+    pool: tuple[float, int]
+    metric: str
+    faces: int
+    ready: bool
+
+
 def effect_table(
     runs: pd.DataFrame, outcomes: dict[str, np.ndarray], table: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row a contrast of a claim that was run: `EFFECT_COLUMNS`, numbers as numbers.
+    """One row a contrast of a claim that was run: `EFFECT_COLUMNS` and `BESIDE`.
 
-    `table` is `hmtl.study.tables.claims()`. `kind` is "base", "control" or "longer" and `base` the
-    training held against; `gain` with `low` and `high` is in `unit`. Intervals hold together. Each
-    rests on `seeds` pairs of trainings and their answers to `test_faces` faces. Raises ValueError
-    naming the claim whose condition is no column of the runs.
+    `table` is `hmtl.study.tables.claims()`. Runs of the plan (study "decide") go before those of
+    the claim's notebook. `kind` is "base", "control" or "longer" and `base` the training held
+    against; `gain` with `low` and `high` is in `unit`. Raises ValueError naming the claim whose
+    condition is no column of the runs.
     """
     table = (claims() if table is None else table).fillna("")
     runs = runs[runs["run"].isin(set(outcomes))]  # a pre-training answers nothing
-    found = []
+    runs = runs.assign(share=[_share(row) for row in runs.itertuples()])
+    studies = {name: _Study(own, outcomes) for name, own in runs.groupby("study", sort=False)}
+    asked: list[_Asked] = []
     for claim in table.itertuples():
-        own = runs[(runs["study"] == claim.notebook) & (claim.column != "")]
-        own = own if own.empty else name_trainings(own)
-        for data, group in own.groupby("data", sort=False):
-            for kind in CONTRASTS:
-                base = getattr(claim, kind)
-                gap = _differences(group, outcomes, claim, base) if base else None
-                if gap is not None:
-                    found.append((claim, data, kind, base, gap, people_tested(group)))
-    level = 1 - (1 - LEVEL) / max(1, len(found))
+        if not claim.column:
+            continue
+        for data in dict.fromkeys(runs["data"]):
+            for study in (STUDY, claim.notebook):
+                found = studies[study].asked(claim, data) if study in studies else []
+                asked += found
+                if found:
+                    break
+    found = [estimate(one.cells, one.signs, one.pool) for one in asked]
+    verdicts = _verdicts(asked, found, table)
     rows = []
-    for claim, data, kind, base, gap, people in found:
-        pose = claim.unit == "degrees"
-        most = (180.0 if pose else 100.0) * (2 if claim.versus else 1)  # what gains can reach
-        mean, low, high = bootstrap_interval(gap, level, people=people)
-        effect = Effect(mean, max(low, -most), min(high, most), len(gap))
-        verdict = judge(effect, claim.asks, POSE_MARGIN if pose else MARGIN)
-        told = (claim.id, claim.short, data, kind, base, claim.unit)
-        rows.append((*told, *effect, gap.shape[1], verdict))
-    return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
+    for one, known, verdict in zip(asked, found, verdicts, strict=True):
+        claim, margin = one.claim, _margin(one.claim)
+        effect = _effect(one, known)
+        told = (claim.id, claim.short, one.data, one.kind, one.base, claim.unit)
+        paper = reported_effect(claim.treated, one.base, claim.where) if not claim.versus else None
+        within = paper is not None and effect.low < paper < effect.high
+        inside = "" if paper is None else "inside" if within else "outside"
+        beside = (one.metric, known.p, inside, known.between(0, np.inf))
+        beside = (*beside, known.between(-margin, margin))
+        rows.append((*told, *effect, one.faces, verdict, *beside))
+    return pd.DataFrame(rows, columns=[*EFFECT_COLUMNS, *BESIDE])
+
+
+def _verdicts(asked: list[_Asked], found: list[Estimate], table: pd.DataFrame) -> list[str]:
+    """The verdict on each contrast, families and gates kept."""
+    verdicts = [EXPLORATORY] * len(asked)
+    family = {claim.id: getattr(claim, "family", "primary") for claim in table.itertuples()}
+    only = {claim.id: getattr(claim, "faces", "") for claim in table.itertuples()}
+    decided: dict[tuple[str, str], str] = {}
+
+    def told(one: _Asked, known: Estimate, rejected: bool | None = None) -> str:
+        if not one.ready:
+            return NOT_TESTED
+        return judge(_effect(one, known), one.claim.asks, _margin(one.claim), rejected)
+
+    for data in dict.fromkeys(one.data for one in asked):
+        size = sum(kind == "primary" and only[name] in ("", data) for name, kind in family.items())
+        own = [
+            place
+            for place, one in enumerate(asked)
+            if one.data == data and one.kind == "base" and family[one.claim.id] == "primary"
+        ]
+        able = [asked[i].ready and _effect(asked[i], found[i]).seeds >= MIN_SEEDS for i in own]
+        p_values = [found[i].p if can else 1.0 for i, can in zip(own, able, strict=True)]
+        for place, rejected in zip(own, holm(p_values, size), strict=True):
+            verdicts[place] = told(asked[place], found[place], rejected)
+            decided[asked[place].claim.id, data] = verdicts[place]
+    for place, one in enumerate(asked):
+        kind = family[one.claim.id]
+        gate = kind.removeprefix("after ") if kind.startswith("after ") else ""
+        opened = decided.get((gate, one.data)) in ("supported", "refuted")
+        if one.kind == "base" and (kind == "apart" or (gate and opened)):
+            verdicts[place] = told(one, found[place])
+            decided[one.claim.id, one.data] = verdicts[place]
+    for place, one in enumerate(asked):  # a claim's controls, where it is decided
+        before = decided.get((one.claim.id, one.data))
+        if one.kind != "base" and before in ("supported", "refuted"):
+            verdicts[place] = told(one, found[place])
+    return verdicts
+
+
+def _margin(claim) -> float:
+    return POSE_MARGIN if claim.unit == "degrees" else MARGIN
+
+
+def _effect(one: _Asked, known: Estimate) -> Effect:
+    most = (180.0 if one.claim.unit == "degrees" else 100.0) * len(one.cells) / 2
+    low, high = known.interval()
+    return Effect(known.mean, max(low, -most), min(high, most), min(map(len, one.cells)))
+
+
+def _share(run) -> str:
+    """ "all", "few" (of the plan) or the number."""
+    if run.fraction == 1:
+        return "all"
+    return "few" if np.isclose(run.fraction, share(run.data)) else f"{run.fraction:g}"
+
+
+class _Study:
+    """The runs of one study, their trainings by full name, and what its faces are."""
+
+    def __init__(self, runs: pd.DataFrame, outcomes: dict):
+        self.runs, self.outcomes = name_trainings(runs), outcomes
+        self._known: dict = {}
+
+    def cell(self, own: pd.DataFrame) -> np.ndarray:
+        """`unit_scores` of some runs, in the order of their seeds."""
+        key = tuple(own["run"])
+        if key not in self._known:
+            found = np.stack([self.outcomes[run] for run in own.sort_values("seed")["run"]])
+            self._known[key] = unit_scores(found, people_tested(own), self.truth(own))
+        return self._known[key]
+
+    def truth(self, own: pd.DataFrame) -> np.ndarray | None:
+        """The true classes where mean recall is the metric and they are known."""
+        first = own.iloc[0]
+        if first["data"] in RENDERED or "pack" not in own:
+            return None
+        known = getattr(self.outcomes, "truth", {})
+        return known.get((first["pack"], first.get("task", "emotion")))
+
+    def pool(self, data: str, task: str) -> tuple[float, int]:
+        """The pooled variance of all trainings of a data set and task."""
+        if (data, task) in self._known:
+            return self._known[data, task]
+        own = self.runs[self.runs["data"] == data]
+        own = own[own["task"] == task] if "task" in own else own
+        by = [name for name in ("method", "fraction", "init", "augment", "arch") if name in own]
+        cells = [self.cell(group) for _, group in own.groupby(by) if len(group) > 1]
+        self._known[data, task] = pooled_variance(cells)
+        return self._known[data, task]
+
+    def ready(self, own: pd.DataFrame, margin: float) -> bool:
+        """Whether supervised training beside these runs is at its plateau."""
+        tables = [_plateau(self, cell) for _, cell in own.groupby(["data", "fraction"])]
+        rows = [row for table in tables for row in table]
+        return bool(rows) and len(rows) == len(tables) and all(r["gain"] < margin for r in rows)
+
+    def asked(self, claim, data: str) -> list[_Asked]:
+        """The contrasts of a claim that were run on a data set."""
+        own = self.runs[self.runs["data"] == data]
+        parts = [_where(own, claim, where) for where in (claim.where, claim.versus) if where]
+        parts, found = parts or [own], []
+        for kind in CONTRASTS:
+            base = getattr(claim, kind)
+            sides = [p[p[claim.column] == name] for p in parts for name in (claim.treated, base)]
+            if not base or any(side.empty for side in sides):
+                continue
+            for side in sides:
+                if side["seed"].duplicated().any():
+                    raise ValueError(
+                        f"claim {claim.id}: several runs of one seed of "
+                        f"{side[claim.column].iloc[0]}; narrow `where`"
+                    )
+            cells = [self.cell(side) for side in sides]
+            task = sides[0]["task"].iloc[0] if "task" in own else "emotion"
+            metric = "degrees" if claim.unit == "degrees" else "accuracy"
+            metric = metric if self.truth(sides[0]) is None else "mean recall"
+            beside = pd.concat(parts)
+            beside = beside[beside["task"] == task] if "task" in beside else beside
+            found.append(
+                _Asked(
+                    claim, data, kind, base, cells, (1, -1, -1, 1)[: len(cells)],
+                    self.pool(data, task), metric, len(self.outcomes[sides[0]["run"].iloc[0]]),
+                    self.ready(beside, _margin(claim)),
+                )
+            )  # fmt: skip
+        return found
+
+
+def _plateau(study: _Study, own: pd.DataFrame) -> list[dict]:
+    """What twice the epochs add to supervised training beside some runs; none if not known."""
+    task = own["task"].iloc[0] if "task" in own else "emotion"
+    sides = [own[own["method"] == name] for name in (LONGER, "SL")]
+    if "init" in own:
+        sides = [side[side["init"] == "scratch"] for side in sides]
+    if min(side["seed"].nunique() for side in sides) < PLATEAU_SEEDS:
+        return []
+    if any(side["seed"].duplicated().any() for side in sides):
+        return []
+    cells = [study.cell(side) for side in sides]
+    known = estimate(cells, (1, -1), study.pool(own["data"].iloc[0], task))
+    low, high = known.interval()
+    first = sides[1].iloc[0]
+    told = {name: first.get(name, "") for name in ("study", "data", "task", "fraction", "epochs")}
+    return [told | {"gain": known.mean, "low": low, "high": high, "seeds": min(map(len, cells))}]
+
+
+def plateau_table(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.DataFrame:
+    """What twice the epochs add to supervised training, a row a study, data set, task and share.
+
+    Columns: study, data, task, fraction, epochs, gain with low and high (points, or degrees of head
+    pose), seeds, and `reached`: the gain is below the margin.
+    """
+    runs, rows = runs[runs["run"].isin(set(outcomes))], []
+    for _, own in runs.groupby("study", sort=False):
+        study = _Study(own, outcomes)
+        for (_, task, _), cell in study.runs.groupby(["data", "task", "fraction"], sort=False):
+            margin = POSE_MARGIN if task.startswith("head_pose") else MARGIN
+            rows += [row | {"reached": row["gain"] < margin} for row in _plateau(study, cell)]
+    columns = [
+        "study", "data", "task", "fraction", "epochs", "gain", "low", "high", "seeds", "reached",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def verdict_table(
@@ -185,7 +507,7 @@ def verdict_table(
     effects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """`effect_table`, `effects` if it is there already, in words: `COLUMNS`, a row a claim and
-    kind of faces. `n` is seeds × test faces.
+    kind of faces. `n` is seeds × test faces; `holds` says on how many data sets a claim does.
 
     A claim without runs keeps its row and an empty verdict; one that asks "identical" is asserted
     in its notebook. Raises ValueError naming the claim whose condition is no column of the runs.
@@ -195,12 +517,18 @@ def verdict_table(
     shown = []
     for claim in table.itertuples():
         own = effects[effects["claim"] == claim.id]
+        base = own.loc[own["kind"] == "base", "verdict"]
+        held = f"{(base == 'supported').sum()} of {len(base)}"
         for data, group in own.groupby("faces", sort=False):
             row = {"claim": claim.id, "short": claim.short, "faces": data}
             row |= {"contrast": _words(claim), "n": _n(group)}
+            row["holds"] = "" if (base == EXPLORATORY).any() or base.empty else held
             for effect in group.itertuples():
                 title, verdict = CONTRASTS[effect.kind]
                 row |= {title: _interval(effect), verdict: effect.verdict}
+            first = group.iloc[0]
+            row["paper"] = first["paper"]
+            row |= {name: f"{100 * first[name]:.0f} %" for name in ("P > 0", "P within")}
             shown.append(row | {"notebook": claim.notebook})
         if own.empty:
             row = {"claim": claim.id, "short": claim.short, "notebook": claim.notebook}
@@ -247,20 +575,6 @@ def _words(claim) -> str:
     return f"{words}, {claim.where}" if claim.where else words
 
 
-def _differences(runs: pd.DataFrame, outcomes: dict, claim, base: str) -> np.ndarray | None:
-    """The gain of the claim's training on `base`, (seeds, faces); None if either was not run."""
-    parts = [_by_seed(_where(runs, claim, claim.where), outcomes, claim, base)]
-    if claim.versus:
-        parts.append(_by_seed(_where(runs, claim, claim.versus), outcomes, claim, base))
-    if any(part is None for part in parts):
-        return None
-    seeds = sorted(set.intersection(*(set(part) for part in parts)))
-    if not seeds:
-        return None
-    gains = [np.stack([part[seed] for seed in seeds]) for part in parts]
-    return gains[0] - gains[1] if claim.versus else gains[0]
-
-
 def _where(runs: pd.DataFrame, claim, conditions: str) -> pd.DataFrame:
     """The runs that meet "column=value & column=value"."""
     for condition in filter(None, conditions.split(" & ")):
@@ -272,23 +586,3 @@ def _where(runs: pd.DataFrame, claim, conditions: str) -> pd.DataFrame:
         else:
             runs = runs[runs[column].astype(str) == value]
     return runs
-
-
-def _by_seed(runs: pd.DataFrame, outcomes: dict, claim, base: str) -> dict | None:
-    """Seed -> gain of the treated run on that of the base, float (faces,)."""
-    sides = []
-    for name in (claim.treated, base):
-        own = runs[runs[claim.column] == name]
-        if own.empty:
-            return None
-        if own["seed"].duplicated().any():
-            raise ValueError(
-                f"claim {claim.id}: several runs of one seed of {name}; narrow `where`"
-            )
-        sides.append(dict(zip(own["seed"], own["run"], strict=True)))
-    treated, plain = sides
-    return {
-        seed: gain_by_face(outcomes[treated[seed]], outcomes[plain[seed]])
-        for seed in treated
-        if seed in plain
-    }

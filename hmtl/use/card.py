@@ -128,7 +128,8 @@ def _use(run: Run) -> Iterator[str]:
 def _training_data(run: Run) -> Iterator[str]:
     spec, machine = run.spec, run.machine
     yield "## Training data"
-    rows = [("data set", spec.data), ("fingerprint of its pack", run.pack)]
+    rows: list[tuple[str, object]] = [("data set", spec.data)]
+    rows += [("fingerprint of its pack", run.pack)]
     if spec.data == "faces":
         rows += [("people in train, valid, test", ", ".join(map(str, spec.people)))]
         rows += [("proportions of the emotions", spec.proportions)]
@@ -294,7 +295,8 @@ def _limits(run: Run) -> Iterator[str]:
 def _training(run: Run) -> Iterator[str]:
     spec, machine = run.spec, run.machine
     record = run.record
-    cost = [("method", spec.method), ("backbone", spec.arch), ("start", start_of(spec))]
+    cost: list[tuple[str, object]] = [("method", spec.method), ("backbone", spec.arch)]
+    cost += [("start", start_of(spec))]
     cost += [("epochs", spec.epochs), ("augmentation", spec.augment)]
     cost += [("hmtl", record.get("hmtl", "not recorded"))]
     cost += [(name.replace("_", " "), value) for name, value in machine.items()
@@ -398,5 +400,6 @@ def _table(table: pd.DataFrame) -> str:
 
 def _plain(value: object) -> str:
     """A text of a file as Markdown that shows it: one line, no markup, no HTML, no picture."""
-    text = html.escape(" ".join(str(value).split()), quote=False)
+    shown = "".join(sign if sign.isprintable() else " " for sign in str(value))
+    text = html.escape(" ".join(shown.split()), quote=False)
     return re.sub(r"([\\`|\[\]])", r"\\\1", text)

@@ -22,13 +22,14 @@ For PyTorch a run's folder is an export already: `model.safetensors` beside `spe
 
 __all__ = ["FORMATS", "TOLERANCE", "export_run"]
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hmtl.files import SEAL, hash_folder, sealed, whole_folder
+from hmtl.files import SEAL, hash_folder, sealed, whole_folder, write_text
 from hmtl.runs.store import Run
 from hmtl.use.card import NAME, model_card
 from hmtl.use.networks import CARD, open_handed, read_config, write_handed
@@ -55,6 +56,7 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         ValueError: an unknown format, a folder that holds something, a run without answers.
         ImportError: `pip install "hmtl[use]"` is needed.
         RuntimeError: an exported network answers otherwise than PyTorch's.
+        OSError: with a remedy, if the folder cannot be written.
     """
     out = Path(out)
     if unknown := set(formats) - set(FORMATS):
@@ -83,8 +85,8 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         if "timm" in formats:
             record = {**record, **_write_timm(model, arch, folder / "encoder.safetensors")}
         config = json.dumps(sealed(record, hash_folder(folder)), indent=1)
-        (folder / "config.json").write_text(config + "\n", encoding="utf-8")
-        (folder / NAME).write_text(card, encoding="utf-8")
+        write_text(folder / "config.json", config + "\n")
+        write_text(folder / NAME, card)
     return out
 
 
@@ -144,10 +146,10 @@ def _write_onnx(model, size: int, file: Path, record: dict[str, str]) -> None:
         model, (_faces(2, size),), dynamo=True, opset_version=OPSET, verbose=False,
         input_names=["faces"], output_names=["answers"], dynamic_shapes=({0: "batch"},),
     )  # fmt: skip
-    made = program.model_proto
+    made = program.model_proto  # type: ignore[union-attr]
     onnx.helper.set_model_props(made, record)
     onnx.checker.check_model(made)
-    onnx.save(made, file)
+    file.write_bytes(made.SerializeToString())
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     _check(model, size, lambda faces: session.run(None, {"faces": faces.numpy()})[0], file)
 
@@ -157,6 +159,8 @@ def _write_torch(model, size: int, file: Path, record: dict[str, str]) -> None:
 
     batch = torch.export.Dim("batch")
     program = torch.export.export(model, (_faces(2, size),), dynamic_shapes=({0: batch},))
-    torch.export.save(program, file, extra_files={"config.json": json.dumps(record)})
-    saved = torch.export.load(file).module()
-    _check(model, size, lambda faces: saved(faces).detach().numpy(), file)
+    saved = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.export.save(program, saved, extra_files={"config.json": json.dumps(record)})
+    file.write_bytes(saved.getvalue())
+    again = torch.export.load(file).module()
+    _check(model, size, lambda faces: again(faces).detach().numpy(), file)

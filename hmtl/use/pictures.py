@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hmtl.data.photos import open_photo, to_mode
-from hmtl.files import new_file
+from hmtl.files import check_regular, new_file
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 _NEEDS = 'videos are read by OpenCV: pip install "hmtl[use]"'
@@ -62,12 +62,12 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
             continue
         for file in _files_in(Path(image)) if Path(image).is_dir() else [Path(image)]:
             if file.suffix.lower() not in VIDEOS:
-                yield Picture(str(file), file)
+                yield Picture(_name(file), file)
                 continue
             try:
                 yield from _frames(file, every)
             except (ValueError, OSError) as error:
-                yield str(file), error
+                yield _name(file), error
 
 
 def count_pictures(images, every: int = 1) -> int:
@@ -93,6 +93,12 @@ def _files_in(folder: Path) -> list[Path]:
     return files
 
 
+def _name(file: Path) -> str:
+    """A file's name for the table: text, and no formula, as which a spreadsheet takes "=1.png"."""
+    name = str(file).encode("utf-8", "backslashreplace").decode()
+    return f"./{name}" if name[0] in "=+-@" else name
+
+
 def _checked(image, place: int) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
@@ -115,6 +121,7 @@ def _opened(file: Path):
         import cv2
     except ImportError as error:
         raise ImportError(_NEEDS) from error
+    check_regular(file, "give a video")
     with file.open("rb") as handle:  # raises where it is missing
         head = handle.read(12)
     boxes = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -157,7 +164,7 @@ def _frames(file: Path, every: int) -> Iterator[Picture]:
                 if not read:
                     break
                 image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))  # OpenCV's BGR
-                yield Picture(str(file), image, number, number / rate)
+                yield Picture(_name(file), image, number, number / rate)
             number += 1
     if number == 0:
         raise ValueError("a video without a frame that can be read")

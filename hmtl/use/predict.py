@@ -27,9 +27,11 @@ __all__ = [
 ]  # fmt: skip
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,14 +43,15 @@ from tqdm import tqdm
 from hmtl import __version__
 from hmtl.data.packing import GREY_SETS
 from hmtl.data.photos import FITS, cut_square, describe_problem, square_box
-from hmtl.files import checked, load_weights, new_file, reading
+from hmtl.files import check_shapes, checked, load_weights, new_file, reading
 from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
 from hmtl.runs.store import Run, default_store, load_run
 from hmtl.use.pictures import Drawer, Picture, count_pictures, draw_answers, pictures_in
 
-_PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill"}
+_PICKLES = re.compile(r"\.(pkl|pickle|pt\d*|pth|ckpt|bin|joblib|dill|h5|hdf5)$", re.I)
 _RECORDS = ("spec.json", "config.json", "model.onnx")  # one of which a network's folder holds
+_MOST_SIDE = 2048  # pixels of a network's input: more is a mistake, or asks for all memory
 _BOX = ["x0", "y0", "x1", "y1"]
 _WAITING = 16  # pictures that wait to be drawn at most, so that memory stays bounded
 _REMEDY = "train or export the run again, or copy its folder anew from where it came"
@@ -326,9 +329,11 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
             f"ships: {', '.join(inside)}"
         )
     (folder,) = folders
-    if pickles := sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES):
+    own = re.compile(r"model\.pt2|epoch-\d+-[0-9a-f]+\.pt")  # written here, and not read here
+    pickles = (f for f in folder.rglob("*") if _PICKLES.search(f.name))
+    if pickle := min((f for f in pickles if not own.fullmatch(f.name)), default=None):
         raise ValueError(
-            f"{folder / pickles[0]} may be a pickle, which can run code when it is read; "
+            f"{pickle} may be a pickle, which can run code when it is read; "
             "only folders of safetensors, ONNX and JSON are opened"
         )
     return folder
@@ -407,7 +412,9 @@ def answers_of(run: Run):
             "(--set init FOLDER)"
         )
     task = make_task(run.spec.task)  # without the weights of classes, which only training needs
-    model = build_model(run.spec.arch, len(task.names), task)
+    build = partial(build_model, run.spec.arch, len(task.names), task)
+    check_shapes(build, weights, _REMEDY)
+    model = build()
     load_weights(model, weights, _REMEDY)
     return Answers(model, task).eval()
 
@@ -446,7 +453,7 @@ def _network(
         if labels != list(task.names):
             raise ValueError(f"labels {labels} are not those of the task {task.name!r}")
         known = colour in ("grey", "colour") and fit in FITS
-        if not (0 < crop <= 1 and size > 0 and known):
+        if not (0 < crop <= 1 and 0 < size <= _MOST_SIDE and known):
             said = f"size {size}, crop {crop}, colour {colour!r}, fit {fit!r}"
             raise ValueError(f"{said}: no face is seen so")
         return Network(record["run"], task, size, crop, colour == "grey", answer, fit, represent)

@@ -143,7 +143,7 @@ def test_a_pack_grows_part_by_part_and_is_taken_up_after_a_kill(tmp_path):
     assert again.fingerprint == pack.fingerprint
 
 
-@pytest.mark.parametrize("moment", ["_finish", "_sync"])
+@pytest.mark.parametrize("moment", ["_finish", "sync_files"])
 def test_a_kill_while_finishing_loses_nothing(tmp_path, monkeypatch, moment):
     import hmtl.data.pack
 
@@ -187,7 +187,7 @@ def test_rows_can_be_left_out_at_the_end(tmp_path):
     assert files == {"images.npy", "labels.csv", "pack.json", "note.txt"}
 
 
-@pytest.mark.parametrize("moment", ["_finish", "_sync"])
+@pytest.mark.parametrize("moment", ["_finish", "sync_files"])
 def test_a_kill_after_rows_were_left_out_loses_nothing(tmp_path, monkeypatch, moment):
     import hmtl.data.pack
 

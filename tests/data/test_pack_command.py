@@ -22,6 +22,7 @@ from reader_fixtures import (
     make_fer2013,
     make_w300lp,
     pixel_rows,
+    save_picture,
 )
 
 from hmtl.__main__ import main
@@ -306,10 +307,16 @@ def test_the_report_has_found_beside_published_counts(tmp_path):
     assert "train: 7, 28,709" in contents(made.path)["report.txt"].decode()
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path):
-    table = table_of(tmp_path, ["a\udce9.jpg"])
-    with pytest.raises(ValueError, match=r"'a\\udce9.jpg': its name is no UTF-8; rename"):
+def test_a_name_that_is_no_text_costs_itself_and_is_named(tmp_path):
+    good = [f"{i}.jpg" for i in range(5)]
+    for name in good:
+        save_picture(tmp_path / name)
+    table = table_of(tmp_path, ["a\udce9.jpg", *good])
+    with pytest.raises(BadImages, match=r"a\\udce9.jpg: ValueError: its name is no UTF-8; rename"):
         pack(table, tmp_path / "p")
+    made = pack(table, tmp_path / "p", max_bad=0.5)
+    assert len(made) == 5
+    assert list(made.meta["bad"]) == ["a\\udce9.jpg"]
 
 
 # -- duplicates ---

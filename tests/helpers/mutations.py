@@ -18,6 +18,8 @@ MANY = settings(
     derandomize=COUNT == 500,
     suppress_health_check=list(HealthCheck),
 )
+FEW = settings(MANY, max_examples=COUNT if "HMTL_MUTATIONS" in os.environ else 25)
+"""For cases that take long: 25 of them, or as many as HMTL_MUTATIONS says."""
 SPLICES = (
     b"", b"\x00", b"\xff\xfe", b"\n", b"\r", b",", b'"', b" ", b";", b"-1", b"7", b"nan", b"inf",
     b"1e999", b"../", b"/etc/passwd", b"{}", b"null", b"\xef\xbb\xbf", b"\x80\x04\x95",

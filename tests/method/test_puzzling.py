@@ -120,3 +120,23 @@ def test_right_answers_solve_the_puzzle_and_every_tile_is_used_once(n):
     unsure = torch.randn(5, n * n, n * n, generator=generator(1))
     solved = task.solve(views, unsure)
     assert torch.equal(solved.flatten(1).sort(1).values, images.flatten(1).sort(1).values)
+
+
+def test_a_gap_takes_the_edges_away_and_nothing_else():
+    task = make("puzzling_2x2_gap4")
+    assert task.name == "puzzling_2x2_gap4"
+    assert make("puzzling_3x3_gap2_map").name == "puzzling_3x3_gap2_map"
+    rows = torch.arange(48.0).view(1, 1, 48, 1).expand(40, 3, 48, 48)
+    views, order = task.transform(rows, generator())
+    plain, same = Puzzling(2).transform(rows, generator())
+    assert views.shape == plain.shape
+    assert torch.equal(order, same)
+    tiles, whole = (unshuffle_tiles(v, order, 2) for v in (views, plain))
+    assert torch.equal(whole, rows)
+    first = tiles[:, 0, 0, 0]  # each upper left square begins 0 to 4 rows down
+    assert first.min() < 0.5
+    assert 3.5 < first.max() < 4.5
+    step = tiles[:, 0, 24, 0] - tiles[:, 0, 23, 0]  # across the cut, where it was 1
+    assert 3 < step.mean() < 7
+    with pytest.raises(ValueError, match="a gap of 24 pixels leaves nothing"):
+        make("puzzling_2x2_gap24").transform(rows, generator())

@@ -1,28 +1,50 @@
 """Folders and pictures of strangers: nothing is written through a link, no picture is a program."""
 
+import ctypes
 import json
 import os
+import pwd
+import resource
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import warnings
+from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
+import markdown_it  # comes with jupytext
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import FEW, MANY, assert_clear, mutate
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from toys import make_toy_pack, reseal
 
 from hmtl.__main__ import main
 from hmtl.data import photos
+from hmtl.data.pack import open_pack
 from hmtl.data.photos import PhotoTask, open_photo, read_photos
-from hmtl.files import new_file, whole_folder, write_text
+from hmtl.data.readers import READERS
+from hmtl.data.sets import MINI_PATH
+from hmtl.files import check_shapes, new_file, whole_folder, write_text
+from hmtl.method.learner import build_model
+from hmtl.method.tasks import make_task
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run
+from hmtl.use import card
 from hmtl.use.card import model_card
+from hmtl.use.predict import load
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 OWN = "ssh-ed25519 AAAAOWNKEY me\n"
 EVIL = "2 |\nssh-ed25519 AAAAEVILKEY stranger\n| <script>alert(1)</script>"
 
@@ -64,13 +86,13 @@ def claim_machine(run, **values):
 def test_a_card_replaces_a_link_and_leaves_what_it_led_to(theirs, kind, absolute):
     pack, run, own = theirs
     claim_machine(run, torch=EVIL)
-    card = (run if kind == "run" else pack) / "card.md"
-    card.symlink_to(own if absolute else os.path.relpath(own, card.parent))
+    file = (run if kind == "run" else pack) / "card.md"
+    file.symlink_to(own if absolute else os.path.relpath(own, file.parent))
     assert main(["card", str(run)] if kind == "run" else ["card", "--data", str(pack)]) == 0
     assert own.read_text() == OWN
-    assert not card.is_symlink()
-    assert card.read_text().startswith("# ")
-    assert "\nssh-ed25519" not in card.read_text()
+    assert not file.is_symlink()
+    assert file.read_text().startswith("# ")
+    assert "\nssh-ed25519" not in file.read_text()
 
 
 def test_a_prediction_and_a_card_elsewhere_replace_links(theirs, tmp_path):
@@ -118,7 +140,7 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path, kind):
     if kind == "pipe":
         os.mkfifo(place)
     before = place.lstat()
-    with pytest.raises(OSError, match=rf"{place} cannot be written .*choose another place"):
+    with pytest.raises(OSError, match=rf"{place} cannot be written .*[cC]hoose another place"):
         write_text(place, "x")
     assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
 
@@ -156,8 +178,6 @@ def test_cards_show_markup_as_text(theirs, text, place):
         return
     for raw in ("<script", "<img", "![x](", "<b>", "</code>", "\n# Scores", "[click]("):
         assert raw not in card
-    import markdown_it  # comes with jupytext
-
     shown = markdown_it.MarkdownIt("commonmark").enable("table").render(card)
     for tag in ("<script", "<img", "<b>", 'href="javascript:'):
         assert tag not in shown
@@ -260,3 +280,437 @@ def test_what_is_no_file_is_no_picture(tmp_path, kind):
         place = Path("/dev/zero")
     with pytest.raises(ValueError, match="no regular file"):
         open_photo(str(place))
+
+
+# -- what would never end, or take all memory ---
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "socket", "device"])
+@pytest.mark.parametrize("name", ["spec.json", "pack.json", "config.json"])
+def test_check_refuses_a_record_that_is_no_regular_file(tmp_path, capsys, name, kind):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "model.onnx").touch()
+    place = folder / name
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "link to a pipe":
+        os.mkfifo(tmp_path / "pipe")
+        place.symlink_to(tmp_path / "pipe")
+    elif kind == "socket":
+        monkey = socket.socket(socket.AF_UNIX)
+        monkey.bind(os.path.relpath(place))
+        monkey.close()
+    else:
+        place.symlink_to("/dev/zero")
+    assert main(["check", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"hmtl: {place} is no regular file; make it again")
+
+
+@pytest.mark.parametrize("name", ["spec.json", "metrics.csv", "model.safetensors", "best.json"])
+def test_no_file_of_a_run_may_be_a_pipe(theirs, capsys, name):
+    _, run, _ = theirs
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    record = run / "spec.json"
+    if name != "spec.json":  # vouched for all the same
+        assert name in json.loads(record.read_text())["files"]
+    assert main(["check", str(run)]) == 1
+    assert f"{name} is no regular file" in capsys.readouterr().err
+
+
+def test_a_small_folder_cannot_ask_for_a_large_network(theirs):
+    """1.8 thousand million numbers are never made: names and shapes are compared before."""
+    _, run, _ = theirs
+    record = json.loads((run / "spec.json").read_text())
+    reseal(run, spec={**record["spec"], "arch": "vit_gigantic_patch14_224"})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"safetensors cannot be read .*size mismatch"):
+        load(run)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < 1000, "MB; the network itself has 7,000"
+
+
+@pytest.mark.parametrize("change", ["more", "fewer", "another shape"])
+def test_the_tensors_of_a_network_are_compared_by_name_and_shape(theirs, change):
+    _, run, _ = theirs
+    tensors = load_file(run / "model.safetensors")
+    name = next(iter(tensors))
+    if change == "more":
+        tensors["x" * 40] = tensors[name].clone()
+    elif change == "fewer":
+        del tensors[name]
+    else:
+        tensors[name] = tensors[name][None].clone()
+    save_file(tensors, run / "model.safetensors")
+    reseal(run)
+    odd = "x" * 40 if change == "more" else name
+    with pytest.raises(ValueError, match=rf"cannot be read .*size mismatch: {odd}\)"):
+        load(run)
+
+
+def test_a_number_of_400_digits_is_shortened(theirs, capsys):
+    _, run, _ = theirs
+    record = json.loads((run / "spec.json").read_text())
+    for value in (10**400, -(10**400)):
+        reseal(run, spec={**record["spec"], "seed": value})
+        assert main(["predict", str(run), "x.png"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "seed" in line
+        assert len(line) < 600
+
+
+@pytest.mark.parametrize("name", ["model.PKL", "sub/x.pkl", "a.pt2", "a.h5", "b.Joblib"])
+def test_a_folder_with_what_may_be_a_pickle_is_refused(theirs, name):
+    _, run, _ = theirs
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_bytes(b"\x80\x04.")
+    with pytest.raises(ValueError, match=rf"{name} may be a pickle"):
+        load(run)
+
+
+# -- names, and users who may not ---
+
+
+def test_a_name_that_is_no_utf8_costs_itself_and_is_named(theirs, tmp_path, capsys):
+    _, run, _ = theirs
+    folder = tmp_path / "pics"
+    folder.mkdir()
+    good = [
+        "a b",
+        "-rf",
+        "$(id)",
+        "=cmd|calc!A0",
+        "\N{GRINNING FACE}",
+        "%s",
+        "<b>",
+        "a\nb",
+        "x" * 240,
+    ]
+    good = [f"{name}.png" for name in good]
+    for name in good:
+        Image.new("RGB", (40, 40), (90, 60, 30)).save(folder / name, "png")
+    shutil.copy(folder / "a b.png", os.fsencode(folder) + b"/\xff\xfe.png")
+    out = tmp_path / "o.csv"
+    assert main(["predict", str(run), str(folder), "--no-detect", "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "its name is no UTF-8; rename the file" in said
+    table = pd.read_csv(out)
+    assert sorted(table["file"]) == sorted(str(folder / name) for name in good)
+
+
+@pytest.mark.parametrize("name", ["=cmd|calc!A0.png", "+1.png", "-1.png", "@a.png"])
+def test_no_cell_of_a_table_is_a_formula(theirs, tmp_path, monkeypatch, name):
+    _, run, _ = theirs
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 40), (90, 60, 30)).save(name, "png")
+    (file,) = load(run).predict(Path(name), detect=False)["file"]
+    assert file == f"./{name}"
+    assert Path(file).is_file()
+
+
+def without_rights():
+    """In a child: root, too, has the rights of an owner alone."""
+    for capability in range(64):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; no right, no effect
+
+
+def of_a_user(*arguments):
+    """What a command says to a user who may not everything: the exit status and its lines."""
+    command = [sys.executable, "-m", "hmtl", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, preexec_fn=without_rights, capture_output=True, text=True, check=False
+    )
+    return done.returncode, [line for line in done.stderr.splitlines() if line.startswith("hmtl")]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("check", "model.safetensors"), ("card", "metrics.csv"), ("predict", "spec.json")],
+)
+def test_a_file_that_is_closed_to_us_is_never_to_be_deleted(theirs, tmp_path, command, name):
+    _, run, _ = theirs
+    (run / name).chmod(0)
+    more = {"card": ["--out", tmp_path / "x.md"], "predict": ["x.png"]}.get(command, [])
+    status, (line,) = of_a_user(command, run, *more)
+    assert status == (1 if command == "check" else 2)
+    assert line == (
+        f"hmtl: {run}/{name} cannot be read (Permission denied); get the right to read it"
+    )
+
+
+@pytest.mark.parametrize("closed", ["run", "store"])
+def test_a_folder_that_is_closed_to_us_is_named(theirs, closed):
+    _, run, _ = theirs
+    place = run if closed == "run" else run.parent
+    place.chmod(0)
+    try:
+        status, (line,) = of_a_user("predict", run, "x.png")
+    finally:
+        place.chmod(0o755)
+    assert status == 2
+    assert str(place) in line
+    assert "delete" not in line
+
+
+@pytest.mark.parametrize("home", [None, "/proc/nonexistent"])
+def test_no_home_is_one_line_with_a_remedy(tmp_path, monkeypatch, capsys, home):
+    monkeypatch.delenv("HMTL_CACHE", raising=False)
+    if home:
+        monkeypatch.setenv("HOME", home)
+    else:
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user without an entry
+    assert main(["faces", "--people", "1", "1", "1", "--size", "16"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "$HMTL_CACHE" in line
+    assert len(open_pack(MINI_PATH, verify=True)) > 0, "what needs no cache needs no home"
+    spec = RunSpec(data="mini", epochs=1, bs=64, size=32)
+    assert fit(spec, store=tmp_path).scores
+
+
+def test_a_store_on_a_link_that_leads_nowhere_says_what_is_there(made, tmp_path, capsys):
+    (tmp_path / "store").symlink_to(tmp_path / "gone")
+    assert main(["run", "--set", "epochs", "1", "--store", str(tmp_path / "store")]) == 2
+    said = capsys.readouterr().err
+    assert "something else is there, or a link that leads to nothing" in said
+    assert "Free some space" not in said
+    assert "hoose another place" in said
+
+
+def test_an_error_without_words_has_its_name(monkeypatch, capsys):
+    def empty(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("hmtl.use.check.check_all", empty)
+    assert main(["check", "."]) == 2
+    assert capsys.readouterr().err == "hmtl: MemoryError\n"
+
+
+def test_every_file_of_a_run_has_the_rights_of_the_umask(made):
+    rights = {oct(file.stat().st_mode & 0o777) for file in made[1].iterdir()}
+    assert len(rights) == 1, "the weights are as open as the rest"
+
+
+def test_a_lock_that_a_kill_left_goes_with_the_next_call(made, tmp_path):
+    """Killed after the run was there and before its lock was gone."""
+    store = tmp_path / "store"
+    run = shutil.copytree(made[1], store / made[1].name)
+    (store / ".unfinished").mkdir()
+    (store / ".unfinished" / f"{run.name}.lock").touch()
+    (store / ".unfinished" / "another.lock").touch()
+    assert fit(RunSpec(data="mini", epochs=1, bs=64, size=32), store=store).path == run
+    assert [f.name for f in (store / ".unfinished").iterdir()] == ["another.lock"]
+
+
+@pytest.mark.parametrize("year", [1970, 2100])
+def test_a_clock_that_was_set_back_changes_nothing(theirs, year):
+    pack, run, _ = theirs
+    wanted = load(run).predict(np.zeros((40, 40, 3), np.uint8), detect=False)
+    then = (year - 1970) * 365.25 * 86400
+    for folder in (pack, run):
+        for file in folder.iterdir():
+            os.utime(file, (then, then))
+    assert (
+        load("latest", store=run.parent)
+        .predict(np.zeros((40, 40, 3), np.uint8), detect=False)
+        .equals(wanted)
+    )
+    assert len(open_pack(pack, verify=True)) == 64
+
+
+# -- exported networks ---
+
+
+@pytest.mark.parametrize("location", ["../secret", "secret", "/etc/passwd"])
+def test_a_network_cannot_name_another_file_for_its_weights(theirs, tmp_path, location):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(64))
+    (folder / "secret").write_bytes(bytes(64))
+    weight = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=1)
+    weight.external_data.add(key="location", value=location)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["faces", "w"], ["answers"])], "g",
+        [onnx.helper.make_tensor_value_info("faces", 1, ["b", 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("answers", 1, ["b", 3, 8, 8])], [weight],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"model\.onnx cannot be read"):
+        load(folder)
+
+
+# -- mutations of what is refused ---
+
+PICTURES = ("bmp", "gif", "jpg", "jp2", "png", "ppm", "tif", "webp")
+
+
+@MANY
+@given(st.sampled_from(PICTURES), st.integers(0, 2**32))
+def test_a_mutated_picture_is_read_or_costs_itself(tmp_path_factory, ending, seed):
+    folder = tmp_path_factory.getbasetemp() / "mutated"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"a.{ending}"
+    if not (folder / f"whole.{ending}").exists():
+        noise = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"whole.{ending}")
+    rng = np.random.default_rng(seed)
+    file.write_bytes(mutate(rng, (folder / f"whole.{ending}").read_bytes()))
+    task = PhotoTask([str(file)], None, None, 8, False, "cover", "auto")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of decoders, about what they pass over
+        squares, (note,) = read_photos(task)
+    assert not squares.any() or note.problem == ""
+    assert "\n" not in note.problem
+    assert str(folder) not in note.problem
+    assert note.problem == "" or len(note.problem) < 500
+
+
+@MANY
+@given(
+    st.text(max_size=40) | st.lists(st.sampled_from(["<b>", "|", "\\", "`", "[", "](", "!", "\n",
+                                                    "\r", "a", "&lt;", "\ud800"])).map("".join)
+)  # fmt: skip
+def test_any_text_is_one_cell_that_shows_it(text):
+    shown = card._table(pd.DataFrame([[text, 1]], columns=["what", text]))
+    head, rule, row = shown.encode().decode().splitlines()
+    assert not set("<>") & set(shown)
+    html = markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table").render(shown)
+    root = ElementTree.fromstring(f"<r>{html}</r>")
+    assert {e.tag for e in root.iter()} <= {"r", "table", "thead", "tbody", "tr", "th", "td", "em",
+                                            "strong"}  # fmt: skip
+    assert [len(tr) for tr in root.iter("tr")] == [2, 2]
+
+
+@FEW
+@given(st.integers(0, 2**32))
+def test_mutated_weights_are_compared_before_a_network_is_built(made, tmp_path_factory, seed):
+    file = tmp_path_factory.getbasetemp() / "mutated.safetensors"
+    whole = (made[1] / "model.safetensors").read_bytes()
+    changed = mutate(np.random.default_rng(seed), whole[:3000]) + whole[3000:]
+    file.write_bytes(changed)
+    task = make_task("emotion")
+    try:
+        check_shapes(partial(build_model, "tiny", len(task.names), task), file, "mend it")
+    except (ValueError, OSError) as error:
+        assert changed != whole
+        assert_clear(error, file)
+        return
+    own, there = load_file(made[1] / "model.safetensors"), load_file(file)
+    assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in there.items()}
+
+
+# -- disks and signals under a network in use ---
+
+
+@pytest.mark.parametrize("formats", [["onnx"], ["torch"], ["onnx", "torch"]])
+def test_an_export_onto_a_full_disk_is_one_line(theirs, tmp_path, capsys, formats):
+    pytest.importorskip("onnxruntime")
+    _, run, _ = theirs
+    (tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path / "disk")]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a disk")
+    try:
+        out = tmp_path / "disk" / "out"
+        assert main(["export", str(run), "--out", str(out), "--format", *formats]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"hmtl: {out} cannot be written (No space left on device). Free")
+        assert list(out.parent.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path / "disk")], check=True)
+
+
+def test_a_run_whose_disk_fills_up_goes_on_to_the_same_bits(made, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    spec = RunSpec(data="mini", epochs=2, bs=64, size=32)
+    pack = open_pack(made[0])
+    whole = fit(spec, pack=pack, store=tmp_path / "whole")
+
+    def resize(size, again=""):
+        mount = ["mount", "-t", "tmpfs", "-o", f"{again}size={size}", "tmpfs", str(disk)]
+        return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+    if not resize("6m"):
+        pytest.skip("no right to mount a disk")
+    try:
+        (disk / "other").write_bytes(bytes(1 << 20))
+        assert resize("3m", "remount,")
+        with pytest.raises(OSError, match=r"the run store .* \(No space left.*Free some space"):
+            fit(spec, pack=pack, store=disk)
+        assert resize("60m", "remount,")
+        again = fit(spec, pack=pack, store=disk)
+        for name in ("model.safetensors", "metrics.csv", "predictions.csv", "best.json"):
+            assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
+        assert not (disk / ".unfinished").exists() or not list((disk / ".unfinished").iterdir())
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_export_ended_by_a_signal_leaves_no_half_of_it(theirs, tmp_path, sent):
+    """Ended after its files were written and before the folder had its name."""
+    pytest.importorskip("onnxruntime")
+    _, run, _ = theirs
+    code = (
+        "import os, sys\nfrom hmtl import files\nfrom hmtl.__main__ import main\n"
+        "def end(folder):\n    os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "files.sync_files = end\nsys.exit(main(sys.argv[2:]))"
+    )
+    out = tmp_path / "out"
+    command = ["export", str(run), "--out", str(out), "--format", "torch"]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(int(sent)), *command], cwd=ROOT, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode in (-sent, 130)
+    assert not out.exists()
+    assert main(command) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["card.md", "config.json", "model.pt2"]
+
+
+# -- tables of strangers ---
+
+TABLES = {
+    "utf-16": ("path,emotion\n1.png,sad\n".encode("utf-16"), "save it as UTF-8"),
+    "latin-1": ("path,emotion\n1.png,tr\u00e4urig\n".encode("latin-1"), "save it as UTF-8"),
+    "byte order mark": (b"\xef\xbb\xbfpath,emotion\n1.png,sad\n", ""),
+    "old line ends": (b"path,emotion\r1.png,sad\r", ""),
+    "zero bytes": (b"path,emotion\n1.png,sad\0\n", "line 2"),
+    "endless field": (b"path,emotion\n1.png," + b"x" * 200_000 + b"\n", "line 2"),
+    "open quotation": (b'path,emotion\n1.png,sad\n"2.png,sad\n', ""),
+    "many columns": (b"path,emotion\n1.png,sad\n2.png,sad" + b"," * 100_000 + b"\n", ""),
+    "a formula": (b"path,emotion\n1.png,=1+1\n", "=1+1"),
+    "gzip": (b"\x1f\x8b\x08\0\0\0\0\0\0\0" + bytes(20), "labels.csv"),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_strangers_table_is_read_or_named(tmp_path, kind):
+    content, said = TABLES[kind]
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    (tmp_path / "labels.csv").write_bytes(content)
+    options = {"columns": {"path": "path", "emotion": "emotion"}}
+    if not said:
+        assert READERS["csv"](tmp_path, **options)["emotion"].tolist() == ["sad"]
+        return
+    with pytest.raises(ValueError, match="labels.csv") as caught:
+        READERS["csv"](tmp_path, **options)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_strangers_table_is_no_pipe(tmp_path, kind):
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "labels.csv")
+    else:
+        (tmp_path / "labels.csv").symlink_to("/dev/zero")
+    with pytest.raises((ValueError, FileNotFoundError), match=r"labels\.csv"):
+        READERS["csv"](tmp_path, columns={"path": "path", "emotion": "emotion"})

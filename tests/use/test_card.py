@@ -14,7 +14,7 @@ from hmtl.data.sets import load_pack
 from hmtl.method.tasks.pose import ANGLES
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
-from hmtl.use.card import data_sheet, model_card, score_table, slice_table
+from hmtl.use.card import calibration_error, data_sheet, model_card, score_table, slice_table
 
 pytestmark = pytest.mark.slow
 
@@ -171,3 +171,23 @@ def test_the_sheet_of_a_set_says_what_was_left_out(tmp_path):
     for why, count in report["reader"]["dropped"].items():
         assert f"| left out by the reader: {why} | {count} |" in text
     assert f"| packed | {len(pack)} |" in text
+
+
+def test_calibration_error_is_guos():
+    """By a loop over bins; none where each probability is the share that is right."""
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([1, 1, 1], 500)
+    names = np.array(["happy", "sad", "fear"])
+    table = pd.DataFrame(p, columns=[f"p_{name}" for name in names])
+    table["predicted"], table["target"] = names[p.argmax(1)], names[rng.integers(0, 3, 500)]
+    sure, right = p.max(1), (table["predicted"] == table["target"]).to_numpy()
+    by_hand = 0.0
+    for i in range(15):
+        inside = (sure >= i / 15) & (sure < (i + 1) / 15)
+        if inside.any():
+            by_hand += inside.mean() * abs(sure[inside].mean() - right[inside].mean())
+    assert calibration_error(table) == pytest.approx(by_hand)
+    half = table.assign(p_happy=0.5, p_sad=0.5, p_fear=0.0, predicted="happy")
+    half["target"] = np.where(np.arange(500) % 2, "happy", "sad")
+    assert calibration_error(half) == pytest.approx(0)
+    assert calibration_error(half.assign(target="sad")) == pytest.approx(0.5)

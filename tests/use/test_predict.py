@@ -331,7 +331,7 @@ def test_without_opencv_faces_can_still_be_read(run, faces, monkeypatch):
 
 def test_the_frame_is_a_square_around_the_box():
     x0, y0, x1, y1 = frame_face(100, 100, 80, 100)
-    assert x1 - x0 == y1 - y0 == pytest.approx(104, abs=1)
+    assert x1 - x0 == y1 - y0 == pytest.approx(102, abs=1)
     assert x0 + x1 == pytest.approx(280, abs=1)
     assert y0 + y1 == pytest.approx(300, abs=5)
     one = np.subtract(frame_face(100, 100, 80, 100), [100] * 4)

@@ -23,6 +23,7 @@ import pandas as pd
 from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
 from hmtl.data.readers.listing import base_names, find_root, folders_in
 from hmtl.data.readers.report import Drops, finish_table, map_labels
+from hmtl.files import check_regular
 
 LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # 0 to 6
 COUNTS = {
@@ -116,6 +117,7 @@ def list_rows(
     """
     rows: list[tuple] = []
     malformed: list[str] = []
+    check_regular(file, "copy it anew from the data set")
     with open(file, "rb") as lines:
         header = _read_header(file, lines.readline(), split)
         offset = lines.tell()

@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.report import NOT_ON_DISK, Drops
+from hmtl.files import check_regular
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Endings of image files, lower case; a file's own may be of any case."""
@@ -187,8 +188,9 @@ def _leads_up(link: str, above: tuple[str, ...]) -> bool:
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, text) of each line of a file, without its end.
 
-    Raises ValueError naming a file that is not UTF-8.
+    Raises ValueError naming a file that is not UTF-8, or that is a pipe or a device.
     """
+    check_regular(file, "copy it anew from the data set")
     try:
         with open(file, encoding="utf-8-sig", newline="") as lines:
             for number, line in enumerate(lines, start=1):

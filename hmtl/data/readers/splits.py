@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.files import read_json
+from hmtl.files import read_json, write_text
 from hmtl.labels import SPLITS
 
 
@@ -92,7 +92,7 @@ def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
     """
     digest = _digest(lists)
     text = json.dumps({"sha256": digest, **lists}, indent=1)
-    Path(file).write_text(text + "\n", encoding="utf-8")
+    write_text(file, text + "\n")
     return digest
 
 

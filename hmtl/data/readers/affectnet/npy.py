@@ -31,6 +31,7 @@ from hmtl.data.readers.affectnet.labels import (
 )
 from hmtl.data.readers.listing import find_root, list_files, with_paths
 from hmtl.data.readers.report import Drops, finish_table
+from hmtl.files import check_regular
 from hmtl.labels import EMOTIONS
 
 SETS = {"train": "train_set", "test": "val_set"}
@@ -130,6 +131,7 @@ def read_scalar(file: str | Path) -> float:
     Some ten times as fast as `numpy.load`, which parses the header anew for each of a million
     files. Raises ValueError naming the file unless it holds one number.
     """
+    check_regular(file, "copy it anew from the data set")
     with open(file, "rb") as handle:
         raw = handle.read()
     try:

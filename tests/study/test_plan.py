@@ -1,0 +1,115 @@
+"""The plan: its cells, what is chosen by trials, and that a part is made once and found again."""
+
+from dataclasses import replace
+
+import pytest
+
+from hmtl.runs.specs import RunSpec
+from hmtl.study import plan
+from hmtl.study.plan import ARMS, BEFORE, TRIAL_SEEDS, Cell, cells, choose, pretraining_of, spec_of
+
+CELL = Cell("p", 1, "emotion", "mini", "few", "SL", 2, 10, 1)
+
+
+def test_every_cell_is_a_training_and_no_seed_of_a_trial():
+    found = cells()
+    assert found[0].part == "plateau"
+    assert {cell.part for cell in cells("few-labels")} == {"few-labels"}
+    for cell in found:
+        seeds = range(cell.first, cell.first + cell.seeds)
+        assert not set(TRIAL_SEEDS) & set(seeds)
+        spec = spec_of(cell, cell.first)
+        assert (spec.task, spec.epochs, spec.norm_stats) == (cell.task, cell.epochs, "plain")
+        assert (spec.fraction == 1) == (cell.labels == "all")
+        if cell.labels == "few":
+            assert spec.fraction_seed == spec.seed  # another draw of the labels
+        if cell.data == "faces":
+            assert spec.people == (300, 50, 2500)
+        if cell.arm in BEFORE:
+            first = pretraining_of(cell, spec)
+            assert (first.task, first.fraction, first.epochs) == ("pretraining", 1, cell.epochs)
+    few = [c for c in found if c.part == "few-labels" and c.arm in ("SL", "puzzle")]
+    assert {c.seeds for c in few} == {10}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("p,1,emotion,faces,few,SLL,2,0,1", "line 2: unknown arm 'SLL'"),
+        ("p,1,emotion,faces,some,SL,2,0,1", "line 2: unknown labels 'some'"),
+        ("p,1,emotion,faces,few,SL,two,0,1", "line 2: epochs must be a whole number"),
+    ],
+)
+def test_a_wrong_row_is_named(row, said, tmp_path):
+    file = tmp_path / "plan.csv"
+    file.write_text(f"part,block,task,data,labels,arm,epochs,first,seeds\n{row}\n")
+    with pytest.raises(ValueError, match=said):
+        cells(file=file)
+    with pytest.raises(ValueError, match="unknown part 'x'; one of plateau"):
+        cells("x")
+
+
+@pytest.mark.parametrize("best", [0.5, 1, 4, 16, 40])
+def test_a_grid_is_extended_until_its_best_lies_inside(best):
+    tried = []
+
+    def value(fields):
+        tried.append(fields["lr"])
+        return -abs(fields["lr"] - best)
+
+    assert choose(value, rates=(2, 4, 8, 16)) == {"lr": {40: 32}.get(best, best)}
+    assert len(tried) == len(set(tried)) >= 4
+    assert min(tried) < {40: 32}.get(best, best) < max(tried)
+
+
+def test_a_puzzle_is_given_as_many_trials_again():
+    tried = []
+
+    def value(fields):
+        tried.append(fields)
+        return fields.get("gap", 0) - abs(fields["lr"] - 4)
+
+    assert choose(value, puzzle=True, rates=(2, 4, 8, 16)) == {"lr": 4, "gap": 4}
+    assert len(tried) == 7
+    plain = lambda fields: -abs(fields["lr"] - 4) - ("gap" in fields)  # noqa: E731
+    assert choose(plain, puzzle=True, rates=(2, 4, 8, 16)) == {"lr": 4}
+
+
+def test_what_was_chosen_is_in_the_training():
+    chosen = {"lr": 0.004, "pretext_weight": 0.1, "gap": 4}
+    for arm in ("puzzle", "puzzle_unlabelled"):
+        spec = spec_of(replace(CELL, arm=arm), 3, chosen)
+        assert spec.pretexts[0].endswith("puzzling_2x2_gap4")
+        assert (spec.lr, spec.pretext_weight) == (0.004, 0.1)
+    only = spec_of(replace(CELL, arm="only_puzzle"), 3, chosen)
+    assert only.pretexts == ("only_puzzling_2x2_gap4",)
+    assert set(plan.TUNED) | set(plan.TUNED.values()) <= set(ARMS)
+
+
+def test_a_part_is_made_once_and_found_again(tmp_path, monkeypatch):
+    own = [CELL, replace(CELL, arm="puzzle_then_SL")]
+    monkeypatch.setattr(plan, "cells", lambda part="", file=None: own)
+    monkeypatch.setattr(plan, "chosen_for", lambda cell, score: {"lr": 0.004})
+    monkeypatch.setitem(plan.BASE, "precision", "")
+    lines = []
+    assert plan.decide("p", store=tmp_path, root=tmp_path, say=lines.append) == 2
+    assert len(lines) == 2
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("spec.json")}
+    assert len(before) == 3  # the pre-training beside
+    assert plan.decide("p", store=tmp_path, root=tmp_path, say=lines.append) == 2
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("spec.json")} == before
+    table, runs, _ = plan.gather(tmp_path, tmp_path)
+    assert table["start"].tolist() == ["scratch", "puzzling_2x2"]
+    assert set(table["study"]) == {"decide"}
+    assert [run.spec.seed for run in runs] == [10, 10]
+
+
+def test_old_names_stay_and_the_draw_of_labels_has_one():
+    assert "fraction_seed" not in RunSpec(fraction=0.2).to_json()
+    assert RunSpec(fraction=0.2, fraction_seed=0) == RunSpec(fraction=0.2)
+    assert RunSpec(fraction_seed=3) == RunSpec()  # all labels: nothing is drawn
+    assert RunSpec(fraction=0.2, fraction_seed=3) != RunSpec(fraction=0.2)
+    with pytest.raises(ValueError, match="unknown norm_stats 'clean'; one of"):
+        RunSpec(norm_stats="clean")
+    with pytest.raises(ValueError, match="fraction_seed must be"):
+        RunSpec(fraction_seed=-1)
