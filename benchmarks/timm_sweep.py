@@ -1,0 +1,136 @@
+"""Which of timm's backbones a plain fastai Learner can train with Hybrid, and on which map.
+
+    python benchmarks/timm_sweep.py                      # an hour of one core
+    python benchmarks/timm_sweep.py --modules swin vit   # these rows anew
+
+Takes the smallest model of every module of timm's (by parameters, counted without memory), with
+weights drawn at random, trains one batch of two pictures with a puzzle and in-painting, and holds
+the shape of the map that pretexts read against `forward_features` of the model itself. Writes
+outputs/reference/tables/timm-backbones.csv:
+
+    module, model, parameters, size    what was tried, on pictures of size x size
+    map                                channels x height x width that pretexts read
+    verdict                            right, wrong: <the model's own shape>, or refused: <why>
+"""
+
+import argparse
+import csv
+import sys
+import warnings
+
+import timm
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from torch import Tensor, nn
+
+from hmtl import Hybrid, Inpainting, Puzzling
+from hmtl.paths import reference_dir
+
+COLUMNS = ("module", "model", "parameters", "size", "map", "verdict")
+CLASSES = 4
+
+
+def parameters(name: str) -> int | None:
+    """How many parameters a model has; None if it cannot be built without memory."""
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name, num_classes=CLASSES)
+    except Exception:  # whatever the model's own code raises on tensors without numbers
+        return None
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def smallest(module: str) -> tuple[str, int] | None:
+    """The name and the parameters of a module's smallest model."""
+    counts = {name: parameters(name) for name in timm.list_models(module=module)}
+    known = {name: count for name, count in counts.items() if count}
+    return min(known.items(), key=lambda item: item[1]) if known else None
+
+
+def own_map(model: nn.Module, pictures: Tensor) -> tuple[int, ...] | None:
+    """(C, h, w) of what `forward_features` gives, None if that is no map of the picture."""
+    with torch.no_grad():
+        found = model.eval().forward_features(pictures)
+    if not isinstance(found, Tensor):
+        return None
+    if found.ndim == 4:
+        last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        return tuple(found.permute(0, 3, 1, 2).shape[1:] if last else found.shape[1:])
+    side = round((found.shape[1] - (getattr(model, "num_prefix_tokens", 0) or 0)) ** 0.5)
+    return (found.shape[2], side, side) if found.ndim == 3 else None
+
+
+class _Look(Callback):
+    """Keeps the shape of the map of the first batch."""
+
+    order = Hybrid.order + 1
+    shape: tuple[int, ...] | None = None
+
+    def after_pred(self):
+        self.shape = tuple(self.hybrid.representation()["map"].shape[1:])
+
+
+def tried(name: str, size: int | None = None) -> tuple[int, str, str]:
+    """The size of the pictures, the map and the verdict of one model.
+
+    Args:
+        name: timm's name.
+        size: side of the pictures; None: the model's own, or 64 where it takes any.
+    """
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=CLASSES)
+    config = model.pretrained_cfg
+    fixed = config.get("fixed_input_size") or hasattr(model, "patch_embed")
+    size = size or (config["input_size"][-1] if fixed else 64)
+    channels = config["input_size"][0]
+    data = [(torch.rand(channels, size, size), i % CLASSES) for i in range(2)]
+    loaders = [torch.utils.data.DataLoader(data, 2) for _ in range(2)]
+    look = _Look()
+    learn = Learner(
+        DataLoaders(*loaders, device="cpu"), model, loss_func=nn.CrossEntropyLoss(),
+        cbs=[Hybrid([Puzzling(2), Inpainting("grid")], label_views=False, seed=0), look],
+    )  # fmt: skip
+    learn.dls.loaders[1] = torch.utils.data.DataLoader([], 2)
+    try:
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1)
+    except Exception as error:  # the model's own, too
+        reason = " ".join(str(error).split()).removeprefix("Exception occured in ")
+        return size, _text(look.shape), f"refused: {reason[:160]}"
+    wanted = own_map(model, torch.stack([x for x, _ in data]))
+    verdict = "right" if look.shape == wanted else f"wrong: {_text(wanted)}"
+    return size, _text(look.shape), verdict
+
+
+def _text(shape: tuple[int, ...] | None) -> str:
+    return "x".join(map(str, shape or ()))
+
+
+def main() -> None:
+    """Sweep, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--modules", nargs="*", default=timm.list_modules())
+    modules = parser.parse_args().modules
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    path = reference_dir() / "tables" / "timm-backbones.csv"
+    rows = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = {row[0]: row for row in list(csv.reader(file))[1:]}
+    for module in modules:
+        found = smallest(module)
+        if found is None:
+            continue
+        name, count = found
+        rows[module] = [module, name, count, *tried(name)]
+        print(*rows[module], sep=", ", file=sys.stderr, flush=True)
+        with path.open("w", newline="") as file:
+            table = [COLUMNS, *(rows[module] for module in sorted(rows))]
+            csv.writer(file, lineterminator="\n").writerows(table)
+
+
+if __name__ == "__main__":
+    main()
