@@ -15,6 +15,7 @@ outputs/reference/tables/timm-backbones.csv:
 
 import argparse
 import csv
+import re
 import sys
 import warnings
 
@@ -44,7 +45,9 @@ def parameters(name: str) -> int | None:
 
 def smallest(module: str) -> tuple[str, int] | None:
     """The name and the parameters of a module's smallest model."""
-    counts = {name: parameters(name) for name in timm.list_models(module=module)}
+    names = timm.list_models(module=module)
+    some = [name for name in names if not re.search("large|huge|giant|so400m|_xl|_l$|_l_", name)]
+    counts = {name: parameters(name) for name in some or names}
     known = {name: count for name, count in counts.items() if count}
     return min(known.items(), key=lambda item: item[1]) if known else None
 
@@ -72,19 +75,20 @@ class _Look(Callback):
         self.shape = tuple(self.hybrid.representation()["map"].shape[1:])
 
 
-def tried(name: str, size: int | None = None) -> tuple[int, str, str]:
-    """The size of the pictures, the map and the verdict of one model.
+def tried(name: str) -> tuple[int, str, str]:
+    """The size of the pictures, the map and the verdict of a model; 64 px if it takes them."""
+    own = timm.get_pretrained_cfg(name).input_size[-1]
+    for size in (64, own):
+        found = size, *_trained(name, size)
+        if not found[-1].startswith("refused"):
+            break
+    return found
 
-    Args:
-        name: timm's name.
-        size: side of the pictures; None: the model's own, or 64 where it takes any.
-    """
+
+def _trained(name: str, size: int) -> tuple[str, str]:
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=CLASSES)
-    config = model.pretrained_cfg
-    fixed = config.get("fixed_input_size") or hasattr(model, "patch_embed")
-    size = size or (config["input_size"][-1] if fixed else 64)
-    channels = config["input_size"][0]
+    channels = model.pretrained_cfg["input_size"][0]
     data = [(torch.rand(channels, size, size), i % CLASSES) for i in range(2)]
     loaders = [torch.utils.data.DataLoader(data, 2) for _ in range(2)]
     look = _Look()
@@ -97,11 +101,11 @@ def tried(name: str, size: int | None = None) -> tuple[int, str, str]:
         with learn.no_bar(), learn.no_logging():
             learn.fit(1)
     except Exception as error:  # the model's own, too
-        reason = " ".join(str(error).split()).removeprefix("Exception occured in ")
-        return size, _text(look.shape), f"refused: {reason[:160]}"
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        return _text(look.shape), f"refused: {reason[:160]}"
     wanted = own_map(model, torch.stack([x for x, _ in data]))
     verdict = "right" if look.shape == wanted else f"wrong: {_text(wanted)}"
-    return size, _text(look.shape), verdict
+    return _text(look.shape), verdict
 
 
 def _text(shape: tuple[int, ...] | None) -> str:
