@@ -3,10 +3,10 @@
     python benchmarks/timm_sweep.py                      # an hour of one core
     python benchmarks/timm_sweep.py --modules swin vit   # these rows anew
 
-Takes the smallest model of every module of timm's (by parameters, counted without memory), with
-weights drawn at random, trains one batch of two pictures with a puzzle and in-painting, and holds
-the shape of the map that pretexts read against `forward_features` of the model itself. Writes
-outputs/reference/tables/timm-backbones.csv:
+Takes the smallest model of every module of timm's, by parameters, of the six whose names say that
+they are small; trains, from random weights, one batch of two pictures with a puzzle and
+in-painting, and holds the shape of the map that pretexts read against `forward_features` of the
+model itself. Writes outputs/reference/tables/timm-backbones.csv:
 
     module, model, parameters, size    what was tried, on pictures of size x size
     map                                channels x height x width that pretexts read
@@ -30,7 +30,14 @@ from hmtl import Hybrid, Inpainting, Puzzling
 from hmtl.paths import reference_dir
 
 COLUMNS = ("module", "model", "parameters", "size", "map", "verdict")
-CLASSES = 4
+CLASSES, CANDIDATES = 4, 6
+SMALL = "test_|atto|femto|pico|nano|xxs|xx_small|_0[345]0|mini|tiny|_xs|x_small|small|_s$|_b?0$"
+LARGE = "large|huge|giant|so400m|xl|_l$|_l_|base|_b$|_384|_448|_512"
+
+
+def _by_name(name: str) -> tuple:
+    """Small models first, as far as names tell."""
+    return bool(re.search(LARGE, name)), not re.search(SMALL, name), name
 
 
 def parameters(name: str) -> int | None:
@@ -45,9 +52,8 @@ def parameters(name: str) -> int | None:
 
 def smallest(module: str) -> tuple[str, int] | None:
     """The name and the parameters of a module's smallest model."""
-    names = timm.list_models(module=module)
-    some = [name for name in names if not re.search("large|huge|giant|so400m|_xl|_l$|_l_", name)]
-    counts = {name: parameters(name) for name in some or names}
+    names = sorted(timm.list_models(module=module), key=_by_name)
+    counts = {name: parameters(name) for name in names[:CANDIDATES]}
     known = {name: count for name, count in counts.items() if count}
     return min(known.items(), key=lambda item: item[1]) if known else None
 

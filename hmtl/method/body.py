@@ -75,7 +75,6 @@ def find_body(model: nn.Module) -> nn.Module:
         getattr(model, "encoder", None),
         model[0] if _is_pair(model) else None,
         getattr(model, "global_pool", None),
-        getattr(getattr(model, "head", None), "global_pool", None),
         model if is_timm(model) else None,
     ):
         if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
@@ -146,7 +145,7 @@ class Watch:
         self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, unwrapped(model)))
         self._map: Tensor | None = None
         self._hooks = []
-        self._timm = body if is_timm(body) and not _pooling_of(body) else None
+        self._timm = body if body is unwrapped(model) and is_timm(body) else None
         if self._timm is not None:
             self._timm.forward_features = partial(self._forward_features, body.forward_features)
             return

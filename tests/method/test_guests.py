@@ -1,7 +1,11 @@
 """Cases of anybody's own Learner: each ends in the right numbers, or in one line with the cause."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -733,3 +737,29 @@ def test_a_last_batch_of_one(pretexts, count):
         torch.tensor([list(map(float, row)) for row in learn.recorder.values])
     ).all()
     assert set(learn.hybrid.heads) == set(pretexts)
+
+
+def test_heads_stay_equal_on_two_processes_of_fastais_own(tmp_path):
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    root = Path(__file__).parents[2]
+    worker = root / "tests" / "helpers" / "guest_worker.py"
+    launch = [
+        "-W",
+        "ignore",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, *launch, str(worker), str(tmp_path)], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1))
+    for name, found in first.items():
+        assert len(found) > 6
+        for key, value in found.items():
+            assert torch.equal(value, second[name][key]), f"{name} {key}"
