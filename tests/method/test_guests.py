@@ -760,6 +760,6 @@ def test_heads_stay_equal_on_two_processes_of_fastais_own(tmp_path):
     assert done.returncode == 0, done.stderr
     first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1))
     for name, found in first.items():
-        assert len(found) > 6
+        assert len(found) >= 6
         for key, value in found.items():
             assert torch.equal(value, second[name][key]), f"{name} {key}"
