@@ -58,7 +58,7 @@ def look_for(faces, labels, network: str) -> pd.DataFrame:
     net, rows = hmtl.load(network), []
     progress = tqdm(scenes(faces), total=len(faces), disable=not show_progress())
     for scene, square in progress:
-        boxes = find_faces(scene)
+        boxes = find_faces(scene, net.frame)
         same = match(boxes, square)
         found = [square, *boxes[same][:1]]
         squares = [cut_square(scene, box, net.size, net.grey)[0] for box in found]

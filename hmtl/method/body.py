@@ -5,20 +5,28 @@ module of a model's ends with them, `Watch` keeps both of every forward pass, by
 model itself is never changed.
 """
 
-__all__ = ["Watch", "as_map", "find_body", "is_compiled", "pool", "same_part", "unwrapped"]
+__all__ = [
+    "Call", "Watch", "as_map", "features_of", "find_body", "is_compiled", "is_timm",
+    "kept_in_backward", "kept_statistics", "pool", "same_part", "unwrapped",
+]  # fmt: skip
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
+from fastai.layers import AdaptiveConcatPool2d
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from hmtl.method.encoder import Encoder
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module | None) -> nn.Module:
     """The network itself, without what several processes, averages or a compiler wrap it in."""
     while True:
         if isinstance(model, DistributedDataParallel | nn.DataParallel | AveragedModel):
@@ -54,16 +62,20 @@ def same_part(part: nn.Module, path: str | None, model: nn.Module) -> nn.Module:
 
 
 def find_body(model: nn.Module) -> nn.Module:
-    """The part of a model whose output is the representation.
+    """The part of a model whose output is the representation, or that pools it.
 
-    `model.encoder` (ours), the first of two (fastai's body and head), or the pooling layer of a
-    timm model. Raises ValueError asking for `body=` if it is none of these.
+    `model.encoder` (ours), the first of two (fastai's body and head), the pooling layer of a timm
+    model, or a timm model itself, whose `forward_features` gives it.
+
+    Raises:
+        ValueError: asking for `body=`, if it is none of these.
     """
     model = unwrapped(model)
     for found in (
         getattr(model, "encoder", None),
         model[0] if _is_pair(model) else None,
         getattr(model, "global_pool", None),
+        model if is_timm(model) else None,
     ):
         if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
             return found
@@ -71,6 +83,11 @@ def find_body(model: nn.Module) -> nn.Module:
         "cannot tell which part of this model is its encoder; "
         "pass it: Hybrid(..., body=learn.model.<the module whose output is the representation>)"
     )
+
+
+def is_timm(model: nn.Module) -> bool:
+    """Whether a model says, as all of timm's do, how its features and its answer are found."""
+    return all(hasattr(model, name) for name in ("forward_features", "forward_head"))
 
 
 def _is_pair(model: nn.Module) -> bool:
@@ -109,30 +126,51 @@ def as_map(
 class Watch:
     """What a model's `body` says of every batch that goes through it, until `close`.
 
-    `features` is of the last pass: "pooled" (B, F) and, where one is found, "map" (B, C, h, w). A
-    pass raises ValueError if the body gives no tensor.
+    A pass raises ValueError if the body gives no tensor.
+
+    Args:
+        body: the module whose output is the representation, or that pools it.
+        model: the whole network, which may say that its maps are channels-last.
+        size: (H, W) of the pictures, by which a channels-last map is told from others.
+
+    Attributes:
+        calls: what each pass since it was emptied saw and gave.
     """
 
-    def __init__(self, body: nn.Module):
-        self.calls: list[dict[str, Tensor]] = []
+    def __init__(
+        self, body: nn.Module, model: nn.Module | None = None, size: Sequence[int] | None = None
+    ):
+        self.calls: list[Call] = []
+        self.size = size
+        self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, unwrapped(model)))
         self._map: Tensor | None = None
-        self._hooks = [body.register_forward_hook(_Hook(self._keep), with_kwargs=True)]
-        pooling = getattr(getattr(body, "body", body), "global_pool", None)
-        if isinstance(body, Encoder):
-            pooling = body.map
-        if isinstance(pooling, nn.Module):  # what enters the pooling is the map
+        self._hooks = []
+        self._timm = body if body is unwrapped(model) and is_timm(body) else None
+        if self._timm is not None:
+            self._timm.forward_features = partial(self._forward_features, body.forward_features)
+            return
+        self._hooks.append(body.register_forward_hook(_Hook(self._keep), with_kwargs=True))
+        pooling = _pooling_of(body)
+        if pooling is not None:  # what enters the pooling is the map
             hook = pooling.register_forward_pre_hook(_Hook(self._keep_map), with_kwargs=True)
             self._hooks.append(hook)
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """What the last pass gave; nothing before the first one."""
-        return self.calls[-1] if self.calls else {}
+        """What the last pass gave: "pooled" (B, F) and, where one is found, "map" (B, C, h, w)."""
+        return self.calls[-1].features if self.calls else {}
 
     def close(self) -> None:
         """Leave the body as it was."""
         for hook in self._hooks:
             hook.remove()
+        if self._timm is not None:
+            vars(self._timm).pop("forward_features", None)
+
+    def _forward_features(self, own: Callable, *inputs, **named) -> Tensor:
+        found = own(*inputs, **named)
+        self._keep(self._timm, inputs, named, found)
+        return found
 
     def _keep_map(self, module, inputs, named):
         self._map = _first(inputs, named)
@@ -143,19 +181,139 @@ class Watch:
                 f"the body, {type(module).__name__}, gives a {type(output).__name__}, no tensor; "
                 "pass body=, the module whose output is one map or one vector a picture"
             )
-        output = output.as_subclass(Tensor)  # fastai's costs a dispatch for every operation
-        features = {"pooled": pool(output)}
-        given = _first(inputs, named)
-        found = _find_map(output, module, given)
-        if found is None:  # what entered the pooling, be that a part of the body or the body
-            before = self._map if self._map is not None else given
+        given, before, self._map = _first(inputs, named), self._map, None
+        found = self._upright(output.as_subclass(Tensor))  # fastai's costs a dispatch each time
+        features = {"pooled": pool(found)}
+        pooled = found.ndim == 4 and found.shape[2] * found.shape[3] == 1
+        if found.ndim == 2 or pooled:  # what entered the pooling, a part of the body or the body
+            alone = found.ndim == 2 or next(module.parameters(), None) is None
+            before = given if before is None and alone else before
             # not the picture itself, grey or in colour
-            if before is not None and before.shape[1] not in (1, 3):
-                found = _find_map(before, module, given)
-        if found is not None:
-            features["map"] = found
-        self._map = None
-        self.calls = [*self.calls, features]
+            before = None if before is None or before.shape[1] in (1, 3) else before
+            found = found if before is None or before.ndim < 3 else self._upright(before)
+        as_one = _find_map(found, module, given, self.size)
+        if as_one is not None:
+            features["map"] = as_one
+        self.calls = [*self.calls, Call(given, output, features)]
+
+    def _upright(self, found: Tensor) -> Tensor:
+        """A map (B, C, h, w), also of a network whose maps are (B, h, w, C)."""
+        if found.ndim != 4:
+            return found
+        first, last = (self._fits(found.shape[i], found.shape[i + 1]) for i in (2, 1))
+        return found.permute(0, 3, 1, 2) if last and (self._marked or not first) else found
+
+    def _fits(self, height: int, width: int) -> bool:
+        """Whether a map of this shape can be the pictures': its cells are square, but for one."""
+        if self.size is None:
+            return self._marked
+        return abs(height * self.size[1] - width * self.size[0]) <= max(self.size)
+
+
+@dataclass
+class Call:
+    """One pass of a body: the first tensor it was given, its output, and the features in that."""
+
+    given: Tensor | None
+    output: Tensor
+    features: dict[str, Tensor]
+
+
+def features_of(
+    picture: Tensor, calls: Sequence[Call], body: Callable[[], nn.Module], compiled: bool
+) -> dict[str, Tensor]:
+    """The features of a picture (B, C, H, W), of all that a body saw in one pass of the network.
+
+    Raises:
+        ValueError: naming the cause and the remedy, if no or not only one call is of this picture.
+    """
+    if not calls and compiled:
+        raise ValueError(
+            "this network was compiled before Hybrid was added, so it runs without its hooks; call "
+            "torch.compiler.reset() before the fit, or compile the network after adding Hybrid"
+        )
+    mine = calls if len(calls) < 2 else [call for call in calls if _same(call.given, picture)]
+    if len(mine) == 1 and len(mine[0].features["pooled"]) == len(picture):
+        return mine[0].features
+    name = type(body()).__name__
+    if not calls:
+        raise ValueError(
+            f"the body, {name}, had no part in this pass of the network; pass body=, a module that "
+            "every picture goes through"
+        )
+    if len(mine) != 1:
+        raise ValueError(
+            f"the body, {name}, ran {len(calls)} times in one pass, and which of them saw the "
+            "first input alone is unclear; pass body=, a module that does"
+        )
+    raise ValueError(
+        f"the body, {name}, gives {len(mine[0].features['pooled'])} rows for {len(picture)} "
+        "pictures; pass body=, a module whose output is a row a picture"
+    )
+
+
+def _same(given: Tensor | None, picture: Tensor) -> bool:
+    """Whether both are one tensor, whatever its class."""
+    if given is None or given.shape != picture.shape:
+        return False
+    return given.data_ptr() == picture.data_ptr()
+
+
+@contextmanager
+def kept_statistics(model: nn.Module) -> Iterator[None]:
+    """Batch norm works on the batch but does not remember it.
+
+    At inference a network sees no puzzles. Where the supervised head is not trained on a pretext's
+    views, running means that count them are wrong for all that it will see: with them the error of
+    a head pose is twice what the same weights give (papers/LOG.md).
+    """
+    buffers = _statistics(model)
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        _put_back(buffers, kept)
+
+
+def kept_in_backward(
+    model: nn.Module, kept: list[Tensor], own: Sequence[Tensor], before: Sequence[Tensor]
+) -> None:
+    """The same for gradient checkpointing, which makes a pass again while gradients are computed.
+
+    Args:
+        model: the network.
+        kept: what to go back to; one list for all passes of a batch.
+        own: the body's outputs in the pass that is not remembered.
+        before: those of the earlier passes that are. Gradients of the later pass are computed
+            first: what it remembers meanwhile is undone when a gradient arrives here.
+    """
+    buffers = _statistics(model)
+
+    def keep(_: Tensor) -> None:
+        undo(_)
+        kept[:] = [buffer.clone() for buffer in buffers]
+
+    def undo(_: Tensor) -> None:
+        if kept:
+            _put_back(buffers, kept)
+            kept.clear()
+
+    for outputs, hook in ((own, keep), (before, undo)):
+        for output in outputs if buffers else ():
+            if output.requires_grad:
+                output.register_hook(hook)
+
+
+def _statistics(model: nn.Module) -> list[Tensor]:
+    """What a pass in training changes of a network."""
+    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.training]
+    # .data: autograd keeps these tensors, and need not know that they are put back
+    return [buffer.data for norm in norms for buffer in norm.buffers()]
+
+
+def _put_back(buffers: list[Tensor], kept: list[Tensor]) -> None:
+    for buffer, value in zip(buffers, kept, strict=True):
+        buffer.copy_(value)
 
 
 class _Hook:
@@ -171,17 +329,38 @@ class _Hook:
         return getattr, (None, "__init__")  # takes anything, does nothing, wherever Python is
 
 
+def _pooling_of(body: nn.Module) -> nn.Module | None:
+    """The layer of a body that its map enters, if there is one."""
+    if isinstance(body, Encoder):
+        return body.map
+    for owner in (body, getattr(body, "body", None), getattr(body, "head", None)):
+        if isinstance(pooling := getattr(owner, "global_pool", None), nn.Module):
+            return pooling
+    while isinstance(body, nn.Sequential) and len(body):  # torchvision's networks without the last
+        last = [part for part in body if not isinstance(part, _AFTER_POOLING)]
+        body = last[-1] if last else nn.Identity()
+        if isinstance(body, _POOLINGS):
+            return body
+    return None
+
+
+_AFTER_POOLING = (nn.Flatten, nn.Dropout, nn.Identity)
+_POOLINGS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, AdaptiveConcatPool2d)
+
+
 def _first(inputs: tuple, named: dict) -> Tensor | None:
     """The first tensor that a module was called with, by place or by name."""
     given = (*inputs, *named.values())
     return next((v.as_subclass(Tensor) for v in given if isinstance(v, Tensor)), None)
 
 
-def _find_map(features: Tensor, body: nn.Module, picture: Tensor | None) -> Tensor | None:
+def _find_map(
+    features: Tensor, body: nn.Module, picture: Tensor | None, size: Sequence[int] | None
+) -> Tensor | None:
     if features.ndim != 3:
         return as_map(features)
     # of tokens: how many are no part of the picture, and its shape where the body sees it
     prefixes = (getattr(module, "num_prefix_tokens", None) for module in body.modules())
     prefix = next((count for count in prefixes if count is not None), None)
     seen = picture is not None and picture.ndim == 4
-    return as_map(features, picture.shape[-2:] if seen else (1, 1), prefix)
+    return as_map(features, picture.shape[-2:] if seen else size or (1, 1), prefix)

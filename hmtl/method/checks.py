@@ -1,17 +1,17 @@
 """What can be wrong with a Hybrid, its Learner or its network, and what is then said."""
 
 __all__ = [
-    "VIEWS", "balance_of", "has_head", "known", "labelled_views", "one_hybrid", "options",
-    "positive", "pretexts_of", "read", "task_of", "tell_sizes", "weights_of",
+    "VIEWS", "balance_of", "first_batch", "has_head", "known", "labelled_views", "one_hybrid",
+    "options", "positive", "pretexts_of", "read", "task_of", "tell_sizes", "weights_of",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastai.callback.mixup import MixHandler
-from fastai.torch_core import TensorMask
+from fastai.torch_core import TensorCategory, TensorMask, TensorMultiCategory
 from fastai.vision.core import TensorBBox, TensorPoint
-from torch import Tensor
+from torch import Tensor, nn
 
 from hmtl.method.balance import Balance, make_balance
 from hmtl.method.pretext import Pretext, make
@@ -124,6 +124,71 @@ def _types(loader) -> list[type]:
 
 
 # -- a batch ---------------------------------------------------------------------------------------
+
+
+def first_batch(hybrid, seen: set[bool]) -> None:
+    """Look at the first batch of training and of validation in a fit; `seen` holds which were.
+
+    Raises:
+        ValueError: if pretexts could not do with its pictures, or would make its labels wrong.
+    """
+    if hybrid.training in seen:
+        return
+    seen.add(hybrid.training)
+    _in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), hybrid.training)
+    if hybrid.training:
+        _no_turned_numbers(hybrid)
+
+
+def _in_unit_range(pictures: Any, training: bool) -> None:
+    which = "training" if training else "validation"
+    if not (isinstance(pictures, Tensor) and pictures.ndim == 4 and pictures.is_floating_point()):
+        raise ValueError(
+            f"the first input of the {which} batches is no batch of pictures, float (B, C, H, W): "
+            f"{tuple(pictures.shape)}, {pictures.dtype}; let the loader convert them"
+        )
+    low, high = pictures.min().item(), pictures.max().item()
+    if low < -_MARGIN or high > 1 + _MARGIN:
+        raise ValueError(
+            f"the {which} pictures go from {low:.3g} to {high:.3g}; pretexts need them in [0, 1]. "
+            "Normalise by fastai's Normalize in batch_tfms, or in the model; or say how it was "
+            "done: Hybrid(..., normalize=(mean, std))"
+        )
+
+
+_MARGIN = 0.1  # what noise or resampling adds to pictures in [0, 1]
+
+
+def _no_turned_numbers(hybrid) -> None:
+    """ValueError if labels are numbers, and a pretext turns pictures that keep them."""
+    known = type(hybrid.task or task_of(hybrid.dls) or Task()) is not Task
+    turned = [p.name for p in hybrid.pretexts if p.turns]
+    if known or hybrid.label_views is not None or not turned:
+        return
+    if any(_are_numbers(y, hybrid.loss_func) for y in hybrid.yb):
+        also = "" if hybrid.views == "shared" else ", or label_views=False if it does"
+        raise ValueError(
+            f"the labels are numbers, and {turned[0]} turns the picture or parts of it: an angle, "
+            "say, is then another. Pass label_views=True if a turn changes none of them" + also
+        )
+
+
+def _are_numbers(labels: Any, loss: Any) -> bool:
+    """Whether labels are measured, not classes, one or several, nor their probabilities."""
+    if not isinstance(labels, Tensor) or isinstance(labels, TensorCategory | TensorMultiCategory):
+        return False
+    loss = getattr(loss, "func", loss)  # fastai's wrapper
+    name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", "")
+    name = name.lower().replace("_", "")
+    if any(word in name for word in ("crossentropy", "bce", "nll", "focal", "dice", "margin")):
+        return False
+    if any(word in name for word in ("mse", "l1", "huber")):
+        return True
+    if not labels.is_floating_point():
+        return False
+    shares = labels.ndim > 1 and ((labels >= 0) & (labels <= 1)).all()
+    whole = (labels == labels.round()).all() or (labels.sum(-1) - 1).abs().max() < 1e-3
+    return not (shares and whole)
 
 
 def read(pretext: Pretext, features: Mapping[str, Tensor]) -> Tensor:

@@ -18,8 +18,8 @@ what is saved, exported or copied during one holds nothing of the heads.
 __all__ = ["Guest", "gathered", "mean_of_all"]
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,9 +33,20 @@ from fastai.learner import Learner
 from fastcore.foundation import L
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from hmtl.method.body import Watch, find_body, is_compiled, same_part
+from hmtl.method.body import (
+    Call,
+    Watch,
+    features_of,
+    find_body,
+    is_compiled,
+    kept_in_backward,
+    kept_statistics,
+    same_part,
+)
 from hmtl.method.optim import Guests
 
 
@@ -59,13 +70,17 @@ class Guest(Callback):
         self._widths: dict[str, int] = {}
         self._guests = Guests()
         self._watch: Watch | None = None
-        self._main: dict[str, Tensor] = {}
+        self._main: list[Call] = []  # of the batch's own pass
+        self._passes: list[Call] = []  # of all that are remembered
+        self._asked_of: nn.Module | None = None
         self._attached = self._running = self._handed_over = self._several = False
 
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
-        gone = {"heads": {}, "_guests": Guests(), "_watch": None, "_main": {}, "_found": None}
-        return {**self.__dict__, **gone}
+        gone = {"heads": {}, "_guests": Guests(), "_shown": L(), "_main": [], "_passes": []}
+        gone |= dict.fromkeys(("_watch", "_found", "_asked_of"))
+        flags = ("_attached", "_running", "_handed_over", "_several")
+        return {**self.__dict__, **gone, **dict.fromkeys(flags, False)}
 
     # -- what a subclass says ----------------------------------------------------------------
 
@@ -92,13 +107,30 @@ class Guest(Callback):
     # -- what it may use ---------------------------------------------------------------------
 
     def representation(self) -> dict[str, Tensor]:
-        """What the network found in the batch: "pooled" (B, F) and perhaps "map" (B, C, h, w)."""
-        return self._main
+        """What the network found in the batch: "pooled" (B, F) and perhaps "map" (B, C, h, w).
 
-    def second_pass(self, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The network's output for another first input, and its representation."""
-        self._open()
-        return self.model(picture, *self.xb[1:]), self._close()
+        Raises:
+            ValueError: naming the cause, if the batch's own pass did not tell.
+        """
+        return self._told(self._main, self.xb[0])
+
+    def second_pass(
+        self, picture: Tensor, remember: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network's output for another first input, and its representation.
+
+        With `remember=False` batch norm's running statistics do not count it.
+        """
+        self._open(picture)
+        with nullcontext() if remember else kept_statistics(self.model), _own_buffers(self.model):
+            output = self.model(picture, *self.xb[1:])
+        calls = self._close()
+        if not remember:
+            own, before = ([call.output for call in some] for some in (calls, self._passes))
+            kept_in_backward(self.model, self._kept, own, before)
+        else:
+            self._passes = [*self._passes, *calls]
+        return output, self._told(calls, picture)
 
     def head(
         self, name: str, features: Tensor, make: Callable[[int], nn.Module | None]
@@ -113,7 +145,13 @@ class Guest(Callback):
                 f"the head of {name} was trained on {known} features, this network has {width}; "
                 f"add a new {type(self).__name__}"
             )
-        return self.heads.get(name)
+        head = self.heads.get(name)
+        if head is not None:
+            head.train(self.training)
+            if features.numel() == width:  # one picture's one cell: batch norm has nothing to norm
+                for norm in (m for m in head.modules() if isinstance(m, _BatchNorm)):
+                    norm.eval()
+        return head
 
     def add_head(
         self, name: str, width: int, make: Callable[[int], nn.Module | None], device: torch.device
@@ -202,7 +240,8 @@ class Guest(Callback):
         if self._found is not None:
             self._go_back(*self._found)
         self._handed_over = self._several = False
-        self._found, self._watch, self._main = None, None, {}
+        self._found = self._watch = self._asked_of = None
+        self._main = self._passes = []
         self.end()
 
     @property
@@ -233,19 +272,32 @@ class Guest(Callback):
 
     # -- a pass ------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, picture: Tensor) -> None:
         """Begin to watch the network as it is now: other callbacks may have put another in."""
-        if self._watch is not None and is_compiled(self.model):
+        size = picture.shape[-2:] if picture.ndim == 4 else None
+        if self._watch is not None and self._compiled():
             self._watch.calls = []  # a compiled network knows the hooks of its first pass alone
+            self._watch.size = size
             return
         self._close_hooks()
-        self._watch = Watch(self.watched())
+        self._watch = Watch(self.watched(), self.model, size)
 
-    def _close(self) -> dict[str, Tensor]:
-        """End watching; what was found."""
-        if not is_compiled(self.model):
+    def _close(self) -> list[Call]:
+        """End watching; what was seen."""
+        if self._watch is None:
+            return []
+        if not self._compiled():
             self._close_hooks()
-        return self._watch.features
+        return self._watch.calls
+
+    def _told(self, calls: list[Call], picture: Tensor) -> dict[str, Tensor]:
+        """The features of `picture` in a pass of the network."""
+        return features_of(picture, calls, self.watched, self._compiled())
+
+    def _compiled(self) -> bool:
+        if self._asked_of is not self.model:
+            self._asked_of, self._was_compiled = self.model, is_compiled(self.model)
+        return self._was_compiled
 
     def _close_hooks(self) -> None:
         if self._watch is not None:
@@ -349,24 +401,42 @@ class Host(Callback):
     def _watched(self, step: Callable) -> None:
         """The batch's own pass comes next: every callback has done with its pictures."""
         for guest in self.guests:
-            guest._open()
+            guest._open(self.learn.xb[0])
         step()
 
     def after_pred(self):
         """Keep the features of the batch's own pass, whatever passes others add."""
         for guest in self.guests:
-            guest._main = guest._close()
+            guest._main = guest._passes = guest._close()
+            guest._kept = []
 
     def after_loss(self):
         """Put the guests' total in the place of the loss; `learn.loss` stays the network's own."""
         self._total = None
         if not (self.training and len(self.yb)):
             return
-        self._loss = total = self.learn.loss
+        loss = total = self.learn.loss
         for guest in self.guests:
             total = guest.total(total)
-        if total is not self._loss:
-            self._total = self.learn.loss_grad = total
+        if total is not loss and total.requires_grad:
+            # kept by their places in the graph: others may change the numbers in place
+            self._edges = get_gradient_edge(total), get_gradient_edge(self.learn.loss_grad)
+            self._plain, self._total = loss, total
+            self.learn.loss_grad = total
+
+    def before_backward(self):
+        """Add the guests' part again if a callback built its loss on the network's own alone."""
+        loss = self.learn.loss_grad
+        if self._total is None or loss is self._total:
+            return
+        of_total, of_own = _slopes(loss, self._edges)
+        if of_total is None and of_own is None:
+            raise ValueError(
+                "a callback has put a loss of its own in the place of learn.loss_grad; let it add "
+                "to learn.loss_grad, or multiply it"
+            )
+        if of_total is None:
+            self.learn.loss_grad = loss + of_own * (self._total - self._plain)
 
     # -- saving ------------------------------------------------------------------------------
 
@@ -407,6 +477,26 @@ class Host(Callback):
                 guest._guests.enter(self.learn.opt, guest.trained())
             for parameter, grad in grads:
                 parameter.grad = grad
+
+
+def _slopes(loss: Tensor, edges: Sequence[GradientEdge]) -> tuple[Tensor | None, ...]:
+    """How a loss follows what lies at these edges of its graph; None where it does not."""
+    if not loss.requires_grad:
+        return (None,) * len(edges)
+    return torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+
+
+@contextmanager
+def _own_buffers(model: nn.Module) -> Iterator[None]:
+    """Without the broadcast of running statistics, which spoils the graph of the pass before."""
+    several = isinstance(model, DistributedDataParallel) and model.broadcast_buffers
+    if several:
+        model.broadcast_buffers = False
+    try:
+        yield
+    finally:
+        if several:
+            model.broadcast_buffers = True
 
 
 def _searching(learn: Learner) -> bool:

@@ -16,15 +16,13 @@ Learner and leave it is in `hmtl.method.guest`, what a fit or an epoch needs in
 
 __all__ = ["Hybrid"]
 
-from contextlib import nullcontext
-
 from torch import Tensor
 
 from hmtl.method import checks
 from hmtl.method.balance import geometric_mean
 from hmtl.method.pretext import Pretext
 from hmtl.method.session import Session
-from hmtl.method.views import kept_statistics, rescale
+from hmtl.method.views import rescale
 
 
 class Hybrid(Session):
@@ -44,32 +42,40 @@ class Hybrid(Session):
         scales: relative sizes of a paired view, each a pass of its own: numbers, or (low, high)
             drawn once a batch (`AUTHORS_SCALES` for the authors' three).
         label_views: whether the supervised loss is of the views too. None: what the supervised
-            task says: yes, but of head pose for plain views only. Unlabelled views leave no trace
-            in batch norm's running statistics.
+            task says: yes, but of head pose for plain views only; numbers that no task explains
+            are refused where a pretext turns the picture. Unlabelled views leave no trace in
+            batch norm's running statistics.
         body: the module whose output is the representation; None: `find_body` looks for it.
         seed: of the puzzles and of the heads' first weights; None: torch's own seed.
         balance: how the losses become one, a name or a `Balance` (`hmtl.method.balance`).
         task: the supervised task; None: that of the DataLoaders.
+        normalize: (mean, std) of the channels, if pictures are normalised elsewhere than by
+            fastai's `Normalize`, which is found. Pretexts see pictures in [0, 1].
 
     Raises:
-        ValueError: for arguments that do not fit; a fit, if a pretext would make labels wrong.
+        ValueError: for arguments that do not fit; in a fit, for labels that a pretext would make
+            wrong, pictures outside [0, 1], and networks it cannot read, each with its remedy.
     """
 
     def __init__(
         self, pretexts, views="paired", *, weight=None, scales=(1.0,), label_views=None, body=None,
-        seed=None, balance="sum", task=None,
+        seed=None, balance="sum", task=None, normalize=None,
     ):  # fmt: skip
         super().__init__(body, seed)
         self.pretexts = checks.pretexts_of(pretexts, views)
         self.weights = checks.weights_of(weight, self.pretexts, views)
         self.balance = checks.balance_of(balance)
         checks.options(scales, task)
-        self.views, self.scales, self.label_views, self.task = views, scales, label_views, task
+        self.views, self.scales, self.label_views = views, scales, label_views
+        self.task, self.normalize = task, normalize
 
     def before_batch(self):
         """Shared views: the transformed picture takes the picture's place."""
         self._forget_batch()
-        if self._attached and self.training and self.views == "shared":
+        if not self._attached:
+            return
+        checks.first_batch(self, self._seen)
+        if self.training and self.views == "shared":
             view, self._target = self._transform(self.pretexts)
             self._sizes = "+".join(self._target), view.shape, self.xb[0].shape
             self.learn.xb = (self._pictures.seen(view), *self.xb[1:])
@@ -105,8 +111,8 @@ class Hybrid(Session):
         for scale in self.scales if self.training else (1.0,):
             scaled = rescale(view, scale, self._draw)
             self._sizes = "+".join(targets), scaled.shape, self.xb[0].shape
-            with nullcontext() if labelled or not self.training else kept_statistics(self.model):
-                output, features = self.second_pass(self._pictures.seen(scaled))
+            remember = labelled or not self.training
+            output, features = self.second_pass(self._pictures.seen(scaled), remember)
             self._sizes = None
             for pretext in pretexts:
                 self._ask(pretext, targets[pretext.name], features)
@@ -117,9 +123,9 @@ class Hybrid(Session):
         """The loss of what a pretext's head answers about the view just seen."""
         found = checks.read(pretext, features)
         head = self.head(pretext.name, found, pretext.head)
-        if head is None:  # a control
+        if head is None or (pretext.siamese and len(found) == 1):  # a control, or no other picture
             return
-        answer = head.train(self.training)(found)
+        answer = head(found)
         if pretext.siamese:  # the target is what it answers about the untouched picture
             target = head(checks.read(pretext, self.representation())).float()
         if isinstance(answer, Tensor):  # half precision ends here

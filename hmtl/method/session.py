@@ -5,6 +5,8 @@ The streams of random numbers, the meters, the learned balance, and what a train
 
 __all__ = ["Session"]
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -25,6 +27,7 @@ class Session(Guest):
     pretexts: list[Pretext]
     balance: Balance
     views: str
+    normalize: Sequence | None
 
     def __init__(self, body: nn.Module | None, seed: int | None):
         super().__init__(body, seed)
@@ -52,7 +55,8 @@ class Session(Guest):
             self.seed = torch.initial_seed() % 2**63
         if self.generator is None:
             self.generator = self._generator(0)
-        self._pictures = Pictures(self.dls)
+        self._pictures = Pictures(self.dls, self.normalize)
+        self._seen: set[bool] = set()
         self._balanced_count = 0
 
     def end(self) -> None:
@@ -179,7 +183,7 @@ class Session(Guest):
         view, target = pretext.transform(images.to(self.dls.device), Pretext.seeded(seed))
         watch = Watch(self.watched())
         try:
-            self.model.eval()(Pictures(self.dls).seen(view))
+            self.model.eval()(Pictures(self.dls, self.normalize).seen(view))
             return view, target, head.eval()(checks.read(pretext, watch.features))
         finally:
             self.model.train(training)
@@ -187,7 +191,9 @@ class Session(Guest):
 
     def show(self, count: int = 4) -> list[Figure]:
         """Draw what each pretext asks of the first `count` validation pictures; a figure each."""
-        images = Pictures(self.dls).plain(self.dls.valid.one_batch()[0])[:count].cpu()
+        images = (
+            Pictures(self.dls, self.normalize).plain(self.dls.valid.one_batch()[0])[:count].cpu()
+        )
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         return [pretext.show(images) for pretext in self.pretexts]

@@ -1,28 +1,30 @@
-"""Views: pictures as pretexts and as the network see them, and what batch norm keeps of them."""
+"""Pictures as pretexts see them, in [0, 1], and as the network does; views of other sizes."""
 
-__all__ = ["Pictures", "kept_statistics", "rescale"]
+__all__ = ["Pictures", "rescale"]
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from fastai.data.transforms import Normalize
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from hmtl.method.pretext.base import batch_steps
 
 
 class Pictures:
-    """Pictures as pretexts see them, in [0, 1], and as the model does.
+    """Undoes a normalisation for the pretexts, and does it again for the network.
 
-    They differ where the DataLoaders normalise: that is undone, and done again.
+    Args:
+        dls: the Learner's DataLoaders, whose `Normalize` is found.
+        given: (mean, std) of the channels, of a normalisation done elsewhere; None: none was.
     """
 
-    def __init__(self, dls):
+    def __init__(self, dls, given: Sequence | None = None):
         steps = [step for step in batch_steps(dls.train) if isinstance(step, Normalize)]
-        self._normalize = (steps[0].mean, steps[0].std) if steps else None
+        self._normalize: Sequence | None = (steps[0].mean, steps[0].std) if steps else None
+        if given is not None:
+            self._normalize = [torch.as_tensor(part).view(1, -1, 1, 1) for part in given]
 
     def plain(self, picture: Tensor) -> Tensor:
         """A loader's pictures (B, C, H, W), in [0, 1]."""
@@ -49,22 +51,3 @@ def rescale(view: Tensor, scale, generator: torch.Generator) -> Tensor:
         scale = low + (high - low) * float(torch.rand((), generator=generator))
     size = [round(side * scale) for side in view.shape[-2:]]
     return F.interpolate(view, size, mode="bilinear", align_corners=False)
-
-
-@contextmanager
-def kept_statistics(model: nn.Module) -> Iterator[None]:
-    """Batch norm works on the batch but does not remember it.
-
-    At inference a network sees no puzzles. Where the supervised head is not trained on a pretext's
-    views, running means that count them are wrong for all that it will see: with them the error of
-    a head pose is twice what the same weights give (papers/LOG.md).
-    """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    kept = [norm for norm in norms if norm.track_running_stats]
-    for norm in kept:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in kept:
-            norm.track_running_stats = True

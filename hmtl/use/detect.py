@@ -9,7 +9,7 @@ check-detect` measures what it finds and what its boxes cost in accuracy:
 The choice and the framing are ours.
 """
 
-__all__ = ["find_faces", "frame_face"]
+__all__ = ["FRAME", "FRAMES", "find_faces", "frame_face"]
 
 from functools import cache
 from pathlib import Path
@@ -31,16 +31,19 @@ most, and a margin around the picture, as a share of its longer side."""
 
 _LEAST = 64  # pixels of the shorter side; what is missing is black
 
-# The square of a training face and YuNet's box differ by data set: their middles by 4 % of the side
-# on rendered faces and -2 % on FER+, their sides by 10 % and -2 %. This is between the two.
-_WIDER, _LOWER = 1.02, 0.0
+FRAME = (1.04, 0.015)
+"""Side of a face's square over the longer side of YuNet's box, and how far its middle lies below
+the box's, in heights of the box."""
+FRAMES = {"mini": (1.1, 0.043), "faces": (1.1, 0.043), "ferplus": (0.98, -0.01)}
+"""The same by data set: medians over training faces of known squares."""
 
 
-def find_faces(picture: Image.Image) -> np.ndarray:
+def find_faces(picture: Image.Image, frame: tuple[float, float] = FRAME) -> np.ndarray:
     """Find the faces in a picture.
 
     Args:
         picture: Of any mode, of any size.
+        frame: How training faces lie in their squares, of `FRAMES`; what is between is the default.
 
     Returns:
         Boxes int64 (n, 4), the largest first. Each is a square x0, y0, x1, y1 in pixels, framed as
@@ -57,23 +60,26 @@ def find_faces(picture: Image.Image) -> np.ndarray:
         found = _look(ImageOps.expand(colour, margin), longest, most) - [margin, margin, 0, 0]
         if len(found):
             break
-    boxes = np.array([frame_face(*box) for box in found], np.int64).reshape(-1, 4)
+    boxes = np.array([frame_face(*box, frame) for box in found], np.int64).reshape(-1, 4)
     return boxes[np.argsort(boxes[:, 0] - boxes[:, 2], kind="stable")]
 
 
-def frame_face(x: float, y: float, width: float, height: float) -> tuple[int, int, int, int]:
+def frame_face(
+    x: float, y: float, width: float, height: float, frame: tuple[float, float] = FRAME
+) -> tuple[int, int, int, int]:
     """Frame a face as training faces are.
 
     Args:
         x, y: Left and top of the detector's box, pixels.
         width, height: Its sides, pixels.
+        frame: As `find_faces` takes it.
 
     Returns:
         The square x0, y0, x1, y1, pixels.
     """
-    side = max(1, round(_WIDER * max(width, height)))
+    side = max(1, round(frame[0] * max(width, height)))
     left = round(x + (width - side) / 2)
-    top = round(y + (height - side) / 2 + _LOWER * height)
+    top = round(y + (height - side) / 2 + frame[1] * height)
     return left, top, left + side, top + side
 
 

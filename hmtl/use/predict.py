@@ -47,6 +47,7 @@ from hmtl.files import check_shapes, checked, load_weights, new_file, reading
 from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
 from hmtl.runs.store import Run, default_store, load_run
+from hmtl.use.detect import FRAME, FRAMES, find_faces
 from hmtl.use.pictures import Drawer, Picture, count_pictures, draw_answers, pictures_in
 
 _PICKLES = re.compile(r"\.(pkl|pickle|pt\d*|pth|ckpt|bin|joblib|dill|h5|hdf5)$", re.I)
@@ -85,6 +86,7 @@ class Network:
             (B, n), float32.
         fit: One of `hmtl.data.photos.FITS`: how the pack it learned from made squares of pictures.
         represent: The same faces -> representations (B, C), float32; None of an exported network.
+        frame: How its training faces lie in their squares (`hmtl.use.detect.FRAMES`).
     """
 
     name: str
@@ -95,6 +97,7 @@ class Network:
     answer: Callable[[np.ndarray], np.ndarray] = field(repr=False)
     fit: str = "cover"
     represent: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    frame: tuple[float, float] = FRAME
 
     def predict(
         self,
@@ -207,7 +210,7 @@ class Network:
                 if not isinstance(picture, Picture):
                     raise picture[1]
                 pixels = picture.open()
-                boxes = [tuple(box) for box in _boxes(pixels, detect, self.fit)]
+                boxes = [tuple(box) for box in _boxes(pixels, detect, self)]
                 squares = [cut_square(pixels, box, *how)[0] for box in boxes]
             except (ImportError, MemoryError):
                 raise
@@ -260,12 +263,10 @@ def _is_one(images) -> bool:
     return isinstance(images, str | Path | Image.Image | np.ndarray)
 
 
-def _boxes(picture: Image.Image, detect: bool, fit: str) -> Iterable[tuple]:
-    if not detect:
-        return [square_box((0, 0, *picture.size), fit)]
-    from hmtl.use.detect import find_faces
-
-    return find_faces(picture)
+def _boxes(picture: Image.Image, detect: bool, network: Network) -> Iterable[tuple]:
+    if detect:
+        return find_faces(picture, network.frame)
+    return [square_box((0, 0, *picture.size), network.fit)]
 
 
 def save_embeddings(file: str | Path, table: pd.DataFrame, vectors: np.ndarray) -> None:
@@ -437,6 +438,7 @@ def run_record(run: Run) -> dict[str, str]:
         "crop": str(VALID_CROP),
         "colour": run.record.get("colour", colour),
         "fit": run.record.get("fit", "cover"),
+        "frame": json.dumps(FRAMES.get(run.spec.data.partition(":")[0], FRAME)),
     }
 
 
@@ -450,13 +452,18 @@ def _network(
         labels, colour = json.loads(record["labels"]), record["colour"]
         size, crop = int(record["size"]), float(record["crop"])
         fit = record.get("fit", "cover")  # exports of older versions have none
+        wider, lower = map(float, json.loads(record.get("frame", json.dumps(FRAME))))
         if labels != list(task.names):
             raise ValueError(f"labels {labels} are not those of the task {task.name!r}")
         known = colour in ("grey", "colour") and fit in FITS
+        known &= 0.1 < wider < 10 and -1 < lower < 1
         if not (0 < crop <= 1 and 0 < size <= _MOST_SIDE and known):
-            said = f"size {size}, crop {crop}, colour {colour!r}, fit {fit!r}"
+            said = (
+                f"size {size}, crop {crop}, colour {colour!r}, frame {wider} {lower}, fit {fit!r}"
+            )
             raise ValueError(f"{said}: no face is seen so")
-        return Network(record["run"], task, size, crop, colour == "grey", answer, fit, represent)
+        return Network(record["run"], task, size, crop, colour == "grey", answer, fit, represent,
+                       (wider, lower))  # fmt: skip
 
 
 def _load_onnx(file: Path, device: str | None) -> Network:

@@ -9,7 +9,10 @@ def processes():
     context = get_context("forkserver")
     context.set_forkserver_preload(
         [
-            "hmtl.runs.fit", "hmtl.runs.unfinished", "hmtl.method.batches", "hmtl.method.pretext",
+            "hmtl.runs.fit",
+            "hmtl.runs.unfinished",
+            "hmtl.method.batches",
+            "hmtl.method.pretext",
             "hmtl.method.tasks",
         ]
     )

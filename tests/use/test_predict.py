@@ -148,6 +148,7 @@ def test_runs_that_do_not_say_what_they_saw_are_used_as_ever(run, tmp_path):
         (folder / "spec.json").write_text(json.dumps(sealed(record, hash_folder(folder))))
         network = hmtl.load(folder)
         assert (network.grey, network.fit) == (grey, "cover")
+        assert network.frame == D.FRAMES[data]  # as that set's faces lie in their squares
 
 
 def test_what_is_no_picture_is_named_and_costs_itself_only(run, faces, tmp_path, capsys):
@@ -331,12 +332,14 @@ def test_without_opencv_faces_can_still_be_read(run, faces, monkeypatch):
 
 def test_the_frame_is_a_square_around_the_box():
     x0, y0, x1, y1 = frame_face(100, 100, 80, 100)
-    assert x1 - x0 == y1 - y0 == pytest.approx(102, abs=1)
+    assert x1 - x0 == y1 - y0 == pytest.approx(104, abs=1)
     assert x0 + x1 == pytest.approx(280, abs=1)
     assert y0 + y1 == pytest.approx(300, abs=5)
     one = np.subtract(frame_face(100, 100, 80, 100), [100] * 4)
     three = np.subtract(frame_face(300, 300, 240, 300), [300] * 4)
     np.testing.assert_allclose(three / 3, one, atol=1)
+    wide = frame_face(100, 100, 80, 100, (1.5, 0.1))
+    assert wide == (65, 85, 215, 235)
 
 
 @pytest.mark.parametrize("side", [400, 64])

@@ -1,0 +1,765 @@
+"""Cases of anybody's own Learner: each ends in the right numbers, or in one line with the cause."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.hook import summary  # noqa: F401  patches Learner
+from fastai.callback.training import GradientAccumulation, GradientClip
+from fastai.data.block import CategoryBlock, DataBlock, RegressionBlock
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
+from fastai.vision.core import PILImage
+from fastai.vision.data import ImageBlock
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from hmtl import Hybrid, Inpainting, Puzzling, TileRotation
+from hmtl.method.body import find_body
+from hmtl.method.guest import Guest
+from hmtl.method.pretext import ImageRotation
+
+
+def items(count=16, size=16, classes=4, label=None, low=0.0, high=1.0):
+    """Pictures of noise with labels, of fixed seeds."""
+    label = label or (lambda i: i % classes)
+    pictures = [
+        torch.rand(3, size, size, generator=torch.Generator().manual_seed(i)) for i in range(count)
+    ]
+    return [(low + (high - low) * x, label(i)) for i, x in enumerate(pictures)]
+
+
+def loaders(data=None, bs=8, **options):
+    data = data or items(**options)
+    return DataLoaders(*[torch.utils.data.DataLoader(data, bs) for _ in "ab"], device="cpu")
+
+
+def small(norm=True):
+    """Body and head; the body has a map of 7 x 7 for pictures of 16."""
+    middle = [nn.BatchNorm2d(8)] if norm else []
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), *middle, nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    return nn.Sequential(body, head)
+
+
+def learner(*cbs, model=None, dls=None, **options):
+    torch.manual_seed(0)
+    model = model or small()
+    options = {"loss_func": nn.CrossEntropyLoss(), **options}
+    return Learner(dls or loaders(), model, cbs=list(cbs), **options)
+
+
+def fit(learn, epochs=1, cbs=(), **options):
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(epochs, cbs=list(cbs), **options)
+    return learn
+
+
+def unlabelled(**options):
+    return Hybrid(
+        [Puzzling(2)], label_views=False, weight=options.pop("weight", 0.3), seed=0, **options
+    )
+
+
+class Grab(Callback):
+    """Keeps the first step's gradients of the network, and ends the fit."""
+
+    order = 100
+
+    def before_step(self):
+        self.learn.got = [p.grad.clone() for p in self.learn.model.parameters()]
+        raise CancelFitException
+
+
+# -- what other callbacks do to the loss ---
+
+
+class Penalty(Callback):
+    """Adds the weights' squares, in one of the ways callbacks do."""
+
+    run_valid = False
+
+    def __init__(self, how, order):
+        self.how, self.order = how, order
+
+    def after_loss(self):
+        squares = 0.5 * sum(p.pow(2).sum() for p in self.learn.model.parameters())
+        if self.how == "add":
+            self.learn.loss_grad = self.loss_grad + squares
+        elif self.how == "add in place":
+            self.learn.loss_grad += squares
+        elif self.how == "scale":
+            self.learn.loss_grad = 3 * self.loss_grad
+        elif self.how == "both":
+            self.learn.loss_grad = 3 * self.loss_grad + squares
+        elif self.how == "on the loss":
+            self.learn.loss_grad = self.learn.loss + squares
+        elif self.how == "and show it":
+            self.learn.loss_grad = self.loss_grad + squares
+            self.learn.loss = self.learn.loss_grad.clone()
+        elif self.how == "blend":
+            self.learn.loss_grad = 0.3 * self.loss_grad + 0.7 * self.pred.pow(2).mean()
+
+
+@pytest.mark.parametrize("order", [-20, 0, 20])
+@pytest.mark.parametrize(
+    "how", ["add", "add in place", "scale", "both", "on the loss", "and show it", "blend"]
+)
+def test_what_callbacks_do_to_the_loss_is_done_as_without_hybrid(how, order):
+    plain = fit(learner(Penalty(how, order)), cbs=[Grab()]).got
+    without = fit(learner(), cbs=[Grab()]).got
+    # a pretext that is asked and weighs nothing changes no gradient
+    weightless = fit(learner(unlabelled(weight=0.0), Penalty(how, order)), cbs=[Grab()]).got
+    for one, other in zip(weightless, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    # the classifier sees the supervised loss alone, whatever the pretext weighs
+    hybrid = fit(learner(unlabelled(), Penalty(how, order)), cbs=[Grab()]).got
+    for one, other in zip(hybrid[-2:], plain[-2:], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    # the pretext's part of the encoder's gradient is there, scaled as the loss is
+    share = {"scale": 3, "both": 3, "blend": 0.3}.get(how, 1)
+    alone = fit(learner(unlabelled()), cbs=[Grab()]).got
+    for one, other, pretext, none in zip(hybrid, plain, alone, without, strict=True):
+        torch.testing.assert_close(one - other, share * (pretext - none), rtol=1e-3, atol=1e-5)
+    assert (alone[0] - without[0]).abs().max() > 1e-4
+
+
+def test_penalties_of_two_callbacks_and_accumulation_add_up():
+    def got(*cbs):
+        return fit(
+            learner(*cbs, Penalty("add", 0), Penalty("scale", 20), GradientAccumulation(8)),
+            cbs=[Grab()],
+        ).got
+
+    for one, other in zip(got(unlabelled(weight=0.0)), got(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_labelled_views_penalty_is_not_in_the_geometric_mean():
+    kept = {}
+
+    class Look(Callback):
+        order = 90
+
+        def after_loss(self):
+            if self.training and not kept:
+                hybrid = self.learn.hybrid
+                kept.update(total=self.loss_grad.item(), parts=hybrid.losses())
+                kept["plain"] = [self.learn.loss.item(), hybrid._view_losses[0].item()]
+                kept["squares"] = 0.5 * sum(
+                    p.pow(2).sum().item() for p in self.learn.model.parameters()
+                )
+
+    fit(learner(Hybrid([Puzzling(2)], seed=0), Penalty("add", 0), Look()))
+    mean = (kept["plain"][0] * kept["plain"][1]) ** 0.5
+    assert kept["parts"]["supervised"] == pytest.approx(mean, rel=1e-5)
+    wanted = mean + kept["parts"]["puzzling_2x2"] + kept["squares"]
+    assert kept["total"] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("order", [-5, 20])
+def test_a_loss_in_the_place_of_ours_is_named(order):
+    class Other(Callback):
+        def after_loss(self):
+            if self.training:
+                self.learn.loss_grad = self.pred.pow(2).mean()
+
+    other = Other()
+    other.order = order
+    with pytest.raises(ValueError, match="loss of its own in the place of learn.loss_grad"):
+        fit(learner(unlabelled(), other))
+
+
+def test_clipping_and_norms_are_of_the_heads_too():
+    norms = []
+
+    class Norms(Callback):
+        order = 90
+
+        def before_step(self):
+            parts = [
+                *self.learn.model.parameters(),
+                *self.hybrid.heads["puzzling_2x2"].parameters(),
+            ]
+            norms.append(torch.cat([p.grad.flatten() for p in parts]).norm().item())
+            assert len(list(self.learn.parameters())) == len(parts)
+
+    learn = fit(learner(unlabelled(), GradientClip(0.01), Norms()))
+    assert norms == pytest.approx([0.01] * len(norms), rel=1e-3)
+    assert len(list(learn.parameters())) == len(list(learn.model.parameters()))
+
+
+def test_any_head_can_be_a_guest():
+    """A head that knows nothing of pretexts, and another beside it."""
+
+    class Brightness(Guest):
+        def after_pred(self):
+            found = self.representation()["pooled"]
+            answer = self.head("brightness", found, lambda width: nn.Linear(width, 1))(found)
+            self._answer = F.mse_loss(answer[:, 0], self.xb[0].mean((1, 2, 3)))
+
+        def total(self, loss):
+            return loss + self._answer
+
+    class Contrast(Brightness):
+        def total(self, loss):
+            return loss + 2 * self._answer
+
+    learn = learner(Brightness(seed=0), Contrast(seed=1), unlabelled())
+    learn.create_opt()
+    before = len(learn.opt.all_params())
+    totals = []
+
+    class Look(Callback):
+        order = 90
+
+        def after_loss(self):
+            if self.training:
+                parts = [self.brightness._answer, 2 * self.contrast._answer]
+                own = self.hybrid.total(self.learn.loss)
+                totals.append((self.loss_grad - own - sum(parts)).abs().item())
+
+    fit(learn, cbs=[Look()])
+    assert max(totals) < 1e-5
+    assert len(learn.opt.all_params()) == before
+    assert not {"_with_events", "save", "export", "parameters"} & set(vars(learn))
+    assert learn.cbs.map(type)[-4:-1] == [Brightness, Contrast, Hybrid]
+
+
+# -- the network's map ---
+
+
+class Shapes(Callback):
+    """Keeps the shape of the map, and ends the fit."""
+
+    order = Hybrid.order + 1
+
+    def after_pred(self):
+        self.learn.map_shape = tuple(self.hybrid.representation()["map"].shape)
+        raise CancelFitException
+
+
+def timm_model(arch, **options):
+    torch.manual_seed(0)
+    return timm.create_model(arch, num_classes=4, **options)
+
+
+SWIN = {"img_size": 64, "window_size": 2, "depths": (1, 1, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [
+        ("mobilenetv3_small_050", {}), ("lcnet_035", {}), ("ghostnet_050", {}), ("starnet_s1", {}),
+        ("test_efficientnet", {}), ("test_resnet", {}), ("test_convnext", {}),
+        ("test_vit", {"img_size": 64, "patch_size": 16}), ("swin_tiny_patch4_window7_224", SWIN),
+    ],
+)  # fmt: skip
+def test_a_timm_learner_gives_the_map_of_its_own_features(arch, options):
+    model = timm_model(arch, **options).train()
+    learn = learner(Hybrid(Inpainting("grid"), seed=0), model=model, dls=loaders(items(4, 64), 4))
+    fit(learn, cbs=[Shapes()])
+    with torch.no_grad():
+        features = model.forward_features(torch.rand(4, 3, 64, 64))
+    if features.ndim == 3:
+        wanted = (4, features.shape[2], 4, 4)
+    elif getattr(model, "output_fmt", "NCHW") == "NHWC":
+        wanted = tuple(features.permute(0, 3, 1, 2).shape)
+    else:
+        wanted = tuple(features.shape)
+    assert learn.map_shape[1] == wanted[1] or arch.startswith("mobilenet")
+    assert learn.map_shape == wanted
+    assert min(wanted[2:]) > 1
+
+
+@pytest.mark.parametrize("body", [None, "norm", "layers", "head.global_pool"])
+def test_channels_last_bodies_are_understood(body):
+    model = timm_model("swin_tiny_patch4_window7_224", **SWIN)
+    part = None if body is None else model.get_submodule(body)
+    hybrid = Hybrid([Puzzling(2), Inpainting("grid")], body=part, seed=0)
+    learn = fit(learner(hybrid, model=model, dls=loaders(items(4, 64), 4)))
+    assert set(learn.hybrid._widths.values()) == {model.num_features}
+
+
+def test_a_channels_last_map_of_pictures_that_are_not_square():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 12, 4, 4)
+
+        def forward(self, x):
+            return self.conv(x).permute(0, 2, 3, 1)
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(12, 4)
+
+        def forward(self, x):
+            return self.linear(x.mean((1, 2)))
+
+    data = [(torch.rand(3, 32, 48), i % 4) for i in range(8)]
+    learn = learner(
+        Hybrid([Puzzling(2, on="map")], seed=0),
+        model=nn.Sequential(Last(), Head()),
+        dls=loaders(data, 4),
+    )
+    fit(learn, cbs=[Shapes()])
+    assert learn.map_shape == (4, 12, 8, 12)
+
+
+def test_a_body_that_ends_in_its_pooling_gives_the_map_before_it():
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    learn = learner(Hybrid(Inpainting("grid"), seed=0), model=nn.Sequential(body, nn.Linear(8, 4)))
+    fit(learn, cbs=[Shapes()])
+    assert learn.map_shape == (8, 8, 7, 7)
+    assert find_body(learn.model) is body
+
+
+# -- features are those of the pass just made ---
+
+
+class Swap(Callback):
+    """Another network, of the same weights, in learn.model from one event to another."""
+
+    def __init__(self, enter, leave, wrap=False):
+        self.wrap = wrap
+        setattr(self, enter, self.enter)
+        setattr(self, leave, self.leave)
+
+    def enter(self):
+        self._old = self.learn.model
+        average = torch.optim.swa_utils.AveragedModel(self._old)
+        average.train(self._old.training)
+        self.learn.model = average if self.wrap else average.module
+
+    def leave(self):
+        self.learn.model = self._old
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("views", ["paired", "shared"])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_swapped_network_is_asked_about_the_pictures_it_saw(views, given, wrap):
+    rows = []
+    for cbs in ([], [Swap("before_validate", "after_validate", wrap)]):
+        torch.manual_seed(0)
+        model = small()
+        hybrid = Hybrid([Puzzling(2)], views, body=model[0] if given else None, seed=0)
+        learn = fit(learner(hybrid, model=model, dls=loaders(items(32))), 2, cbs)
+        rows.append([list(map(float, row[:4])) for row in learn.recorder.values])
+    torch.testing.assert_close(*map(torch.tensor, rows), rtol=1e-4, atol=1e-5)
+
+
+def test_passes_of_other_callbacks_are_not_taken_for_the_batchs_own():
+    class Again(Callback):
+        """Runs the network once more, on other pictures, before and after the batch's pass."""
+
+        def before_batch(self):
+            self.again()
+
+        def after_pred(self):
+            self.again()
+
+        def again(self):
+            if self.training:
+                with torch.no_grad():
+                    self.learn.model.eval()(1 - self.xb[0])
+                    self.learn.model.train()
+
+    early, late = Again(), Again()
+    early.order, late.order = -20, 50
+    got = [
+        fit(learner(Hybrid("tile_rotation_2x2", "shared", seed=0), *cbs), cbs=[Grab()]).got
+        for cbs in ([], [early], [late])
+    ]
+    for other in got[1:]:
+        for one, two in zip(got[0], other, strict=True):
+            torch.testing.assert_close(one, two)
+
+
+def test_a_network_without_the_body_is_an_error():
+    class Other(Callback):
+        def before_train(self):
+            self.learn.model = nn.Sequential(nn.Flatten(), nn.Linear(768, 4))
+
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.spare = small(), nn.Conv2d(3, 8, 3)
+
+        def forward(self, x):
+            return self.net(x)
+
+    model = small()
+    with pytest.raises(ValueError, match="no part|cannot tell"):
+        fit(learner(Hybrid([Puzzling(2)], body=model[0][0], seed=0), Other(), model=model))
+    model = Unused()
+    with pytest.raises(ValueError, match="Conv2d, had no part in this pass.*body="):
+        fit(learner(Hybrid([Puzzling(2)], body=model.spare, seed=0), model=model))
+
+
+# -- pictures ---
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-2.1, 2.6), (-1.0, 1.0), (0.0, 255.0)], ids=["imagenet", "signed", "bytes"]
+)
+def test_pictures_outside_the_unit_range_are_an_error_with_a_remedy(low, high):
+    dls = loaders(items(low=low, high=high))
+    with pytest.raises(ValueError, match=r"pictures go from .* \[0, 1\].*normalize=\(mean, std\)"):
+        fit(learner(Hybrid(Inpainting("grid"), seed=0), dls=dls))
+    mean, std = [-low / (high - low)] * 3, [1 / (high - low)] * 3
+    hybrid = Hybrid(Inpainting("grid"), seed=0, normalize=(mean, std))
+    seen = []
+    hybrid.pretexts[0].transform = lambda x, g, own=hybrid.pretexts[0].transform: (
+        seen.append(x.clone()),
+        own(x, g),
+    )[1]
+    fit(learner(hybrid, dls=dls))
+    assert torch.cat(seen).min() > -1e-4
+    assert torch.cat(seen).max() < 1 + 1e-4
+
+
+def test_validation_pictures_are_looked_at_too():
+    dls = loaders()
+    dls.loaders[1] = loaders(items(high=255.0)).valid
+    with pytest.raises(ValueError, match="validation pictures go from 0"):
+        fit(learner(Hybrid([Puzzling(2)], seed=0), dls=dls))
+
+
+def test_bytes_are_no_pictures():
+    data = [((x * 255).byte(), y) for x, y in items()]
+
+    class Floats(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.head = small()[0], small()[1]
+
+        def forward(self, x):
+            return self.head(self.encoder(x.float() / 255))
+
+    with pytest.raises(ValueError, match="torch.uint8"):
+        fit(learner(Hybrid([Puzzling(2)], seed=0), model=Floats(), dls=loaders(data)))
+
+
+@pytest.mark.parametrize("task", [TileRotation(3), ImageRotation()])
+def test_a_picture_that_is_not_square_is_told_the_remedy(task):
+    data = [(torch.rand(3, 50, 35), i % 4) for i in range(8)]
+    with pytest.raises(ValueError, match="quarter; give square pictures"):
+        fit(learner(Hybrid(task, seed=0), dls=loaders(data)))
+
+
+class Two(nn.Module):
+    def __init__(self, order=1, joined=False):
+        super().__init__()
+        self.encoder, self.head, self.order, self.joined = (
+            nn.Conv2d(3, 8, 3),
+            nn.Linear(16, 4),
+            order,
+            joined,
+        )
+
+    def forward(self, a, b):
+        if self.joined:
+            parts = self.encoder(torch.cat([a, b])).mean((2, 3)).chunk(2)
+        else:
+            parts = [self.encoder(x).mean((2, 3)) for x in (a, b)[:: self.order]][:: self.order]
+        return self.head(torch.cat(list(parts), 1))
+
+
+@pytest.mark.parametrize("views", ["paired", "shared"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_pictures_the_first_is_asked_about(views, order):
+    data = [(a, 1 - a, y) for a, y in items()]
+    dls = DataLoaders(*[DataLoader(data, bs=8, n_inp=2) for _ in "ab"], device="cpu")
+    model, seen = Two(order), []
+    hybrid = Hybrid([Puzzling(2)], views, seed=0)
+    hybrid.pretexts[0].head = lambda width: Kept(width)
+
+    class Kept(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.linear = nn.Linear(width, 16)
+
+        def forward(self, x):
+            seen.append(x.detach())
+            return self.linear(x).view(-1, 4, 4)
+
+    views_made = []
+    own = hybrid.pretexts[0].transform
+    hybrid.pretexts[0].transform = lambda x, g: (views_made.append(own(x, g)), views_made[-1])[1]
+    fit(learner(hybrid, model=model, dls=dls), lr=0.0)
+    with torch.no_grad():
+        for view, features in zip([v for v, _ in views_made], seen, strict=True):
+            torch.testing.assert_close(model.encoder(view).mean((2, 3)), features)
+
+
+def test_pictures_that_go_through_as_one_batch_are_refused():
+    data = [(a, 1 - a, y) for a, y in items()]
+    dls = DataLoaders(*[DataLoader(data, bs=8, n_inp=2) for _ in "ab"], device="cpu")
+    with pytest.raises(ValueError, match="16 rows for 8 pictures"):
+        fit(learner(Hybrid([Puzzling(2)], seed=0), model=Two(joined=True), dls=dls))
+
+
+# -- labels ---
+
+
+@pytest.mark.parametrize("task", ["tile_rotation_2x2", "image_rotation", "puzzling_rotation_2x2"])
+@pytest.mark.parametrize("views", ["paired", "shared"])
+def test_numbers_that_a_turn_may_change_are_refused(task, views):
+    dls = loaders(items(label=lambda i: torch.tensor([float(i)])))
+    options = {"loss_func": nn.MSELoss(), "dls": dls}
+
+    def model():
+        return nn.Sequential(small()[0], nn.Sequential(*small()[1][:2], nn.Linear(8, 1)))
+
+    with pytest.raises(ValueError, match="labels are numbers.*label_views=True"):
+        fit(learner(Hybrid(task, views, seed=0), model=model(), **options))
+    fit(learner(Hybrid(task, views, label_views=True, seed=0), model=model(), **options))
+    fit(learner(Hybrid("puzzling_2x2", views, seed=0), model=model(), **options))
+    if views == "paired":
+        fit(learner(Hybrid(task, label_views=False, seed=0), model=model(), **options))
+
+
+def test_fastais_numbers_are_numbers_and_shares_of_classes_are_not():
+    images = [PILImage.create((x.permute(1, 2, 0) * 255).byte().numpy()) for x, _ in items()]
+    data = DataBlock(
+        (ImageBlock, RegressionBlock), get_x=lambda i: images[i], get_y=lambda i: i / 2
+    )
+    dls = data.dataloaders(list(range(16)), bs=4, device="cpu", num_workers=0)
+    model = nn.Sequential(
+        small()[0], nn.Sequential(*small()[1][:2], nn.Linear(8, 1), nn.Flatten(0))
+    )
+    with pytest.raises(ValueError, match="labels are numbers"):
+        fit(learner(Hybrid("tile_rotation_2x2", seed=0), model=model, dls=dls, loss_func=None))
+    shares = loaders(items(label=lambda i: torch.eye(4)[i % 4] * 0.8 + 0.05))
+    fit(learner(Hybrid("tile_rotation_2x2", seed=0), dls=shares))
+    several = loaders(items(label=lambda i: torch.eye(4)[i % 4] + torch.eye(4)[(i + 1) % 4]))
+    fit(learner(Hybrid("image_rotation", seed=0), dls=several, loss_func=nn.BCEWithLogitsLoss()))
+
+
+# -- saving, copying, looking within a fit ---
+
+
+def test_summary_before_the_first_fit(capsys):
+    learn = learner(Hybrid([Puzzling(2)], seed=0), dls=numbers())
+    assert "Total params" in str(learn.summary())
+    assert learn.opt is None
+    with learn:
+        pass
+    assert not any(m._forward_hooks for m in learn.model.modules())
+    assert not {"_with_events", "save", "export"} & set(vars(learn))
+    fit(learn)
+    assert "Hybrid" in str(learn.summary())
+
+
+class At(Callback):
+    """Calls something at an event, of the first epoch's second batch or end."""
+
+    def __init__(self, event, call, order=60):
+        self.order, self.call, self.found = order, call, []
+        setattr(self, event, self.happen)
+
+    def happen(self):
+        if not self.found:
+            self.found.append(self.call(self.learn))
+
+
+def numbers():
+    """fastai's own DataLoaders, which can be exported; a fixed split and order."""
+    images = [PILImage.create((x.permute(1, 2, 0) * 255).byte().numpy()) for x, _ in items()]
+    data = DataBlock(
+        (ImageBlock, CategoryBlock(vocab=[0, 1, 2, 3])),
+        splitter=lambda numbers: (numbers[:12], numbers[12:]),
+        get_x=Item(images),
+        get_y=four,
+    )
+    return data.dataloaders(list(range(16)), bs=4, device="cpu", num_workers=0)
+
+
+class Item:
+    """Gives the picture of a number; fastai asks what it takes."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __call__(self, i):
+        return self.images[i]
+
+
+def four(i):
+    return i % 4
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_an_export_within_a_fit_is_the_plain_learner_and_changes_nothing(tmp_path, optimizer):
+    options = (
+        {}
+        if optimizer == "adam"
+        else {"opt_func": lambda p, lr: OptimWrapper(p, torch.optim.AdamW, lr=lr)}
+    )
+    weights = []
+    for cbs in ([], [At("after_epoch", lambda learn: learn.export("m.pkl"))]):
+        dls = numbers()
+        hybrid = Hybrid([Puzzling(2)], balance="uncertainty", seed=0)
+        learn = learner(hybrid, dls=dls, path=tmp_path, **options)
+        learn.dls[0].shuffle = False
+        fit(learn, 2, cbs)
+        modules = [learn.model, *learn.hybrid.trained()]
+        weights.append([v for m in modules for v in m.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+    exported = torch.load(tmp_path / "m.pkl", weights_only=False)  # our own file
+    assert not exported.hybrid.heads
+    assert not exported.hybrid._attached
+    assert not any(m._forward_hooks for m in exported.model.modules())
+    assert len(exported.metrics) == 0
+    assert len(exported.cbs) == len(learn.cbs)
+    exported.dls = numbers()
+    fit(exported)
+    assert exported.hybrid.heads
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["before_epoch", "before_batch", "after_pred", "after_loss", "after_batch", "after_epoch"],
+)
+@pytest.mark.parametrize("views", ["paired", "shared"])
+def test_the_network_can_be_copied_and_pickled_within_a_fit(tmp_path, event, views):
+    def both(learn):
+        torch.save(learn.model, tmp_path / "model.pt")
+        return copy.deepcopy(learn.model), pickle.loads(pickle.dumps(learn.model))
+
+    looks = [At(event, both, order) for order in (-30, 30)]
+    learn = fit(learner(Hybrid([Puzzling(2)], views, seed=0)), cbs=looks)
+    x = torch.rand(2, 3, 16, 16)
+    for look in looks:
+        for copied in look.found[0]:
+            assert not any(m._forward_hooks or m._forward_pre_hooks for m in copied.modules())
+            copied.load_state_dict(learn.model.state_dict())
+            assert torch.equal(copied.eval()(x), learn.model.eval()(x))
+    assert b"hmtl" not in (tmp_path / "model.pt").read_bytes()
+
+
+# -- networks that are run in other ways ---
+
+
+class Checkpointed(nn.Module):
+    """A body whose batch norm runs again while gradients are computed."""
+
+    def __init__(self, reentrant):
+        super().__init__()
+        self.first, self.reentrant = nn.Conv2d(3, 8, 3, 2), reentrant
+        self.rest = nn.Sequential(
+            nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)
+        )
+
+    def forward(self, x):
+        x = self.first(x)
+        return (
+            checkpoint(self.rest, x, use_reentrant=self.reentrant)
+            if self.training
+            else self.rest(x)
+        )
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("pretexts", [["puzzling_2x2"], ["puzzling_2x2", "tile_rotation_2x2"]])
+def test_gradient_checkpointing_with_unlabelled_views(reentrant, pretexts):
+    """Weights and running statistics are those of the same training without the pretexts."""
+    trained = []
+    for cbs in (
+        [],
+        [Hybrid(pretexts, label_views=False, weight=0.0, seed=0)],
+        [Hybrid(pretexts, label_views=False, weight=1e-12, seed=0)],
+    ):
+        torch.manual_seed(0)
+        model = nn.Sequential(Checkpointed(reentrant), small()[1])
+        trained.append(fit(learner(*cbs, model=model), 2, lr=1e-3).model.state_dict())
+    for other in trained[1:]:
+        for name, value in trained[0].items():
+            torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
+    assert trained[0]["0.rest.0.num_batches_tracked"] == 8  # each pass is made twice
+
+
+def test_a_network_compiled_before_hybrid_is_told_so():
+    torch.compiler.reset()
+    learn = learner()
+    learn.model.compile(backend="eager")
+    fit(learn)
+    learn.add_cb(Hybrid([Puzzling(2)], seed=0))
+    with pytest.raises(ValueError, match="compiled before Hybrid"):
+        fit(learn)
+    torch.compiler.reset()
+    fit(learn)
+    assert learn.hybrid.heads
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_network_compiled_first_trains_as_an_eager_one(wrapped):
+    weights = []
+    for compiled in (False, True):
+        torch.compiler.reset()
+        learn = learner(Hybrid([Puzzling(2), Inpainting("grid")], seed=0))
+        if compiled and wrapped:
+            learn.model = torch.compile(learn.model, backend="eager")
+        elif compiled:
+            learn.model.compile(backend="eager")
+        fit(fit(learn), 2)
+        weights.append(list(learn.model.state_dict().values()))
+        assert not any(m._forward_hooks for m in learn.model.modules())
+    torch.compiler.reset()
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "pretexts", [["inpainting_grid"], ["puzzling_2x2_map"], ["inpainting_block", "puzzling_2x2"]]
+)
+@pytest.mark.parametrize("count", [9, 1])
+def test_a_last_batch_of_one(pretexts, count):
+    """The network has no batch norm, and its map is one cell."""
+    body = nn.Sequential(nn.Conv2d(3, 8, 16), nn.ReLU())
+    model = nn.Sequential(body, nn.Sequential(nn.Flatten(), nn.Linear(8, 4)))
+    learn = fit(learner(Hybrid(pretexts, seed=0), model=model, dls=loaders(items(count))), 2)
+    assert torch.isfinite(
+        torch.tensor([list(map(float, row)) for row in learn.recorder.values])
+    ).all()
+    assert set(learn.hybrid.heads) == set(pretexts)
+
+
+def test_heads_stay_equal_on_two_processes_of_fastais_own(tmp_path):
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    root = Path(__file__).parents[2]
+    worker = root / "tests" / "helpers" / "guest_worker.py"
+    launch = [
+        "-W",
+        "ignore",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, *launch, str(worker), str(tmp_path)], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1))
+    for name, found in first.items():
+        assert len(found) >= 6
+        for key, value in found.items():
+            assert torch.equal(value, second[name][key]), f"{name} {key}"
