@@ -30,7 +30,8 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.sets import parse_data
-from hmtl.paths import full_root
+from hmtl.method.tasks import make_task
+from hmtl.paths import full_root, reference_dir
 from hmtl.runs.fit import Diverged, fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import Run, default_store, load_run, run_id, runs_table
@@ -245,6 +246,57 @@ def choose(
     return options[values.index(max(values))]
 
 
+_TRIED = ("data", "task", "arm", "lr", "pretext_weight", "gap", "seed", "epochs")
+_TRAINED = ("data", "task", "method", "start", "fraction", "epochs", "seed", "lr")
+
+
+def _row_key(row: dict, names: Iterable[str]) -> tuple:
+    """Values of a row that tell trainings apart, numbers as the record writes them."""
+    values = (row[name] for name in names)
+    shown = ("" if value is None or value != value else value for value in values)
+    return tuple(f"{v:.6g}" if isinstance(v, int | float) else str(v) for v in shown)
+
+
+def _tried(cell: Cell, spec: RunSpec) -> dict:
+    """What a trial is, as a row of `trials_table` says it."""
+    gap = re.search(r"_gap(\d+)", "".join(spec.pretexts))
+    return {
+        "data": spec.data, "task": spec.task, "arm": cell.arm, "lr": spec.lr,
+        "pretext_weight": spec.pretext_weight, "gap": int(gap[1]) if gap else 0,
+        "seed": spec.seed, "epochs": spec.epochs,
+    }  # fmt: skip
+
+
+def _trained(cell: Cell, seed: int, chosen: dict) -> dict:
+    """What a cell's run is, as a row of runs.csv says it."""
+    spec, plain = spec_of(cell, seed, chosen), spec_of(cell, seed)
+    before = pretraining_of(cell, spec).pretexts if cell.arm in BEFORE else ()
+    start = "+".join(before) or spec.init
+    return {
+        "data": spec.data, "task": spec.task, "method": plain.method, "start": start,
+        "fraction": spec.fraction, "epochs": spec.epochs, "seed": seed, "lr": spec.lr,
+    }  # fmt: skip
+
+
+def _in_record(folder: Path | None = None) -> tuple[dict[tuple, float], set[tuple]]:
+    """What the record holds of the plan: trials with their value, and runs.
+
+    So machines that come later go on where the record ends, without the weights that were left
+    behind.
+    """
+    folder = folder or reference_dir()
+    tables = {}
+    for name, file in (("runs", folder / "runs.csv"), ("trials", folder / "tables/trials.csv")):
+        table = pd.read_csv(file, low_memory=False) if file.is_file() else pd.DataFrame()
+        own = table[table["study"] == STUDY] if "study" in table else table
+        tables[name] = own.to_dict("records")
+    trials = {}
+    for row in tables["trials"]:
+        sign = 1 if make_task(row["task"]).better is max else -1
+        trials[_row_key(row, _TRIED)] = sign * float(row["valid"])
+    return trials, {_row_key(row, _TRAINED) for row in tables["runs"]}
+
+
 def chosen_for(cell: Cell, score: Callable[[Cell, RunSpec], float]) -> dict:
     """What trials choose for a cell's arm; nothing where the arm names its own rate.
 
@@ -275,6 +327,8 @@ def decide(
 ) -> int:
     """Train what is missing of a part of the plan, in order; a second call goes on where it was.
 
+    What the committed record holds is not trained again.
+
     Args:
         part: A part of the plan, or empty for all of it.
         store: The run store (outputs/runs).
@@ -284,7 +338,7 @@ def decide(
         say: Is given a line a run.
 
     Returns:
-        How many runs of the part are in the store now.
+        How many runs of the part are in the store now, beside those of the record.
 
     Raises:
         ValueError: No such part or data set in it, or no root for a data set that needs one.
@@ -296,6 +350,7 @@ def decide(
     if not root and any(parse_data(cell.data)[0] != "faces" for cell in wanted):
         raise ValueError("part needs FER+: give its folder as --root, or --data faces")
 
+    tried, trained = _in_record()
     told: set[str] = set()
 
     def tell(name: str, run: Run, seconds: float) -> None:
@@ -312,6 +367,8 @@ def decide(
         )
 
     def score(cell: Cell, spec: RunSpec) -> float:
+        if (key := _row_key(_tried(cell, spec), _TRIED)) in tried:
+            return tried[key]
         found = []
         _all(
             [partial(_make, cell, spec, root, store)], 1,
@@ -328,6 +385,7 @@ def decide(
             for seed in sorted({s for c in own for s in range(c.first, c.first + c.seeds)})
             for cell in own
             if cell.first <= seed < cell.first + cell.seeds
+            and _row_key(_trained(cell, seed, best[cell]), _TRAINED) not in trained
         ]
         _all(tasks, jobs, partial(tell, block[0]))
         made += len(tasks)
@@ -360,8 +418,15 @@ def gather(
             raise _MissingError
         return load_run(path)
 
+    known = _in_record()[0]
+
     def score(cell: Cell, spec: RunSpec) -> float:
-        run = find(cell, spec)
+        try:
+            run = find(cell, spec)
+        except _MissingError:
+            if (key := _row_key(_tried(cell, spec), _TRIED)) in known:
+                return known[key]
+            raise
         trials[run.id] = (cell.arm, run)
         return _value(run)
 

@@ -113,3 +113,31 @@ def test_old_names_stay_and_the_draw_of_labels_has_one():
         RunSpec(norm_stats="clean")
     with pytest.raises(ValueError, match="fraction_seed must be"):
         RunSpec(fraction_seed=-1)
+
+
+def test_what_the_record_holds_is_not_made_again(tmp_path, monkeypatch):
+    """Trials and runs are carried by their rows alone: the store that made them is gone."""
+    own = [CELL, replace(CELL, arm="puzzle")]
+    monkeypatch.setattr(plan, "cells", lambda part="", file=None: own)
+    monkeypatch.setattr(plan, "RATES", (0.002, 0.004))
+    monkeypatch.setattr(plan, "FURTHER", 0)
+    monkeypatch.setattr(plan, "TRIAL_SEEDS", (100,))
+    monkeypatch.setitem(plan.BASE, "precision", "")
+    chose = plan.choose
+    monkeypatch.setattr(plan, "choose", lambda value, puzzle: chose(value, False, plan.RATES))
+    first, record = tmp_path / "first", tmp_path / "record"
+    monkeypatch.setattr(plan, "reference_dir", lambda: record)
+    plan.decide("p", store=first, root=tmp_path, say=lambda line: None)
+    table, runs, trials = plan.gather(first, tmp_path)
+    assert len(runs) == 2
+    assert len(trials) == 4
+    (record / "tables").mkdir(parents=True)
+    table.to_csv(record / "runs.csv", index=False, float_format="%.6g")
+    trials.to_csv(record / "tables" / "trials.csv", index=False, float_format="%.4g")
+    lines = []
+    assert plan.decide("p", store=tmp_path / "second", root=tmp_path, say=lines.append) == 0
+    assert lines == []
+    own.append(replace(CELL, first=11))  # another seed: its trials are known, it is made
+    assert plan.decide("p", store=tmp_path / "second", root=tmp_path, say=lines.append) == 1
+    assert "seed 11" in lines[0]
+    assert [run.spec.seed for run in plan.gather(tmp_path / "second", tmp_path)[1]] == [11]
