@@ -32,11 +32,18 @@ from hmtl.study.tables import (
     study_tables,
     write_outcomes,
 )
-from hmtl.study.verdicts import effect_table, plateau_table, readme_verdicts, verdict_table
+from hmtl.study.verdicts import (
+    effect_table,
+    plateau_table,
+    readme_claims,
+    readme_verdicts,
+    verdict_table,
+)
 
 _CHECKOUT = Path(__file__).parents[2]
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
+CLAIM_MARKS = ("<!-- claims -->", "<!-- end of claims -->")
 PAGES = {
     "13_balance": "11_puzzling",
     "23_head_pose": "23_other_face_tasks",
@@ -243,6 +250,7 @@ def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
         results = _CHECKOUT / "papers" / "RESULTS.md"
         between_marks(results, README_MARKS, readme_table(runs))
         between_marks(results, VERDICT_MARKS, from_papers(readme_verdicts(verdicts)))
+        between_marks(_CHECKOUT / "README.md", CLAIM_MARKS, readme_claims(verdicts))
     return target
 
 

@@ -24,7 +24,7 @@ the controls of every claim. What else is asked is exploratory and gets no verdi
 __all__ = [
     "BESIDE", "MARGIN", "MIN_SEEDS", "Effect", "Estimate", "bootstrap_interval", "effect_table",
     "estimate", "holm", "judge", "people_tested", "plateau_table", "pooled_variance",
-    "readme_verdicts", "unit_scores", "verdict_table",
+    "readme_claims", "readme_verdicts", "unit_scores", "verdict_table",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -561,6 +561,33 @@ def readme_verdicts(table: pd.DataFrame) -> str:
     for name in ("claim", "contrast", "notebook"):  # a claim's other kind of faces
         shown[name] = shown[name].mask(again, "")
     return markdown(shown.drop(columns=["short", *(verdict for _, verdict in CONTRASTS.values())]))
+
+
+def readme_claims(table: pd.DataFrame) -> str:
+    """README's table in Markdown: a row a claim of the paper, its verdict on each kind of faces.
+
+    Args:
+        table: `verdict_table`'s.
+
+    Returns:
+        Columns claim, rendered faces and FER+; a cell has the verdict against supervised training
+        and, where it was run, the effect with its interval.
+    """
+    own = table[table["claim"].str.fullmatch(r"C\d")]
+    rows = []
+    for _, group in own.groupby("claim", sort=False):
+        told = {"claim": f"{group['short'].iloc[0]} ({group['claim'].iloc[0]})"}
+        for data, title in (("faces", "rendered faces"), ("ferplus", "FER+")):
+            found = group[group["faces"] == data]
+            words = found["verdict"].iloc[0] if len(found) else ""
+            known = group["faces"].ne("").any()  # on the other kind: these have no such labels
+            told[title] = "no such labels" if known else "not tested yet"
+            if len(found):
+                told[title] = f"{words}: {found['effect'].iloc[0]}"
+        if (group["verdict"] == ASSERTED).any():
+            told |= dict.fromkeys(("rendered faces", "FER+"), ASSERTED)
+        rows.append(told)
+    return markdown(pd.DataFrame(rows))
 
 
 def _n(effects: pd.DataFrame) -> str:

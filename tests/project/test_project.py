@@ -23,11 +23,13 @@ from PIL import Image
 import hmtl
 from hmtl.files import hash_file
 from hmtl.paths import reference_dir
-from hmtl.study.record import README_MARKS, VERDICT_MARKS, from_papers
-from hmtl.study.tables import readme_table, recorded_runs
-from hmtl.study.verdicts import readme_verdicts, verdict_table
+from hmtl.study.record import CLAIM_MARKS, README_MARKS, VERDICT_MARKS, from_papers
+from hmtl.study.tables import markdown, readme_table, recorded_runs
+from hmtl.study.verdicts import readme_claims, readme_verdicts, verdict_table
+from hmtl.use.networks import network_table
 
 ROOT = Path(__file__).parents[2]
+NETWORK_MARKS = ("<!-- networks -->", "<!-- end of networks -->")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -139,10 +141,14 @@ def test_readmes_snippet_runs_as_printed():
 def test_readme_tables_are_the_record():
     """Every table of README and of the page of results follows from outputs/reference/runs.csv."""
     runs, outcomes = recorded_runs()
-    verdicts = readme_verdicts(verdict_table(runs, outcomes))
-    verdicts = from_papers(verdicts)
-    text = (ROOT / "papers" / "RESULTS.md").read_text()
-    for marks, table in ((README_MARKS, readme_table(runs)), (VERDICT_MARKS, verdicts)):
+    verdicts = verdict_table(runs, outcomes)
+    for page, marks, table in (
+        ("papers/RESULTS.md", README_MARKS, readme_table(runs)),
+        ("papers/RESULTS.md", VERDICT_MARKS, from_papers(readme_verdicts(verdicts))),
+        ("README.md", CLAIM_MARKS, readme_claims(verdicts)),
+        ("README.md", NETWORK_MARKS, markdown(network_table())),
+    ):
+        text = (ROOT / page).read_text()
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
 
 
