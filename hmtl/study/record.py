@@ -257,7 +257,8 @@ def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
 def from_papers(text: str) -> str:
     """Links of the checkout's root as a page in papers/ writes them, to the pages of today."""
     for study, page in PAGES.items():
-        text = text.replace(f"](notebooks/{study}.ipynb)", f"](notebooks/{page}.ipynb)")
+        old, new = (f"[{name[:2]}](notebooks/{name}.ipynb)" for name in (study, page))
+        text = text.replace(old, new)
     return text.replace("](notebooks/", "](../notebooks/")
 
 

@@ -312,7 +312,7 @@ def _training(run: Run) -> Iterator[str]:
         text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
     yield f"```json\n{text}\n```"
     yield (
-        "Repeat it with `python -m hmtl run` and these fields. The folder holds the network "
+        "Repeat it with `python -m hmtl run` and these fields. The run's folder holds the network "
         "(`model.safetensors`) and what it answered about every test face (`predictions.csv`)."
     )
 

@@ -123,12 +123,11 @@ def write_handed(
     config = {**record, "arch": run.spec.arch, "bits": 16 if half else 32, "spec": spec,
               "method": run.spec.method, "data": run.pack, "scores": _rounded(run.scores),
               **(more or {})}  # fmt: skip
+    if with_card:  # before the record, which vouches for it
+        card = model_card(run) + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
+        (folder / CARD).write_text(f"---\n{_metadata(run)}---\n\n{card}", encoding="utf-8")
     text = json.dumps(sealed(config, hash_folder(folder)), indent=1) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-    if not with_card:
-        return
-    card = model_card(run) + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
-    (folder / CARD).write_text(f"---\n{_metadata(run)}---\n\n{card}", encoding="utf-8")
 
 
 def ship(
