@@ -1,6 +1,7 @@
 """The command line: what is typed reaches the function, and bad usage is one line and status 2."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,7 @@ def studied(monkeypatch):
 
     def run_study(preset, **options):
         calls.update(options, preset=preset)
-        return "index.html", calls.get("fails", [])
+        return Path("index.html"), calls.get("fails", [])
 
     monkeypatch.setattr(hmtl.study.notebook, "run_study", run_study)
     return calls

@@ -142,11 +142,12 @@ def use_as_its_users_do(page, folder: Path) -> None:
     handle.focus()
     for _ in range(5):
         handle.press("ArrowRight")
+    yaw = round(people["yaw"].iloc[0]) + 5
     page.wait_for_function(
         "([box, yaw]) => box.textContent.trim() === yaw",
-        arg=[slider.locator(".widget-readout").element_handle(), "21"],
+        arg=[slider.locator(".widget-readout").element_handle(), str(yaw)],
     )
-    moved = render_faces(posed(people[:1], yaw=21), 48, progress=False)[0]
+    moved = render_faces(posed(people[:1], yaw=yaw), 48, progress=False)[0]
     end = time.monotonic() + 60
     while time.monotonic() < end and not np.array_equal(picture(page), moved):
         page.wait_for_timeout(200)

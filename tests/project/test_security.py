@@ -180,7 +180,7 @@ def test_a_pipe_among_pictures_blocks_nobody(tmp_path):
     _, (note,) = read_photos(
         PhotoTask([str(tmp_path / "1.jpg")], None, None, 8, False, "cover", "auto")
     )
-    assert "empty" in note.problem
+    assert "no regular file" in note.problem
 
 
 # -- runs of strangers ---

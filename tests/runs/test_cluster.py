@@ -176,7 +176,7 @@ def _finished(store):
 def test_a_study_sends_the_runs_of_its_notebooks_to_the_cluster(dask, tmp_path):
     pytest.importorskip("papermill")
     dask.worker("another")
-    command = ["study", "--preset", "smoke", "--only", "24", "--scheduler", dask.address]
+    command = ["study", "--preset", "smoke", "--only", "23", "--scheduler", dask.address]
     assert main([*command, "--outputs", str(tmp_path / "out")]) == 0
     count = _finished(tmp_path / "runs")
     assert count > 0
@@ -235,7 +235,7 @@ def test_a_run_that_is_not_where_it_was_asked_for_is_an_error_of_that_run(tmp_pa
 
 def test_no_scheduler_and_no_dask_are_said_with_the_remedy(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "TIMEOUT", "1s")
-    command = ["study", "--preset", "smoke", "--only", "24", "--outputs", str(tmp_path / "out")]
+    command = ["study", "--preset", "smoke", "--only", "23", "--outputs", str(tmp_path / "out")]
     for address in ("tcp://127.0.0.1:1", "nowhere"):
         assert main([*command, "--scheduler", address]) == 2
         assert "`dask scheduler`" in capsys.readouterr().err

@@ -423,9 +423,9 @@ def test_the_commit_is_the_checkouts_own_and_git_need_not_be_there(tmp_path, mon
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
-    monkeypatch.setattr(R, "__file__", str(tmp_path / "hmtl" / "runs.py"))
+    monkeypatch.setattr(R, "__file__", str(tmp_path / "hmtl" / "runs" / "fit.py"))
     assert len(R.here_and_now()["commit"]) >= 7
-    monkeypatch.setattr(R, "__file__", str(tmp_path / "venv" / "hmtl" / "runs.py"))
+    monkeypatch.setattr(R, "__file__", str(tmp_path / "venv" / "hmtl" / "runs" / "fit.py"))
     assert R.here_and_now()["commit"] is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert R.here_and_now()["commit"] is None
