@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from hmtl.data.pack import open_pack
-from hmtl.data.sets import load_pack
+from hmtl.data.sets import MINI_PATH, load_pack
 
 ROOT = Path(__file__).parents[1]
 BARE = (
@@ -47,7 +47,7 @@ INSTALL="-m pip install --quiet --no-index --no-deps --no-compile --target site"
 [ -d site ] || "$PYTHON" $INSTALL wheels/*.whl
 export PYTHONPATH="$PWD/package:$PWD/site:$PWD/benchmarks"
 export HMTL_CACHE="$PWD/cache" HMTL_OUTPUTS="$PWD/outputs"
-for kept in data/*.zip; do
+for kept in data/*.zip package/hmtl/data/*.zip; do
     [ -e "$kept" ] && "$PYTHON" benchmarks/gpu_kit.py --unpack "$kept" "${kept%.zip}"
 done
 [ -d data/ferplus ] && export HMTL_FERPLUS="$PWD/data/ferplus"
@@ -120,8 +120,9 @@ def fill(out: Path, python: str, limit: float, ferplus: str | None) -> None:
     subprocess.run(
         [*pip, "download", "--no-deps", *asked, "-d", str(out / "wheels"), *wheels()], check=True
     )
-    others = shutil.ignore_patterns("__pycache__", "networks", "detector")
+    others = shutil.ignore_patterns("__pycache__", "networks", "detector", "mini")
     shutil.copytree(ROOT / "hmtl", out / "package" / "hmtl", ignore=others)
+    keep_pack(MINI_PATH, out / "package" / "hmtl" / "data" / "mini.zip")
     if ferplus:
         keep_pack(load_pack("ferplus", ferplus).path, out / "data" / "ferplus.zip")
     (out / "run.sh").write_text(RUN)
