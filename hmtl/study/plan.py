@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 import csv
+import math
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -257,11 +258,11 @@ def _row_key(row: dict, names: Iterable[str]) -> tuple:
     return tuple(f"{v:.6g}" if isinstance(v, int | float) else str(v) for v in shown)
 
 
-def _tried(cell: Cell, spec: RunSpec) -> dict:
+def _tried(arm: str, spec: RunSpec) -> dict:
     """What a trial is, as a row of `trials_table` says it."""
     gap = re.search(r"_gap(\d+)", "".join(spec.pretexts))
     return {
-        "data": spec.data, "task": spec.task, "arm": cell.arm, "lr": spec.lr,
+        "data": spec.data, "task": spec.task, "arm": arm, "lr": spec.lr,
         "pretext_weight": spec.pretext_weight, "gap": int(gap[1]) if gap else 0,
         "seed": spec.seed, "epochs": spec.epochs,
     }  # fmt: skip
@@ -293,7 +294,8 @@ def _in_record(folder: Path | None = None) -> tuple[dict[tuple, float], set[tupl
     trials = {}
     for row in tables["trials"]:
         sign = 1 if make_task(row["task"]).better is max else -1
-        trials[_row_key(row, _TRIED)] = sign * float(row["valid"])
+        valid = float(row["valid"])  # infinite of one that diverged: never the best
+        trials[_row_key(row, _TRIED)] = sign * valid if math.isfinite(valid) else -math.inf
     return trials, {_row_key(row, _TRAINED) for row in tables["runs"]}
 
 
@@ -367,7 +369,7 @@ def decide(
         )
 
     def score(cell: Cell, spec: RunSpec) -> float:
-        if (key := _row_key(_tried(cell, spec), _TRIED)) in tried:
+        if (key := _row_key(_tried(cell.arm, spec), _TRIED)) in tried:
             return tried[key]
         found = []
         _all(
@@ -424,7 +426,7 @@ def gather(
         try:
             run = find(cell, spec)
         except _MissingError:
-            if (key := _row_key(_tried(cell, spec), _TRIED)) in known:
+            if (key := _row_key(_tried(cell.arm, spec), _TRIED)) in known:
                 return known[key]
             raise
         trials[run.id] = (cell.arm, run)
@@ -457,21 +459,10 @@ def trials_table(trials: Iterable[tuple[str, Run]], chosen: dict) -> pd.DataFram
     rows = []
     for arm, run in trials:
         spec = run.spec
-        gap = re.search(r"_gap(\d+)", "".join(spec.pretexts))
-        tried = {"lr": spec.lr, "pretext_weight": spec.pretext_weight}
-        tried["gap"] = int(gap[1]) if gap else 0
+        tried = _tried(arm, spec)
         best = chosen.get((spec.data, spec.task, arm), {})
         told = {"pretext_weight": None, "gap": 0, **best}
-        rows.append(
-            {
-                "study": STUDY, "data": spec.data, "task": spec.task, "arm": arm, **tried,
-                "seed": spec.seed, "epochs": spec.epochs, "valid": abs(_value(run)),
-                "chosen": bool(best) and all(tried[name] == told[name] for name in tried),
-                "run": run.id,
-            }
-        )  # fmt: skip
-    columns = [
-        "study", "data", "task", "arm", "lr", "pretext_weight", "gap", "seed", "epochs", "valid",
-        "chosen", "run",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+        same = all(tried[name] == told[name] for name in ("lr", "pretext_weight", "gap") if best)
+        own = {"valid": abs(_value(run)), "chosen": bool(best) and same, "run": run.id}
+        rows.append({"study": STUDY, **tried, **own})
+    return pd.DataFrame(rows, columns=["study", *_TRIED, "valid", "chosen", "run"])

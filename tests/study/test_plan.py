@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from hmtl.runs.specs import RunSpec
@@ -141,3 +142,15 @@ def test_what_the_record_holds_is_not_made_again(tmp_path, monkeypatch):
     assert plan.decide("p", store=tmp_path / "second", root=tmp_path, say=lines.append) == 1
     assert "seed 11" in lines[0]
     assert [run.spec.seed for run in plan.gather(tmp_path / "second", tmp_path)[1]] == [11]
+
+
+def test_a_trial_that_diverged_is_never_the_best_of_the_record(tmp_path):
+    (tmp_path / "tables").mkdir()
+    row = {"study": "decide", "data": "faces", "task": "emotion", "arm": "SL", "lr": 0.004,
+           "pretext_weight": None, "gap": 0, "seed": 100, "epochs": 2, "valid": 0.5}  # fmt: skip
+    pose = {"task": "head_pose"}
+    rows = [row, row | {"lr": 0.008, "valid": float("inf")}]
+    rows += [row | pose | {"valid": 5.0}, row | pose | {"lr": 0.008, "valid": float("inf")}]
+    pd.DataFrame(rows).to_csv(tmp_path / "tables" / "trials.csv", index=False)
+    values = list(plan._in_record(tmp_path)[0].values())
+    assert values == [0.5, -float("inf"), -5.0, -float("inf")]
