@@ -14,8 +14,8 @@ trials with few labels, half the epochs and seeds that no cell has. Ours.
 """
 
 __all__ = [
-    "ARMS", "BASE", "FEW", "RATES", "STUDY", "TUNED", "Cell", "cells", "choose", "decide",
-    "gather", "spec_of", "trials_table",
+    "ARMS", "BASE", "FEW", "RATES", "TUNED", "Cell", "cells", "choose", "decide", "gather",
+    "seeds_planned", "spec_of", "trials_table",
 ]  # fmt: skip
 
 import csv
@@ -36,11 +36,9 @@ from hmtl.paths import full_root, reference_dir
 from hmtl.runs.fit import Diverged, fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import Run, default_store, load_run, run_id, runs_table
-from hmtl.study.tables import PAPERS
+from hmtl.study.tables import PAPERS, PLAN
 from hmtl.workers import worker_pool
 
-STUDY = "decide"
-"""The study that the plan's runs are recorded under."""
 BASE = {
     "arch": "tiny", "bs": 128, "optimizer": "muon", "precision": "bf16", "fill": True,
     "norm_stats": "plain",
@@ -132,6 +130,15 @@ def _cell(row: dict, where: str) -> Cell:
         if row[name] not in valid:
             raise ValueError(f"{where}: unknown {name} {row[name]!r}; one of {', '.join(valid)}")
     return Cell(**values)
+
+
+def seeds_planned(data: str, task: str, labels: str) -> int:
+    """How many seeds a cell's trainings have before they are judged; 0: the plan has none.
+
+    What only the plateau asks for does not count.
+    """
+    own = [c for c in cells() if (c.data, c.task, c.labels) == (data, task, labels)]
+    return min((cell.seeds for cell in own if cell.part != "plateau"), default=0)
 
 
 def share(data: str) -> float:
@@ -289,7 +296,7 @@ def _in_record(folder: Path | None = None) -> tuple[dict[tuple, float], set[tupl
     tables = {}
     for name, file in (("runs", folder / "runs.csv"), ("trials", folder / "tables/trials.csv")):
         table = pd.read_csv(file, low_memory=False) if file.is_file() else pd.DataFrame()
-        own = table[table["study"] == STUDY] if "study" in table else table
+        own = table[table["study"] == PLAN] if "study" in table else table
         tables[name] = own.to_dict("records")
     trials = {}
     for row in tables["trials"]:
@@ -449,7 +456,7 @@ def gather(
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
     runs = list(found.values())
     table = runs_table(runs)
-    table.insert(0, "study", STUDY)
+    table.insert(0, "study", PLAN)
     table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
     return table, runs, trials_table(trials.values(), chosen)
 
@@ -464,5 +471,6 @@ def trials_table(trials: Iterable[tuple[str, Run]], chosen: dict) -> pd.DataFram
         told = {"pretext_weight": None, "gap": 0, **best}
         same = all(tried[name] == told[name] for name in ("lr", "pretext_weight", "gap") if best)
         own = {"valid": abs(_value(run)), "chosen": bool(best) and same, "run": run.id}
-        rows.append({"study": STUDY, **tried, **own})
-    return pd.DataFrame(rows, columns=["study", *_TRIED, "valid", "chosen", "run"])
+        own["cpu_seconds"] = run.machine["cpu_seconds"]
+        rows.append({"study": PLAN, **tried, **own})
+    return pd.DataFrame(rows, columns=["study", *_TRIED, "valid", "chosen", "run", "cpu_seconds"])

@@ -25,6 +25,7 @@ from hmtl.study.face_checks import slice_tables
 from hmtl.study.tables import (
     CLAIM_TABLES,
     Outcomes,
+    cost_table,
     name_trainings,
     outcomes_by_run,
     readme_table,
@@ -235,6 +236,7 @@ def _write_tables(target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     verdicts = verdict_table(runs, outcomes, effects=effects)
     tables = study_tables(runs, outcomes) | slice_tables(runs, outcomes)
     tables |= {"verdicts": verdicts, "plateau": plateau_table(runs, outcomes)}
+    tables["cost"] = cost_table(runs, read_table(target / "tables" / "trials.csv"))
     for name, table in tables.items():
         with files.new_file(target / "tables" / f"{name}.csv") as part:
             table.to_csv(part, index=False, float_format="%.4g")

@@ -8,9 +8,10 @@ choice of them is ours.
 """
 
 __all__ = [
-    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PUZZLE", "SCORES", "Outcomes", "ablation",
-    "claims", "contrast", "contrasts", "few_labels", "gain_by_face", "gains", "gap_lines",
-    "interval", "markdown", "name_trainings", "near_chance", "outcome_by_face", "outcomes_by_run",
+    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes",
+    "ablation", "claims", "contrast", "contrasts", "cost_table", "few_labels", "gain_by_face",
+    "gains", "gap_lines", "interval", "markdown", "name_trainings", "near_chance",
+    "outcome_by_face", "outcomes_by_run",
     "readme_table", "recorded_runs", "reported", "reported_effect", "split_gaps", "study_tables",
     "summary", "supervised_runs", "write_outcomes",
 ]  # fmt: skip
@@ -341,6 +342,8 @@ CLAIM_TABLES = {
     "lengths": ("29_longer_trainings", ("SL", CONTROL, LONGER)),
 }
 """Tables the claims rest on: the notebook, and what each row is held against."""
+PLAN = "decide"
+"""The study that the runs of papers/hmtl/plan.csv are recorded under."""
 
 
 def ablation(
@@ -447,7 +450,8 @@ def _fewest(runs: pd.DataFrame) -> pd.DataFrame:
 def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
     """Every table of the study by name, from all its runs; without runs a table is empty.
 
-    `c1` and `c1-contrasts` (ImageNet or scratch), those of `CLAIM_TABLES` and of `ABLATIONS`.
+    `c1` and `c1-contrasts` (ImageNet or scratch), `decided` (the plan's trainings: what is held
+    against what stands in the verdicts), those of `CLAIM_TABLES` and of `ABLATIONS`.
     """
     c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
     starts = c1.assign(method=c1["init"])
@@ -465,12 +469,35 @@ def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[st
         name: ablation(runs[runs["study"] == study], outcomes, bases)
         for name, (study, bases) in ABLATIONS.items()
     }
+    planned = name_trainings(runs[(runs["study"] == PLAN) & (runs["task"] != "pretraining")])
     return {
+        "decided": summary(planned, ["data", "task", "fraction", "method"], ["epochs"]),
         "c1": summary(c1, ["data", "init", "augment"]),
         "c1-contrasts": contrasts(starts, outcomes, "imagenet", ["data", "augment"]),
         **claimed,
         **small,
     }
+
+
+def cost_table(runs: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """What the plan's trainings and the trials before them cost, a row a data set and task.
+
+    Args:
+        runs: Of the record.
+        trials: `hmtl.study.plan.trials_table`'s; without runs of a data set they count alone.
+
+    Returns:
+        Columns: data, task, what ("runs" or "trials"), number, core-hours (one thread each).
+    """
+    rows = []
+    for what, table in (("trials", trials), ("runs", runs)):
+        own = table[table["study"] == PLAN] if len(table) else pd.DataFrame()
+        if "cpu_seconds" not in own:
+            continue
+        for (data, task), cell in own.groupby(["data", "task"], sort=False):
+            told = {"data": data, "task": task, "what": what, "number": len(cell)}
+            rows.append(told | {"core-hours": round(cell["cpu_seconds"].sum() / 3600, 2)})
+    return pd.DataFrame(rows, columns=["data", "task", "what", "number", "core-hours"])
 
 
 _REPORTED = {"SL": "SL", "puzzling": "SL + puzzling", "inpainting": "SL + in-painting-pl"}

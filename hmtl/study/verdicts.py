@@ -12,7 +12,7 @@ freedom. With a margin of one point, or a tenth of a degree,
                  above minus the margin)
     refuted      zero is rejected, and the effect is below it
     equivalent   the interval lies within the margin
-    undecided    none of these, or fewer than `MIN_SEEDS` seeds of a training
+    undecided    none of these, or fewer seeds of a training than planned, `MIN_SEEDS` at least
     not tested   supervised training gains the margin or more from twice the epochs, or was not
                  looked at so
 
@@ -38,8 +38,8 @@ from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.faces.table import tested_faces
-from hmtl.study.plan import STUDY, share
-from hmtl.study.tables import LONGER, claims, markdown, name_trainings, reported_effect
+from hmtl.study.plan import seeds_planned, share
+from hmtl.study.tables import LONGER, PLAN, claims, markdown, name_trainings, reported_effect
 
 MARGIN = 1.0  # points
 POSE_MARGIN = 0.1  # degrees
@@ -256,7 +256,11 @@ def holm(p_values: Sequence[float], size: int, alpha: float = 1 - LEVEL) -> list
 
 
 def judge(
-    effect: Effect, asks: str = "better", margin: float = MARGIN, rejected: bool | None = None
+    effect: Effect,
+    asks: str = "better",
+    margin: float = MARGIN,
+    rejected: bool | None = None,
+    wanted: int = MIN_SEEDS,
 ) -> str:
     """The verdict on an effect by the rule above.
 
@@ -265,14 +269,15 @@ def judge(
         asks: "better" or "not worse".
         margin: In the effect's unit.
         rejected: Whether its family rejects zero; None: the interval says.
+        wanted: Seeds of either training without which nothing is decided.
 
     Raises:
         ValueError: A claim that asks neither.
     """
     if asks not in ("better", "not worse"):
         raise ValueError(f"a claim asks better or not worse, not {asks!r}")
-    if effect.seeds < MIN_SEEDS:
-        return f"undecided ({effect.seeds} of {MIN_SEEDS} seeds)"
+    if effect.seeds < wanted:
+        return f"undecided ({effect.seeds} of {wanted} seeds)"
     bar = 0.0 if asks == "better" else -margin
     leaves = effect.low > bar or effect.high < bar if rejected is None else rejected
     if leaves:
@@ -295,6 +300,7 @@ class _Asked(NamedTuple):
     metric: str
     faces: int
     ready: bool
+    wanted: int
 
 
 def effect_table(
@@ -316,7 +322,7 @@ def effect_table(
         if not claim.column:
             continue
         for data in dict.fromkeys(runs["data"]):
-            for study in (STUDY, claim.notebook):
+            for study in (PLAN, claim.notebook):
                 found = studies[study].asked(claim, data) if study in studies else []
                 asked += found
                 if found:
@@ -347,7 +353,8 @@ def _verdicts(asked: list[_Asked], found: list[Estimate], table: pd.DataFrame) -
     def told(one: _Asked, known: Estimate, rejected: bool | None = None) -> str:
         if not one.ready:
             return NOT_TESTED
-        return judge(_effect(one, known), one.claim.asks, _margin(one.claim), rejected)
+        asks, margin = one.claim.asks, _margin(one.claim)
+        return judge(_effect(one, known), asks, margin, rejected, one.wanted)
 
     for data in dict.fromkeys(one.data for one in asked):
         size = sum(kind == "primary" and only[name] in ("", data) for name, kind in family.items())
@@ -356,7 +363,9 @@ def _verdicts(asked: list[_Asked], found: list[Estimate], table: pd.DataFrame) -
             for place, one in enumerate(asked)
             if one.data == data and one.kind == "base" and family[one.claim.id] == "primary"
         ]
-        able = [asked[i].ready and _effect(asked[i], found[i]).seeds >= MIN_SEEDS for i in own]
+        able = [
+            asked[i].ready and _effect(asked[i], found[i]).seeds >= asked[i].wanted for i in own
+        ]
         p_values = [found[i].p if can else 1.0 for i, can in zip(own, able, strict=True)]
         for place, rejected in zip(own, holm(p_values, size), strict=True):
             verdicts[place] = told(asked[place], found[place], rejected)
@@ -432,6 +441,14 @@ class _Study:
         rows = [row for table in tables for row in table]
         return bool(rows) and len(rows) == len(tables) and all(r["gain"] < margin for r in rows)
 
+    def wanted(self, own: pd.DataFrame, task: str, kind: str) -> int:
+        """The seeds without which a contrast of these runs is not decided: those of the plan."""
+        if self.runs["study"].iloc[0] != PLAN or kind == "longer":
+            return MIN_SEEDS
+        cells = own[["data", "share"]].drop_duplicates().itertuples(index=False)
+        planned = [seeds_planned(data, task, labels) for data, labels in cells]
+        return max(MIN_SEEDS, *planned)
+
     def asked(self, claim, data: str) -> list[_Asked]:
         """The contrasts of a claim that were run on a data set."""
         own = self.runs[self.runs["data"] == data]
@@ -458,7 +475,7 @@ class _Study:
                 _Asked(
                     claim, data, kind, base, cells, (1, -1, -1, 1)[: len(cells)],
                     self.pool(data, task), metric, len(self.outcomes[sides[0]["run"].iloc[0]]),
-                    self.ready(beside, _margin(claim)),
+                    self.ready(beside, _margin(claim)), self.wanted(beside, task, kind),
                 )
             )  # fmt: skip
         return found

@@ -30,7 +30,7 @@ def test_every_cell_is_a_training_and_no_seed_of_a_trial():
             first = pretraining_of(cell, spec)
             assert (first.task, first.fraction, first.epochs) == ("pretraining", 1, cell.epochs)
     few = [c for c in found if c.part == "few-labels" and c.arm in ("SL", "puzzle")]
-    assert {c.seeds for c in few} == {10}
+    assert {(c.data, c.seeds) for c in few} == {("faces", 10), ("ferplus", 6)}
 
 
 @pytest.mark.parametrize(
