@@ -212,36 +212,55 @@ def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "ac
     return figure
 
 
-def plot_trainings(runs: pd.DataFrame, hue: str, score: str = "accuracy") -> Figure:
+def plot_trainings(
+    runs: pd.DataFrame, hue: str, score: str = "accuracy", *, night: bool = False
+) -> Figure:
     """A test score by training: means with 95 % intervals over seeds, a panel a data set.
+
+    Small dots are the seeds.
 
     Args:
         runs: Rows of `runs_table`, trainings by their full names; the order of rows is kept.
         hue: A column whose values have a colour and a marker each, such as "labels".
-        score: "accuracy", shown in %, or an error in degrees such as "mae".
+        score: "accuracy", shown in %; "primary", accuracy where the test faces are balanced and
+            else mean recall; or an error in degrees such as "mae".
+        night: For a dark page.
     """
     methods, kinds = list(dict.fromkeys(runs["method"])), list(dict.fromkeys(runs[hue]))
     sets = list(runs.groupby("data", sort=False))
-    percent = score == "accuracy"
-    figure, axes = plt.subplots(
-        1, len(sets), figsize=(4 + 3 * len(sets), 1.2 + 0.42 * len(methods)), layout="constrained",
-        squeeze=False, sharey=True,
-    )  # fmt: skip
-    for axis, (data, own) in zip(axes.flat, sets, strict=True):
-        sns.pointplot(
-            own.assign(shown=own[score] * (100 if percent else 1)), x="shown", y="method", hue=hue,
-            order=methods, hue_order=kinds, markers=list("oDs^")[: len(kinds)], linestyle="none",
-            dodge=0.35 if len(kinds) > 1 else False, errorbar=("ci", 95), seed=0, ax=axis,
-            palette=_COLORS[: len(kinds)], legend=len(kinds) > 1 and axis is axes.flat[-1],
-            err_kws={"linewidth": 1.5},
+    with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
+        figure, axes = plt.subplots(
+            1, len(sets), figsize=(4 + 3 * len(sets), 1.2 + 0.42 * len(methods)),
+            layout="constrained", squeeze=False, sharey=True,
         )  # fmt: skip
-        axis.grid(visible=True, axis="y")
-        axis.set(title=set_label(data), ylabel="")
-        axis.set_xlabel("test accuracy (%)" if percent else "mean error (degrees)")
-        axis.set_yticks(range(len(methods)), [method_label(name) for name in methods])
-    if len(kinds) > 1:
-        axes.flat[-1].legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        for axis, (data, own) in zip(axes.flat, sets, strict=True):
+            name = _primary(own) if score == "primary" else score
+            percent = name in ("accuracy", "mean_recall")
+            told = {
+                "data": own.assign(shown=own[name] * (100 if percent else 1)), "x": "shown",
+                "y": "method", "hue": hue, "order": methods, "hue_order": kinds, "ax": axis,
+                "palette": _COLORS[: len(kinds)],
+            }  # fmt: skip
+            several = len(kinds) > 1
+            sns.stripplot(**told, dodge=several, size=3, alpha=0.4, jitter=False, legend=False)
+            sns.pointplot(
+                **told, markers=list("oDs^")[: len(kinds)], linestyle="none",
+                dodge=0.35 if several else False, errorbar=("ci", 95), seed=0,
+                legend=several and axis is axes.flat[-1], err_kws={"linewidth": 1.5},
+            )  # fmt: skip
+            axis.grid(visible=True, axis="y")
+            axis.set(title=set_label(data), ylabel="")
+            axis.set_xlabel(f"test {name.replace('_', ' ')} (%)" if percent else "error (degrees)")
+            axis.set_yticks(range(len(methods)), [method_label(name) for name in methods])
+        if len(kinds) > 1:
+            axes.flat[-1].legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
+
+
+def _primary(runs: pd.DataFrame) -> str:
+    """The score a data set is judged by: mean recall where its test faces are not balanced."""
+    balanced = np.allclose(runs["accuracy"], runs["mean_recall"], atol=2e-3, equal_nan=True)
+    return "accuracy" if balanced else "mean_recall"
 
 
 def plot_balance(labels: pd.DataFrame) -> Figure:
@@ -370,8 +389,7 @@ def plot_label_curve(runs: pd.DataFrame, *, night: bool = False) -> Figure:
     """
     panels = []
     for data, own in runs.groupby("data", sort=False):
-        balanced = np.allclose(own["accuracy"], own["mean_recall"], atol=2e-3)
-        for score in ("accuracy",) if balanced else ("accuracy", "mean_recall"):
+        for score in dict.fromkeys(("accuracy", _primary(own))):
             panels.append((f"{set_label(data)}: {score.replace('_', ' ')}", own, score))
     with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
         return _scores_by("train_faces", panels, "labelled pictures", runs["method"])
