@@ -298,7 +298,6 @@ def test_images_that_no_line_names_are_counted(tmp_path):
         (line(1).replace("fer", "img"), r"line 2, field image: 'img0000001.png' is no FER\+"),
         (line(1).replace("fer0000001.png", ""), r"line 2, field image: '' is no FER\+ image"),
         (line(1).replace("(0, 0", "(4, 0"), r"line 2, field box: '\(4, 0, 48, 48\)'.*restore"),
-        (line(0), r"line 2, field image: fer0000000.png was already named in .* line 1; keep one"),
     ],
 )
 def test_malformed_lines_name_file_line_field_and_remedy(tmp_path, bad, message):
@@ -307,11 +306,25 @@ def test_malformed_lines_name_file_line_field_and_remedy(tmp_path, bad, message)
         read_ferplus(tmp_path)
 
 
-def test_an_image_named_in_two_splits_is_refused(tmp_path):
-    small_root(tmp_path, [line(0), line(28_638)])
-    (tmp_path / "data/FER2013Train/fer0028638.png").touch()
-    with pytest.raises(ValueError, match=r"FER2013Valid.*already named in .*FER2013Train"):
-        read_ferplus(tmp_path)
+def test_an_image_named_in_two_splits_is_no_training_image(tmp_path):
+    small_root(tmp_path, [line(0), line(28_639)])
+    (tmp_path / "data/FER2013Train/fer0028639.png").touch()
+    table = read_ferplus(tmp_path)
+    assert "Train/fer0028639.png" not in set(table["key"])
+    assert "Valid/fer0028639.png" in set(table["key"])
+    assert table.attrs["report"]["dropped"]["image that a later split has too"] == 1
+
+
+def test_an_image_named_twice_counts_once_and_two_opinions_not_at_all(tmp_path):
+    other = line(1, "0,10,0,0,0,0,0,0,0,0")
+    small_root(tmp_path, [line(0), line(0), line(1), other, line(2)])
+    table = read_ferplus(tmp_path)
+    train = table.loc[table["split"] == "train", "key"].tolist()
+    assert train == ["Train/fer0000000.png", "Train/fer0000002.png"]
+    told = table.attrs["report"]
+    assert told["dropped"]["repeated row"] == 1
+    assert told["dropped"]["one face with two labels"] == 2
+    assert told["examples"]["repeated row"] == ["FER2013Train/label.csv line 2"]
 
 
 def test_images_missing_on_disk_are_counted_and_the_first_five_listed(tmp_path):

@@ -14,6 +14,7 @@ takes the angles as they are, without turning them into the colour camera's (abo
 __all__ = ["PEOPLE", "biwi_angles", "read_biwi"]
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from hmtl.data.readers.listing import (
     read_rows,
     with_paths,
 )
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import Drops, finish_table, said_once
 from hmtl.data.readers.splits import seeded_split
 
 # Who is in recordings 01 to 24; four people were recorded twice.
@@ -99,20 +100,23 @@ def read_biwi(
 
 def _crop_boxes(table: pd.DataFrame, file: Path, drops: Drops) -> pd.DataFrame:
     """Return the rows that `file` has a box for, with Hopenet's crop of it."""
-    tight: dict[str, list[float]] = {}
-    for line, fields in read_rows(file):
-        if line == 1 and fields == ["key", *BOX]:
-            continue
-        key, *sides = (field.strip() for field in fields)
-        try:
-            left, top, right, bottom = box = [float(side) for side in sides]
-        except ValueError:
-            left, top, right, bottom = box = [0.0] * 4
-        if key in tight:
-            raise ValueError(f"{file} line {line}: {key} is named twice; keep one")
-        tight[key] = box
-        if not (right > left and bottom > top and max(map(abs, box)) < _FAR):
-            raise ValueError(f"{file} line {line}: expected key,left,top,right,bottom in pixels")
+
+    def said() -> Iterator[tuple[str, tuple[float, ...], str]]:
+        for line, fields in read_rows(file):
+            if line == 1 and fields == ["key", *BOX]:
+                continue
+            key, *sides = (field.strip() for field in fields)
+            try:
+                left, top, right, bottom = box = tuple(float(side) for side in sides)
+            except ValueError:
+                left, top, right, bottom = box = (0.0,) * 4
+            if not (right > left and bottom > top and max(map(abs, box)) < _FAR):
+                raise ValueError(
+                    f"{file} line {line}: expected key,left,top,right,bottom in pixels"
+                )
+            yield key, box, f"{file.name} line {line}"
+
+    tight = said_once(said(), drops)
     table = drops.filter(table, ~table["key"].isin(tight), "no face box")
     crops = hopenet_crop(
         np.array([tight[key] for key in table["key"]]).reshape(-1, 4), 0.35, HOPENET_BIWI

@@ -14,6 +14,7 @@ or, from Kaggle, list_attr_celeba.csv (`image_id,5_o_Clock_Shadow,...`) and list
 __all__ = ["read_celeba"]
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,7 @@ from hmtl.data.readers.listing import (
     with_paths,
     without_ending,
 )
-from hmtl.data.readers.report import Drops, finish_table, map_labels
+from hmtl.data.readers.report import Drops, finish_table, map_labels, said_once
 from hmtl.labels import SPLITS
 
 IMAGES = "img_align_celeba"
@@ -46,10 +47,10 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     if identity_CelebA.txt is. Boxes and landmarks of CelebA belong to the pictures before they were
     aligned and cropped, so none are read.
 
-    Dropped and counted: images without a split, images not on disk, repeated rows. Raises
-    FileNotFoundError for a wrong root; ValueError, naming file and row, for an attribute that is
-    not 1 or -1, a split that is not 0, 1 or 2, an image with two of either, another number of rows
-    than line 1 says, and a file without Male.
+    Dropped and counted: images without a split, images not on disk, repeated rows, all rows of an
+    image that contradict each other. Raises FileNotFoundError for a wrong root; ValueError, naming
+    file and row, for an attribute that is not 1 or -1, a split that is not 0, 1 or 2, another
+    number of rows than line 1 says, and a file without Male.
     """
     layouts = [[f"{part}/{IMAGES}".lstrip("/")] for part in ("", "Img")]
     root = find_root(root, *layouts, expected=f"{IMAGES}/ and list_attr_celeba.txt")
@@ -59,10 +60,7 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     )
     drops = Drops()
     gender = _read_male(attributes, drops)
-    splits, lines = _read_pairs(partition, drops)
-    splits = map_labels(
-        splits, dict(enumerate(SPLITS)), lambda i: f"{partition} line {lines[i]}", "split"
-    )
+    splits = _read_pairs(partition, drops, dict(enumerate(SPLITS)), "split")
     table = pd.DataFrame({"gender": gender, "split": splits.reindex(gender.index)})
     prefix = f"{folder.relative_to(root).as_posix()}/"
     table.insert(0, "key", prefix + table.index)
@@ -70,7 +68,7 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     table = present(table, list_files(folder, deep=False, prefix=prefix), drops)
     if people := _find(root, "identity_CelebA.txt"):
         stems = without_ending(base_names(table["key"]))
-        named, _ = _read_pairs(people, drops)
+        named = _read_pairs(people, drops)
         named = named.set_axis(without_ending(named.index.to_series()))
         table["person"] = stems.map(named).astype("string")
     return finish_table(
@@ -107,39 +105,47 @@ def _read_male(file: Path, drops: Drops) -> pd.Series:
             "no count)"
         )
     own = count is None  # whether the images' column has a name too
-    at = names.index("Male") - own
-    words, lines = _read_words(file, rows, len(names) - own, "attributes", drops)
-    if count is not None and len(lines) != count:
-        raise ValueError(f"{file}: line 1 says {count:,} images, but {len(lines):,} follow")
-    male = pd.Series({name: _number(fields[at]) for name, fields in words.items()}, dtype=object)
-    return map_labels(male, _GENDERS, lambda i: f"{file} line {lines[i]}", "Male")
+    rows = list(rows)
+    if count is not None and count not in (len(rows), len({fields[0] for _, fields in rows})):
+        raise ValueError(f"{file}: line 1 says {count:,} images, but {len(rows):,} follow")
+    width, at = len(names) - own, names.index("Male") - own
+    return _read_column(file, rows, width, at, "attributes", drops, _GENDERS, "Male")
 
 
-def _read_pairs(file: Path, drops: Drops) -> tuple[pd.Series, list[int]]:
-    """Return the number of each image by its name, and the line of each."""
+def _read_column(
+    file: Path,
+    rows: Iterable[tuple[int, list[str]]],
+    width: int,
+    at: int,
+    what: str,
+    drops: Drops,
+    names: Mapping[int, str] | None = None,
+    field: str = "",
+) -> pd.Series:
+    """Return the number in column `at` of `width` after each image's name, or its name."""
+    lines: dict[str, int] = {}
+
+    def said() -> Iterator[tuple[str, str, str]]:
+        for line, (name, *rest) in rows:
+            if len(rest) != width:
+                fewer = "fewer" if len(rest) < width else "more"
+                raise ValueError(f"{file} line {line}: {fewer} than {width} {what}")
+            lines.setdefault(name, line)
+            yield name, rest[at].strip(), f"{file.name} line {line}"
+
+    words = said_once(said(), drops)
+    numbers = pd.Series({name: _number(word) for name, word in words.items()}, dtype=object)
+    if names is None:
+        return numbers
+    return map_labels(numbers, names, lambda i: f"{file} line {lines[numbers.index[i]]}", field)
+
+
+def _read_pairs(
+    file: Path, drops: Drops, names: Mapping[int, str] | None = None, field: str = ""
+) -> pd.Series:
+    """Return the number of each image by its name, or the name of that number."""
     rows = (row for row in read_rows(file) if row[0] > 1 or "." in row[1][0])  # no header
-    words, lines = _read_words(file, rows, 1, "number", drops)
-    numbers = {name: _number(fields[0]) for name, fields in words.items()}
-    return pd.Series(numbers, dtype=object), lines
-
-
-def _read_words(file: Path, rows, count: int, what: str, drops: Drops):
-    """Return the words after each image's name, a list of `count`, by that name; and the lines."""
-    words: dict[str, list[str]] = {}
-    lines = []
-    for number, (name, *rest) in rows:
-        rest = [word.strip() for word in rest]
-        if len(rest) != count:
-            fewer = "fewer" if len(rest) < count else "more"
-            raise ValueError(f"{file} line {number}: {fewer} than {count} {what}")
-        if name in words:
-            if words[name] != rest:
-                raise ValueError(f"{file}: {name} is named twice; keep one")
-            drops.add("repeated row", [f"{file.name} line {number}"])
-            continue
-        words[name] = rest
-        lines.append(number)
-    return words, lines
+    return _read_column(file, rows, 1, 0, "number", drops, names, field)
 
 
 def _number(text: str) -> int | str:

@@ -29,7 +29,7 @@ from hmtl.data.readers.listing import (
     with_paths,
 )
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import Drops, finish_table, said_once
 from hmtl.data.readers.splits import seeded_split
 
 GENDERS = "fei_gender.csv"
@@ -54,9 +54,10 @@ def read_fei(
     split: *subjects*, women and men apart, are split by `shares` and `seed`, so nobody is in two.
 
     The report has how many women and men there are beside the published 100 and 100. Dropped and
-    counted: images of subjects who are not in the csv, names of another form. Raises
-    FileNotFoundError without images or csv; ValueError, naming file and line, for a csv with
-    another header, a subject that is not 1..200 or named twice, or a gender that is not known.
+    counted: images of subjects who are not in the csv or have two genders there, repeated rows,
+    names of another form. Raises FileNotFoundError without images or csv; ValueError, naming file
+    and line, for a csv with another header, a subject that is not 1..200, or a gender that is not
+    known.
     """
     if images not in _FORMS:
         raise ValueError(f"images={images!r}: 'original' or 'frontal'")
@@ -109,22 +110,19 @@ def _read_genders(file: Path, drops: Drops) -> dict[int, str]:
         rows = rows[1:]
     elif not header or not header[0].isdecimal():
         raise ValueError(f"{file} line 1: expected the header subject,gender")
-    subjects: dict[int, str] = {}
-    lines: list[int] = []
     for line, fields in rows:
         number = int(fields[0]) if fields[0].isdecimal() else 0
-        if fields[1:] == [subjects.get(number)]:
-            drops.add("repeated row", [f"{file.name} line {line}"])
-            continue
-        if len(fields) != 2 or not 1 <= number <= _SUBJECTS or number in subjects:
+        if len(fields) != 2 or not 1 <= number <= _SUBJECTS:
             raise ValueError(
-                f"{file} line {line}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS}, "
-                "named once, and a gender"
+                f"{file} line {line}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS} "
+                "and a gender"
             )
-        subjects[number] = fields[1]
-        lines.append(line)
-    named = name_labels(
-        pd.Series(subjects, dtype=object), lambda i: f"{file} line {lines[i]}", "gender",
-        words=GENDER_WORDS,
+    genders = name_labels(
+        pd.Series([fields[1] for _, fields in rows], dtype=object),
+        lambda i: f"{file} line {rows[i][0]}", "gender", words=GENDER_WORDS,
     )  # fmt: skip
-    return named.to_dict()
+    said = zip(rows, genders, strict=True)
+    return said_once(
+        ((int(fields[0]), gender, f"{file.name} line {line}") for (line, fields), gender in said),
+        drops,
+    )

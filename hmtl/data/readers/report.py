@@ -14,11 +14,12 @@ are reported. Ours.
 """
 
 __all__ = [
-    "NOT_ON_DISK", "WARNING", "Drops", "counts_table", "differences", "drop_repeats",
-    "dropped_table", "finish_table", "map_labels", "warned",
+    "NOT_ON_DISK", "TWO_LABELS", "WARNING", "Drops", "counts_table", "differences", "drop_repeats",
+    "dropped_table", "finish_table", "map_labels", "said_once", "warned",
 ]  # fmt: skip
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,11 @@ NOT_ON_DISK = "not on disk"
 """The reason to leave out a row whose image is missing."""
 WARNING = "warning: "
 """How a note begins that says that scores on this table may be too good."""
+TWO_LABELS = "one face with two labels"
+"""The reason to leave out rows that contradict each other."""
 _EXAMPLES = 5
+Name = TypeVar("Name", bound=Hashable)
+Value = TypeVar("Value", bound=Hashable)
 _ANGLES = ("yaw", "pitch", "roll")
 
 
@@ -71,10 +76,28 @@ def drop_repeats(
     by = list(by)
     said = table[[*by, *labels]].drop_duplicates()
     two = pd.MultiIndex.from_frame(said[by][said.duplicated(by)])
-    table = drops.filter(
-        table, pd.MultiIndex.from_frame(table[by]).isin(two), "one face with two labels"
-    )
+    table = drops.filter(table, pd.MultiIndex.from_frame(table[by]).isin(two), TWO_LABELS)
     return drops.filter(table, table.duplicated(by), "repeated row")
+
+
+def said_once(rows: Iterable[tuple[Name, Value, str]], drops: Drops) -> dict[Name, Value]:
+    """Return what a list says of each name, as `drop_repeats` does of tables.
+
+    Args:
+        rows: (name, what is said of it, file and line).
+        drops: Counts a row that repeats another, and all rows of a name of which two things are
+            said: it is left out.
+    """
+    said: dict[Name, dict[Value, str]] = {}
+    for name, value, place in rows:
+        known = said.setdefault(name, {})
+        if value in known:
+            drops.add("repeated row", [place])
+        else:
+            known[value] = place
+    two = [place for known in said.values() if len(known) > 1 for place in known.values()]
+    drops.add(TWO_LABELS, two)
+    return {name: next(iter(known)) for name, known in said.items() if len(known) == 1}
 
 
 def map_labels(

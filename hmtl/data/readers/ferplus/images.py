@@ -14,6 +14,7 @@ order and under other names; here they are mapped by name to `hmtl.labels.EMOTIO
 __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from hmtl.data.readers.ferplus.votes import (
     parse_votes,
 )
 from hmtl.data.readers.listing import find_root, read_lines, split_line
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import Drops, finish_table, said_once
 from hmtl.labels import SPLITS
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
@@ -95,18 +96,21 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     how many images no line names (`unlabelled`); `attrs["report"]` is that of all readers.
 
     Raises ValueError for unknown `labels`; for a line of label.csv with a wrong number of fields,
-    an image name or box of another form, or votes that are not whole numbers from 0 up; for an
-    image named twice; and for images named but not on disk. Raises FileNotFoundError for a wrong
-    root or a split without label.csv.
+    an image name or box of another form, or votes that are not whole numbers from 0 up; and for
+    images named but not on disk. Raises FileNotFoundError for a wrong root or a split without
+    label.csv. Repeated lines are counted; so are the lines of a name with two sets of votes, and
+    those of a name that a later split has too, which are left out.
     """
     check_mode(labels)
     data = _find_data(Path(root))
-    seen: dict[str, str] = {}
-    splits = {split: _read_split(data / _FOLDERS[split], seen) for split in SPLITS}
-    tables, counts, drops = [], {}, Drops()
+    drops = Drops()
+    splits = {split: _read_split(data / _FOLDERS[split], drops) for split in SPLITS}
+    tables, counts = [], {}
     for split, content in splits.items():
         mode = labels if split == "train" else "majority"
-        tables.append(_make_table(data, split, content, mode, drops))
+        others = [splits[other].names for other in SPLITS[SPLITS.index(split) + 1 :]]
+        later = {name for names in others for name in names}
+        tables.append(_make_table(data, split, content, mode, drops, later))
         counts[split] = {
             "found": len(tables[-1]),
             "known": None if mode != "majority" else FERPLUS_COUNTS[split],
@@ -122,8 +126,10 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     return table
 
 
-def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops) -> pd.DataFrame:
-    """Return the rows of one split that a mode keeps."""
+def _make_table(
+    data: Path, split: str, content: _Split, mode: str, drops: Drops, later: set[str]
+) -> pd.DataFrame:
+    """Return the rows of one split that a mode keeps; no image of a `later` split is learned."""
     folder = data / _FOLDERS[split]
     short = folder.name.removeprefix("FER2013")
     table = pd.DataFrame(
@@ -133,7 +139,9 @@ def _make_table(data: Path, split: str, content: _Split, mode: str, drops: Drops
             "split": split,
         }
     )
-    return label_votes(table, content.votes, mode, drops)
+    again = np.array([name in later for name in content.names], bool)
+    table = drops.filter(table, again, "image that a later split has too")
+    return label_votes(table, content.votes[~again], mode, drops)
 
 
 def _find_data(root: Path) -> Path:
@@ -154,15 +162,18 @@ def _find_data(root: Path) -> Path:
     return data
 
 
-def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
-    """Read one label.csv and check each line; `seen` collects where every image was named."""
+def _read_split(folder: Path, drops: Drops) -> _Split:
+    """Read one label.csv and check each line."""
     file = folder / "label.csv"
-    names, votes = [], []
-    for number, line in read_lines(file):
-        where = f"{file} line {number}"
-        row = split_line(line, where)
-        names.append(_check_name(row, where, seen))
-        votes.append(parse_votes(row[2:], where))
+
+    def said() -> Iterator[tuple[str, tuple[int, ...], str]]:
+        for number, line in read_lines(file):
+            where, place = f"{file} line {number}", f"{folder.name}/{file.name} line {number}"
+            row = split_line(line, where)
+            yield _check_name(row, where), tuple(parse_votes(row[2:], where)), place
+
+    known = said_once(said(), drops)
+    names, votes = list(known), list(known.values())
     with os.scandir(folder) as entries:
         on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
     missing = [name for name in names if name not in on_disk]
@@ -176,7 +187,7 @@ def _read_split(folder: Path, seen: dict[str, str]) -> _Split:
     return _Split(names, shaped, len(on_disk - set(names)))
 
 
-def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
+def _check_name(row: list[str], where: str) -> str:
     """Return the image name of one line after checking the line's length, its name and its box."""
     if len(row) != 2 + len(COLUMNS):
         raise ValueError(
@@ -193,9 +204,4 @@ def _check_name(row: list[str], where: str, seen: dict[str, str]) -> str:
             f"{where}, field box: {box!r}; only the whole image, '(0, 0, 48, 48)', is read: crop "
             "the image itself or restore the line"
         )
-    if name in seen:  # also across splits, where it would leak test faces into training
-        raise ValueError(
-            f"{where}, field image: {name} was already named in {seen[name]}; keep one"
-        )
-    seen[name] = where
     return name
