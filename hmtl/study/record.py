@@ -26,6 +26,7 @@ from hmtl.study.tables import (
     CLAIM_TABLES,
     Outcomes,
     cost_table,
+    markdown,
     name_trainings,
     outcomes_by_run,
     readme_table,
@@ -45,6 +46,7 @@ _CHECKOUT = Path(__file__).parents[2]
 README_MARKS = ("<!-- record -->", "<!-- end of record -->")
 VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
 CLAIM_MARKS = ("<!-- claims -->", "<!-- end of claims -->")
+DECIDED_MARKS = ("<!-- decided -->", "<!-- end of decided -->")
 PAGES = {
     "13_balance": "11_puzzling",
     "23_head_pose": "23_other_face_tasks",
@@ -252,7 +254,9 @@ def _tell(target: Path, runs: pd.DataFrame, verdicts: pd.DataFrame) -> Path:
         results = _CHECKOUT / "papers" / "RESULTS.md"
         between_marks(results, README_MARKS, readme_table(runs))
         between_marks(results, VERDICT_MARKS, from_papers(readme_verdicts(verdicts)))
-        between_marks(_CHECKOUT / "README.md", CLAIM_MARKS, readme_claims(verdicts))
+        between_marks(results, DECIDED_MARKS, markdown(read_table(target / "tables/decided.csv")))
+        for page in ("README.md", "papers/hmtl/reproduction.md"):
+            between_marks(_CHECKOUT / page, CLAIM_MARKS, readme_claims(verdicts))
     return target
 
 

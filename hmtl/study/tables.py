@@ -10,13 +10,12 @@ choice of them is ours.
 __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes",
     "ablation", "claims", "contrast", "contrasts", "cost_table", "few_labels", "gain_by_face",
-    "gains", "gap_lines", "interval", "markdown", "name_trainings", "near_chance",
+    "gains", "interval", "markdown", "name_trainings", "near_chance",
     "outcome_by_face", "outcomes_by_run",
-    "readme_table", "recorded_runs", "reported", "reported_effect", "split_gaps", "study_tables",
+    "readme_table", "recorded_runs", "reported", "reported_effect", "study_tables",
     "summary", "supervised_runs", "write_outcomes",
 ]  # fmt: skip
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -99,36 +98,6 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
             row["failed"] = int(failed[group.index].sum())
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def split_gaps(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A table of `study_tables` in two, where it is too wide for a page: (scores, gaps).
-
-    The columns `−` are the gaps; the rows of both are named by data, task, network, share and
-    training.
-    """
-    names = [name for name in ("data", "task", "arch", "fraction", "method") if name in table]
-    table = table.set_index(names) if names else table  # a study without such runs has no columns
-    gaps = [name for name in table if name.startswith("− ")]
-    return table.drop(columns=gaps), table[gaps]
-
-
-def gap_lines(table: pd.DataFrame, trainings: str) -> str:
-    """A table of `study_tables` in words, a line a training: its mean gap to each base it has.
-
-    In the table's unit, points or degrees less. `trainings` is a regular expression, found in the
-    names of those that are wanted.
-    """
-    lines = []
-    for row in table.to_dict("records"):
-        gaps = {name[2:]: cell for name, cell in row.items() if name.startswith("− ") and cell}
-        if not gaps or not re.search(trainings, row["method"]):
-            continue
-        where = [row[name] for name in ("data", "task", "arch") if name in row]
-        where += [f"{row['fraction']:.0%} of the labels", row["method"]]
-        told = ", ".join(f"{cell.split()[0]} to {base}" for base, cell in gaps.items())
-        lines.append(f"{', '.join(where)}: {told}")
-    return "\n".join(lines)
 
 
 def _failed(runs: pd.DataFrame) -> pd.Series:

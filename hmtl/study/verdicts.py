@@ -37,7 +37,6 @@ from scipy.optimize import brentq
 from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
-from hmtl.faces.table import tested_faces
 from hmtl.study.plan import seeds_planned, share
 from hmtl.study.tables import LONGER, PLAN, claims, markdown, name_trainings, reported_effect
 
@@ -94,7 +93,8 @@ def people_tested(runs: pd.DataFrame) -> np.ndarray | None:
 
 @lru_cache(maxsize=8)
 def _people(data: str, people: str, size: int) -> np.ndarray:
-    return pd.factorize(tested_faces(recorded_set(data, people, size))["person"])[0]
+    faces = recorded_set(data, people, size)  # a person's faces stand together (draw_faces)
+    return np.repeat(np.arange(faces.people[2]), faces.per_person)
 
 
 def bootstrap_interval(

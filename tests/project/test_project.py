@@ -23,7 +23,14 @@ from PIL import Image
 import hmtl
 from hmtl.files import hash_file
 from hmtl.paths import reference_dir
-from hmtl.study.record import CLAIM_MARKS, README_MARKS, VERDICT_MARKS, from_papers
+from hmtl.study.record import (
+    CLAIM_MARKS,
+    DECIDED_MARKS,
+    README_MARKS,
+    VERDICT_MARKS,
+    from_papers,
+    read_table,
+)
 from hmtl.study.tables import markdown, readme_table, recorded_runs
 from hmtl.study.verdicts import readme_claims, readme_verdicts, verdict_table
 from hmtl.use.networks import network_table
@@ -142,10 +149,13 @@ def test_readme_tables_are_the_record():
     """Every table of README and of the page of results follows from outputs/reference/runs.csv."""
     runs, outcomes = recorded_runs()
     verdicts = verdict_table(runs, outcomes)
+    decided = markdown(read_table(reference_dir() / "tables" / "decided.csv"))
     for page, marks, table in (
         ("papers/RESULTS.md", README_MARKS, readme_table(runs)),
         ("papers/RESULTS.md", VERDICT_MARKS, from_papers(readme_verdicts(verdicts))),
+        ("papers/RESULTS.md", DECIDED_MARKS, decided),
         ("README.md", CLAIM_MARKS, readme_claims(verdicts)),
+        ("papers/hmtl/reproduction.md", CLAIM_MARKS, readme_claims(verdicts)),
         ("README.md", NETWORK_MARKS, markdown(network_table())),
     ):
         text = (ROOT / page).read_text()

@@ -16,15 +16,12 @@ from hmtl.study.tables import (
     contrast,
     contrasts,
     gains,
-    gap_lines,
     interval,
     name_trainings,
     near_chance,
     outcome_by_face,
     outcomes_by_run,
-    recorded_runs,
     reported,
-    split_gaps,
     study_tables,
     summary,
 )
@@ -230,18 +227,6 @@ def test_scores_of_different_tasks_stand_in_columns_of_their_own():
     assert "macro F1 %" not in table
 
 
-def test_a_wide_table_is_split_into_scores_and_gaps_and_none_is_needed():
-    wide = pd.DataFrame({"data": ["faces"], "method": ["SL"], "MAE °": ["1"], "− SL": [""]})
-    scores, gaps = split_gaps(wide)
-    assert (list(scores), list(gaps)) == (["MAE °"], ["− SL"])
-    assert scores.index.equals(gaps.index)
-    assert scores.index.names == ["data", "method"]
-    networks = split_gaps(wide.assign(arch="tiny"))  # gaps are within one network
-    assert [half.index.names for half in networks] == [["data", "arch", "method"]] * 2
-    for half in split_gaps(pd.DataFrame()):  # as of a study without such runs
-        assert half.empty
-
-
 def test_a_training_that_never_began_to_learn_is_named_once():
     columns = {"data": "faces", "fraction": 1.0, "method": "SL"}
     runs = pd.DataFrame(
@@ -278,30 +263,6 @@ def test_gaps_of_several_networks_are_within_each():
     assert out["tiny", "puzzling_2x2 (paired)"].startswith("+25.0")
     assert out["large", "puzzling_2x2 (paired)"].startswith("+50.0")
     assert out["large", "SL"] == ""
-
-
-def test_gaps_in_words_are_those_of_the_columns():
-    runs, outcomes = recorded_runs()
-    own = runs[(runs["study"] == "21_few_labels") & (runs["data"] == "faces")]
-    table = study_tables(own, outcomes)["few-labels"]
-    lines = gap_lines(table, "^puzzling").splitlines()
-    own = table[table["method"] == PUZZLE]
-    assert len(lines) == len(own) > 0
-    for line, row in zip(lines, own.to_dict("records"), strict=True):
-        assert line.startswith(f"{row['data']}, {row['fraction']:.0%} of the labels, {PUZZLE}: ")
-        for base in ("SL", "second view", "2× epochs"):
-            assert f"{row[f'− {base}'].split(' ')[0]} to {base}" in line
-
-
-def test_gaps_in_words_leave_out_what_has_none():
-    rows = [
-        {"data": "faces", "task": "head_pose", "fraction": 0.2, "method": "SL", "− SL": ""},
-        {"data": "faces", "task": "head_pose", "fraction": 0.2, "method": "P", "− SL": "-0.10 ± 1"},
-        {"data": "faces", "task": "head_pose", "fraction": 0.2, "method": "Q", "− SL": "+0.10"},
-    ]
-    told = gap_lines(pd.DataFrame(rows), "S|P")
-    assert told == "faces, head_pose, 20% of the labels, P: -0.10 to SL"
-    assert gap_lines(pd.DataFrame(rows[:0]), ".") == ""
 
 
 def test_three_sizes_are_said_only_beside_runs_of_one():

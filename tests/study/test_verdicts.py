@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from hmtl.data.sets import recorded_set
+from hmtl.faces import table as face_table
 from hmtl.paths import reference_dir
 from hmtl.study import verdicts
+from hmtl.study.plan import seeds_planned
 from hmtl.study.plots import plot_verdicts
 from hmtl.study.tables import claims, recorded_runs
 from hmtl.study.verdicts import (
@@ -97,6 +100,21 @@ def test_the_people_are_those_of_the_rendered_test_faces():
     assert set(sizes) == {len(people) // len(sizes)}
     assert people_tested(runs[runs["data"] == "ferplus"]) is None
     assert people_tested(own.drop(columns="people")) is None
+
+
+def test_a_cell_of_the_plan_is_judged_when_whole():
+    assert judge(Effect(3, 1, 5, 9), wanted=10) == "undecided (9 of 10 seeds)"
+    assert judge(Effect(3, 1, 5, 10), wanted=10) == "supported"
+    assert seeds_planned("faces", "emotion", "few") == 10
+    assert seeds_planned("ferplus", "emotion", "few") == 6
+    assert seeds_planned("faces", "age", "few") == 0
+
+
+def test_people_are_known_without_drawing_their_faces():
+    for data, people in (("mini", ""), ("faces", "6/2/7")):
+        drawn = face_table.tested_faces(recorded_set(data, people, 48))["person"]
+        runs = pd.DataFrame({"data": [data], "people": [people], "size": [48]})
+        np.testing.assert_array_equal(people_tested(runs), pd.factorize(drawn)[0])
 
 
 @pytest.mark.slow
