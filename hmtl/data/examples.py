@@ -56,9 +56,9 @@ def affectnet_row(
 
 def save_annotation(folder: Path, number, expression, valence=0.5, arousal=-0.25, kind="text"):
     """Save the four .npy files of AffectNet's second release; `kind`: text, number or array."""
-    convert = {"text": str, "number": float, "array": lambda v: np.array([v])}[kind]
     for field, value in (("exp", expression), ("val", valence), ("aro", arousal)):
-        np.save(folder / f"{number}_{field}.npy", convert(value))
+        forms = {"text": str(value), "number": float(value), "array": [value]}
+        np.save(folder / f"{number}_{field}.npy", np.array(forms[kind]))
     np.save(folder / f"{number}_lnd.npy", np.zeros(136))
 
 
@@ -112,8 +112,8 @@ def _write_boxed(images: Path, stem: str, face, expression, row=None, side: int 
     picture.paste(_enlarge(face, side), (int(x), int(y)))
     name = f"{rng.integers(1000)}/{rng.bytes(28).hex()}.jpg"
     _save(picture, images / name)
-    affect = (-2, -2) if row is None else (row.valence, row.arousal)
-    return affectnet_row(name, expression, *affect, (x, y, side, side))
+    valence, arousal = (-2, -2) if row is None else (row.valence, row.arousal)
+    return affectnet_row(name, expression, valence, arousal, (x, y, side, side))
 
 
 def _spoil(images: Path, lists: dict[str, list[str]]) -> None:

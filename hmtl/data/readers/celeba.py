@@ -94,10 +94,10 @@ def _needed(root: Path, name: str) -> Path:
 
 def _read_male(file: Path, drops: Drops) -> pd.Series:
     """Return the gender of each image by its name."""
-    rows = read_rows(file)
-    _, header = next(rows, (1, [""]))
+    lines = read_rows(file)
+    _, header = next(lines, (1, [""]))
     count = int(header[0]) if len(header) == 1 and header[0].strip().isdecimal() else None
-    header = header if count is None else next(rows, (2, [""]))[1]
+    header = header if count is None else next(lines, (2, [""]))[1]
     names = [name.strip() for name in header]
     if names.count("Male") != 1:
         raise ValueError(
@@ -105,7 +105,7 @@ def _read_male(file: Path, drops: Drops) -> pd.Series:
             "no count)"
         )
     own = count is None  # whether the images' column has a name too
-    rows = list(rows)
+    rows = list(lines)
     if count is not None and count not in (len(rows), len({fields[0] for _, fields in rows})):
         raise ValueError(f"{file}: line 1 says {count:,} images, but {len(rows):,} follow")
     width, at = len(names) - own, names.index("Male") - own
