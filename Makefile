@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: study test test-fast lab notebooks book reference check-faces check-rule check-detect bench bench-faces \
-	bench-recipe gpu gpu-kit soak lock lint dist clean
+	bench-recipe bench-predict gpu gpu-kit soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -77,6 +77,10 @@ bench-faces: $(READY)  ## how fast faces are rendered, and with how much memory;
 # HMTL_FERPLUS=DIR measures on the real faces too
 bench-recipe: $(READY)  ## core-seconds to an accuracy, today's recipe and a sooner one; an hour
 	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/bench_recipe.py
+
+# HMTL_FERPLUS=DIR; the others are installed into outputs/peers, beside nothing of ours
+bench-predict: $(READY)  ## our networks and ready-made ones on the same faces; into the record
+	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/bench_predict.py
 
 bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into the record
 	$(BIN)/python benchmarks/bench.py

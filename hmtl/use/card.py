@@ -20,6 +20,7 @@ import dataclasses
 import html
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from hmtl.data.readers.report import WARNING
 from hmtl.data.sets import RENDERED
 from hmtl.files import checked, read_json, write_text
 from hmtl.labels import SPLITS
+from hmtl.runs.specs import RunSpec, get_preset
 from hmtl.runs.store import Run, runs_table, score_predictions, start_of
 from hmtl.study.slices import SLICES, sliced_faces
 from hmtl.study.tables import markdown, outcome_by_face
@@ -311,10 +313,26 @@ def _training(run: Run) -> Iterator[str]:
     for markup in ("<", "`", "]("):  # as JSON escapes: it shows them to nobody's browser
         text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
     yield f"```json\n{text}\n```"
-    yield (
-        "Repeat it with `python -m hmtl run` and these fields. The run's folder holds the network "
-        "(`model.safetensors`) and what it answered about every test face (`predictions.csv`)."
-    )
+    if "`" not in (command := _command(spec)):
+        yield f"Repeat it:\n\n```\n{command}\n```"
+    yield "That run stores, beside the network, what it answers about every test face."
+
+
+def _command(spec: RunSpec) -> str:
+    """What makes such a run: the fields in which it differs from those of preset study."""
+    preset = RunSpec.preset("study", spec.data, task=spec.task)
+    words = [] if spec.data == get_preset("study").data else ["--data", spec.data]
+    words += [] if spec.data in RENDERED else ["--root", "DIR"]
+    words += [] if spec.task == "emotion" else ["--set", "task", spec.task]
+    for name, value in dataclasses.asdict(spec).items():
+        if value == getattr(preset, name):
+            continue
+        if name in ("init", "features") and Path(value).name != value:
+            value = f"outputs/runs/{Path(value).name}"  # which run, wherever it lay
+        if isinstance(value, tuple):
+            value = ("+" if name == "pretexts" else ",").join(map(str, value))
+        words += ["--set", name, str(value)]
+    return " ".join(["python -m hmtl run --preset study", *map(shlex.quote, words)])
 
 
 # -------------------------------------------------------------------------------------------- data

@@ -62,7 +62,8 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
     if unknown := set(formats) - set(FORMATS):
         raise ValueError(f"unknown format {', '.join(unknown)}; one of {', '.join(FORMATS)}")
     if "hub" in formats and (len(formats) > 1 or isinstance(run, Path)):
-        raise ValueError("format hub goes alone, and of a run: it has a folder of its own kind")
+        more = f"; {run} is such a folder already" if isinstance(run, Path) else ""
+        raise ValueError(f"format hub goes alone, and of a run: it has a folder of its own{more}")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ValueError(f"{out} is there already; choose another folder")
     if isinstance(run, Path):

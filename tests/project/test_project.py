@@ -15,6 +15,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from bench_predict import NETWORK_MARKS, readme_networks
 from jupytext.config import load_jupytext_config
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -33,10 +34,8 @@ from hmtl.study.record import (
 )
 from hmtl.study.tables import markdown, readme_table, recorded_runs
 from hmtl.study.verdicts import readme_claims, readme_verdicts, verdict_table
-from hmtl.use.networks import network_table
 
 ROOT = Path(__file__).parents[2]
-NETWORK_MARKS = ("<!-- networks -->", "<!-- end of networks -->")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -156,7 +155,7 @@ def test_readme_tables_are_the_record():
         ("papers/RESULTS.md", DECIDED_MARKS, decided),
         ("README.md", CLAIM_MARKS, readme_claims(verdicts)),
         ("papers/hmtl/reproduction.md", CLAIM_MARKS, readme_claims(verdicts)),
-        ("README.md", NETWORK_MARKS, markdown(network_table())),
+        ("README.md", NETWORK_MARKS, readme_networks()),
     ):
         text = (ROOT / page).read_text()
         assert text.split(marks[0])[1].split(marks[1])[0].strip() == table

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import os
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from hmtl.use.predict import answers_of
 
 SPEC = RunSpec(data="mini", epochs=1, bs=64)
 SHIPPED = N.shipped()
+FOLDER = N.FOLDER.resolve()
 MOST = 8_000_000  # bytes of all together
 
 
@@ -87,10 +91,44 @@ def test_the_card_says_what_it_is_for_and_what_not(name):
     card = (SHIPPED[name] / "README.md").read_text()
     for text in ("## Training data", "## What it must not be used for", "## Scores", "## Limits"):
         assert text in card
-    scores = N.read_config(SHIPPED[name])["scores"]
-    if "accuracy" in scores:
-        assert f"{100 * scores['accuracy']:.1f}" in card
+    config = N.read_config(SHIPPED[name])
+    assert "README.md" in config["files"]  # sealed: `check` and `load` compare it
+    assert "predictions.csv" not in card  # which such a folder does not hold
+    scores, task = config["scores"], make_task(config["task"])
+    if task.has_classes:
+        assert f"| accuracy | {100 * scores['accuracy']:.1f} |" in card
         assert "calibration" in card
+        for label in task.names:
+            assert f"| class | {label} |" in card
+    if config["spec"]["data"] == "ferplus":
+        assert "gathered from the web" in card
+        assert name in (FOLDER.parents[2] / "NOTICE").read_text()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_cards_command_makes_it_again(name, tmp_path, monkeypatch):
+    """The command, read by the command line itself, asks for the training that the record names."""
+    card = (SHIPPED[name] / "README.md").read_text()
+    (command,) = re.findall(r"```\n(python -m hmtl run .*)\n```", card)
+    asked = []
+    monkeypatch.setattr("hmtl.runs.fit.fit", lambda spec, **_: asked.append(spec) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(shlex.split(command)[3:])
+    wanted = RunSpec.from_dict(N.read_config(SHIPPED[name])["spec"])
+    (spec,) = asked
+    assert dataclasses.replace(spec, init=Path(spec.init).name) == wanted
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_hubs_own_library_reads_the_cards_that_ship(name):
+    hub = pytest.importorskip("huggingface_hub")
+    data = hub.ModelCard.load(SHIPPED[name] / "README.md").data
+    scores = N.read_config(SHIPPED[name])["scores"]
+    assert data.eval_results
+    for result in data.eval_results:
+        assert result.metric_value == pytest.approx(scores[result.metric_name], abs=1e-4)
+    if data.license == "other":
+        assert data.to_dict()["license_name"]
 
 
 @pytest.mark.skipif(not SHIPPED, reason="none ships")
