@@ -772,6 +772,15 @@ def test_fsanets_files_are_read_picture_by_picture(tmp_path):
         READERS["pose-npz"](root)
 
 
+@pytest.mark.parametrize("name", ["afw_flip.NPZ", "Helen_FLIP.npz", "lfpw.npz", "300W_LP.npz"])
+def test_fsanets_files_train_whatever_the_case_of_their_names(tmp_path, name):
+    for file, number in ((name, 3), ("AFLW2000.npz", 2)):
+        image = np.zeros((number, 8, 8, 3), np.uint8)
+        with (tmp_path / file).open("wb") as stream:
+            np.savez(stream, image=image, pose=np.ones((number, 3), np.float16))
+    assert sizes(READERS["pose-npz"](tmp_path)) == {"train": 3, "test": 2}
+
+
 def test_reports_of_further_sets_are_plain(tmp_path):
     for name in ("fairface", "adience", "expw", "ckplus", "pose-npz"):
         known = report(READERS[name](WRAPPED[name](tmp_path / name)))

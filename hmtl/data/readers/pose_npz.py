@@ -29,7 +29,7 @@ from hmtl.data.readers.report import Drops, finish_table
 from hmtl.files import reading
 
 _REMEDY = "copy it anew, or save it again by numpy.savez(file, image=image, pose=pose)"
-_TRAIN = ("AFW", "HELEN", "IBUG", "LFPW")
+_TRAIN = ("AFW", "HELEN", "IBUG", "LFPW", "300W_LP", "300W-LP")
 _COUNTS = {"AFLW2000": 1_969}  # within 99 degrees
 _HEADER = 30  # bytes before the name of a member of a zip file
 
@@ -39,10 +39,10 @@ def read_pose_npz(
 ) -> pd.DataFrame:
     """Return FSA-Net's files: `key` ("AFW/00000"), `path`, `offset`, `split`, `yaw, pitch, roll`.
 
-    The subsets of 300W-LP and files with "train" in their name are train, all others test. Angles
-    are in degrees: positive yaw turns the nose towards the left edge of the picture, positive pitch
-    lifts it, positive roll turns the picture clockwise. Dropped and counted: angles beyond 99
-    degrees.
+    300W-LP, its subsets and files with "train" in their name, of any case, are train, all others
+    test. Angles are in degrees: positive yaw turns the nose towards the left edge of the picture,
+    positive pitch lifts it, positive roll turns the picture clockwise. Dropped and counted: angles
+    beyond 99 degrees.
 
     Args:
         root: The folder of the files, or any around it.
@@ -70,8 +70,8 @@ def read_pose_npz(
                 poses = np.asarray(content["pose"], float)
             if poses.shape != (shape[0], 3) or not np.isfinite(poses).all():
                 raise ValueError(f"expected pose of shape ({shape[0]}, 3), found {poses.shape}")
-        last = stem.rpartition("/")[2]
-        train = last.removesuffix("_Flip").upper() in _TRAIN or "train" in last.lower()
+        last = stem.rpartition("/")[2].upper()
+        train = last.removesuffix("_FLIP") in _TRAIN or "TRAIN" in last
         part = pd.DataFrame(poses, columns=ANGLES)
         part["offset"] = np.arange(len(part))
         part["key"] = f"{stem}/" + part["offset"].astype(str).str.zfill(5)
