@@ -29,7 +29,7 @@ copyright = "the hmtl developers, Apache-2.0"
 extensions = ["myst_nb"]
 root_doc = "book/index"
 include_patterns = [
-    "book/index.md", "*.md", "papers/*.md", "papers/*/*.md", "notebooks/*.ipynb",
+    "book/index.md", "*.md", "benchmarks/*.md", "papers/*.md", "papers/*/*.md", "notebooks/*.ipynb",
 ]  # fmt: skip
 exclude_patterns = [".*", "**/.*", "outputs", "build", "dist"]
 nitpicky = True
@@ -39,7 +39,7 @@ nb_execution_mode = "off"
 # the sliders need Python: their place says so in words, and no script is fetched for them
 nb_mime_priority_overrides = [("*", "application/vnd.jupyter.widget-view+json", None)]
 nb_ipywidgets_js: dict = {}
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["attrs_inline", "dollarmath"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
 html_math_renderer = "mathml"
@@ -85,13 +85,14 @@ def _unlink(app, doctree):
 
 
 def _one_picture(app, docname, source):
-    """Markdown for a drawing that GitHub shows in two colours: files of raw HTML are not copied."""
-    shown = r'<picture>.*?<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
-    source[0] = re.sub(shown, r"![\2](\1)", source[0], flags=re.S)
+    """Markdown for what GitHub shows by day or by night: files of raw HTML are not copied."""
+    shown = r'<picture>.*?srcset="([^"]+)">\s*<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
+    both = r"![\3](\2){.only-light} ![\3](\1){.only-dark}"
+    source[0] = re.sub(shown, both, source[0], flags=re.S)
 
 
 def _describe(app, doctree):
-    """Give a notebook's figures the alt text that their output keeps."""
+    """Give a notebook's figures the alt text that their output keeps, and as a caption too."""
     source = Path(app.env.doc2path(app.env.docname))
     if source.suffix != ".ipynb":
         return
@@ -102,8 +103,12 @@ def _describe(app, doctree):
                 if kind.startswith("image/") and said.get("alt"):
                     picture = a2b_base64("".join(output["data"][kind]))
                     words[hashlib.sha256(picture).hexdigest()] = said["alt"]
-    for image in doctree.findall(nodes.image):
-        image["alt"] = image.get("alt") or words.get(Path(image["uri"]).stem, "")
+    for image in list(doctree.findall(nodes.image)):
+        if said := words.get(Path(image["uri"]).stem):
+            image["alt"] = said
+            caption = nodes.caption(said, "", nodes.Text(said))
+            place = f"figure-{Path(image['uri']).stem[:12]}"
+            image.replace_self(nodes.figure("", image.deepcopy(), caption, ids=[place]))
 
 
 class _Links(HTMLParser):

@@ -22,9 +22,11 @@ CAST = [(12, "happy", 0), (19, "surprise", 8), (20, "sad", 0), (10, "fear", -15)
 ORDERS = [(2, 0, 3, 1), (3, 2, 1, 0), (1, 3, 0, 2), (2, 3, 0, 1)]  # the tile at each place
 COLOURS = {
     "light": {"ink": "#1f2328", "grey": "#6e7781", "box": "#eef4fb", "line": "#0173b2",
-              "kept": "#027a5c", "dropped": "#b04a00", "pale": "#f6f8fa"},
+              "kept": "#027a5c", "dropped": "#b04a00", "pale": "#f6f8fa",
+              "page": "#ffffff"},
     "dark": {"ink": "#e6edf3", "grey": "#9198a1", "box": "#12263a", "line": "#58a6d6",
-             "kept": "#3fb993", "dropped": "#f0935a", "pale": "#161b22"},
+             "kept": "#3fb993", "dropped": "#f0935a", "pale": "#161b22",
+             "page": "#0d1117"},
 }  # fmt: skip
 
 DRAWING = """\
@@ -34,6 +36,7 @@ DRAWING = """\
 <desc id="d">Pictures and the puzzles made of them pass through one encoder. An emotion head answers
 for both and is kept. A puzzle head says which tile lies where and is dropped after training. The
 control, in grey, shows a second plain view in place of the puzzle.</desc>
+<rect width="1200" height="760" fill="{page}"/>
 <defs>
 <marker id="arrow" markerWidth="10" markerHeight="8" refX="8" refY="4" orient="auto">
 <path d="M0 0 L10 4 L0 8 z" fill="{line}"/></marker>

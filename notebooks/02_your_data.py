@@ -7,19 +7,18 @@
 # ---
 
 # %% [markdown]
-# # Your copy of a data set
+# # What did the reader find in your copy of a data set?
 #
-# *What is in the folder you were given, is it what was published, and what is wrong with it?*
+# **In the made-up copies of this page: every fault that was put there, and nothing was guessed. Two
+# pictures cannot be read; one is missing, one is tiny, one is in two splits.**
 #
-# None of the public data sets can be shipped, so each is read from your own copy. The running
-# example here are made-up folders in the published formats, with rendered faces in them and with
-# the faults that copies have. You will see what a reader finds, how it says that something is
-# wrong, the report of packing, and a training on each kind of label. It takes seconds.
+# None of the public data sets can be shipped, so each is read from your own copy. The example here
+# are made-up folders in the published formats. Rendered faces are in them, and the faults that
+# copies have. The page takes one to three minutes.
 #
 # With `-p data affectnet -p root DIR` the report below is of **your** copy: counts, class balance,
-# problems. It is packed on the way, once, as every notebook needs it; for a large set do that
-# beforehand (`python -m hmtl pack`) and give the pack as `root`. No photograph of a person is ever
-# shown.
+# problems. It is packed on the way, once. A large set is better packed beforehand (`python -m hmtl
+# pack`); then give the pack as `root`. No photograph of a person is ever shown.
 
 # %% tags=["parameters"]
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
@@ -426,28 +425,29 @@ temporary.cleanup()
 # never looks. The two numbers stand side by side because an error in degrees means nothing alone.
 
 # %% [markdown]
-# ## What we found
+# ## What to take away
 #
+# - **Every fault of the made-up folder was found, and none was guessed away.**
 # - A copy is described before anything is trained on it: what is there, what was published, what
-#   was left out and why, which pictures are broken, and which are in two splits.
-# - Every fault of the made-up folder was found, and none was guessed away.
-# - A training needs the name of the set and its folder, whatever the folder looks like, and whether
-#   its labels are emotions or angles.
+#   was left out and why. Broken pictures are named, and those in two splits.
+# - A training needs the name of the set and its folder, and whether its labels are emotions or
+#   angles.
 #
-# **Where we depart from the paper:** it uses AffectNet and does not say how it treats faults or
+# **Where this departs from the paper:** it uses AffectNet and does not say how it treats faults or
 # duplicates; here both are counted.
 #
 # **What was not tried:** the real sets but FER+. The formats are the published ones; if your copy
 # is otherwise, please read what the reader says, and tell us.
 #
 # ### Exercises
+#
 # 1. Read the first release with `options={"classes": 7}`. Which counts change, and which reason to
 #    leave rows out is new?
 # 2. Pack it with `drop_duplicates=True` (`hmtl.data.packing.pack_photos`). Which picture goes?
 # 3. Write a csv of your own pictures and read it: `python -m hmtl pack csv --root DIR --out PACK
 #    --option columns path=file emotion=label`.
 #
-# Next: [`10_imagenet_versus_scratch`](10_imagenet_versus_scratch.ipynb), the first experiment.
+# Next: [10_imagenet_versus_scratch](10_imagenet_versus_scratch.ipynb), the first experiment.
 
 # %% [markdown]
 # ## From the archive on the disk to the first training

@@ -182,7 +182,7 @@ def slice_tables(
     Kendall's tau of being right with the column, and whether the means of the slices are in order.
     Neutral faces have no intensity.
     """
-    if runs is None:
+    if runs is None or outcomes is None:
         runs, outcomes = recorded_runs()
     own = supervised_runs(runs)
     own = own[(own["data"] == "faces") & (own["augment"] == "weak")]

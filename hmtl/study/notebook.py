@@ -16,8 +16,10 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,19 +150,19 @@ class Setting:
         `lrs`, and where the data have no valid split but the test images, a method keeps its own
         rate. Raises ValueError if no rate trains a method.
         """
-        methods = [dict(method) for method in methods]
+        ways = [dict(method) for method in methods]
         rates = self.preset.lrs if lrs is None else tuple(lrs)
         if not rates:
-            return methods
+            return ways
         if self.load().chosen_on == "test":
             print(f"{self.data}: no rate is chosen on test images, each training keeps its own")
-            return methods
-        tried = [[self.spec(**{**changes, **m, "lr": lr}) for lr in rates] for m in methods]
+            return ways
+        tried = [[self.spec(**{**changes, **way, "lr": lr}) for lr in rates] for way in ways]
         runs = iter(self.train(spec for row in tried for spec in row))
-        table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in methods])
+        table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in ways])
         self.rates.append(table)
         self.save(pd.concat(self.rates).drop_duplicates(), RATES)
-        return [m | {"lr": lr} for m, lr in zip(methods, table["chosen"], strict=True)]
+        return [way | {"lr": lr} for way, lr in zip(ways, table["chosen"], strict=True)]
 
     def learning_rates(self) -> pd.DataFrame:
         """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
@@ -232,9 +234,7 @@ class Setting:
             raise ValueError(f"{where} has no runs of {self.notebook}; run its notebook first")
         return own, outcomes
 
-    def table(
-        self, name: str, runs: pd.DataFrame, outcomes: Mapping[str, np.ndarray]
-    ) -> pd.DataFrame:
+    def table(self, name: str, runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.DataFrame:
         """A table of `study_tables` of these runs, saved; at defaults the record's file of it."""
         if self.trains:
             table = study_tables(runs, outcomes)[name]
@@ -252,7 +252,7 @@ class Setting:
             epochs = collect_curves([self.outputs])
         return name_curves(epochs, recorded)
 
-    def verdicts(self, runs: pd.DataFrame, outcomes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    def verdicts(self, runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.DataFrame:
         """`verdict_table` of this notebook's claims, from its `results`, saved beside them.
 
         At defaults the record's, whose intervals hold for the claims of all notebooks together;
@@ -281,8 +281,8 @@ class Setting:
         Args:
             figure: A matplotlib Figure, shown later in the same cell.
             name: Of the file, without the notebook's.
-            alt: What the figure says in words. The notebook, its HTML and the book then carry it
-                for readers who do not see it.
+            alt: What the figure says in words. The notebook and its HTML carry it for readers who
+                do not see it; the book and the report print it below the figure too.
         """
         with new_file(self.outputs / "figures" / f"{self.notebook}-{file_name(name)}.png") as part:
             figure.savefig(part, dpi=150)
@@ -356,7 +356,7 @@ def refuse_injected() -> None:
     """
     from IPython import get_ipython
 
-    shell, known = get_ipython(), set()
+    shell, known = get_ipython(), set[str]()
     for cell in shell.user_ns.get("In", ()) if shell else ():
         injected = cell.startswith("# Parameters\n")
         try:
@@ -511,9 +511,9 @@ def run_study(
     entries, failed = {}, []
     bar = tqdm(paths, desc="study", unit="notebook")
     for path in bar:
-        bar.set_postfix_str(path.stem)
         started = time.perf_counter()
-        error = _execute(path, folder / path.name, values, elsewhere)
+        with _watched(bar, path.stem, folder.parent / "runs"):
+            error = _execute(path, folder / path.name, values, elsewhere)
         seconds = time.perf_counter() - started
         state = f"failed: {error}" if error else "done"
         tqdm.write(f"{path.stem}: {state} ({seconds:.0f} s)")
@@ -529,6 +529,28 @@ def run_study(
     return write_index(folder, title, [entries[name] for name in sorted(entries)]), failed
 
 
+@contextmanager
+def _watched(bar: tqdm, notebook: str, store: Path) -> Iterator[None]:
+    """Meanwhile the bar says which notebook runs, for how long, and how many trainings it made."""
+    before, done = set(store.glob("[!.]*")), threading.Event()
+    pause = 1 if sys.stderr.isatty() else 60  # seconds: a log gets a line a minute
+
+    def tell() -> None:
+        while True:
+            made = len(set(store.glob("[!.]*")) - before)
+            bar.set_postfix_str(f"{notebook}, trainings made: {made}")
+            if done.wait(pause):
+                return
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def what_it_saw(folder: Path) -> str:
     """The accuracies that a study's emotion trainings reached, in one line for the terminal."""
     from hmtl.study.plots import method_label
@@ -539,7 +561,8 @@ def what_it_saw(folder: Path) -> str:
     runs = name_trainings(runs[runs["fraction"] == runs["fraction"].max()])
     scores = 100 * runs.groupby("method", sort=False)["accuracy"].mean()
     told = ", ".join(f"{method_label(name)} {score:.1f} %" for name, score in scores.items())
-    return f"accuracy on unseen faces, all labels, {runs['seed'].nunique()} seeds: {told}"
+    guess = ", a guess 12.5 %" if runs["data"].isin(RENDERED).all() else ""
+    return f"accuracy on unseen faces, all labels, {runs['seed'].nunique()} seeds: {told}{guess}"
 
 
 def what_lacks(
@@ -617,8 +640,10 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     for place in sorted(names, key=len, reverse=True):  # a folder before the one it lies in
         if len(Path(place).parts) > 1:
             for escaped in (True, False):  # json may escape what is not ASCII, notebooks do not
-                both = (json.dumps(part, ensure_ascii=escaped) for part in (place, names[place]))
-                text = text.replace(*(part[1:-1] for part in both))
+                long, short = (
+                    json.dumps(part, ensure_ascii=escaped)[1:-1] for part in (place, names[place])
+                )
+                text = text.replace(long, short)
     return text
 
 
@@ -649,7 +674,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h2 { border-top: 1px solid #ccc; padding-top: 1rem } .failed { color: #b00 } img { max-width: 100% }
 table { border-collapse: collapse; font-size: 13px; margin: .8rem 0 }
 td, th { border: 1px solid #ddd; padding: .25rem .5rem; text-align: right }
-div.wide { overflow-x: auto } .note { color: #666 }
+div.wide { overflow-x: auto } .note, figcaption { color: #666 }
+figure { margin: .8rem 0 }
 """
 
 
@@ -690,7 +716,10 @@ def _shown(notebook: dict) -> list[str]:
                 image = base64.b64encode(base64.b64decode("".join(data["image/png"]))).decode()
                 alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
                 source = f"data:image/png;base64,{image}"
-                parts.append(f"<p><img alt='{html.escape(alt)}' src='{source}'></p>")
+                caption = f"<figcaption>{html.escape(alt)}</figcaption>"
+                parts.append(
+                    f"<figure><img alt='{html.escape(alt)}' src='{source}'>{caption}</figure>"
+                )
             else:
                 parts.append(f"<div class='wide'>{table}</div>")
     return parts

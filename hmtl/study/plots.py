@@ -2,12 +2,13 @@
 
 __all__ = [
     "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
-    "plot_curves", "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths", "plot_losses",
-    "plot_ranking", "plot_scores", "plot_slices", "plot_trainings", "plot_verdicts", "set_label",
+    "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths",
+    "plot_ranking", "plot_slices", "plot_trainings", "plot_verdicts", "set_label",
     "set_style", "show_as_jpeg", "show_faces", "show_in_few_colours",
 ]  # fmt: skip
 
 import io
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,6 +44,12 @@ _WORDS = {
     "puzzling_2x2 (paired)": "a 2×2 puzzle",
     "inpainting_grid_pl (paired)": "in-painting",
 }
+_ARCHS = {
+    "tiny": "small ResNet",
+    "test_efficientnet": "small EfficientNet",
+    "tf_efficientnet_lite0": "EfficientNet-Lite0",
+}
+_HATCHES = ("", "//", "..", "xx")
 _SETS = {"faces": "rendered faces", "ferplus": "real faces (FER+)", "mini": "shipped faces"}
 _NIGHT = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#0d1117"),
@@ -54,8 +61,8 @@ _NIGHT = {
 def set_style() -> None:
     """The look of every figure: seaborn's white grid, small type, the colour-blind palette."""
     sns.set_theme("notebook", "whitegrid", _COLORS, font_scale=0.85)
-    # small executed notebooks: pixels as pixels, which also compress better
-    plt.rcParams.update({"figure.dpi": 72, "image.interpolation": "nearest"})
+    # faces as faces, not as blocks: they are easier to read, and smaller as JPEG
+    plt.rcParams.update({"figure.dpi": 72, "image.interpolation": "bicubic"})
     show_in_few_colours()
 
 
@@ -164,30 +171,6 @@ def show_faces(
     return figure
 
 
-def plot_scores(
-    runs: pd.DataFrame, x: str = "method", hue: str | None = None, score: str = "accuracy"
-) -> Figure:
-    """Each run as a dot, the mean as a bar: `score` in % by the column `x`, split by `hue`."""
-    table = runs.assign(**{score: 100 * runs[score]})
-    palette = METHOD_COLORS if hue == "method" else None
-    if hue:
-        table[hue] = table[hue].astype(str)
-    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    options = {"data": table, "x": x, "y": score, "hue": hue, "ax": axis}
-    sns.barplot(**options, errorbar=None, alpha=0.45, palette=palette)
-    sns.stripplot(**options, dodge=bool(hue), jitter=False, size=5, palette=palette, legend=False)
-    if np.allclose(runs["accuracy"], runs["mean_recall"]):  # balanced test faces: a guess gets 1/8
-        chance = 100 / len(EMOTIONS)
-        axis.axhline(chance, color="0.3", ls=":", lw=1)
-        axis.annotate("chance", (0.995, chance), xycoords=("axes fraction", "data"),
-                      ha="right", va="bottom", fontsize=8, color="0.3")  # fmt: skip
-    axis.set_ylabel(f"test {score.replace('_', ' ')} (%)")
-    axis.set_xlabel(x if x != "method" else "")
-    if hue:
-        _legend_outside(axis, hue)
-    return figure
-
-
 def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "accuracy") -> Figure:
     """A test score, a row a method from best to worst: a dot a run, a stroke their mean.
 
@@ -293,54 +276,6 @@ def plot_balance(labels: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_losses(history: pd.DataFrame) -> Figure:
-    """Every loss and score of `hmtl.study.notebook.history` by epoch, by its own name, a panel
-    each.
-    """
-    names = list(history)
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(2.3 * len(names), 2.1), layout="constrained", squeeze=False
-    )
-    for axis, name in zip(axes.flat, names, strict=True):
-        axis.plot(history.index, history[name])
-        axis.set_title(name.replace("_", " "), fontsize=8)
-        axis.set_xlabel("epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-    return figure
-
-
-def _legend_outside(axis, title: str, figure: Figure | None = None) -> None:
-    """The legend of an axis, on its right; on that of the whole `figure` if one is given."""
-    handles, labels = axis.get_legend_handles_labels()
-    if title == "method":
-        labels = [method_label(label) for label in labels]
-    if figure is None:
-        axis.legend(
-            handles, labels, title=title, loc="upper left", bbox_to_anchor=(1, 1), frameon=False
-        )
-    else:  # beside one of several rows it would push their columns apart
-        axis.get_legend().remove()
-        figure.legend(handles, labels, title=title, loc="outside right upper", frameon=False)
-
-
-def plot_curves(runs: Iterable, column: str = "accuracy", ylabel: str | None = None) -> Figure:
-    """A column of each run's `metrics` by epoch: one line a method, its band over seeds."""
-    table = pd.concat(
-        [run.metrics.assign(method=run.spec.method, seed=run.spec.seed) for run in runs],
-        ignore_index=True,
-    )
-    table = table[table[column].notna()]
-    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
-    sns.lineplot(
-        table, x="epoch", y=column, hue="method", palette=METHOD_COLORS, ax=axis,
-        errorbar=("pi", 100),
-    )  # fmt: skip
-    axis.set_ylabel(ylabel or column.replace("_", " "))
-    axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-    _legend_outside(axis, "method")
-    return figure
-
-
 def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> Figure:
     """The score on the valid split by epoch, of `hmtl.study.notebook.Setting.curves`, a panel a
     share of the labels, each data set in rows of its own: one line a training, its band over seeds.
@@ -377,7 +312,10 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         title = ", ".join(filter(None, (data, f"{fraction:.0%}", length)))
         axis.set(title=title, ylabel=ylabel if axis in axes[:, 0] else "")
         axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-    _legend_outside(cells[-1][0], "method", figure)
+    handles, labels = cells[-1][0].get_legend_handles_labels()
+    cells[-1][0].get_legend().remove()  # beside one of several rows it would push columns apart
+    words = [method_label(label) for label in labels]
+    figure.legend(handles, words, title="method", loc="outside right upper", frameon=False)
     return figure
 
 
@@ -550,19 +488,29 @@ def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:
 def plot_slices(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Accuracy by slices of the test faces, a panel a column: tables of `slice_tables`."""
     figure, axes = plt.subplots(
-        1, len(tables), figsize=(4.6 * len(tables), 3), sharey=True, layout="constrained"
+        1, len(tables), figsize=(4.6 * len(tables), 3.8), sharey=True, layout="constrained"
     )
     for axis, (column, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         networks = list(dict.fromkeys(table["network"]))
         width = 0.8 / len(networks)
-        for i, network in enumerate(networks):
+        for i, (network, hatch) in enumerate(zip(networks, itertools.cycle(_HATCHES))):
             own = table[table["network"] == network]
             place = np.arange(len(own)) + (i - (len(networks) - 1) / 2) * width
-            axis.bar(place, own["accuracy %"], width, yerr=own["± %"], label=network, alpha=0.7,
-                     error_kw={"lw": 1})  # fmt: skip
+            axis.bar(place, own["accuracy %"], width, yerr=own["± %"], label=_network(network),
+                     alpha=0.7, hatch=hatch, edgecolor="white", error_kw={"lw": 1})  # fmt: skip
         axis.set_xticks(np.arange(len(own)), own[column].str.replace(" to ", "–"))
-        axis.set_xlabel(column)
+        axis.set_xlabel({"yaw": "yaw, degrees to either side"}.get(column, column))
         axis.axhline(100 / len(EMOTIONS), color="0.3", ls=":", lw=1)
-    figure.axes[0].set_ylabel("test accuracy (%)")
-    figure.axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    figure.axes[0].set_ylabel("test accuracy (%), dotted: a guess")
+    figure.legend(
+        *figure.axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+        frameon=False,
+    )  # fmt: skip
     return figure
+
+
+def _network(name: str) -> str:
+    """A network and its start for people: "tiny, scratch" -> "small ResNet, from nothing"."""
+    arch, *start = name.split(", ")
+    words = {"scratch": "from nothing", "imagenet": "from ImageNet"}
+    return ", ".join([_ARCHS.get(arch, arch), *(words.get(part, part) for part in start)])

@@ -8,6 +8,7 @@ __all__ = ["RANGES", "FaceSliders", "posed"]
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,11 +94,13 @@ def posed(
             f"face has no column {lacking[0]}: labels alone make no picture, pass a row of "
             "hmtl.faces.table.draw_faces"
         )
-    given = {"intensity": intensity, "yaw": yaw, "pitch": pitch, "light": light}
-    given = {name: _checked(name, value) for name, value in given.items() if value is not None}
+    asked = {"intensity": intensity, "yaw": yaw, "pitch": pitch, "light": light}
+    given = {name: _checked(name, value) for name, value in asked.items() if value is not None}
     if emotion is not None and emotion not in EMOTIONS:
         raise ValueError(f"emotion must be one of {', '.join(EMOTIONS)}, got {emotion!r}")
-    changed = {_COLUMNS[name]: value for name, value in given.items() if name in _COLUMNS}
+    changed: dict[str, Any] = {
+        _COLUMNS[name]: value for name, value in given.items() if name in _COLUMNS
+    }
     if emotion is None and intensity is None:
         return face.assign(**changed)
     row = face.iloc[0]
@@ -242,17 +245,19 @@ class FaceSliders(VBox):
         picture = render_faces(face, self._size, processes=1, progress=False)
         images = torch.from_numpy(picture).permute(0, 3, 1, 2) / 255
         generator = torch.Generator().manual_seed(self._seed)
-        puzzle, _ = self._puzzle.transform(images, generator)
-        puzzle = (255 * puzzle[0]).round().byte().permute(1, 2, 0).numpy()
+        views, _ = self._puzzle.transform(images, generator)
+        puzzle = (255 * views[0]).round().byte().permute(1, 2, 0).numpy()
         self.picture.value = _enlarged([picture[0], puzzle])
         if self._answer is not None:
-            self.bars.value = _bars(self._ask(images), face["shown"].iloc[0])
+            said = self._checked_answer(self._answer(images))
+            self.bars.value = _bars(said, face["shown"].iloc[0])
 
-    def _ask(self, images) -> np.ndarray:
-        """Probabilities (8,) of one picture (1, 3, H, W)."""
+    @staticmethod
+    def _checked_answer(answer) -> np.ndarray:
+        """Probabilities (8,) of an answer about one picture."""
         import torch
 
-        said = torch.as_tensor(self._answer(images)).detach().cpu().double().numpy()
+        said = torch.as_tensor(answer).detach().cpu().double().numpy()
         wanted = (1, len(EMOTIONS))
         if said.shape != wanted:
             raise ValueError(f"answer must return probabilities {wanted}, got shape {said.shape}")

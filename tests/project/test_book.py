@@ -29,7 +29,8 @@ def listed():
 
 def pages():
     """Every document the book must hold, by its name there."""
-    files = [*ROOT.glob("*.md"), *ROOT.glob("papers/**/*.md"), *ROOT.glob("notebooks/*.py")]
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("papers/**/*.md")]
+    files = [*texts, *ROOT.glob("notebooks/*.py")]
     return [f"/{f.relative_to(ROOT).with_suffix('')}" for f in files]
 
 

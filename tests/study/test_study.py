@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -200,6 +201,40 @@ def test_a_second_call_keeps_the_first_one_in_the_report(three_notebooks, tmp_pa
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.index("00_first") < page.index("20_third")
     assert "done earlier" in page
+
+
+class Bar:
+    """What a progress bar was told."""
+
+    def __init__(self):
+        self.said = []
+
+    def set_postfix_str(self, text):
+        self.said.append(text)
+
+
+def test_the_bar_says_which_notebook_runs_and_how_many_trainings_it_made(tmp_path, monkeypatch):
+    store = tmp_path / "runs"
+    (store / "of-an-earlier-notebook").mkdir(parents=True)
+    bar = Bar()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with study._watched(bar, "20_hmtl_emotion", store):
+        for name in ("one", "two", ".unfinished"):
+            (store / name).mkdir()
+        end = time.monotonic() + 30
+        while not (bar.said and bar.said[-1].endswith(": 2")) and time.monotonic() < end:
+            time.sleep(0.05)
+    assert bar.said[-1] == "20_hmtl_emotion, trainings made: 2"
+    count = len(bar.said)
+    time.sleep(1.2)
+    assert len(bar.said) == count, "it goes on after the notebook's end"
+
+
+def test_the_bar_stops_where_a_notebook_raises_and_needs_no_store(tmp_path):
+    bar = Bar()
+    with pytest.raises(KeyError), study._watched(bar, "x", tmp_path / "nowhere"):
+        raise KeyError
+    assert bar.said == ["x, trainings made: 0"]
 
 
 def test_what_failed_in_an_earlier_call_stays_failed_in_the_report(three_notebooks, tmp_path):
