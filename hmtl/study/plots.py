@@ -71,7 +71,7 @@ def show_as_jpeg(quality: int = 62) -> None:
 
     Saved figures stay what they are.
     """
-    _show_as("jpeg", pil_kwargs={"quality": quality})
+    _show_as("jpeg", pil_kwargs={"quality": quality, "optimize": True, "progressive": True})
 
 
 def show_in_few_colours() -> None:
