@@ -19,11 +19,13 @@ from hmtl.data.pack import open_pack
 from hmtl.data.packing import read_set
 from hmtl.data.readers import READERS
 from hmtl.data.readers.ferplus.votes import COLUMNS
+from hmtl.data.readers.listing import PICTURES
 from hmtl.data.readers.names import _SAID, EMOTION_WORDS
 from hmtl.data.readers.pose_npz import read_npz_image
 from hmtl.labels import EMOTIONS
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
+from hmtl.runs.store import load_run
 from hmtl.use.card import data_sheet, model_card
 
 SEVEN = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -834,3 +836,123 @@ def test_an_error_never_recommends_another_tasks_protocol(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="has no test faces") as caught:
         fit(RunSpec.preset("smoke", data), root=tmp_path / "set", store=tmp_path / "runs")
     assert "300w-lp" not in str(caught.value)
+
+
+# -- rows that are there again ---
+
+
+@pytest.mark.parametrize("name", ["fairface", "adience", "csv"])
+@pytest.mark.parametrize("form", ["again", "upper"])
+def test_a_header_that_stands_again_or_in_capitals(tmp_path, name, form):
+    WRAPPED[name](tmp_path)
+    before = labels_of(READERS[name](tmp_path, **OPTIONS.get(name, {})))
+    file = tmp_path / LISTS[name]
+    header, *rows = file.read_text().splitlines()
+    write(file, [header.upper(), *rows] if form == "upper" else [header, *rows[:1], header, *rows])
+    table = READERS[name](tmp_path, **OPTIONS.get(name, {}))
+    pd.testing.assert_frame_equal(labels_of(table), before)
+    counted = {"repeated header": 1, "repeated row": 1} if form == "again" else {}
+    assert counted.items() <= report(table)["dropped"].items()
+
+
+def test_affectnet_headers_that_stand_again_or_in_capitals(tmp_path):
+    fixtures.make_affectnet_csv(tmp_path)
+    before = labels_of(READERS["affectnet-csv"](tmp_path))
+    file = tmp_path / "Manually_Annotated_file_lists/training.csv"
+    header, *rows = file.read_text().splitlines()
+    write(file, [header.upper(), *rows, header])
+    table = READERS["affectnet-csv"](tmp_path)
+    pd.testing.assert_frame_equal(labels_of(table), before)
+    assert report(table)["dropped"]["repeated header"] == 1
+
+
+@pytest.mark.parametrize("name", ["fairface", "expw", "rafdb", "celeba"])
+def test_one_picture_by_two_names_counts_once(tmp_path, name):
+    """Names 1.jpg and 1.PNG of the one file 1.jpg."""
+    WRAPPED[name](tmp_path)
+    before = labels_of(READERS[name](tmp_path))
+    for list_name in {"celeba": ["list_attr_celeba.txt", LISTS[name]]}.get(name, [LISTS[name]]):
+        file = tmp_path / list_name
+        last = file.read_text().splitlines()[-1]
+        assert ".jpg" in last
+        file.write_text(file.read_text() + last.replace(".jpg", ".PNG") + "\n")
+        first, rest = file.read_text().split("\n", 1)
+        file.write_text(f"{int(first) + 1 if first.isdecimal() else first}\n{rest}")
+    table = READERS[name](tmp_path)
+    pd.testing.assert_frame_equal(labels_of(table), before)
+    assert report(table)["dropped"]["repeated row"] == 1
+
+
+@pytest.mark.parametrize("name", ["kdef", "jaffe"])
+def test_one_picture_with_two_endings_counts_once(tmp_path, name):
+    WRAPPED[name](tmp_path)
+    before = labels_of(READERS[name](tmp_path))
+    file = next(f for f in sorted(tmp_path.rglob("*.*")) if f.suffix in (".tiff", ".JPG"))
+    file.with_suffix(".png").touch()
+    table = READERS[name](tmp_path)
+    pd.testing.assert_frame_equal(labels_of(table), before)
+    assert report(table)["dropped"]["repeated row"] == 1
+
+
+@pytest.mark.parametrize(("answer", "left"), [("drop", 22), ("csv", 23), ("folder", 24)])
+def test_affectnet_rows_of_labels_csv_that_are_there_again(tmp_path, answer, left):
+    make_class_folders(tmp_path, EIGHT, count=3)
+    names = [f.relative_to(tmp_path).as_posix() for f in sorted(tmp_path.glob("*/*"))]
+    said = dict.fromkeys(names[1:2], "sad") | {n: n.split("/")[0] for n in [*names[:1], *names[2:]]}
+    rows = [f"0,{n},{label},1" for n, label in said.items()]
+    rows += [rows[5], f"0,{names[0]},sad,1"]  # again; and with two labels
+    write(tmp_path / "labels.csv", [",pth,label,relFCs", *rows])
+    table = READERS["affectnet-folders"](tmp_path, disagreeing=answer)
+    assert len(table) == left
+    assert report(table)["dropped"]["repeated row"] == 1
+    of = dict(zip(table["key"], table["emotion"], strict=True))
+    assert of.get(names[1]) == {"drop": None, "csv": "sad", "folder": "anger"}[answer]
+    assert (names[0] in of) == (answer == "folder")
+
+
+@pytest.mark.parametrize("spelt", ["list", "pictures", "both", "none"])
+def test_rafdb_names_with_and_without_aligned(tmp_path, spelt):
+    fixtures.make_rafdb(tmp_path)
+    before = labels_of(READERS["rafdb"](tmp_path))
+    if spelt in ("list", "both"):
+        file = tmp_path / LISTS["rafdb"]
+        file.write_text(file.read_text().replace(".jpg", "_aligned.jpg"))
+    if spelt in ("list", "none"):
+        for file in list((tmp_path / "Image/aligned").iterdir()):
+            file.rename(file.with_name(file.name.replace("_aligned", "")))
+    pd.testing.assert_frame_equal(labels_of(READERS["rafdb"](tmp_path)), before)
+
+
+# -- from the copy on the disk to a trained network ---
+
+COPIES = {  # builder, data set with options
+    "affectnet-plus": (fixtures.make_affectnet_plus, "affectnet"),
+    "affectnet-yolo": (fixtures.make_affectnet_yolo, "affectnet"),
+    "expw": (fixtures.make_expw, "expw"),
+    "ckplus": (fixtures.make_ckplus, "ckplus"),
+    "kdef": (fixtures.make_kdef, "kdef"),
+    "jaffe": (fixtures.make_jaffe, "jaffe"),
+    "affwild2": (fixtures.make_affwild2, "affwild2"),
+    "class folders": (lambda root: make_class_folders(root, SEVEN, count=12), "folders"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_trains_by_the_command_line(tmp_path, monkeypatch, capsys, copy):
+    monkeypatch.setenv("HMTL_CACHE", str(tmp_path / "cache"))
+    make, data = COPIES[copy]
+    root = tmp_path / "archive (1)" / "set"
+    root.mkdir(parents=True)
+    make(root)
+    pictures = [f for f in sorted(root.rglob("*.*")) if f.suffix.lower() in PICTURES]
+    for i, file in enumerate(pictures):
+        kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".tiff": "TIFF"}.get(file.suffix.lower(), "PNG")
+        fixtures.draw_photo(i).resize((64, 64)).save(file, kind)
+    options = ["--set", "epochs", "1", "--set", "size", "32", "--store", str(tmp_path / "runs")]
+    run = ["run", "--preset", "smoke", "--data", data, "--root", str(root.parent), *options]
+    assert main(run) == 0, capsys.readouterr().err
+    (folder,) = (tmp_path / "runs").glob(f"{data}-*")
+    tested = load_run(folder).predictions
+    expected = READERS[data](root)
+    assert len(tested) == (expected["split"] == "test").sum()

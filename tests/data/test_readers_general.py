@@ -387,7 +387,6 @@ def test_the_report_has_both_numbers_and_what_was_dropped():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"key": ["a", "a"]}, "here: two rows share the key 'a'"),
         ({"split": ["train", "dev"]}, "here: 1.jpg: unknown split 'dev'"),
         ({"emotion": ["joy", "happy"]}, "here: 0.jpg: unknown emotion 'joy'"),
         ({"gender": ["male", "men"]}, "here: 1.jpg: unknown gender 'men'"),

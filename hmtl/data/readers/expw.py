@@ -83,9 +83,9 @@ def read_expw(
         good = (right > left) & (bottom > top) & (np.abs(table[BOX]) < 1e6).all(axis=1)
     table["key"] = f"{folder.relative_to(root).as_posix()}/" + table["key"]
     table = drops.filter(table, ~good, "no face box")
-    table = drop_repeats(table, drops, ["emotion"], ["key", *BOX])
     files = list_files(folder, prefix=f"{folder.relative_to(root).as_posix()}/")
     table = present(table, files, drops).astype(dict.fromkeys(BOX, int))
+    table = drop_repeats(table, drops, ["emotion"], ["key", *BOX])
     table["source"] = table["key"]
     table["split"] = seeded_split(table, shares, seed=seed, group="source")
     table = with_paths(table[["key", "split", "emotion", *BOX, "source"]], root)

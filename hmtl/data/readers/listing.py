@@ -249,10 +249,14 @@ def read_list(
     rows = list(read_rows(file))
     header = [name.strip() for name in rows[0][1]] if rows else []
     names = list(columns.values())
+    cased = {name.lower(): name for name in names if name not in header}
+    header = [cased.get(name.lower(), name) for name in header]
     if not set(names) & set(header) and (order or all(name.isdecimal() for name in names)):
         header = list(order) or [str(i) for i in range(1, len(header) + 1)]
     else:
-        rows = rows[1:]
+        again = [line for line, fields in rows[1:] if fields == rows[0][1]]
+        drops.add("repeated header", [f"{file.name} line {line}" for line in again])
+        rows = [row for row in rows if row[1] != rows[0][1]]
     at = find_header(file, header, names)
     good, malformed = [], []
     for line, fields in rows:

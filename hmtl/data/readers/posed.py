@@ -15,7 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import base_names, describe, list_files, with_paths
+from hmtl.data.readers.listing import (
+    base_names,
+    describe,
+    list_files,
+    with_paths,
+    without_ending,
+)
 from hmtl.data.readers.people import JAFFE, KDEF
 from hmtl.data.readers.report import Drops, drop_repeats, finish_table
 from hmtl.data.readers.splits import seeded_split
@@ -114,7 +120,8 @@ def _read_names(root: Path, form: str, example: str) -> tuple[pd.DataFrame, Drop
     keys = list_files(root) if root.is_dir() else []
     table = pd.DataFrame({"key": keys}, dtype=str)
     names = base_names(table["key"]).str.upper()
-    table = table.join(names.str.extract(f"^{form}")).assign(name=names)
+    stems = without_ending(names)  # KA.AN1.39.tiff may lie there as .png too
+    table = table.join(names.str.extract(f"^{form}")).assign(name=stems)
     if table["person"].isna().all():
         raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
     table = drops.filter(table, table["person"].isna(), "name of another form")

@@ -12,6 +12,7 @@ and as a copy passes it on: `DATASET/train/1/...`, `DATASET/test/7/...`, with th
 
 __all__ = ["read_rafdb"]
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +71,12 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     table = _read_list(find_list(root, LIST) or list_at(root, _SPELT), drops)
     place = find_folder(root / "Image", images) or root / folder
     folder = place.relative_to(root).as_posix()
-    ending = "_aligned.jpg" if images == "aligned" else ".jpg"
+    files = list_files(place, deep=False, prefix=f"{folder}/")
+    plain = not any(re.search(r"_aligned\.\w+$", file, re.IGNORECASE) for file in files)
+    ending = ".jpg" if images == "original" or plain else "_aligned.jpg"
     table["key"] = f"{folder}/" + table["stem"] + ending
     table = drop_repeats(table, drops, ["emotion"])
-    table = present(table, list_files(place, deep=False, prefix=f"{folder}/"), drops)
+    table = present(table, files, drops)
     unlabelled: dict[str, int] = {}
     notes = ["no Annotation/manual, so no gender"]
     if (root / "Annotation/manual").is_dir():
@@ -113,7 +116,8 @@ def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
     if len(odd):
         name = table["name"].iloc[odd[0]]
         raise ValueError(f"{where(odd[0])}: {name!r} begins with neither train_ nor test_")
-    table["stem"] = table["name"].str.replace(r"\.(jpe?g|png)$", "", case=False, regex=True)
+    ending = r"(_aligned)?\.(jpe?g|png)$"
+    table["stem"] = table["name"].str.replace(ending, "", case=False, regex=True)
     return table[["stem", "split", "emotion"]]
 
 

@@ -36,6 +36,7 @@ _EXAMPLES = 5
 Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value", bound=Hashable)
 _ANGLES = ("yaw", "pitch", "roll")
+_PLACES = ("key", "path", "offset")
 
 
 class Drops:
@@ -149,15 +150,15 @@ def finish_table(
 
     Found are counted: the rows of each split, of each split and emotion, of each split and gender,
     and of each value of the Series in `groups`, which may count rows dropped since. `source` names
-    the folder or file in errors. Raises ValueError if no row is left (with what was dropped), if
-    two rows share a key, or if a split, emotion, gender or angle is not one the project knows.
+    the folder or file in errors. Rows that share a key are dropped as by `drop_repeats`. Raises
+    ValueError if no row is left (with what was dropped), or if a split, emotion, gender or angle is
+    not one the project knows.
     """
+    if table["key"].duplicated().any():  # such as the names 1.jpg and 1.png of one picture
+        table = drop_repeats(table, drops, [c for c in table if c not in _PLACES])
     if table.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items())
         raise ValueError(f"{source}: no image is left; dropped: {reasons or 'nothing'}")
-    again = table["key"].duplicated()
-    if again.any():
-        raise ValueError(f"{source}: two rows share the key {table['key'][again].iloc[0]!r}")
     if odd := odd_label(table):
         row, column = table.iloc[odd[0]], odd[1]
         raise ValueError(f"{source}: {row['key']}: unknown {column} {row[column]!r}")

@@ -21,7 +21,7 @@ from hmtl.data.readers.folders import find_classes, list_classes
 from hmtl.data.readers.listing import find_header, find_list, read_rows
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import TWO_LABELS, Drops, finish_table
 
 _KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
 _ANSWERS = ("drop", "folder", "csv")
@@ -49,7 +49,8 @@ def read_affectnet_folders(
 
     Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for a
     label that is not known, a line of labels.csv without path and label, and a csv that names none
-    of the images.
+    of the images. Repeated rows of labels.csv are counted; an image with two labels there agrees
+    with no folder, and "csv" drops it.
     """
     check_classes(classes)
     if disagreeing not in _ANSWERS:
@@ -62,7 +63,8 @@ def read_affectnet_folders(
     on_disk = pd.Series("images on disk", table.index)
     if labels := find_list(root, "labels.csv"):
         published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
-        table = _compare_labels(table, _read_labels(labels, names), labels, disagreeing, drops)
+        said = _read_labels(labels, names, drops)
+        table = _compare_labels(table, said, labels, disagreeing, drops)
     contempt = (table["emotion"] == "contempt") & (classes == 7)
     table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
     return finish_table(
@@ -70,7 +72,7 @@ def read_affectnet_folders(
     )
 
 
-def _read_labels(file: Path, names: Mapping | None) -> pd.Series:
+def _read_labels(file: Path, names: Mapping | None, drops: Drops) -> pd.Series:
     """Return path -> emotion as labels.csv has it; its columns may stand anywhere."""
     rows = list(read_rows(file))
     header = [name.strip() for name in rows[0][1]] if rows else []
@@ -88,7 +90,11 @@ def _read_labels(file: Path, names: Mapping | None) -> pd.Series:
     named = name_labels(
         said, lambda i: f"{file} line {lines[i]}", "label", names=names, option="names "
     )
-    return named.set_axis(named.index.str.lower())
+    again = pd.DataFrame({"path": named.index.str.lower(), "label": named.array}).duplicated()
+    drops.add(
+        "repeated row", [f"{file.name} line {lines[i]}" for i in again.to_numpy().nonzero()[0]]
+    )
+    return named.set_axis(named.index.str.lower())[~again.to_numpy()]
 
 
 def _compare_labels(
@@ -97,8 +103,6 @@ def _compare_labels(
     """Return the table after asking labels.csv; images that it does not name keep their folder."""
     labels = said.groupby(level=0).nunique()
     unsure = labels.index[labels > 1]  # a path with two labels agrees with no folder
-    if disagreeing == "csv" and len(unsure):
-        raise ValueError(f"{file}: {unsure[0]} is there with two labels; keep one")
     said = said[~said.index.duplicated()]
     keys = table["key"].str.lower()
     last = keys.str.split("/").str[-2:].str.join("/")  # without Train or Test
@@ -111,6 +115,7 @@ def _compare_labels(
     two = keys.isin(unsure) | last.isin(unsure)
     apart = by_csv.notna() & ((by_csv != table["emotion"]) | two)
     if disagreeing == "csv":
+        table, apart, by_csv = drops.filter(table, two, TWO_LABELS), apart[~two], by_csv[~two]
         return table.assign(emotion=table["emotion"].where(~apart, by_csv))
     if disagreeing == "folder":
         return table

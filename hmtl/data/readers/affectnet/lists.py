@@ -112,13 +112,12 @@ def read_affectnet_csv(
     table = check_affect(table, _where(None, table))
     table = drops.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
     table = drops.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
-    table = _drop_repeats(table, drops)
     on_disk = [
         file
         for folder in images.values()
         for file in list_files(folder, prefix=f"{folder.relative_to(root).as_posix()}/")
     ]
-    table = present(table, on_disk, drops)
+    table = _drop_repeats(present(table, on_disk, drops), drops)
     table = table.assign(
         left=table["x"], top=table["y"], right=table["x"] + table["width"],
         bottom=table["y"] + table["height"],
@@ -164,10 +163,12 @@ def _read_list(
     file: Path, split: str, images: Path, root: Path, drops: Drops
 ) -> tuple[Path, pd.DataFrame]:
     """Return (file, its well-formed rows as numbers and names)."""
-    rows, lines, malformed = [], [], []
+    rows, lines, malformed, headers = [], [], [], 0
     for line, fields in read_rows(file):
-        if fields[0].strip() == _FIRST:
+        if fields[0].strip().lower() == _FIRST.lower():
             _check_header(file, line, fields)
+            drops.add("repeated header", [f"{file.name} line {line}"] * headers)
+            headers = 1
         elif len(fields) in _WIDTHS:
             rows.append([*fields[:5], *fields[-3:]])
             lines.append(line)
@@ -189,11 +190,12 @@ def _read_list(
 
 
 def _check_header(file: Path, line: int, fields: list[str]) -> None:
-    names = [name.strip() for name in fields]
+    names = [name.strip().lower() for name in fields]
     expected = [_FIRST, "face_x", "face_y", "face_width", "face_height"]
-    if line > 1 or names[:5] != expected or names[-3:] != _LAST or len(names) not in _WIDTHS:
+    known = names[:5] == [name.lower() for name in expected] and names[-3:] == _LAST
+    if not known or len(names) not in _WIDTHS:
         raise ValueError(
-            f"{file} line {line}: a header, if any, is the first line and reads "
+            f"{file} line {line}: a header, if any, reads "
             f"{','.join(expected)},facial_landmarks,{','.join(_LAST)}; found "
             f"{','.join(names)[:200]}"
         )
