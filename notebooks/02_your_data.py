@@ -154,8 +154,9 @@ for row in table.set_index("key").loc[faces["key"]].itertuples():
     ImageDraw.Draw(picture).rectangle(box, outline="yellow", width=2)
     pictures.append(np.asarray(picture))
 figure = show_faces(np.stack(pictures))
-here.save_figure(figure, "boxes")
+here.save_figure(figure, "boxes", "Pictures, and in yellow the face's box that the set gives.")
 figure = show_faces(pack.images[faces.index], faces["emotion"].tolist())
+here.save_figure(figure, "packed", "The same faces as squares, as the pack has them.")
 plt.show()
 
 # %% [markdown]
@@ -251,7 +252,7 @@ if not yours:
 from hmtl.study.plots import plot_balance
 
 figure = plot_balance(mine.labels)
-here.save_figure(figure, "balance")
+here.save_figure(figure, "balance", "The share of each emotion in each split, in %.")
 plt.show()
 
 # %% [markdown]
@@ -378,7 +379,7 @@ poses = load_pack("300w-lp", folders["300W-LP"])
 some = poses.labels.sort_values("yaw").iloc[np.linspace(0, len(poses) - 1, 8).astype(int)]
 titles = [f"{row.yaw:+.0f}, {row.pitch:+.0f}" for row in some.itertuples()]
 figure = show_faces(poses.images[some.index], titles)
-here.save_figure(figure, "poses")
+here.save_figure(figure, "poses", "Faces from one side to the other, with their yaw and pitch.")
 plt.show()
 
 # %% [markdown]
