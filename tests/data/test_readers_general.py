@@ -398,6 +398,17 @@ def test_a_table_that_breaks_the_rules_is_refused(change, message):
         finish_table(table_of(2, **change), Drops(), source="here")
 
 
+def test_rows_that_share_a_key_are_counted():
+    same = {"key": ["a", "a", "b"], "emotion": "sad", "gender": "male", "split": "train"}
+    assert report(finish_table(table_of(3, **same), Drops(), source="here"))["dropped"] == {
+        "repeated row": 1
+    }
+    apart = same | {"emotion": ["sad", "fear", "sad"]}
+    table = finish_table(table_of(3, **apart), Drops(), source="here")
+    assert table.key.tolist() == ["b"]
+    assert report(table)["dropped"] == {"one face with two labels": 2}
+
+
 # -- listing ---
 
 
