@@ -18,7 +18,7 @@ __all__ = [
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -219,7 +219,10 @@ class Augment(DisplayedTransform):
         super().__init__()
         self.level, self.size, self.follow = level, size, follow
         self.generator = torch.Generator().manual_seed(seed)
-        self.training, self._raw, self._labels, self._moves = False, None, None, None
+        self.training = False
+        self._raw: Tensor | None = None  # the last training batch, its labels, what was done to it
+        self._labels: Any = None
+        self._moves: Any = None
 
     def __getstate__(self) -> dict:
         held = dict.fromkeys(("_raw", "_labels", "_moves"))

@@ -106,6 +106,7 @@ class Uncertainty(Balance):
 
     def combine(self, losses: Tensor, shared: Callable) -> Tensor:
         """The uncertainty-weighted sum."""
+        assert self.module is not None  # `start` made it
         return self.module(losses)
 
 

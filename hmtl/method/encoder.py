@@ -17,6 +17,7 @@ import difflib
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
@@ -49,6 +50,9 @@ class Encoder(nn.Module):
     where ImageNet weights cannot be downloaded.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, arch: str, weights: str | Path = "scratch", *, normalize: bool = True):
         super().__init__()
         self.arch = _resolve(arch)
@@ -56,10 +60,9 @@ class Encoder(nn.Module):
         state = _body_weights(self.arch, weights)  # before the body: a wrong path fails at once
         # timm's own pooling is kept, unused by `forward_map`: with global_pool="" the head of a
         # vision transformer would never pool.
-        resize = (
-            {"dynamic_img_size": True, "dynamic_img_pad": True} if _resizable(self.arch) else {}
-        )
-        self.body = timm.create_model(self.arch, num_classes=0, **resize)
+        resizes = ("dynamic_img_size", "dynamic_img_pad") if _resizable(self.arch) else ()
+        resize: dict[str, Any] = dict.fromkeys(resizes, True)
+        self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **resize))
         self.map_features: int = self.body.num_features
         self.num_features: int = getattr(self.body, "head_hidden_size", self.map_features)
         self.map = nn.Identity()  # where hooks find the feature map, whatever the body pools by
@@ -67,10 +70,10 @@ class Encoder(nn.Module):
         for name in ("mean", "std"):
             value = torch.tensor(self.body.pretrained_cfg[name]).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
-        if weights == "imagenet":  # the only source that brings a classifier along
-            own = self.body.state_dict()
-            state = {key: tensor for key, tensor in state.items() if key in own}
         if state is not None:
+            if weights == "imagenet":  # the only source that brings a classifier along
+                own = self.body.state_dict()
+                state = {key: tensor for key, tensor in state.items() if key in own}
             _load(self.body, state, f"{weights} into {self.arch}")
 
     def forward_map(self, x: torch.Tensor) -> torch.Tensor:

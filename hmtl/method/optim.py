@@ -23,7 +23,9 @@ __all__ = [
 ]  # fmt: skip
 
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import timm.optim
 import torch
@@ -52,7 +54,7 @@ class FusedAdam(Optimizer):
         if closure is not None:
             raise NotImplementedError("fastai optimizers take no closure")
         for group, hyper in zip(self.param_lists, self.hypers, strict=True):
-            decayed = {True: [], False: []}
+            decayed: dict[bool, list[Tensor]] = {True: [], False: []}
             for weight in group:
                 if weight.grad is not None:
                     decayed[self.state[weight].get("do_wd", True)].append(weight)
@@ -115,7 +117,8 @@ class FusedAdam(Optimizer):
 
 def states_by_parameter(opt) -> list[dict]:
     """The states by parameter of a fastai optimizer: its own, and of the torch one it may wrap."""
-    states = [o.state for o in (opt, getattr(opt, "opt", None)) if hasattr(o, "state")]
+    optimizers: tuple[Any, ...] = (opt, getattr(opt, "opt", None))
+    states = [o.state for o in optimizers if hasattr(o, "state")]
     # a wrapper such as fastai's Lookahead passes on the state of what it wraps: one, not two
     return [s for i, s in enumerate(states) if all(s is not other for other in states[:i])]
 
@@ -193,12 +196,12 @@ class Lookahead(timm.optim.Lookahead):
     """
 
     @property
-    def state(self) -> dict:
+    def state(self) -> defaultdict[Tensor, Any]:
         """What is known of each weight, slow weights included."""
         return self._base_optimizer.state
 
     @state.setter
-    def state(self, value: dict) -> None:
+    def state(self, value: defaultdict[Tensor, Any]) -> None:
         self._base_optimizer.state = value
 
 
