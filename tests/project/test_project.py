@@ -180,6 +180,53 @@ def test_ci_calls_make_test():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+def _hooks():
+    """The hooks of the pre-commit configuration by id, and the revisions of its repositories."""
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["id"]: hook for repo in repos for hook in repo["hooks"]}
+    return hooks, {repo["repo"].rpartition("/")[2]: repo.get("rev") for repo in repos}
+
+
+def test_a_commit_is_checked_by_the_ruff_that_ci_runs():
+    hooks, revisions = _hooks()
+    assert {"ruff-check", "ruff-format"} <= set(hooks)
+    assert Version(revisions["ruff-pre-commit"]) == locked()["ruff"]
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        (72 * "s", False),
+        (73 * "s", True),
+        (72 * "s" + "\n\n" + 200 * "b", False),  # a body may have long lines
+        (73 * "s" + "\n\nbody", True),
+        ("short\n\nbody\n" + 90 * "b", False),
+    ],
+)
+def test_a_subject_has_at_most_72_characters(message, refused):
+    subject = _hooks()[0]["subject"]
+    assert (subject["language"], subject["stages"]) == ("pygrep", ["commit-msg"])
+    assert subject["args"] == ["--multiline"]  # the whole message at once: \A is its beginning
+    pattern = re.compile(subject["entry"].encode(), re.MULTILINE | re.DOTALL)
+    assert bool(pattern.search(message.encode())) == refused
+
+
+def test_a_users_type_checker_reads_the_packages_types():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    assert (ROOT / "hmtl" / "py.typed").is_file()
+    assert "py.typed" in settings["setuptools"]["package-data"]["hmtl"]
+
+
+def test_modules_that_mypy_leaves_out_are_modules():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    left_out = [rule["module"] for rule in settings["overrides"] if rule.get("ignore_errors")]
+    names = [n for named in left_out for n in ([named] if isinstance(named, str) else named)]
+    assert len(set(names)) == len(names)
+    for name in names:
+        place = ROOT / name.replace(".", "/")
+        assert place.with_suffix(".py").is_file() or (place / "__init__.py").is_file(), name
+
+
 # -- imports ---
 
 
