@@ -1,6 +1,6 @@
 """Which of timm's backbones a plain fastai Learner can train with Hybrid, and on which map.
 
-    python benchmarks/timm_sweep.py                      # an hour of one core
+    python benchmarks/timm_sweep.py                      # modules without a row; an hour of a core
     python benchmarks/timm_sweep.py --modules swin vit   # these rows anew
 
 Takes the smallest model of every module of timm's, by parameters, of the six whose names say that
@@ -15,6 +15,7 @@ model itself. Writes outputs/reference/tables/timm-backbones.csv:
 
 import argparse
 import csv
+import gc
 import re
 import sys
 import warnings
@@ -50,12 +51,13 @@ def parameters(name: str) -> int | None:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def smallest(module: str) -> tuple[str, int] | None:
-    """The name and the parameters of a module's smallest model."""
+def smallest(module: str) -> tuple[str, int | None]:
+    """The name and the parameters of a module's smallest model; the first that cannot be counted.
+    """
     names = sorted(timm.list_models(module=module), key=_by_name)
     counts = {name: parameters(name) for name in names[:CANDIDATES]}
     known = {name: count for name, count in counts.items() if count}
-    return min(known.items(), key=lambda item: item[1]) if known else None
+    return min(known.items(), key=lambda item: item[1]) if known else (names[0], None)
 
 
 def own_map(model: nn.Module, pictures: Tensor) -> tuple[int, ...] | None:
@@ -121,7 +123,7 @@ def _text(shape: tuple[int, ...] | None) -> str:
 def main() -> None:
     """Sweep, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--modules", nargs="*", default=timm.list_modules())
+    parser.add_argument("--modules", nargs="*", help="whose rows are made anew")
     modules = parser.parse_args().modules
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -130,12 +132,10 @@ def main() -> None:
     if path.exists():
         with path.open(newline="") as file:
             rows = {row[0]: row for row in list(csv.reader(file))[1:]}
-    for module in modules:
-        found = smallest(module)
-        if found is None:
-            continue
-        name, count = found
+    for module in modules or [name for name in timm.list_modules() if name not in rows]:
+        name, count = smallest(module)
         rows[module] = [module, name, count, *tried(name)]
+        gc.collect()  # Learners are circles, which may hold gigabytes
         print(*rows[module], sep=", ", file=sys.stderr, flush=True)
         with path.open("w", newline="") as file:
             table = [COLUMNS, *(rows[module] for module in sorted(rows))]

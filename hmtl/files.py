@@ -340,7 +340,7 @@ def writing(place: object, more: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def new_file(file: str | Path) -> Iterator[Path]:
+def new_file(file: str | Path, lasting: bool = True) -> Iterator[Path]:
     """Yield a temporary file beside `file` that takes its place in one step, or vanishes on error.
 
     Every file of this package that may be there already is written so: a reader never sees half of
@@ -349,6 +349,7 @@ def new_file(file: str | Path) -> Iterator[Path]:
 
     Args:
         file: the place; what is there may be a file, a link or nothing.
+        lasting: whether to wait until it is on the disk.
 
     Raises:
         OSError: naming `file` and the remedy, if it cannot be written or is a device or a folder.
@@ -365,7 +366,8 @@ def new_file(file: str | Path) -> Iterator[Path]:
             rights = part.stat().st_mode  # libraries may write the file anew, for the user alone
             yield part
             part.chmod(rights)
-            _sync(part)
+            if lasting:
+                _sync(part)
             os.replace(part, file)
         finally:
             part.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ import scipy.io
 from PIL import Image, ImageOps
 
 from hmtl.data.sets import load_pack
+from hmtl.files import new_file
 from hmtl.labels import EMOTIONS, GENDERS
 
 HEADER = (
@@ -42,9 +43,7 @@ _TIME = 1_614_556_800  # 1 March 2021
 
 def write_lines(file: Path, lines: list[str]) -> Path:
     """Write lines as UTF-8, with their folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return file
+    return _write(file, "".join(f"{line}\n" for line in lines).encode())
 
 
 def affectnet_row(
@@ -56,15 +55,15 @@ def affectnet_row(
 
 def save_annotation(folder: Path, number, expression, valence=0.5, arousal=-0.25, kind="text"):
     """Save the four .npy files of AffectNet's second release; `kind`: text, number or array."""
-    for field, value in (("exp", expression), ("val", valence), ("aro", arousal)):
-        forms = {"text": str(value), "number": float(value), "array": [value]}
-        np.save(folder / f"{number}_{field}.npy", np.array(forms[kind]))
-    np.save(folder / f"{number}_lnd.npy", np.zeros(136))
+    form = {"text": str, "number": float, "array": lambda value: [value]}[kind]
+    values = {"exp": form(expression), "val": form(valence), "aro": form(arousal)}
+    for field, value in {**values, "lnd": np.zeros(136)}.items():
+        with new_file(folder / f"{number}_{field}.npy", lasting=False) as part:
+            np.save(part, np.array(value))
 
 
 def save_mat(file: Path, pose, points=None, **more) -> None:
     """Save a .mat of 300W-LP: Pose_Para (1, 7) = pitch, yaw, roll (rad), translation, scale."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     pose = [*pose, 220.44441, 167.35301, -100.53674, 0.0012647437][:7]
     box = np.array([[100.0, 200.0], [120.0, 240.0]])  # x from 100 to 200, y from 120 to 240
     content = {
@@ -77,7 +76,8 @@ def save_mat(file: Path, pose, points=None, **more) -> None:
         "Shape_Para": np.zeros((199, 1)),
         "Exp_Para": np.zeros((29, 1)),
     }
-    scipy.io.savemat(file, content | more)
+    with new_file(file, lasting=False) as part:
+        scipy.io.savemat(part, content | more)
 
 
 # ---------------------------------------------------------------------------- folders with pictures
@@ -124,13 +124,12 @@ def _spoil(images: Path, lists: dict[str, list[str]]) -> None:
     train.append(_write_boxed(images, "tiny", face, 0, row, side=10))
     train.append(train[3][:40])
     (images / name[5]).unlink()
-    (images / name[6]).write_bytes((images / name[6]).read_bytes()[:900])
-    (images / name[7]).write_bytes(b"")
+    _write(images / name[6], (images / name[6]).read_bytes()[:900])
+    _write(images / name[7], b"")
     train.append(train[8].replace(name[8], "12/scan.tif"))
     first = lists["validation"][0]
     again = f"7/{'c0' * 28}.jpg"
-    (images / "7").mkdir(exist_ok=True)
-    (images / again).write_bytes((images / first.split(",")[0]).read_bytes())
+    _write(images / again, (images / first.split(",")[0]).read_bytes())
     train.append(first.replace(first.split(",")[0], again))
 
 
@@ -142,7 +141,6 @@ def write_affectnet_npy(root: str | Path, people: int | None = None) -> Path:
     root = Path(root)
     for split, folder in (("train", "train_set"), ("test", "val_set")):
         notes = root / folder / "annotations"
-        notes.mkdir(parents=True, exist_ok=True)
         for i, (face, row) in enumerate(_faces(split, people)):
             _save(_enlarge(face, 224), root / folder / f"images/{i}.jpg")
             save_annotation(notes, i, EMOTIONS.index(row.emotion), row.valence, row.arousal)
@@ -316,8 +314,14 @@ def _background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
 
 
 def _save(picture: Image.Image, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(file, quality=92)
+    with new_file(file, lasting=False) as part:
+        picture.save(part, quality=92)
+
+
+def _write(file: Path, content: bytes) -> Path:
+    with new_file(file, lasting=False) as part:
+        part.write_bytes(content)
+    return file
 
 
 def _settle(root: Path) -> Path:

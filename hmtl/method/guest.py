@@ -17,6 +17,7 @@ what is saved, exported or copied during one holds nothing of the heads.
 
 __all__ = ["Guest", "gathered", "mean_of_all"]
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -291,8 +292,10 @@ class Guest(Callback):
         return self._watch.calls
 
     def _told(self, calls: list[Call], picture: Tensor) -> dict[str, Tensor]:
-        """The features of `picture` in a pass of the network."""
-        return features_of(picture, calls, self.watched, self._compiled())
+        """The features of `picture` in a pass of the network; float32 but within autocast."""
+        found = features_of(picture, calls, self.watched, self._compiled())
+        mixed = torch.is_autocast_enabled(picture.device.type)
+        return found if mixed else {name: value.float() for name, value in found.items()}
 
     def _compiled(self) -> bool:
         if self._asked_of is not self.model:
@@ -346,7 +349,7 @@ class Host(Callback):
     """
 
     order = -math.inf
-    _METHODS = ("_with_events", "save", "export", "parameters")
+    _METHODS = ("_with_events", "save", "export", "parameters", "__deepcopy__")
 
     def __init__(self, learn: Learner):
         self.learn = learn
@@ -367,8 +370,9 @@ class Host(Callback):
     def _arrive(self) -> None:
         mine = vars(self.learn)  # the instance's names hide the methods
         self._own = {name: mine[name] for name in self._METHODS if name in mine}
-        self._were = {name: getattr(self.learn, name) for name in self._METHODS}
-        mine.update({name: getattr(self, name) for name in self._METHODS})
+        self._were = {name: getattr(self.learn, name) for name in self._METHODS[:-1]}
+        mine.update({name: getattr(self, name) for name in self._METHODS[:-1]})
+        mine["__deepcopy__"] = self.copied
         self.learn.cbs.append(self)
 
     def _depart(self) -> None:
@@ -415,10 +419,12 @@ class Host(Callback):
         self._total = None
         if not (self.training and len(self.yb)):
             return
-        loss = total = self.learn.loss
+        loss = self.learn.loss
+        own = total = loss.mean() if loss.ndim else loss  # others may yet weigh a loss per picture
         for guest in self.guests:
             total = guest.total(total)
-        if total is not loss and total.requires_grad:
+        if total is not own and total.requires_grad:
+            total = loss + (total - own) if loss.ndim else total
             # kept by their places in the graph: others may change the numbers in place
             self._edges = get_gradient_edge(total), get_gradient_edge(self.learn.loss_grad)
             self._plain, self._total = loss, total
@@ -436,7 +442,7 @@ class Host(Callback):
                 "to learn.loss_grad, or multiply it"
             )
         if of_total is None:
-            self.learn.loss_grad = loss + of_own * (self._total - self._plain)
+            self.learn.loss_grad = loss + (of_own * (self._total - self._plain)).sum()
 
     # -- saving ------------------------------------------------------------------------------
 
@@ -452,13 +458,23 @@ class Host(Callback):
 
     def export(self, *args, **kwargs) -> None:
         """`learn.export` within a fit: the Learner as it is after it."""
+        with self._away():
+            self._were["export"](*args, **kwargs)
+
+    def copied(self, memo: dict) -> Learner:
+        """`copy.deepcopy(learn)` within a fit: the Learner as it is after it."""
+        with self._away():
+            return copy.deepcopy(self.learn, memo)
+
+    @contextmanager
+    def _away(self) -> Iterator[None]:
         with self._heads_apart():
             shown = self.learn.metrics
             mine = [metric for guest in self.guests for metric in guest._shown]
             self._depart()
             self.learn.metrics = L(m for m in shown if m not in mine)
             try:
-                self._were["export"](*args, **kwargs)
+                yield
             finally:
                 self.learn.metrics = shown
                 self._arrive()

@@ -117,7 +117,7 @@ class Hybrid(Session):
             for pretext in pretexts:
                 self._ask(pretext, targets[pretext.name], features)
             if labelled:
-                self._view_losses.append(self.learn.loss_func(output, *labels))
+                self._view_losses.append(self.learn.loss_func(output, *labels).mean())
 
     def _ask(self, pretext: Pretext, target, features: dict):
         """The loss of what a pretext's head answers about the view just seen."""

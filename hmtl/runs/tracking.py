@@ -70,6 +70,8 @@ def _tensorboard(run: str, config: dict[str, Any]) -> Iterator:
     from torch.utils.tensorboard import SummaryWriter
 
     folder = outputs_dir() / "tensorboard" / run
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link, and logs are written through none; remove it")
     with SummaryWriter(folder) as writer:
         rows = [f"| {name} | {value} |" for name, value in config.items()]
         writer.add_text("spec", "\n".join(["| field | value |", "|---|---|", *rows]))

@@ -423,8 +423,8 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
         says = {"Source": f"runs.csv, sha256 {files.hash_file(folder.parent / 'runs.csv')}"}
         for page in ("light", "dark"):
             figure = plot_label_curve(name_trainings(own), night=page == "dark")
-            file = folder / f"few-labels-{page}.png"
-            figure.savefig(file, dpi=140, metadata=says, facecolor=figure.get_facecolor())
+            with files.new_file(folder / f"few-labels-{page}.png") as part:
+                figure.savefig(part, dpi=140, metadata=says, facecolor=figure.get_facecolor())
     if len(effects):
         says = {"Source": f"verdicts.csv, sha256 {shown}"}
         with files.new_file(folder / "verdicts.png") as part:

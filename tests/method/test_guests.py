@@ -134,6 +134,69 @@ def test_what_callbacks_do_to_the_loss_is_done_as_without_hybrid(how, order):
     assert (alone[0] - without[0]).abs().max() > 1e-4
 
 
+class PerPicture(Callback):
+    """Weighs the losses of single pictures, `weights` (B,), and takes their mean."""
+
+    def __init__(self, weights, of="loss_grad", order=0):
+        self.weights, self.of, self.order = weights, of, order
+
+    def after_loss(self):
+        if self.training:
+            self.learn.loss_grad = (self.weights * getattr(self.learn, self.of)).mean()
+        self.learn.loss = self.learn.loss.mean()
+
+
+@pytest.mark.parametrize("of", ["loss_grad", "loss"])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_losses_of_single_pictures_are_weighed_by_a_callback(of, labelled):
+    weights = torch.arange(8) / 4
+    each = nn.CrossEntropyLoss(reduction="none")
+
+    def got(*cbs, weights=weights, of=of, **options):
+        return fit(learner(*cbs, PerPicture(weights, of), **options), cbs=[Grab()]).got
+
+    plain = got(loss_func=each)
+    for one, other in zip(got(unlabelled(weight=0.0), loss_func=each), plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    # with equal weights it is the mean that torch takes, of labelled views too
+    beside = {"label_views": None if labelled else False, "seed": 0}
+    one = got(Hybrid([Puzzling(2)], **beside), weights=1.0, loss_func=each)
+    other = fit(learner(Hybrid([Puzzling(2)], **beside)), cbs=[Grab()]).got
+    for single, mean in zip(one, other, strict=True):
+        torch.testing.assert_close(single, mean, rtol=1e-4, atol=1e-6)
+    # the pretext's part is weighed as the loss is: by the weights' mean
+    hybrid, alone = got(unlabelled(), loss_func=each), fit(learner(unlabelled()), cbs=[Grab()]).got
+    without = fit(learner(), cbs=[Grab()]).got
+    for one, other, pretext, none in zip(hybrid, plain, alone, without, strict=True):
+        wanted = weights.mean() * (pretext - none)
+        torch.testing.assert_close(one - other, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("pretext", ["puzzling_2x2", "inpainting_grid", "image_rotation"])
+@pytest.mark.parametrize("labelled", [None, False])
+def test_a_network_of_other_numbers_trains_with_heads_of_float32(kind, pretext, labelled):
+    def trained(kind):
+        dls = loaders([(x.to(kind), y) for x, y in items()])
+        hybrid = Hybrid(pretext, label_views=labelled, seed=0)
+        model = small().to(kind)
+
+        def loss(answer, label):  # fastai's Recorder knows float32 only
+            return F.cross_entropy(answer.float(), label)
+
+        return fit(learner(hybrid, model=model, dls=dls, loss_func=loss))
+
+    torch.manual_seed(0)
+    learn = trained(kind)
+    torch.manual_seed(0)
+    plain = trained(torch.float32)
+    assert {p.dtype for p in learn.model.parameters()} == {kind}
+    assert {p.dtype for m in learn.hybrid.trained() for p in m.parameters()} == {torch.float32}
+    near = 0.05 if kind == torch.bfloat16 else 1e-3
+    got, wanted = (list(fitted.recorder.values[-1][:-1]) for fitted in (learn, plain))
+    assert got == pytest.approx(wanted, rel=near)
+
+
 def test_penalties_of_two_callbacks_and_accumulation_add_up():
     def got(*cbs):
         return fit(
@@ -602,15 +665,23 @@ def four(i):
     return i % 4
 
 
+@pytest.mark.parametrize("how", ["export", "copy"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_an_export_within_a_fit_is_the_plain_learner_and_changes_nothing(tmp_path, optimizer):
+def test_a_learner_handed_over_in_a_fit_is_the_plain_one(tmp_path, optimizer, how):
+    def hand_over(learn):
+        if how == "copy":
+            return copy.deepcopy(learn)
+        learn.export("m.pkl")
+        return torch.load(tmp_path / "m.pkl", weights_only=False)  # our own file
+
     options = (
         {}
         if optimizer == "adam"
         else {"opt_func": lambda p, lr: OptimWrapper(p, torch.optim.AdamW, lr=lr)}
     )
     weights = []
-    for cbs in ([], [At("after_epoch", lambda learn: learn.export("m.pkl"))]):
+    look = At("before_epoch" if how == "copy" else "after_epoch", hand_over)
+    for cbs in ([], [look]):
         dls = numbers()
         hybrid = Hybrid([Puzzling(2)], balance="uncertainty", seed=0)
         learn = learner(hybrid, dls=dls, path=tmp_path, **options)
@@ -619,12 +690,13 @@ def test_an_export_within_a_fit_is_the_plain_learner_and_changes_nothing(tmp_pat
         modules = [learn.model, *learn.hybrid.trained()]
         weights.append([v for m in modules for v in m.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
-    exported = torch.load(tmp_path / "m.pkl", weights_only=False)  # our own file
+    exported = look.found[-1]
     assert not exported.hybrid.heads
     assert not exported.hybrid._attached
     assert not any(m._forward_hooks for m in exported.model.modules())
     assert len(exported.metrics) == 0
-    assert len(exported.cbs) == len(learn.cbs)
+    assert len(exported.cbs) == len(learn.cbs)  # its progress bar for the look of this fit
+    assert not {"_with_events", "save", "export", "parameters"} & set(vars(exported))
     exported.dls = numbers()
     fit(exported)
     assert exported.hybrid.heads
