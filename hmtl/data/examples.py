@@ -55,7 +55,8 @@ def affectnet_row(
 
 def save_annotation(folder: Path, number, expression, valence=0.5, arousal=-0.25, kind="text"):
     """Save the four .npy files of AffectNet's second release; `kind`: text, number or array."""
-    form = {"text": str, "number": float, "array": lambda value: [value]}[kind]
+    forms: dict[str, Callable] = {"text": str, "number": float, "array": lambda value: [value]}
+    form = forms[kind]
     values = {"exp": form(expression), "val": form(valence), "aro": form(arousal)}
     for field, value in {**values, "lnd": np.zeros(136)}.items():
         with new_file(folder / f"{number}_{field}.npy", lasting=False) as part:

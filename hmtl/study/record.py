@@ -29,6 +29,7 @@ from hmtl.study.tables import (
     markdown,
     name_trainings,
     outcomes_by_run,
+    planned_few,
     readme_table,
     recorded_runs,
     study_tables,
@@ -415,16 +416,23 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
 
     Each keeps the hash of the table it shows.
     """
-    from hmtl.study.plots import plot_label_curve, plot_verdicts, set_style
+    from hmtl.study.plots import plot_label_curve, plot_trainings, plot_verdicts, set_style
 
     set_style()
-    own = runs[runs["study"] == CLAIM_TABLES["few-labels"][0]]
-    if len(own):
-        says = {"Source": f"runs.csv, sha256 {files.hash_file(folder.parent / 'runs.csv')}"}
-        for page in ("light", "dark"):
-            figure = plot_label_curve(name_trainings(own), night=page == "dark")
-            with files.new_file(folder / f"few-labels-{page}.png") as part:
-                figure.savefig(part, dpi=140, metadata=says, facecolor=figure.get_facecolor())
+    says = {"Source": f"runs.csv, sha256 {files.hash_file(folder.parent / 'runs.csv')}"}
+    older = name_trainings(runs[runs["study"] == CLAIM_TABLES["few-labels"][0]])
+    planned = planned_few(runs).assign(labels="few")
+    for page in ("light", "dark"):
+        drawn = {}
+        if len(older):
+            drawn["few-labels"] = plot_label_curve(older, night=page == "dark")
+        if len(planned):
+            drawn["decided"] = plot_trainings(planned, "labels", "primary", night=page == "dark")
+        for name, figure in drawn.items():
+            with files.new_file(folder / f"{name}-{page}.png") as part:
+                figure.savefig(
+                    part, format="png", dpi=140, metadata=says, facecolor=figure.get_facecolor()
+                )
     if len(effects):
         says = {"Source": f"verdicts.csv, sha256 {shown}"}
         with files.new_file(folder / "verdicts.png") as part:

@@ -11,7 +11,7 @@ __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes",
     "ablation", "claims", "contrast", "contrasts", "cost_table", "few_labels", "gain_by_face",
     "gains", "interval", "markdown", "name_trainings", "near_chance",
-    "outcome_by_face", "outcomes_by_run",
+    "outcome_by_face", "outcomes_by_run", "planned_few",
     "readme_table", "recorded_runs", "reported", "reported_effect", "study_tables",
     "summary", "supervised_runs", "write_outcomes",
 ]  # fmt: skip
@@ -410,6 +410,21 @@ def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
 def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with the fewest labels of each data set, by the full names of their trainings."""
     return name_trainings(_fewest(runs))
+
+
+def planned_few(runs: pd.DataFrame) -> pd.DataFrame:
+    """The plan's trainings of emotion with few labels that claim C4 compares, by their full names.
+
+    Of the data sets, those where all four are there: supervised, twice the epochs, second view and
+    puzzle.
+    """
+    own = runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & (runs["fraction"] < 1)]
+    ways = ["SL", LONGER, CONTROL, PUZZLE]
+    own = name_trainings(own)
+    own = own[own["method"].isin(ways)]
+    whole = own.groupby("data")["method"].transform("nunique") == len(ways)
+    own = own[whole]
+    return own.sort_values("method", key=lambda name: name.map(ways.index), kind="stable")
 
 
 def _fewest(runs: pd.DataFrame) -> pd.DataFrame:

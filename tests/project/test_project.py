@@ -127,11 +127,15 @@ def test_readmes_numbers_are_the_records():
     readme = (ROOT / "README.md").read_text()
     assert len(readme) <= 9000
     assert len(readme.splitlines()) <= 150
+    few = read_table(reference_dir() / "tables" / "verdicts.csv").set_index(["claim", "faces"])
+    few = few.loc[("C4", "faces")]
+    assert f"**{few['effect']} points**" in readme
+    assert f"{few['− second view']} above" in readme
+    assert f"{few['− twice the epochs']} above" in readme
+    assert f"**{few['verdict']}**" in readme
     table = pd.read_csv(reference_dir() / "tables" / "few-labels.csv")
     puzzle = table[table["method"] == "puzzling_2x2 (paired)"].set_index(["data", "fraction"])
-    for data in ("faces", "ferplus"):
-        cell = gap(puzzle.loc[(data, 0.05), "− SL"])
-        assert f"**{cell}" in readme
+    assert f"{gap(puzzle.loc[('ferplus', 0.05), '− SL'])} points" in readme
     controls = ["− second view", "− 2× epochs"]
     gaps = puzzle.xs(1, level="fraction")[controls].map(lambda cell: -float(cell.split()[0]))
     assert f"{gaps.min(axis=None)} to {gaps.max(axis=None)} points below the controls" in readme
@@ -168,6 +172,8 @@ def test_readme_tables_are_the_record():
         ("learning-curves.png", "curves.csv"),
         ("few-labels-light.png", "runs.csv"),
         ("few-labels-dark.png", "runs.csv"),
+        ("decided-light.png", "runs.csv"),
+        ("decided-dark.png", "runs.csv"),
     ],
 )
 def test_readmes_figures_show_the_recorded_tables(figure, table):
