@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED, check_data, full_name, parse_data
-from hmtl.files import has_kind, new_file, read_json, write_text
+from hmtl.files import has_kind, new_file, read_json, write_text, writing
 from hmtl.labels import hint
 from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
 from hmtl.runs import cluster, distributed
@@ -585,8 +585,24 @@ def _execute(
 ) -> str | None:
     """Execute one notebook by papermill; the error in one line, or None.
 
-    Its kernel has the environment `variables` too.
+    Its kernel has the environment `variables` too. What was at `target` stays until the new one is
+    whole. Raises OSError naming `target` if it cannot be written, as on a full disk.
     """
+    with writing(target, "Finished trainings are kept; the same command goes on from them."):
+        with new_file(target) as part:
+            error = _run_cells(source, part, values, variables)
+            if part.stat().st_size:  # nothing, if no kernel could be started
+                text = part.read_text(encoding="utf-8").replace(part.name, target.name)
+                part.write_text(_without_paths(text, values), encoding="utf-8")
+            else:
+                part.write_bytes(source.read_bytes())
+        _write_page(target)
+    return error
+
+
+def _run_cells(
+    source: Path, target: Path, values: Mapping[str, Any], variables: Mapping[str, str]
+) -> str | None:
     import papermill
 
     # the kernel inherits them: no bars in the pages, no start-up chatter on the terminal
@@ -595,22 +611,19 @@ def _execute(
     before = {k: os.environ.get(k) for k in (*quiet, *variables)}
     os.environ.update(quiet | dict(variables))
     try:
-        target.unlink(missing_ok=True)  # papermill would follow a link
         papermill.execute_notebook(
             str(source), str(target), dict(values), kernel_name="python3", progress_bar=False
         )
     except papermill.exceptions.PapermillExecutionError as error:
         return _without_paths(f"{error.ename}: {error.evalue}".splitlines()[0], values)
     except Exception as error:  # a dead kernel, a time-out: the study goes on
+        if isinstance(error, OSError) and error.errno:  # a full disk: it does not
+            raise
         return _without_paths(f"{type(error).__name__}: {error}".splitlines()[0], values)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         ipython.cleanup()
-        if target.is_file():
-            text = target.read_text(encoding="utf-8")
-            write_text(target, _without_paths(text, values))
-            _write_page(target)
     return None
 
 

@@ -21,6 +21,8 @@ from toys import make_toy_pack
 
 from hmtl.data.pack import GrowingPack, open_pack
 from hmtl.data.packing import pack_photos, read_set
+from hmtl.data.sets import CHUNK, write_faces
+from hmtl.faces.faceset import FaceSet
 from hmtl.files import whole_folder, write_text
 
 FULL = r"cannot be written \(No space left on device\)\. Free some space, or choose another place"
@@ -128,11 +130,13 @@ def kill(self, *given):
         os.kill(os.getpid(), signal.SIGKILL)
 pack.GrowingPack.put = kill
 packing._STEP = 4
+from hmtl.data import sets
+sets.CHUNK["cpu"] = 4
 if sys.argv[4] == "faces":
     from pathlib import Path
     from hmtl.data.sets import write_faces
     from hmtl.faces.faceset import FaceSet
-    write_faces(FaceSet((1, 1, 1), size=16), Path(sys.argv[2]), processes=1)
+    write_faces(FaceSet((5, 4, 4), size=16), Path(sys.argv[2]), processes=1)
 else:
     packing.pack_photos(packing.read_set("folders", sys.argv[1]), sys.argv[2], 16, data="folders",
                         workers=1, progress=False)
@@ -157,6 +161,22 @@ def test_packing_ended_by_a_signal_is_taken_up_to_the_bit(tmp_path, monkeypatch,
     assert again.fingerprint == whole.fingerprint
     left = {"set", "p", "w"}
     assert {f.name for f in tmp_path.iterdir()} == left, "no lock, no part"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_faces_ended_by_a_signal_are_taken_up_to_the_bit(tmp_path, monkeypatch, sent):
+    out, faces = tmp_path / "p", FaceSet((5, 4, 4), size=16)
+    arguments = [sys.executable, "-c", KILLED, "", str(out), str(int(sent)), "faces"]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert ended.returncode in (-sent, 1, -signal.SIGKILL), ended.stderr
+    assert not out.exists()
+    assert (tmp_path / ".p.part").is_dir(), ended.stderr
+    monkeypatch.setitem(CHUNK, "cpu", 4)
+    write_faces(faces, out, processes=1)
+    write_faces(faces, tmp_path / "w", processes=1)
+    for name in ("images.npy", "labels.csv", "pack.json"):
+        assert (out / name).read_bytes() == (tmp_path / "w" / name).read_bytes()
+    assert {f.name for f in tmp_path.iterdir()} == {"p", "w"}, "no lock, no part"
 
 
 # -- an unfinished pack that is damaged ---

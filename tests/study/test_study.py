@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -67,6 +68,64 @@ def test_a_failed_notebook_is_named_and_the_others_run(three_notebooks, tmp_path
     for name in ("00_first", "10_second", "20_third"):
         assert (out / f"{name}.ipynb").exists()
         assert (out / f"{name}.html").exists()
+
+
+@pytest.mark.parametrize("size", ["8k", "40k", "600k"])
+def test_a_study_whose_disk_is_full_says_so_and_goes_on_later(
+    three_notebooks, tmp_path, capsys, size
+):
+    """The disk is full for the report of an earlier call, a notebook, or its page."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def resize(size, kind=""):
+        mount = ["mount", "-t", "tmpfs", "-o", f"{kind}size={size}", "tmpfs", str(disk)]
+        return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+    if not resize(size):
+        pytest.skip("no right to mount a disk")
+    write_notebook(three_notebooks / "10_second.ipynb", "print('x' * 60_000)")
+    command = ["study", "--preset", "smoke", "--outputs", str(disk / "out")]
+    try:
+        assert main(command) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"hmtl: {disk / 'out'}/")
+        assert "cannot be written (No space left on device). Free some space" in line
+        assert line.endswith("the same command goes on from them.")
+        for file in (disk / "out").iterdir():  # whole, or not there
+            assert file.suffix in (".ipynb", ".html")
+            assert file.suffix == ".html" or len(nbformat.read(file, 4).cells) == 3
+        assert resize("60m", "remount,")
+        assert run_study("smoke", outputs=disk / "out")[1] == []
+        left = {file.name for file in (disk / "out").iterdir()}
+        names = {"00_first", "10_second", "20_third"}
+        assert left == {f"{n}.{e}" for n in names for e in ("ipynb", "html")} | {"index.html"}
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_notebook_that_is_a_link_is_replaced_and_a_stopped_one_stays(
+    three_notebooks, tmp_path, monkeypatch
+):
+    (out := tmp_path / "out").mkdir()
+    (mine := tmp_path / "mine").write_text("mine")
+    (out / "00_first.ipynb").symlink_to(mine)
+    (three_notebooks / "10_second.ipynb").unlink()
+    assert run_study("smoke", outputs=out)[1] == []
+    assert mine.read_text() == "mine"
+    text = (out / "00_first.ipynb").read_text()
+    assert not (out / "00_first.ipynb").is_symlink()
+    assert ".tmp-" not in text
+
+    def stop(source, target, *rest, **options):
+        Path(target).write_text('{"cells": [')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("papermill.execute_notebook", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_study("smoke", outputs=out)
+    assert (out / "00_first.ipynb").read_text() == text
+    assert not list(out.glob(".tmp-*"))
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(three_notebooks, tmp_path, capsys):
