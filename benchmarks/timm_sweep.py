@@ -10,7 +10,8 @@ model itself. Writes outputs/reference/tables/timm-backbones.csv:
 
     module, model, parameters, size    what was tried, on pictures of size x size
     map                                channels x height x width that pretexts read
-    verdict                            right, wrong: <the model's own shape>, or refused: <why>
+    verdict                            right, wrong: <the model's own shape>, refused: <why>, or
+                                       not tried: <why>
 """
 
 import argparse
@@ -110,6 +111,8 @@ def _trained(name: str, size: int) -> tuple[str, str]:
             learn.fit(1)
     except Exception as error:  # the model's own, too
         reason = " ".join(f"{type(error).__name__} {error}".split())
+        if "allocate memory" in reason:  # of the machine, not of the model
+            return "", "not tried: more memory than this machine has"
         return _text(look.shape), f"refused: {reason[:160]}"
     wanted = own_map(model, torch.stack([x for x, _ in data]))
     verdict = "right" if look.shape == wanted else f"wrong: {_text(wanted)}"

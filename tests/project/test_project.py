@@ -141,6 +141,18 @@ def test_readmes_numbers_are_the_records():
     assert f"{gaps.min(axis=None)} to {gaps.max(axis=None)} points below the controls" in readme
 
 
+def test_backbones_are_counted_as_the_page_says():
+    table = read_table(reference_dir() / "tables" / "timm-backbones.csv")
+    kinds = table["verdict"].str.extract("^(right|refused|not tried|wrong)")[0].value_counts()
+    assert set(kinds.index) == {"right", "refused", "not tried", "wrong"}
+    page = " ".join((ROOT / "papers" / "RUNNING.md").read_text().split())
+    assert f"each of timm's {len(table)} modules" in page
+    assert f"{kinds['right']} are right" in page
+    assert f"{kinds['refused']} are refused" in page
+    assert f"{kinds['not tried']} were not tried" in page
+    assert f"{kinds['wrong']} is read at a later layer" in page
+
+
 def test_readmes_snippet_runs_as_printed():
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     code = f"{snippet}\nassert not any(m._forward_hooks for m in learn.model.modules())"
