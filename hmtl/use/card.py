@@ -313,7 +313,7 @@ def _training(run: Run) -> Iterator[str]:
     for markup in ("<", "`", "]("):  # as JSON escapes: it shows them to nobody's browser
         text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
     yield f"```json\n{text}\n```"
-    if "`" not in (command := _command(spec)):
+    if re.fullmatch(r"[\w ./:=,+'-]*", command := _command(spec), re.ASCII):  # no markup in it
         yield f"Repeat it:\n\n```\n{command}\n```"
     yield "That run stores, beside the network, what it answers about every test face."
 
