@@ -104,7 +104,9 @@ from hmtl.paths import reference_dir
 from hmtl.study.record import read_table
 
 plateau = read_table(reference_dir() / "tables" / "plateau.csv")
-plateau[plateau["study"] == "decide"].drop(columns="study").round(1)
+plateau[plateau["study"] == "decide"].drop(columns="study").round(
+    dict.fromkeys(("gain", "low", "high"), 1)
+)
 
 # %% [markdown]
 # ## Every share of the labels (old protocol, not converged with all labels)
