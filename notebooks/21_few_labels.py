@@ -80,7 +80,7 @@ readable(table[table["fraction"] < 1]).drop(columns=["at best epoch %"], errors=
 
 # %%
 judged = here.verdicts(shown, outcomes)
-judged
+judged[["faces", "effect", "verdict", "− second view", "− twice the epochs", "n"]]
 
 # %%
 if not here.trains:  # the sentences above, of the record
@@ -91,8 +91,9 @@ if not here.trains:  # the sentences above, of the record
     assert told.loc["faces", "− twice the epochs"] == "+4.4 [+2.9, +6.0]"
 
 # %% [markdown]
-# Intervals are at 95 % for other seeds and other people. The verdict is Holm's over the claims of a
-# data set ([protocol](../papers/hmtl/protocol.md)). FER+ has five seeds of the older record here;
+# Intervals are at 95 % for other seeds and other people; `n` is seeds × test faces. The verdict is
+# Holm's over the claims of a data set ([protocol](../papers/hmtl/protocol.md)). All columns:
+# [RESULTS](../papers/RESULTS.md). FER+ has five seeds of the older record here;
 # the plan's six are not all there.
 #
 # ## Had they converged?

@@ -591,11 +591,12 @@ def _execute(
     with writing(target, "Finished trainings are kept; the same command goes on from them."):
         with new_file(target) as part:
             error = _run_cells(source, part, values, variables)
-            if part.stat().st_size:  # nothing, if no kernel could be started
-                text = part.read_text(encoding="utf-8").replace(part.name, target.name)
-                part.write_text(_without_paths(text, values), encoding="utf-8")
-            else:
+            if not part.stat().st_size:  # no kernel could be started
                 part.write_bytes(source.read_bytes())
+            text = part.read_text(encoding="utf-8").replace(part.name, target.name)
+            part.write_text(_without_paths(text, values), encoding="utf-8")
+            if error and not _failure_in(part):
+                _add_failure(part, error)
         _write_page(target)
     return error
 
@@ -625,6 +626,17 @@ def _run_cells(
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         ipython.cleanup()
     return None
+
+
+def _add_failure(notebook: Path, error: str) -> None:
+    """Put at a notebook's end what no cell of it says: that it has no kernel, or lost it."""
+    import nbformat
+
+    name, _, value = error.partition(": ")
+    said = nbformat.read(notebook, nbformat.NO_CONVERT)
+    output = nbformat.v4.new_output("error", ename=name, evalue=value, traceback=[error])
+    said.cells.append(nbformat.v4.new_code_cell(outputs=[output]))
+    nbformat.write(said, notebook)
 
 
 def _failure_in(notebook: Path) -> str | None:

@@ -10,10 +10,9 @@ choice of them is ours.
 __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes",
     "ablation", "claims", "contrast", "contrasts", "cost_table", "few_labels", "gain_by_face",
-    "gains", "interval", "markdown", "name_trainings", "near_chance",
-    "outcome_by_face", "outcomes_by_run", "planned_few",
-    "readme_table", "recorded_runs", "reported", "reported_effect", "study_tables",
-    "summary", "supervised_runs", "write_outcomes",
+    "gains", "interval", "markdown", "name_trainings", "near_chance", "outcome_by_face",
+    "outcomes_by_run", "planned_few", "readme_table", "recorded_runs", "reported",
+    "reported_effect", "study_tables", "summary", "supervised_runs", "write_outcomes",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -418,12 +417,11 @@ def planned_few(runs: pd.DataFrame) -> pd.DataFrame:
     Of the data sets, those where all four are there: supervised, twice the epochs, second view and
     puzzle.
     """
-    own = runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & (runs["fraction"] < 1)]
     ways = ["SL", LONGER, CONTROL, PUZZLE]
+    own = runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & (runs["fraction"] < 1)]
     own = name_trainings(own)
     own = own[own["method"].isin(ways)]
-    whole = own.groupby("data")["method"].transform("nunique") == len(ways)
-    own = own[whole]
+    own = own[own.groupby("data")["method"].transform("nunique") == len(ways)]
     return own.sort_values("method", key=lambda name: name.map(ways.index), kind="stable")
 
 

@@ -6,6 +6,7 @@ the option that helps.
 
 import json
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -532,15 +533,22 @@ def test_lists_of_any_form(tmp_path, name, form):
     pd.testing.assert_frame_equal(after, before)
 
 
+@contextmanager
+def counted(root, name, reason="repeated row", make=None):
+    """What is done within to a made-up copy is counted once, and no label is another for it."""
+    (make or WRAPPED[name])(root)
+    before = labels_of(READERS[name](root))
+    yield
+    table = READERS[name](root)
+    pd.testing.assert_frame_equal(labels_of(table), before)
+    assert report(table)["dropped"][reason] == 1
+
+
 @pytest.mark.parametrize("name", [n for n in LISTS if n != "csv"])
 def test_a_repeated_row_is_counted_and_no_row_is_lost(tmp_path, name):
-    WRAPPED[name](tmp_path)
-    before = labels_of(READERS[name](tmp_path))
-    file = tmp_path / LISTS[name]
-    file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
-    table = READERS[name](tmp_path)
-    pd.testing.assert_frame_equal(labels_of(table), before)
-    assert report(table)["dropped"]["repeated row"] == 1
+    with counted(tmp_path, name):
+        file = tmp_path / LISTS[name]
+        file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
 
 
 @pytest.mark.parametrize("name", ["fairface", "adience"])
@@ -856,42 +864,70 @@ def test_a_header_that_stands_again_or_in_capitals(tmp_path, name, form):
 
 
 def test_affectnet_headers_that_stand_again_or_in_capitals(tmp_path):
-    fixtures.make_affectnet_csv(tmp_path)
-    before = labels_of(READERS["affectnet-csv"](tmp_path))
-    file = tmp_path / "Manually_Annotated_file_lists/training.csv"
-    header, *rows = file.read_text().splitlines()
-    write(file, [header.upper(), *rows, header])
-    table = READERS["affectnet-csv"](tmp_path)
-    pd.testing.assert_frame_equal(labels_of(table), before)
-    assert report(table)["dropped"]["repeated header"] == 1
+    with counted(tmp_path, "affectnet-csv", "repeated header", fixtures.make_affectnet_csv):
+        file = tmp_path / "Manually_Annotated_file_lists/training.csv"
+        header, *rows = file.read_text().splitlines()
+        write(file, [header.upper(), *rows, header])
+
+
+def _kaggle_celeba(root):
+    """Its lists as csv, with names of columns."""
+    fixtures.make_celeba(root)
+    file = root / "list_attr_celeba.txt"
+    names, *rows = (line.split() for line in file.read_text().splitlines()[1:])
+    file.unlink()
+    table = [["image_id", *names], *rows]
+    write(file.with_suffix(".csv"), [",".join(row) for row in table])
+    file = root / "list_eval_partition.txt"
+    rows = file.read_text().splitlines()
+    file.unlink()
+    write(file.with_suffix(".csv"), ["image_id,partition", *(r.replace(" ", ",") for r in rows)])
+
+
+@pytest.mark.parametrize("file", ["list_attr_celeba.csv", "list_eval_partition.csv"])
+def test_celebas_headers_that_stand_again(tmp_path, file):
+    with counted(tmp_path, "celeba", "repeated header", _kaggle_celeba):
+        lines = (tmp_path / file).read_text().splitlines()
+        write(tmp_path / file, [*lines[:3], lines[0], *lines[3:]])
+
+
+def test_feis_header_that_stands_again(tmp_path):
+    with counted(tmp_path, "fei", "repeated header", fixtures.make_fei):
+        lines = (tmp_path / "fei_gender.csv").read_text().splitlines()
+        write(tmp_path / "fei_gender.csv", [*lines, lines[0]])
+
+
+def _kaggle_affectnet(root):
+    make_class_folders(root, EIGHT, count=3)
+    names = [f.relative_to(root).as_posix() for f in sorted(root.glob("*/*"))]
+    rows = [f"0,{name},{name.split('/')[0]},1" for name in names]
+    write(root / "labels.csv", [",pth,label,relFCs", *rows])
+
+
+def test_affectnets_labels_csv_with_its_header_again(tmp_path):
+    with counted(tmp_path, "affectnet-folders", "repeated header", _kaggle_affectnet):
+        lines = (tmp_path / "labels.csv").read_text().splitlines()
+        write(tmp_path / "labels.csv", [*lines, lines[0]])
 
 
 @pytest.mark.parametrize("name", ["fairface", "expw", "rafdb", "celeba"])
 def test_one_picture_by_two_names_counts_once(tmp_path, name):
     """Names 1.jpg and 1.PNG of the one file 1.jpg."""
-    WRAPPED[name](tmp_path)
-    before = labels_of(READERS[name](tmp_path))
-    for list_name in {"celeba": ["list_attr_celeba.txt", LISTS[name]]}.get(name, [LISTS[name]]):
-        file = tmp_path / list_name
-        last = file.read_text().splitlines()[-1]
-        assert ".jpg" in last
-        file.write_text(file.read_text() + last.replace(".jpg", ".PNG") + "\n")
-        first, rest = file.read_text().split("\n", 1)
-        file.write_text(f"{int(first) + 1 if first.isdecimal() else first}\n{rest}")
-    table = READERS[name](tmp_path)
-    pd.testing.assert_frame_equal(labels_of(table), before)
-    assert report(table)["dropped"]["repeated row"] == 1
+    lists = {"celeba": ["list_attr_celeba.txt", LISTS[name]]}.get(name, [LISTS[name]])
+    with counted(tmp_path, name):
+        for file in (tmp_path / list_name for list_name in lists):
+            last = file.read_text().splitlines()[-1]
+            assert ".jpg" in last
+            file.write_text(file.read_text() + last.replace(".jpg", ".PNG") + "\n")
+            first, rest = file.read_text().split("\n", 1)
+            file.write_text(f"{int(first) + 1 if first.isdecimal() else first}\n{rest}")
 
 
 @pytest.mark.parametrize("name", ["kdef", "jaffe"])
 def test_one_picture_with_two_endings_counts_once(tmp_path, name):
-    WRAPPED[name](tmp_path)
-    before = labels_of(READERS[name](tmp_path))
-    file = next(f for f in sorted(tmp_path.rglob("*.*")) if f.suffix in (".tiff", ".JPG"))
-    file.with_suffix(".png").touch()
-    table = READERS[name](tmp_path)
-    pd.testing.assert_frame_equal(labels_of(table), before)
-    assert report(table)["dropped"]["repeated row"] == 1
+    with counted(tmp_path, name):
+        file = next(f for f in sorted(tmp_path.rglob("*.*")) if f.suffix in (".tiff", ".JPG"))
+        file.with_suffix(".png").touch()
 
 
 @pytest.mark.parametrize(("answer", "left"), [("drop", 22), ("csv", 23), ("folder", 24)])

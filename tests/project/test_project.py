@@ -128,6 +128,7 @@ def test_readmes_numbers_are_the_records():
     assert len(readme) <= 9000
     assert len(readme.splitlines()) <= 150
     few = read_table(reference_dir() / "tables" / "verdicts.csv").set_index(["claim", "faces"])
+    assert f"{few.loc[('C4', 'ferplus'), 'effect']} in mean recall" in readme
     few = few.loc[("C4", "faces")]
     assert f"**{few['effect']} points**" in readme
     assert f"{few['− second view']} above" in readme

@@ -310,6 +310,26 @@ def test_what_failed_in_an_earlier_call_stays_failed_in_the_report(three_noteboo
     assert "failed earlier" in (out / "index.html").read_text()
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_a_notebook_without_a_kernel_has_failed_in_a_later_report_too(
+    began, three_notebooks, tmp_path, monkeypatch
+):
+    def die(source, target, *rest, **options):
+        if began:
+            Path(target).write_bytes(Path(source).read_bytes())
+        raise RuntimeError("the kernel is not there")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as without:
+        without.setattr("papermill.execute_notebook", die)
+        assert run_study("smoke", outputs=out, only=["20"])[1] == ["20_third"]
+    run_study("smoke", outputs=out, only=["00"])
+    page = (out / "index.html").read_text()
+    assert "failed earlier: RuntimeError: the kernel is not there" in page
+    assert "done earlier" not in page
+    nbformat.validate(nbformat.read(out / "20_third.ipynb", 4))
+
+
 def test_each_training_gets_the_rate_that_serves_it_best_on_valid(tmp_path, monkeypatch):
     tiny = Preset("tiny", "mini", {"epochs": 1}, 1, (1.0,), {}, lrs=(4e-3, 1e-7), jobs=1)
     monkeypatch.setitem(PRESETS, "tiny", tiny)

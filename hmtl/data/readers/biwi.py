@@ -27,6 +27,7 @@ from hmtl.data.readers.listing import (
     list_files,
     read_lines,
     read_rows,
+    rows_after,
     with_paths,
 )
 from hmtl.data.readers.report import Drops, finish_table, said_once
@@ -100,11 +101,12 @@ def read_biwi(
 
 def _crop_boxes(table: pd.DataFrame, file: Path, drops: Drops) -> pd.DataFrame:
     """Return the rows that `file` has a box for, with Hopenet's crop of it."""
+    rows = list(read_rows(file))
+    if rows and rows[0][1] == ["key", *BOX]:
+        rows = rows_after(rows[0][1], rows[1:], file, drops)
 
     def said() -> Iterator[tuple[str, tuple[float, ...], str]]:
-        for line, fields in read_rows(file):
-            if line == 1 and fields == ["key", *BOX]:
-                continue
+        for line, fields in rows:
             key, *sides = (field.strip() for field in fields)
             try:
                 left, top, right, bottom = box = tuple(float(side) for side in sides)

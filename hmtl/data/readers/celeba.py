@@ -28,6 +28,7 @@ from hmtl.data.readers.listing import (
     list_files,
     present,
     read_rows,
+    rows_after,
     with_paths,
     without_ending,
 )
@@ -105,7 +106,7 @@ def _read_male(file: Path, drops: Drops) -> pd.Series:
             "no count)"
         )
     own = count is None  # whether the images' column has a name too
-    rows = list(lines)
+    rows = rows_after(header, lines, file, drops)
     if count is not None and count not in (len(rows), len({fields[0] for _, fields in rows})):
         raise ValueError(f"{file}: line 1 says {count:,} images, but {len(rows):,} follow")
     width, at = len(names) - own, names.index("Male") - own
@@ -144,7 +145,9 @@ def _read_pairs(
     file: Path, drops: Drops, names: Mapping[int, str] | None = None, field: str = ""
 ) -> pd.Series:
     """Return the number of each image by its name, or the name of that number."""
-    rows = (row for row in read_rows(file) if row[0] > 1 or "." in row[1][0])  # no header
+    rows = list(read_rows(file))
+    if rows and "." not in rows[0][1][0]:  # a header, no picture
+        rows = rows_after(rows[0][1], rows[1:], file, drops)
     return _read_column(file, rows, 1, 0, "number", drops, names, field)
 
 

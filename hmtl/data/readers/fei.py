@@ -26,6 +26,7 @@ from hmtl.data.readers.listing import (
     list_files,
     locate,
     read_rows,
+    rows_after,
     with_paths,
 )
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
@@ -107,7 +108,7 @@ def _read_genders(file: Path, drops: Drops) -> dict[int, str]:
     rows = [(line, [field.strip() for field in fields]) for line, fields in read_rows(file)]
     header = [name.lower() for name in rows[0][1]] if rows else []
     if header == ["subject", "gender"]:
-        rows = rows[1:]
+        rows = rows_after(rows[0][1], rows[1:], file, drops)
     elif not header or not header[0].isdecimal():
         raise ValueError(f"{file} line 1: expected the header subject,gender")
     for line, fields in rows:

@@ -7,15 +7,15 @@ seconds; nothing is opened.
 __all__ = [
     "PICTURES", "base_names", "describe", "find_folder", "find_header", "find_list", "find_root",
     "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats", "place_of",
-    "present", "read_lines", "read_list", "read_rows", "split_line", "subfolder", "with_paths",
-    "without_ending",
+    "present", "read_lines", "read_list", "read_rows", "rows_after", "split_line",
+    "subfolder", "with_paths", "without_ending",
 ]  # fmt: skip
 
 import csv
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -254,9 +254,7 @@ def read_list(
     if not set(names) & set(header) and (order or all(name.isdecimal() for name in names)):
         header = list(order) or [str(i) for i in range(1, len(header) + 1)]
     else:
-        again = [line for line, fields in rows[1:] if fields == rows[0][1]]
-        drops.add("repeated header", [f"{file.name} line {line}" for line in again])
-        rows = [row for row in rows if row[1] != rows[0][1]]
+        rows = rows_after(rows[0][1], rows[1:], file, drops) if rows else []
     at = find_header(file, header, names)
     good, malformed = [], []
     for line, fields in rows:
@@ -266,6 +264,16 @@ def read_list(
             malformed.append(f"{file.name} line {line}")
     drops.add("malformed row", malformed)
     return pd.DataFrame(good, columns=["line", *columns])
+
+
+def rows_after(
+    header: Sequence[str], rows: Iterable[tuple[int, list[str]]], file: Path, drops: Drops
+) -> list[tuple[int, list[str]]]:
+    """Return the rows that follow a header in a list; where it stands again it is counted."""
+    rows = list(rows)
+    again = [line for line, fields in rows if fields == header]
+    drops.add("repeated header", [f"{file.name} line {line}" for line in again])
+    return [row for row in rows if row[1] != header]
 
 
 def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:

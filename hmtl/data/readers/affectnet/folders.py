@@ -18,7 +18,7 @@ import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import check_classes
 from hmtl.data.readers.folders import find_classes, list_classes
-from hmtl.data.readers.listing import find_header, find_list, read_rows
+from hmtl.data.readers.listing import find_header, find_list, read_rows, rows_after
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import TWO_LABELS, Drops, finish_table
@@ -79,14 +79,15 @@ def _read_labels(file: Path, names: Mapping | None, drops: Drops) -> pd.Series:
     if not set(_HEADER) <= set(header):
         raise ValueError(f"{file} line 1: expected the columns pth and label, found {header}")
     at = find_header(file, header, _HEADER)
-    for line, fields in rows[1:]:
+    rows = rows_after(rows[0][1], rows[1:], file, drops)
+    for line, fields in rows:
         if len(fields) != len(header):
             raise ValueError(
                 f"{file} line {line}: {len(fields)} fields instead of {len(header)}; mend the line"
             )
-    lines = [line for line, _ in rows[1:]]
-    paths = [fields[at[0]].strip().replace("\\", "/") for _, fields in rows[1:]]
-    said = pd.Series([fields[at[1]] for _, fields in rows[1:]], index=paths, dtype=str)
+    lines = [line for line, _ in rows]
+    paths = [fields[at[0]].strip().replace("\\", "/") for _, fields in rows]
+    said = pd.Series([fields[at[1]] for _, fields in rows], index=paths, dtype=str)
     named = name_labels(
         said, lambda i: f"{file} line {lines[i]}", "label", names=names, option="names "
     )

@@ -163,17 +163,17 @@ def _read_list(
     file: Path, split: str, images: Path, root: Path, drops: Drops
 ) -> tuple[Path, pd.DataFrame]:
     """Return (file, its well-formed rows as numbers and names)."""
-    rows, lines, malformed, headers = [], [], [], 0
+    rows, lines, malformed, headers = [], [], [], []
     for line, fields in read_rows(file):
         if fields[0].strip().lower() == _FIRST.lower():
             _check_header(file, line, fields)
-            drops.add("repeated header", [f"{file.name} line {line}"] * headers)
-            headers = 1
+            headers.append(f"{file.name} line {line}")
         elif len(fields) in _WIDTHS:
             rows.append([*fields[:5], *fields[-3:]])
             lines.append(line)
         else:
             malformed.append(line)
+    drops.add("repeated header", headers[1:])
     table = pd.DataFrame(rows, columns=["key", *_BOX, "emotion", "valence", "arousal"], dtype=str)
     table["line"] = np.array(lines, dtype=int)
     numbers = table[_BOX].apply(pd.to_numeric, errors="coerce")
