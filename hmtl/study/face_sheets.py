@@ -87,11 +87,13 @@ def pose_sheet(size: int = 96) -> Figure:
 def hardest_faces(count: int = 16) -> pd.DataFrame:
     """Parameters of the test faces that most supervised runs of the record get wrong.
 
-    With a column `right`, the share of the runs that named the face; ties in the faces' order.
+    Runs tested on other faces than most runs are left out. With a column `right`, the share of the
+    runs that named the face; ties in the faces' order.
     """
     runs, outcomes = recorded_runs()
     own = supervised_runs(runs)
     own = own[(own["data"] == "faces") & (own["arch"] == "tiny")]
+    own = own[own["pack"] == own["pack"].mode()[0]]
     faces = tested_faces(FaceSet.recorded(own["people"].iloc[0], own["size"].iloc[0]))
     right = np.mean([outcomes[run] for run in own["run"]], axis=0)
     faces = faces.assign(right=right)

@@ -16,6 +16,8 @@ from hmtl.study.face_checks import (
     parameter_check,
     slice_tables,
 )
+from hmtl.study.face_sheets import hardest_faces
+from hmtl.study.tables import recorded_runs, supervised_runs
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +67,20 @@ def test_a_shortcut_would_be_seen():
     fair = _chance_row("x", right=250, faces=2000)
     assert fair["chance, 95 % from"] < fair["accuracy %"] < fair["to"]
     assert fair["p"] > 0.9
+
+
+def test_the_hardest_faces_are_those_that_fewest_runs_name():
+    """The record holds runs that were tested on different people."""
+    runs, outcomes = recorded_runs()
+    own = supervised_runs(runs)
+    own = own[(own["data"] == "faces") & (own["arch"] == "tiny")]
+    assert own["people"].nunique() > 1
+    hardest = hardest_faces(3)
+    assert hardest["right"].is_monotonic_increasing
+    groups = [group["run"] for _, group in own.groupby("people")]
+    named = np.mean([outcomes[run] for run in max(groups, key=len)], axis=0)
+    places = hardest["key"].str[-6:].astype(int)
+    np.testing.assert_allclose(named[places], hardest["right"])
 
 
 def test_slices_follow_the_faces():
