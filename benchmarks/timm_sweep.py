@@ -53,7 +53,7 @@ def parameters(name: str) -> int | None:
 
 
 def smallest(module: str) -> tuple[str, int | None]:
-    """The name and the parameters of a module's smallest model; the first that cannot be counted."""
+    """Name and parameters of a module's smallest model; else the first that cannot be counted."""
     names = sorted(timm.list_models(module=module), key=_by_name)
     counts = {name: parameters(name) for name in names[:CANDIDATES]}
     known = {name: count for name, count in counts.items() if count}
