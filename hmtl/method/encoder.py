@@ -25,7 +25,16 @@ from torch import nn
 
 from hmtl.files import tensors_in
 
-ALIASES = {"tiny": "test_resnet"}  # timm's 0.37 M test model: minutes on one core
+ALIASES = {
+    "tiny": "test_resnet",  # timm's 0.37 M test model: minutes on one core
+    "small": "resnet10t",  # 1.31 M, of the widths and depths below: an hour or two on one core
+}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "small": {
+        "stem_type": "deep", "stem_width": 16,
+        "channels": (48, 80, 128, 176), "layers": (1, 2, 2, 1),
+    },
+}  # fmt: skip
 OFFLINE_IMAGENET = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 
 _REMEDY = "give another checkpoint, or copy this one anew from where it came"
@@ -41,7 +50,8 @@ class Encoder(nn.Module):
     checkpoint: a `.safetensors` file, or a run folder holding `model.safetensors`. With `normalize`
     the backbone's own mean and standard deviation are applied inside, so callers must not.
 
-    Attributes: `body` the timm network; `num_features` the length C of the pooled vector;
+    Attributes: `arch` timm's name and `options` what else `timm.create_model` was given; `body` the
+    timm network; `num_features` the length C of the pooled vector;
     `map_features` the channels of the feature map, which is another number where a backbone widens
     after pooling (mobilenetv3_small_100: 576 in the map, 1024 pooled).
 
@@ -56,13 +66,16 @@ class Encoder(nn.Module):
     def __init__(self, arch: str, weights: str | Path = "scratch", *, normalize: bool = True):
         super().__init__()
         self.arch = _resolve(arch)
+        self.options = _OPTIONS.get(arch, {})
         self.normalize = normalize
+        if self.options and weights == "imagenet":
+            raise ValueError(f'{arch!r} has no ImageNet weights: pass "scratch" or a checkpoint')
         state = _body_weights(self.arch, weights)  # before the body: a wrong path fails at once
         # timm's own pooling is kept, unused by `forward_map`: with global_pool="" the head of a
         # vision transformer would never pool.
         resizes = ("dynamic_img_size", "dynamic_img_pad") if _resizable(self.arch) else ()
-        resize: dict[str, Any] = dict.fromkeys(resizes, True)
-        self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **resize))
+        more = self.options | dict.fromkeys(resizes, True)
+        self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **more))
         self.map_features: int = self.body.num_features
         self.num_features: int = getattr(self.body, "head_hidden_size", self.map_features)
         self.map = nn.Identity()  # where hooks find the feature map, whatever the body pools by

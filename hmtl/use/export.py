@@ -99,15 +99,18 @@ def _write_timm(model, arch: str, file: Path) -> dict[str, str]:
 
     encoder = model.model.encoder
     save_file({name: t.contiguous() for name, t in encoder.body.state_dict().items()}, file)
-    size = {"dynamic_img_size": True} if hasattr(encoder.body, "dynamic_img_size") else {}
-    saved = timm.create_model(encoder.arch, num_classes=0, checkpoint_path=str(file), **size).eval()
+    more = dict(encoder.options)
+    if hasattr(encoder.body, "dynamic_img_size"):
+        more["dynamic_img_size"] = True
+    saved = timm.create_model(encoder.arch, num_classes=0, checkpoint_path=str(file), **more).eval()
     faces = _faces(2, 64)
     with torch.inference_mode():
         gap = (saved((faces - encoder.mean) / encoder.std) - encoder(faces)).abs().max().item()
     if not gap <= TOLERANCE:
         raise RuntimeError(f"{file.name} differs from PyTorch by {gap:.2g}; it was not kept")
     mean, std = (json.dumps(v.flatten().tolist()) for v in (encoder.mean, encoder.std))
-    return {"arch": encoder.arch, "mean": mean, "std": std}
+    options = {"model_args": json.dumps(encoder.options)} if encoder.options else {}
+    return {"arch": encoder.arch, **options, "mean": mean, "std": std}
 
 
 def _faces(count: int, size: int):
