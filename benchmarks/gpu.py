@@ -10,7 +10,7 @@ call goes on after the last part that ended:
     fast     pictures a second: the limit (the same step on tensors in memory), ours, stock fastai
     many     pictures a second of several seeds at once: stacked in one network, or in processes
     decide   the study's runs, in the plan's order, while there is time
-    size     preset `gpu`: one training of each kind, while there is time
+    size     C1 and C2 at preset `gpu`, whole trainings, while there is time
 
 The report is a JSON file with the machine, and a table in Markdown beside it. Nothing here needs a
 network. A part that needs a package that is missing says so in its row and is no failure.
@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 if "cpu" in sys.argv[1:]:  # before torch looks for one
@@ -503,36 +504,57 @@ def decide(report: Report) -> Iterator[dict]:
         command += ["--root", root]
     if report.small:
         command = ["run", "--preset", "smoke", "--set", "epochs", "1"]
-    with tempfile.TemporaryDirectory() as place:
-        store = place if report.small else str(report.path.parent / "gpu-runs")
-        made = _hmtl(*command, "--store", store)
-        try:
-            told = made.communicate(timeout=max(1, report.left()))[0]
-        except subprocess.TimeoutExpired:
-            made.send_signal(signal.SIGINT)
-            told = made.communicate()[0] + "\nstopped: the time is over"
-        runs = [p.parent.name for p in Path(store).glob("*/spec.json")]
-        yield {"runs finished": len(runs), "exit": made.returncode, "told": told.split("\n")[-2:]}
+    with _store(report) as store:
+        exit_, told = _in_time(report, *command, "--store", str(store))
+        runs = [p.parent.name for p in store.glob("*/spec.json")]
+        yield {"runs finished": len(runs), "exit": exit_, "told": told.split("\n")[-2:]}
 
 
 def size(report: Report) -> Iterator[dict]:
-    """Preset `gpu`, an epoch of each kind of training: what the preset costs here."""
-    from hmtl.runs.fit import build_learner
-    from hmtl.runs.specs import RunSpec
+    """C1 and C2 at preset `gpu`: whole trainings of one seed, in the same store as the study's."""
+    root = os.environ.get("HMTL_FERPLUS")
+    missing = {} if importlib.util.find_spec("warp") else {"faces": "faces are drawn by warp"}
+    missing |= {} if root else {"ferplus": "HMTL_FERPLUS is not set"}
+    kinds: dict[str, tuple[str, ...]] = {
+        "from nothing": (), "from ImageNet": ("init", "imagenet"),
+        "puzzle": ("pretexts", "puzzling_2x2"), "second view": ("pretexts", "second_view"),
+    }  # fmt: skip
+    if report.small:
+        missing, kinds = {}, dict(list(kinds.items())[2:3])
+    preset = ["run", "--preset", "smoke" if report.small else "gpu"]
+    with _store(report) as store:
+        for data in ("mini",) if report.small else ("faces", "ferplus"):
+            if data in missing:
+                yield {"data": data, "training": "none", "told": missing[data]}
+                continue
+            place = ["--data", data, "--store", str(store)]
+            place += ["--root", root] if root and data == "ferplus" else []
+            for name, fields in kinds.items():
+                started = time.monotonic()
+                changes = ["--set", *fields] if fields else []
+                exit_, told = _in_time(report, *preset, *changes, *place)
+                score = [line.split()[-1] for line in told.split("\n") if line[:9] == "accuracy "]
+                yield {"data": data, "training": name, "exit": exit_,
+                       "minutes": round((time.monotonic() - started) / 60, 2),
+                       "accuracy": score[0] if score else told.strip().split("\n")[-1]}  # fmt: skip
 
-    small = {"people": (2, 1, 1), "arch": "tiny", "size": 48, "bs": 8} if report.small else {}
-    for name, changes in (
-        ("scratch", {"pretexts": ()}), ("puzzle", {"pretexts": ("puzzling_2x2",)}),
-    ):  # fmt: skip
-        spec = RunSpec.preset("gpu", **(changes | small))
-        if not report.small and importlib.util.find_spec("warp") is None:
-            yield {"training": name, "minutes a run": "faces are not rendered: no warp"}
-            continue
-        learn = build_learner(spec, spec.load(progress=False), DEVICE)
-        seconds = timed(fit_one(learn))()
-        yield {"training": name, "network": spec.arch, "minutes a run":
-               round(seconds * spec.epochs / 60, 2), "pictures/s":
-               round(len(learn.dls.train) * spec.bs / seconds, 1)}  # fmt: skip
+
+@contextmanager
+def _store(report: Report) -> Iterator[Path]:
+    """Where runs are kept: beside the report, or nowhere of the rehearsal."""
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(place) if report.small else report.path.parent / "gpu-runs"
+
+
+def _in_time(report: Report, *command: str) -> tuple[int, str]:
+    """Exit status of a command, ended when the time is over, and what it told."""
+    made, late = _hmtl(*command), ""
+    try:
+        told = made.communicate(timeout=max(1, report.left()))[0]
+    except subprocess.TimeoutExpired:
+        made.send_signal(signal.SIGTERM)  # what is half done is taken up the next time
+        told, late = made.communicate()[0], "stopped: the time is over\n"
+    return made.returncode, told + late
 
 
 CARDS = {"H100": (989e12, 3.35e12), "RTX 4090": (165e12, 1.01e12)}

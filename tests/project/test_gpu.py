@@ -41,6 +41,7 @@ def test_the_rehearsal_runs_every_part_and_goes_on_where_it_was(tmp_path):
     assert all(row["ok"] for row in parts["right"])
     assert len(parts["right"]) > 30
     assert parts["decide"][0]["runs finished"] == 1
+    assert 0 <= float(parts["size"][0]["accuracy"]) <= 1
     assert "## right" in report.with_suffix(".md").read_text()
     again = subprocess.run(command, **options)  # all is there: nothing is measured
     assert again.returncode == 0
