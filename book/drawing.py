@@ -1,11 +1,13 @@
-"""The drawing of the method at the head of README: `python book/drawing.py` writes both versions.
+"""README's drawing of the method, in both versions, and its badges: `python book/drawing.py`.
 
 The drawing itself is the SVG below, by hand. Four rendered people are put into it as JPEGs, and
-their puzzles are the same JPEGs, shown a tile at a time in another order.
+their puzzles are the same JPEGs, shown a tile at a time in another order. Shown on a phone, it has
+fewer words in larger type.
 """
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,8 @@ from hmtl.faces.table import draw_faces
 from hmtl.paths import reference_dir
 from hmtl.use.playground import posed
 
-SIDE = 160  # pixels of a face, and its units in the drawing
+SIDE = 230  # pixels of a face, and its units in the drawing: 160 pixels where it is 835 wide
+SMALL = 112  # units of a puzzle
 CAST = [(12, "happy", 0), (19, "surprise", 8), (20, "sad", 0), (10, "fear", -15)]
 ORDERS = [(2, 0, 3, 1), (3, 2, 1, 0), (1, 3, 0, 2), (2, 3, 0, 1)]  # the tile at each place
 COLOURS = {
@@ -29,6 +32,22 @@ COLOURS = {
              "page": "#0d1117"},
 }  # fmt: skip
 
+BADGES = {
+    "arxiv": ("arXiv", "2105.06421", "#a12b2b"),
+    "python": ("Python", "≥ 3.11", "#2f6a9e"),
+    "licence": ("licence", "Apache-2.0", "#3a7d34"),
+}
+BADGE = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="20" font-size="11"
+     font-family="Verdana, DejaVu Sans, sans-serif" fill="#fff" role="img"
+     aria-label="{left} {right}">
+<rect width="{whole}" height="20" rx="4" fill="{colour}"/>
+<path d="M4 0 H{half} V20 H4 a4 4 0 0 1 -4 -4 V4 a4 4 0 0 1 4 -4" fill="#4b5157"/>
+<text x="7" y="14">{left}</text>
+<text x="{text}" y="14">{right}</text>
+</svg>
+"""
+
 DRAWING = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 760" font-family="system-ui, sans-serif"
      font-size="21" fill="{ink}" role="img" aria-labelledby="t d">
@@ -36,6 +55,8 @@ DRAWING = """\
 <desc id="d">Pictures and the puzzles made of them pass through one encoder. An emotion head answers
 for both and is kept. A puzzle head says which tile lies where and is dropped after training. The
 control, in grey, shows a second plain view in place of the puzzle.</desc>
+<style>.small {{ display: none }}
+@media (max-width: 640px) {{ .large {{ display: none }} .small {{ display: inline }} }}</style>
 <rect width="1200" height="760" fill="{page}"/>
 <defs>
 <marker id="arrow" markerWidth="10" markerHeight="8" refX="8" refY="4" orient="auto">
@@ -44,44 +65,71 @@ control, in grey, shows a second plain view in place of the puzzle.</desc>
 <path d="M0 0 L10 4 L0 8 z" fill="{grey}"/></marker>
 {images}
 </defs>
-<text x="20" y="32" font-weight="600">pictures with a label</text>
-<text x="20" y="407" font-weight="600">puzzles of the same pictures</text>
+<g class="large" font-weight="600">
+<text x="20" y="32">pictures with a label</text>
+<text x="20" y="552">puzzles of the same pictures</text>
+</g>
+<g class="small" font-weight="600" font-size="38">
+<text x="20" y="34">faces, labels</text>
+<text x="20" y="553">their puzzles</text>
+</g>
 {faces}
 {puzzles}
 <g fill="none" stroke="{line}" stroke-width="3" marker-end="url(#arrow)">
-<path d="M352 205 C430 205 440 300 508 318"/>
-<path d="M352 580 C430 580 440 430 508 412"/>
-<path d="M722 318 C770 300 780 175 838 175"/>
-<path d="M722 412 C770 430 780 545 838 545"/>
-<path d="M722 365 C790 350 770 215 838 207" stroke-dasharray="2 7"/>
+<path d="M494 270 C530 270 530 318 564 318"/>
+<path d="M494 622 C545 622 515 412 564 412"/>
+<path d="M768 318 C805 300 800 175 838 175"/>
+<path d="M768 412 C805 430 800 545 838 545"/>
+<path d="M768 365 C815 350 795 215 838 207" stroke-dasharray="2 7"/>
 </g>
-<rect x="510" y="270" width="210" height="190" rx="14" fill="{box}"
+<rect x="566" y="270" width="200" height="190" rx="14" fill="{box}"
       stroke="{line}" stroke-width="3"/>
-<text x="615" y="345" text-anchor="middle" font-size="27" font-weight="600">encoder</text>
-<text x="615" y="378" text-anchor="middle">one network,</text>
-<text x="615" y="405" text-anchor="middle">the same weights</text>
+<g class="large">
+<text x="666" y="345" text-anchor="middle" font-size="27" font-weight="600">encoder</text>
+<text x="666" y="378" text-anchor="middle">one network,</text>
+<text x="666" y="405" text-anchor="middle">the same weights</text>
+</g>
+<g class="small" text-anchor="middle" font-size="42" font-weight="600">
+<text x="666" y="379">encoder</text>
+</g>
 <rect x="840" y="120" width="340" height="130" rx="14" fill="{box}"
       stroke="{kept}" stroke-width="4"/>
+<g class="large">
 <text x="862" y="160" font-size="25" font-weight="600">emotion head</text>
 <text x="862" y="192">happy, sad, surprise, fear, ...</text>
 <text x="862" y="226" fill="{kept}" font-weight="600">kept: the plain network</text>
+</g>
+<g class="small" font-weight="600" font-size="38">
+<text x="862" y="172">emotion head</text>
+<text x="862" y="226" fill="{kept}">kept</text>
+</g>
 <rect x="840" y="480" width="340" height="130" rx="14" fill="none" stroke="{dropped}"
       stroke-width="4" stroke-dasharray="14 9"/>
+<g class="large">
 <text x="862" y="520" font-size="25" font-weight="600">puzzle head</text>
 <text x="862" y="552">which tile lies where?</text>
 <text x="862" y="586" fill="{dropped}" font-weight="600">dropped after training</text>
 <text x="840" y="330" fill="{grey}">one loss in training:</text>
 <text x="840" y="362">emotion (picture, puzzle)</text>
 <text x="840" y="394">+ 0.3 × tiles of the puzzle</text>
-<g fill="none" stroke="{grey}" stroke-width="2.5" stroke-dasharray="9 7">
-<rect x="400" y="625" width="425" height="118" rx="12" fill="{pale}"/>
-<path d="M560 623 C575 570 590 520 600 470" marker-end="url(#faint)"/>
 </g>
-<g transform="translate(412 636)">{control}</g>
-<g fill="{grey}">
-<text x="524" y="664" font-weight="600">the control</text>
-<text x="524" y="694">a second plain view instead</text>
-<text x="524" y="722">same compute, no puzzle</text>
+<g class="small" font-weight="600" font-size="38">
+<text x="862" y="532">puzzle head</text>
+<text x="862" y="586" fill="{dropped}">dropped</text>
+</g>
+<g fill="none" stroke="{grey}" stroke-width="2.5" stroke-dasharray="9 7">
+<rect x="530" y="630" width="425" height="118" rx="12" fill="{pale}"/>
+<path d="M700 628 C695 580 680 530 672 470" marker-end="url(#faint)"/>
+</g>
+<g transform="translate(542 641)">{control}</g>
+<g class="large" fill="{grey}">
+<text x="654" y="669" font-weight="600">the control</text>
+<text x="654" y="699">a second plain view instead</text>
+<text x="654" y="727">same compute, no puzzle</text>
+</g>
+<g class="small" fill="{grey}" font-size="38">
+<text x="652" y="677" font-weight="600">the control:</text>
+<text x="652" y="725">a plain view</text>
 </g>
 </svg>
 """
@@ -102,36 +150,39 @@ def faces() -> list[str]:
 
 def puzzle(face: int, x: int, y: int) -> str:
     """Nested views of one face, a tile each, at (x, y)."""
-    half, parts = SIDE // 2, []
+    half, shown, parts = SIDE // 2, SMALL // 2, []
     for place, tile in enumerate(ORDERS[face]):
-        left, top = x + half * (place % 2), y + half * (place // 2)
+        left, top = x + shown * (place % 2), y + shown * (place // 2)
         view = f"{half * (tile % 2)} {half * (tile // 2)} {half} {half}"
         parts.append(
-            f'<svg x="{left}" y="{top}" width="{half - 1}" height="{half - 1}" viewBox="{view}" '
+            f'<svg x="{left}" y="{top}" width="{shown - 1}" height="{shown - 1}" viewBox="{view}" '
             f'preserveAspectRatio="none"><use href="#face{face}"/></svg>'
         )
     return "\n".join(parts)
 
 
 def draw() -> None:
-    """Write method-light.svg and method-dark.svg into the record's figures."""
+    """Write method-light.svg and method-dark.svg into the record's figures, and the badges."""
     images = "\n".join(
         f'<image id="face{i}" width="{SIDE}" height="{SIDE}" href="{uri}"/>'
         for i, uri in enumerate(faces())
     )
-    places = [(20 + 166 * (i % 2), 166 * (i // 2)) for i in range(len(CAST))]
-    shown = "\n".join(
-        f'<use href="#face{i}" x="{x}" y="{y + 46}"/>' for i, (x, y) in enumerate(places)
-    )
-    cut = "\n".join(puzzle(i, x, y + 421) for i, (x, y) in enumerate(places))
+    places = [(20 + 236 * (i % 2), 46 + 236 * (i // 2)) for i in range(len(CAST))]
+    shown = "\n".join(f'<use href="#face{i}" x="{x}" y="{y}"/>' for i, (x, y) in enumerate(places))
+    cut = "\n".join(puzzle(i, 20 + 118 * i, 566) for i in range(len(CAST)))
     control = (
-        '<svg width="96" height="96" viewBox="14 10 140 140"><g opacity="0.75" '
+        '<svg width="96" height="96" viewBox="20 14 201 201"><g opacity="0.75" '
         f'transform="translate({SIDE} 0) scale(-1 1)"><use href="#face0"/></g></svg>'
     )
     parts = {"images": images, "faces": shown, "puzzles": cut, "control": control}
     for name, colours in COLOURS.items():
         file = reference_dir() / "figures" / f"method-{name}.svg"
         file.write_text(DRAWING.format(**parts, **colours))
+    for name, (left, right, colour) in BADGES.items():
+        half, rest = (round(14 + 7.2 * len(words)) for words in (left, right))
+        places = {"half": half, "text": half + 7, "whole": half + rest}
+        badge = BADGE.format(left=left, right=right, colour=colour, **places)
+        (Path(__file__).parent / "badges" / f"{name}.svg").write_text(badge, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ __all__ = [
     "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
     "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths",
     "plot_ranking", "plot_slices", "plot_trainings", "plot_verdicts", "set_label",
-    "set_style", "show_as_jpeg", "show_faces", "show_in_few_colours",
+    "set_style", "show_as_jpeg", "show_captioned", "show_faces", "show_in_few_colours",
 ]  # fmt: skip
 
 import io
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -95,7 +96,7 @@ def _show_as(kind: str, **options) -> None:
         shown = print_figure(figure, fmt=kind, dpi=2 * figure.dpi, **options)
         if not shown:  # an empty figure has no picture
             return None
-        alt = getattr(figure, "alt", "")
+        alt = getattr(figure, "caption", "")
         return in_few_colours(shown) if kind == "png" else shown, {"alt": alt} if alt else {}
 
     if shell := get_ipython():
@@ -103,6 +104,18 @@ def _show_as(kind: str, **options) -> None:
         for mime in ("image/png", "image/jpeg"):
             formatters[mime].type_printers.pop(Figure, None)
         formatters[f"image/{kind}"].for_type(Figure, as_picture)
+
+
+def show_captioned(figure: Figure, caption: str) -> None:
+    """Show a figure in a notebook, its caption below it; outside a notebook nothing happens."""
+    from IPython import get_ipython
+    from IPython.display import Markdown, display
+
+    if get_ipython():
+        figure.caption = caption  # type: ignore[attr-defined]  # `_show_as` makes it the alt text
+        escaped = re.sub(r"([\\`*_\[\]<$])", r"\\\1", caption)
+        display(figure, Markdown(f"*{escaped}*"))
+        plt.close(figure)
 
 
 def in_few_colours(png: bytes) -> bytes:
@@ -196,7 +209,7 @@ def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "ac
 
 
 def plot_trainings(
-    runs: pd.DataFrame, hue: str, score: str = "accuracy", *, night: bool = False
+    runs: pd.DataFrame, hue: str, score: str = "accuracy", *, night: bool = False, side: float = 7
 ) -> Figure:
     """A test score by training: means with 95 % intervals over seeds, a panel a data set.
 
@@ -208,12 +221,13 @@ def plot_trainings(
         score: "accuracy", shown in %; "primary", accuracy where the test faces are balanced and
             else mean recall; or an error in degrees such as "mae".
         night: For a dark page.
+        side: Width in inches with one panel. The smaller, the larger is the type on a phone.
     """
     methods, kinds = list(dict.fromkeys(runs["method"])), list(dict.fromkeys(runs[hue]))
     sets = list(runs.groupby("data", sort=False))
     with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
         figure, axes = plt.subplots(
-            1, len(sets), figsize=(4 + 3 * len(sets), 1.2 + 0.42 * len(methods)),
+            1, len(sets), figsize=(side + 3 * len(sets) - 3, 1.2 + 0.42 * len(methods)),
             layout="constrained", squeeze=False, sharey=True,
         )  # fmt: skip
         for axis, (data, own) in zip(axes.flat, sets, strict=True):
@@ -234,7 +248,8 @@ def plot_trainings(
             axis.grid(visible=True, axis="y")
             axis.set(title=set_label(data), ylabel="")
             axis.set_xlabel(f"test {name.replace('_', ' ')} (%)" if percent else "error (degrees)")
-            axis.set_yticks(range(len(methods)), [method_label(name) for name in methods])
+            words = [method_label(name).replace(", ", ",\n") for name in methods]
+            axis.set_yticks(range(len(methods)), words)
         if len(kinds) > 1:
             axes.flat[-1].legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure

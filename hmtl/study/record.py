@@ -427,7 +427,8 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
         if len(older):
             drawn["few-labels"] = plot_label_curve(older, night=page == "dark")
         if len(planned):
-            drawn["decided"] = plot_trainings(planned, "labels", "primary", night=page == "dark")
+            night, phone = page == "dark", 4.2  # inches: it is read on phones too
+            drawn["decided"] = plot_trainings(planned, "labels", "primary", night=night, side=phone)
         for name, figure in drawn.items():
             with files.new_file(folder / f"{name}-{page}.png") as part:
                 figure.savefig(
