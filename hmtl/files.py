@@ -40,8 +40,8 @@ RECORDS = ("spec.json", "config.json", "pack.json")
 _WORDS = {
     "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number",
     "float_type": "a number", "bool_type": "true or false", "dict_type": "an object",
-    "list_type": "a list", "tuple_type": "a list", "missing": "a list of COUNT",
-    "too_long": "a list of COUNT", "string_pattern_mismatch": "text without a zero byte",
+    "list_type": "a list", "tuple_type": "a list", "missing": "COUNT values",
+    "too_long": "COUNT values", "string_pattern_mismatch": "text without a zero byte",
 }  # fmt: skip
 """pydantic's errors in plain words."""
 _BLOCK = 1 << 20

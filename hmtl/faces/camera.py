@@ -5,7 +5,9 @@ its paint lies. Metres, axes as in `hmtl.faces.head`. All of it is ours unless a
 otherwise.
 """
 
-__all__ = ["COLOURS", "SCALARS", "kelvin_colour", "linear", "scenes_of"]
+__all__ = [
+    "COLOURS", "NUMBERS", "SCALARS", "VECTORS", "WHOLE", "kelvin_colour", "linear", "scenes_of",
+]  # fmt: skip
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,14 @@ SCALARS = ("pupil", "blush", "texture", "wrinkles", "spots", "freckles", "bags",
            "brow_density", "brow_lift", "brow_arch", "hairline", "curls", "beard", "moustache",
            "lipstick", "eyeshadow", "ambient")  # fmt: skip
 """Columns that reach the shader as they are."""
+
+VECTORS = ("origin", "middle", "right", "up", "forward", "light", "light_colour", "fill",
+           "fill_colour", "sky", "room_colour", "hand_x", "hand_y", "hand_z",
+           "hand_at")  # fmt: skip
+NUMBERS = ("light_radius", "hair_volume", "knit", "lift", "sneer", "back_angle", "back_scale",
+           "blur", "motion_x", "motion_y", "noise")  # fmt: skip
+WHOLE = ("worn", "background", "seed")
+"""What else `scenes_of` makes of a face for the shader, by its kind."""
 
 HAND_SPAN = 0.16  # metres from the hand's root to the tip of its middle finger
 _BENEATH_HAT = 0.25  # of the hair's volume is left

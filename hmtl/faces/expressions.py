@@ -86,19 +86,12 @@ EMOTION_UNITS: dict[str, dict[str, float]] = {
     "happy": {"AU6": 0.8, "AU12": 1.0, "AU25": 1.0, "AU26": 0.15},
     "sad": {"AU1": 1.0, "AU4": 0.35, "AU15": 1.0, "AU17": 0.6},
     "surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.8, "AU26": 1.0},
-    "fear": {
-        "AU1": 1.0,
-        "AU2": 0.4,
-        "AU4": 0.35,
-        "AU5": 1.0,
-        "AU20": 1.0,
-        "AU25": 0.5,
-        "AU26": 0.45,
-    },
+    "fear": {"AU1": 1.0, "AU2": 0.4, "AU4": 0.35, "AU5": 1.0, "AU20": 1.0, "AU25": 0.5,
+             "AU26": 0.45},
     "disgust": {"AU9": 1.0, "AU10": 0.8, "AU4": 0.4, "AU15": 0.5, "AU17": 0.4},
     "anger": {"AU4": 1.0, "AU5": 0.4, "AU7": 0.6, "AU23": 1.0, "AU17": 0.5, "AU24": 0.2},
     "contempt": {"AU12": 0.8, "AU14": 1.0},
-}
+}  # fmt: skip
 """Emotion -> activation (0..1) of its action units at full intensity.
 
 The core units are those of EMFACS (Friesen & Ekman, *EMFACS-7: Emotional Facial Action Coding
@@ -110,19 +103,10 @@ disgust (4).
 """
 
 COMPOUNDS: tuple[tuple[str, str], ...] = (
-    ("happy", "surprise"),
-    ("happy", "disgust"),
-    ("sad", "fear"),
-    ("sad", "anger"),
-    ("sad", "surprise"),
-    ("sad", "disgust"),
-    ("fear", "anger"),
-    ("fear", "surprise"),
-    ("fear", "disgust"),
-    ("anger", "surprise"),
-    ("anger", "disgust"),
-    ("disgust", "surprise"),
-)
+    ("happy", "surprise"), ("happy", "disgust"), ("sad", "fear"), ("sad", "anger"),
+    ("sad", "surprise"), ("sad", "disgust"), ("fear", "anger"), ("fear", "surprise"),
+    ("fear", "disgust"), ("anger", "surprise"), ("anger", "disgust"), ("disgust", "surprise"),
+)  # fmt: skip
 """Pairs of emotions that one face can show at once, either of which may dominate.
 
 The twelve two-emotion compounds of Du, Tao & Martinez, *Compound facial expressions of emotion*

@@ -10,56 +10,22 @@ __all__ = ["BACKGROUNDS", "NUISANCES", "FaceSet"]
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import get_args
 
 import numpy as np
 
+from hmtl.files import as_kind
 from hmtl.labels import PROPORTIONS
 
 BACKGROUNDS = ("plain", "gradient", "clouds", "stripes", "lights", "shelves")
 MOST_PEOPLE = 1_000_000  # a split's people are numbered within their own million
 
 
-def _number(name: str, value) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+def _plain(value):
+    """A number of numpy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _integer(name: str, value) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name} must be an integer, got {value!r}")
-    return int(value)
-
-
-def _text(name: str, value) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a word, got {value!r}")
-    return value
-
-
-def _several(each, count: int | None, what: str):
-    """A check of a tuple of `count` values (None: one or more)."""
-
-    def check(name: str, value) -> tuple:
-        values = value if isinstance(value, (tuple, list)) else (value,)
-        if (count is None and not values) or (count is not None and len(values) != count):
-            raise ValueError(f"{name} must be {what}, got {value!r}")
-        return tuple(each(name, v) for v in values)
-
-    return check
-
-
-_CHECKS = {
-    int: _integer,
-    float: _number,
-    str: _text,
-    tuple[int, int, int]: _several(_integer, 3, "three counts (train, valid, test)"),
-    tuple[float, float]: _several(_number, 2, "two numbers"),
-    tuple[float, ...]: _several(_number, None, "one or more numbers"),
-    tuple[str, ...]: _several(_text, None, "one or more words"),
-}
 _SPREADS = ("yaw", "pitch", "roll", "local_shape")  # pairs (sd, limit)
 _UNORDERED = (*_SPREADS, "coactivation")
 _CHANCE, _ANGLE = (0.0, 1.0), (-180.0, 180.0)
@@ -159,8 +125,16 @@ class FaceSet:
 
     def __post_init__(self):
         for field in fields(self):
-            check = _CHECKS[field.type]
-            object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+            value = getattr(self, field.name)
+            if get_args(field.type):
+                value = tuple(map(_plain, value if isinstance(value, tuple | list) else (value,)))
+            try:
+                value = as_kind(_plain(value), field.type)
+            except ValueError as error:
+                raise ValueError(f"{field.name} {error}") from None
+            if value == ():
+                raise ValueError(f"{field.name} must be one or more values, got none")
+            object.__setattr__(self, field.name, value)
         if not all(n <= MOST_PEOPLE for n in self.people):
             raise ValueError(f"people must be at most {MOST_PEOPLE} a split, got {self.people!r}")
         for name, low in (("per_person", 1), ("size", 8), ("seed", 0)):

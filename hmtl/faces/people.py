@@ -14,70 +14,26 @@ from hmtl.faces.faceset import MOST_PEOPLE, FaceSet
 from hmtl.labels import GENDERS
 
 _PAIRED = (
-    "cheek-volume-incr",
-    "cheek-bones-incr",
-    "cheek-inner-incr",
-    "cheek-trans-up",
-    "ear-scale-incr",
-    "ear-wing-incr",
-    "eye-scale-incr",
-    "eye-height2-incr",
-    "eye-push1-out",
-    "eye-corner1-up",
-    "eye-corner2-up",
-    "eye-eyefold-angle-up",
-    "eye-bag-incr",
-    "eye-trans-out",
+    "cheek-volume-incr", "cheek-bones-incr", "cheek-inner-incr", "cheek-trans-up",
+    "ear-scale-incr", "ear-wing-incr", "eye-scale-incr", "eye-height2-incr", "eye-push1-out",
+    "eye-corner1-up", "eye-corner2-up", "eye-eyefold-angle-up", "eye-bag-incr", "eye-trans-out",
     "eye-trans-up",
-)
+)  # fmt: skip
 _SINGLE = (
-    "chin-height-incr",
-    "chin-prominent-incr",
-    "chin-bones-incr",
-    "chin-width-incr",
-    "chin-cleft-incr",
-    "chin-prognathism-incr",
-    "eyebrows-angle-up",
-    "eyebrows-trans-up",
-    "eyebrows-trans-forward",
-    "forehead-temple-incr",
-    "forehead-trans-forward",
-    "forehead-scale-vert-incr",
-    "head-angle-out",
-    "head-fat-incr",
-    "head-scale-depth-incr",
-    "head-scale-horiz-incr",
-    "head-scale-vert-incr",
-    "head-age-incr",
-    "mouth-angles-up",
-    "mouth-cupidsbow-incr",
-    "mouth-laugh-lines-out",
-    "mouth-lowerlip-height-incr",
-    "mouth-lowerlip-volume-incr",
-    "mouth-scale-horiz-incr",
-    "mouth-trans-up",
-    "mouth-trans-forward",
-    "mouth-upperlip-height-incr",
-    "mouth-upperlip-volume-incr",
-    "mouth-philtrum-volume-incr",
-    "neck-double-incr",
-    "neck-scale-horiz-incr",
-    "nose-base-up",
-    "nose-curve-convex",
-    "nose-flaring-incr",
-    "nose-greek-incr",
-    "nose-hump-incr",
-    "nose-nostrils-width-incr",
-    "nose-point-up",
-    "nose-point-width-incr",
-    "nose-scale-depth-incr",
-    "nose-scale-horiz-incr",
-    "nose-scale-vert-incr",
-    "nose-trans-up",
-    "nose-volume-incr",
-    "nose-width1-incr",
-    "nose-width2-incr",
-)
+    "chin-height-incr", "chin-prominent-incr", "chin-bones-incr", "chin-width-incr",
+    "chin-cleft-incr", "chin-prognathism-incr", "eyebrows-angle-up", "eyebrows-trans-up",
+    "eyebrows-trans-forward", "forehead-temple-incr", "forehead-trans-forward",
+    "forehead-scale-vert-incr", "head-angle-out", "head-fat-incr", "head-scale-depth-incr",
+    "head-scale-horiz-incr", "head-scale-vert-incr", "head-age-incr", "mouth-angles-up",
+    "mouth-cupidsbow-incr", "mouth-laugh-lines-out", "mouth-lowerlip-height-incr",
+    "mouth-lowerlip-volume-incr", "mouth-scale-horiz-incr", "mouth-trans-up",
+    "mouth-trans-forward", "mouth-upperlip-height-incr", "mouth-upperlip-volume-incr",
+    "mouth-philtrum-volume-incr", "neck-double-incr", "neck-scale-horiz-incr", "nose-base-up",
+    "nose-curve-convex", "nose-flaring-incr", "nose-greek-incr", "nose-hump-incr",
+    "nose-nostrils-width-incr", "nose-point-up", "nose-point-width-incr",
+    "nose-scale-depth-incr", "nose-scale-horiz-incr", "nose-scale-vert-incr", "nose-trans-up",
+    "nose-volume-incr", "nose-width1-incr", "nose-width2-incr",
+)  # fmt: skip
 # Shapes that look like an expression (mouth corners, brow angle, lid height) vary less, so that
 # identity blurs the emotion without overruling it.
 _EXPRESSIVE = ("mouth-angles-up", "eyebrows-angle-up", "eyebrows-trans-up", "eye-height2-incr")
@@ -91,29 +47,15 @@ LOCAL_SHAPES: tuple[str, ...] = tuple(
 """anny's local changes that vary between people, each a column `shape_<name>` in -1..1."""
 
 # Nine skin tones from very light to very dark, sRGB; a person mixes two neighbours.
-_SKIN = np.array(
-    [
-        [0.92, 0.79, 0.71],
-        [0.91, 0.75, 0.65],
-        [0.89, 0.72, 0.59],
-        [0.82, 0.64, 0.50],
-        [0.73, 0.54, 0.40],
-        [0.62, 0.44, 0.32],
-        [0.50, 0.34, 0.25],
-        [0.39, 0.26, 0.19],
-        [0.29, 0.19, 0.14],
-    ]
-)
-_IRIS = np.array(
-    [
-        [0.17, 0.10, 0.06],
-        [0.30, 0.19, 0.10],
-        [0.40, 0.31, 0.16],
-        [0.32, 0.41, 0.30],
-        [0.35, 0.46, 0.58],
-        [0.45, 0.50, 0.54],
-    ]
-)
+_SKIN = np.array([
+    [0.92, 0.79, 0.71], [0.91, 0.75, 0.65], [0.89, 0.72, 0.59], [0.82, 0.64, 0.50],
+    [0.73, 0.54, 0.40], [0.62, 0.44, 0.32], [0.50, 0.34, 0.25], [0.39, 0.26, 0.19],
+    [0.29, 0.19, 0.14],
+])  # fmt: skip
+_IRIS = np.array([
+    [0.17, 0.10, 0.06], [0.30, 0.19, 0.10], [0.40, 0.31, 0.16], [0.32, 0.41, 0.30],
+    [0.35, 0.46, 0.58], [0.45, 0.50, 0.54],
+])  # fmt: skip
 _HAIR = np.array([[0.07, 0.06, 0.06], [0.20, 0.13, 0.09], [0.38, 0.25, 0.15], [0.72, 0.56, 0.36]])
 _GREY = np.array([0.66, 0.62, 0.58])
 

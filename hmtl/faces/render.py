@@ -6,13 +6,8 @@ its own row only. The kernels are those of `hmtl.faces.shader`, the scene that o
 """
 
 __all__ = [
-    "RENDERER_VERSION",
-    "Rendered",
-    "head_vertices",
-    "photograph",
-    "render_chunks",
-    "render_faces",
-]
+    "RENDERER_VERSION", "Rendered", "head_vertices", "photograph", "render_chunks", "render_faces",
+]  # fmt: skip
 
 import functools
 import io

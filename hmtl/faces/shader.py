@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+from hmtl.faces.camera import COLOURS, NUMBERS, SCALARS, VECTORS, WHOLE
+
 
 @contextmanager
 def _silenced(descriptor: int) -> Iterator[None]:
@@ -50,69 +52,9 @@ def kernels() -> SimpleNamespace:
     LOWER = wp.constant(wp.uint64(0xFFFFFFFF))
     LIT = wp.constant(0.19)  # metres around the head that may cast or receive a shadow
 
-    @wp.struct
-    class Scene:
-        origin: wp.vec3
-        middle: wp.vec3
-        right: wp.vec3
-        up: wp.vec3
-        forward: wp.vec3
-        light: wp.vec3
-        light_colour: wp.vec3
-        light_radius: float
-        fill: wp.vec3
-        fill_colour: wp.vec3
-        sky: wp.vec3
-        room_colour: wp.vec3
-        ambient: float
-        skin_colour: wp.vec3
-        iris_colour: wp.vec3
-        hair_colour: wp.vec3
-        brow_colour: wp.vec3
-        lips_colour: wp.vec3
-        lipstick_colour: wp.vec3
-        eyeshadow_colour: wp.vec3
-        frame_colour: wp.vec3
-        hat_colour: wp.vec3
-        mask_colour: wp.vec3
-        back1_colour: wp.vec3
-        back2_colour: wp.vec3
-        back3_colour: wp.vec3
-        clothes_colour: wp.vec3
-        hand_x: wp.vec3
-        hand_y: wp.vec3
-        hand_z: wp.vec3
-        hand_at: wp.vec3
-        pupil: float
-        blush: float
-        texture: float
-        wrinkles: float
-        spots: float
-        freckles: float
-        bags: float
-        brow_thickness: float
-        brow_density: float
-        brow_lift: float
-        brow_arch: float
-        hairline: float
-        hair_volume: float
-        curls: float
-        beard: float
-        moustache: float
-        lipstick: float
-        eyeshadow: float
-        knit: float
-        lift: float
-        sneer: float
-        back_angle: float
-        back_scale: float
-        blur: float
-        motion_x: float
-        motion_y: float
-        noise: float
-        worn: int
-        background: int
-        seed: int
+    fields = dict.fromkeys((*VECTORS, *(f"{name}_colour" for name in COLOURS)), wp.vec3)
+    fields |= dict.fromkeys((*SCALARS, *NUMBERS), float) | dict.fromkeys(WHOLE, int)
+    Scene = wp.struct(type("Scene", (), {"__annotations__": fields}))
 
     @wp.struct
     class Head:
@@ -698,14 +640,7 @@ def kernels() -> SimpleNamespace:
             out[face, y, x, channel] = wp.uint8(int(wp.clamp(value, 0.0, 1.0) * 255.0 + 0.5))
 
     return SimpleNamespace(
-        Scene=Scene,
-        Head=Head,
-        deform=deform,
-        shade_normals=shade_normals,
-        project=project,
-        project_to_light=project_to_light,
-        find_nearest=find_nearest,
-        shade=shade,
-        count_hidden=count_hidden,
-        develop=develop,
-    )
+        Scene=Scene, Head=Head, deform=deform, shade_normals=shade_normals, project=project,
+        project_to_light=project_to_light, find_nearest=find_nearest, shade=shade,
+        count_hidden=count_hidden, develop=develop,
+    )  # fmt: skip
