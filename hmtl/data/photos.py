@@ -20,21 +20,9 @@ Ours.
 """
 
 __all__ = [
-    "EXIF",
-    "FITS",
-    "FORMATS",
-    "MISSING",
-    "SECONDS",
-    "Note",
-    "PhotoTask",
-    "cut_square",
-    "describe_problem",
-    "difference_hash",
-    "open_photo",
-    "read_photos",
-    "square_box",
-    "to_mode",
-]
+    "EXIF", "FITS", "FORMATS", "MISSING", "SECONDS", "Note", "PhotoTask", "cut_square",
+    "describe_problem", "difference_hash", "open_photo", "read_photos", "square_box", "to_mode",
+]  # fmt: skip
 
 import hashlib
 import os

@@ -16,18 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    describe,
-    find_folder,
-    find_root,
-    list_at,
-    list_files,
-    place_of,
-    present,
-    read_list,
-    with_paths,
-)
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table, map_labels
+from hmtl.data.readers.listing import list_at, place_of, read_list
+from hmtl.data.readers.report import drop_repeats, map_labels
+from hmtl.data.readers.source import Source
 
 _FOLDS = [f"fold_{i}_data.txt" for i in range(5)]
 _ORDER = ("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy",
@@ -61,27 +52,23 @@ def read_adience(root: str | Path, *, images: str = "aligned", fold: int = 4) ->
         raise ValueError(f"images={images!r}: one of {', '.join(_IMAGES)}")
     if fold not in range(5):
         raise ValueError(f"fold={fold!r}: from 0 to 4")
-    root = find_root(root, _FOLDS, expected=f"{_FOLDS[0]} ... {_FOLDS[4]} and {images}/")
-    folder = find_folder(root, images)
-    if folder is None:
-        raise FileNotFoundError(f"{root}: expected {images}/ in it, but {describe(root)}")
-    drops, parts = Drops(), []
+    expected = f"{_FOLDS[0]} ... {_FOLDS[4]} and {images}/"
+    source, parts = Source(root, _FOLDS, expected=expected), []
+    folder = source.folder(images)
     for i, name in enumerate(_FOLDS):
-        file = list_at(root, name)
-        part = read_list(file, _COLUMNS, drops, _ORDER)
+        file = list_at(source.root, name)
+        part = read_list(file, _COLUMNS, source, _ORDER)
         part["gender"] = map_labels(part["gender"], _GENDERS, place_of(file, part), "gender")
         parts.append(part.assign(split="test" if i == fold else "train"))
     table = pd.concat(parts, ignore_index=True)
-    prefix = folder.relative_to(root).as_posix()
     names = _IMAGES[images] + "." + table["face"] + "." + table["image"]
-    table["key"] = prefix + "/" + table["person"] + "/" + names
-    table = drop_repeats(table, drops, ["gender", "age_range", "split"])
-    table = present(table, list_files(folder, prefix=f"{prefix}/"), drops)
+    table["key"] = source.key(folder) + table["person"] + "/" + names
+    table = drop_repeats(table, source, ["gender", "age_range", "split"])
+    table = source.present(table, folder)
     table["gender"] = table["gender"].where(table["gender"] != "")
-    return finish_table(
-        with_paths(table[["key", "split", "gender", "age_range", "person"]], root),
-        drops,
-        source=str(root),
+    return source.finish(
+        table,
+        ["key", "split", "gender", "age_range", "person"],
         published={"all": 19_370},
         unlabelled={"gender: u or empty": int(table["gender"].isna().sum())},
         notes=[f"fold {fold} is the test split"],

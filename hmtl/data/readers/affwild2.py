@@ -19,17 +19,16 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.listing import (
-    describe,
     find_folder,
     folders_in,
     list_files,
     locate,
-    present,
+    place_of,
     read_rows,
-    with_paths,
 )
 from hmtl.data.readers.names import name_labels
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import Drops
+from hmtl.data.readers.source import Source
 
 _SETS = {"train": "Train_Set", "test": "Validation_Set"}
 _LABELS = {"emotion": "EXPR", "affect": "VA"}
@@ -68,31 +67,27 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
             folders_in(folder)
         )
 
-    expected = f"{_IMAGES}/ and {kind}.../ with {' and '.join(_SETS.values())}"
-    root = Path(root).resolve()
-    images = find_folder(root, _IMAGES)
-    places = locate(root, lists) or (locate(images.parent, lists) if images else [])
+    source = Source(root)
+    images = find_folder(source.root, _IMAGES)
+    places = locate(source.root, lists) or (locate(images.parent, lists) if images else [])
     if images is None or not places:
-        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
-    place, drops = places[0], Drops()
-    root, prefix, parts, videos = images.parent, images.name, [], []
+        raise source.lacks(f"{_IMAGES}/ and {kind}.../ with {' and '.join(_SETS.values())}")
+    source.root, parts, videos = images.parent, [], []
     for split, folder in _SETS.items():
-        for name in list_files(place / folder, (".txt",), deep=False):
-            part = _read_video(place / folder / name, labels, every, drops)
+        for name in list_files(places[0] / folder, (".txt",), deep=False):
+            part = _read_video(places[0] / folder / name, labels, every, source)
             video = name.removesuffix(".txt")
             number = part.pop("frame").astype(str).str.zfill(5)
-            keys = f"{prefix}/{video}/" + number + ".jpg"
-            source = video.removesuffix("_left").removesuffix("_right")
-            parts.append(part.assign(key=keys, split=split, source=source))
+            keys = f"{images.name}/{video}/" + number + ".jpg"
+            whole = video.removesuffix("_left").removesuffix("_right")
+            parts.append(part.assign(key=keys, split=split, source=whole))
             videos.append(f"videos/{split}")
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"key": []}, dtype=str)
-    files = list_files(images, prefix=f"{prefix}/") if len(table) else []
-    table = with_paths(present(table, files, drops), root)
     own = ["emotion"] if labels == "emotion" else ["valence", "arousal"]
-    return finish_table(
-        table[["key", "path", "split", *own, "source"]] if len(table) else table,
-        drops,
-        source=str(root),
+    columns = ["key", "split", *own, "source"]
+    table = pd.concat(parts or [pd.DataFrame(columns=columns, dtype=str)], ignore_index=True)
+    return source.finish(
+        source.present(table, images),
+        columns,
         published={"videos/train": 248, "videos/test": 70} if labels == "emotion" else {},
         groups=[pd.Series(videos, dtype=str)],
         notes=["the validation videos are the test split: those of the test are not labelled"],
@@ -117,22 +112,20 @@ def _read_video(file: Path, labels: str, every: int, drops: Drops) -> pd.DataFra
     table["frame"] = table["line"] - 1
     table = table[(table["frame"] - 1) % every == 0].assign(place=file.name)
     table["place"] += " line " + table["line"].astype(str)
-
-    def where(i: int) -> str:
-        return f"{file} line {table['line'].iloc[i]}"
-
     if labels == "emotion":
         table = drops.filter(table, table["first"] == "-1", "frame without a label", "place")
         named = {str(i): name.strip() for i, name in enumerate(header)}
         words = table["first"].map(named).fillna(table["first"])  # a number that is none stays one
         other = words.str.lower().isin(_NONE)
         table, words = drops.filter(table, other, "Other", "place"), words[~other]
-        return table[["frame"]].assign(emotion=name_labels(words, where, "emotion"))
+        return table[["frame"]].assign(emotion=name_labels(words, place_of(file, table), "emotion"))
     values = table[["first", "second"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     none = (values == -5).any(axis=1)
     odd = np.flatnonzero(~none & ~(np.abs(values) <= 1).all(axis=1))
     if len(odd):
-        raise ValueError(f"{where(odd[0])}: expected valence and arousal in -1..1, or -5")
+        raise ValueError(
+            f"{place_of(file, table)(odd[0])}: expected valence and arousal in -1..1, or -5"
+        )
     table = table.assign(valence=values[:, 0], arousal=values[:, 1])
     table = drops.filter(table, none, "frame without a label", "place")
     return table[["frame", "valence", "arousal"]]

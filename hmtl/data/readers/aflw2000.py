@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TEST, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import find_root, list_files, with_paths, without_ending
+from hmtl.data.readers.listing import without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.source import Source
 
 _CROPS = ("hopenet", "plain")
 _POINTS = ("pt2d", "pt3d_68")
@@ -45,25 +45,23 @@ def read_aflw2000(
     for name, value, known in (("crop", crop, _CROPS), ("points", points, _POINTS)):
         if value not in known:
             raise ValueError(f"{name}={value!r}: one of {', '.join(known)}")
-    root = find_root(
+    source = Source(
         root, lambda folder: any(folder.glob("image0*")),
         expected="image00002.jpg ... or AFLW2000/",
     )  # fmt: skip
-    drops = Drops()
-    keys = [file for file in list_files(root, deep=False) if file.startswith("image0")]
-    stems = {file.removesuffix(".mat") for file in list_files(root, (".mat",), deep=False)}
+    keys = [file for file in source.files(deep=False) if file.startswith("image0")]
+    stems = {file.removesuffix(".mat") for file in source.files(endings=(".mat",), deep=False)}
     table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
     on_disk = pd.Series("images on disk", table.index)
-    table = drops.filter(table, ~without_ending(table["key"]).isin(stems), "image without .mat")
-    table = add_poses(table, root, drops, points=points, seen_only=crop == "plain")
-    table = keep_angles(table, drops, all_angles)
+    table = source.filter(table, ~without_ending(table["key"]).isin(stems), "image without .mat")
+    table = add_poses(table, source, points=points, seen_only=crop == "plain")
+    table = keep_angles(table, source, all_angles)
     boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
     plain = crop == "plain"
     table[BOX] = plain_crop(boxes) if plain else hopenet_crop(boxes, _HOPENET_K, HOPENET_TEST)
-    return finish_table(
-        with_paths(table[["key", "split", *ANGLES, *BOX]], root),
-        drops,
-        source=str(root),
+    return source.finish(
+        table,
+        ["key", "split", *ANGLES, *BOX],
         published={"images on disk": 2_000, "test": 2_000 if all_angles else 1_969},
         groups=[on_disk],
     )

@@ -16,9 +16,10 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import find_root, list_at, number_repeats, read_list
+from hmtl.data.readers.listing import list_at, number_repeats, place_of, read_list
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
-from hmtl.data.readers.report import NOT_ON_DISK, Drops, drop_repeats, finish_table
+from hmtl.data.readers.report import NOT_ON_DISK, Drops, drop_repeats, map_numbers
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
 _WORDS = {"split": SPLIT_FOLDERS, "emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
@@ -56,16 +57,17 @@ def read_csv(
     that is not known or a number that is none or out of range, and for columns that are not there;
     also if `columns` names some sides of the box and not all.
     """
-    root = find_root(root, [file], expected=file)
-    source = list_at(root, file)
-    drops = Drops()
-    table = _read_columns(source, columns, drops)
-    table = _name_columns(table, source, names or {})
-    table["key"] = _relative(table, root, source)
+    source = Source(root, [file], expected=file)
+    root, place = source.root, list_at(source.root, file)
+    table = _read_columns(place, columns, source)
+    table = _name_columns(table, place, names or {})
+    table["key"] = _relative(table, root, place)
     face = ["key", *(c for c in BOX if c in table)]
-    table = drop_repeats(table, drops, [c for c in table if c not in ("line", "path", *face)], face)
+    table = drop_repeats(
+        table, source, [c for c in table if c not in ("line", "path", *face)], face
+    )
     missing = [not os.path.isfile(root / key) for key in table["key"]]
-    table = drops.filter(table, missing, NOT_ON_DISK)
+    table = source.filter(table, missing, NOT_ON_DISK)
     table["path"] = [str(root / key) for key in table["key"]]
     notes = []
     if "split" not in table and len(table):
@@ -77,7 +79,7 @@ def read_csv(
     labels = [c for c in COLUMNS if c in table and c not in ("path", "split")]
     empty = {f"{c}: empty": int(table[c].isna().sum()) for c in labels}
     order = [c for c in ("key", "path", "split", *labels) if c in table]
-    return finish_table(table[order], drops, source=str(source), unlabelled=empty, notes=notes)
+    return source.finish(table, order, source=str(place), unlabelled=empty, notes=notes)
 
 
 def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.DataFrame:
@@ -99,10 +101,7 @@ def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping])
         if len(given) < len(table) and column in ("split", *BOX, "yaw", "pitch", "roll"):
             line = table["line"][table[column] == ""].iloc[0]
             raise ValueError(f"{file} line {line}, field {column}: it is empty")
-
-        def where(i: int, given=given) -> str:
-            return f"{file} line {given['line'].iloc[i]}"
-
+        where = place_of(file, given)
         if column in _WORDS:
             values = name_labels(
                 given[column], where, column, words=_WORDS[column], names=names.get(column),
@@ -111,22 +110,10 @@ def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping])
         elif column == "person":
             values = given[column]
         else:
-            values = _to_numbers(given[column], where, column)
+            limit = _LIMITS.get(column, np.inf)
+            values = map_numbers(given[column], where, column, limit)
         table[column] = values.reindex(table.index)
     return table
-
-
-def _to_numbers(values: pd.Series, where, column: str) -> pd.Series:
-    """Return text as numbers within the limits of a column."""
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    limit = _LIMITS.get(column, np.inf)
-    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers.abs() > limit))
-    if len(bad):
-        within = f" from -{limit:g} to {limit:g}" if np.isfinite(limit) else ""
-        raise ValueError(
-            f"{where(bad[0])}, field {column}: {values.iloc[bad[0]]!r} is no number{within}"
-        )
-    return numbers
 
 
 def _relative(table: pd.DataFrame, root: Path, file: Path) -> list[str]:

@@ -13,7 +13,6 @@ takes the angles as they are, without turning them into the colour camera's (abo
 
 __all__ = ["PEOPLE", "biwi_angles", "read_biwi"]
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,14 +22,14 @@ import pandas as pd
 from hmtl.data.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
 from hmtl.data.readers.listing import (
     PICTURES,
-    find_root,
+    folders_in,
     list_files,
     read_lines,
     read_rows,
     rows_after,
-    with_paths,
 )
-from hmtl.data.readers.report import Drops, finish_table, said_once
+from hmtl.data.readers.report import Drops, said_once
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
 # Who is in recordings 01 to 24; four people were recorded twice.
@@ -78,22 +77,20 @@ def read_biwi(
     if protocol not in (1, 2):
         raise ValueError(f"protocol={protocol!r}: 1 (all test) or 2 (people split)")
     expected = "01/ .. 24/ with frame_00003_rgb.png and frame_00003_pose.txt"
-    root = find_root(root, ["01/rgb.cal"], ["02/rgb.cal"], expected=expected)
-    drops = Drops()
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and re.fullmatch(r"\d+", p.name))
-    table = pd.concat([_read_recording(p, drops, head_mm) for p in folders], ignore_index=True)
+    source = Source(root, ["01/rgb.cal"], ["02/rgb.cal"], expected=expected)
+    folders = [source.root / name for name in folders_in(source.root) if name.isdecimal()]
+    table = pd.concat([_read_recording(p, source, head_mm) for p in folders], ignore_index=True)
     table["split"] = "test"
     notes = [f"the crop is a square of {head_mm:g} mm around the head's centre"]
     if boxes is not None:
-        table = _crop_boxes(table, Path(boxes), drops)
+        table = _crop_boxes(table, Path(boxes), source)
         notes = ["the crop is Hopenet's, of the boxes given"]
     if protocol == 2:
         table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
         notes.append(f"people split {shares} by seed {seed}; published 70/30 splits are unknown")
-    return finish_table(
-        with_paths(table[["key", "split", *_ANGLES, "gender", "person", *BOX]], root),
-        drops,
-        source=str(root),
+    return source.finish(
+        table,
+        ["key", "split", *_ANGLES, "gender", "person", *BOX],
         published={"all": 15_678},  # 15,667 in Hopenet's code are those with a face box
         notes=notes,
     )

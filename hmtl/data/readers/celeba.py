@@ -19,20 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    base_names,
-    describe,
-    find_folder,
-    find_list,
-    find_root,
-    list_files,
-    present,
-    read_rows,
-    rows_after,
-    with_paths,
-    without_ending,
-)
-from hmtl.data.readers.report import Drops, finish_table, map_labels, said_once
+from hmtl.data.readers.listing import base_names, find_list, read_rows, rows_after, without_ending
+from hmtl.data.readers.report import Drops, map_labels, said_once
+from hmtl.data.readers.source import Source
 from hmtl.labels import SPLITS
 
 IMAGES = "img_align_celeba"
@@ -54,43 +43,32 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     number of rows than line 1 says, and a file without Male.
     """
     layouts = [[f"{part}/{IMAGES}".lstrip("/")] for part in ("", "Img")]
-    root = find_root(root, *layouts, expected=f"{IMAGES}/ and list_attr_celeba.txt")
-    folder = find_folder(root, IMAGES) or root
-    attributes, partition = (
-        _needed(root, f"list_{n}.txt") for n in ("attr_celeba", "eval_partition")
-    )
-    drops = Drops()
-    gender = _read_male(attributes, drops)
-    splits = _read_pairs(partition, drops, dict(enumerate(SPLITS)), "split")
+    source = Source(root, *layouts, expected=f"{IMAGES}/ and list_attr_celeba.txt")
+    folder = source.folder(IMAGES)
+    names = ("list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt")
+    attributes, partition, people = (_find(source.root, name) for name in names)
+    if not attributes or not partition:
+        raise source.lacks(names[1] if attributes else names[0])
+    gender = _read_male(attributes, source)
+    splits = _read_pairs(partition, source, dict(enumerate(SPLITS)), "split")
     table = pd.DataFrame({"gender": gender, "split": splits.reindex(gender.index)})
-    prefix = f"{folder.relative_to(root).as_posix()}/"
-    table.insert(0, "key", prefix + table.index)
-    table = drops.filter(table, table["split"].isna(), "without a split")
-    table = present(table, list_files(folder, deep=False, prefix=prefix), drops)
-    if people := _find(root, "identity_CelebA.txt"):
+    table["key"] = source.key(folder) + table.index
+    table = source.filter(table, table["split"].isna(), "without a split")
+    table = source.present(table, folder, deep=False)
+    if people:
         stems = without_ending(base_names(table["key"]))
-        named = _read_pairs(people, drops)
+        named = _read_pairs(people, source)
         named = named.set_axis(without_ending(named.index.to_series()))
         table["person"] = stems.map(named).astype("string")
-    return finish_table(
-        with_paths(table[["key", "split", *table.columns.drop(["key", "split"])]], root),
-        drops,
-        source=str(root),
-        published={"all": sum(PUBLISHED.values()), **PUBLISHED},
-    )
+    columns = ["key", "split", "gender", *(["person"] if people else [])]
+    published = {"all": sum(PUBLISHED.values()), **PUBLISHED}
+    return source.finish(table, columns, published=published)
 
 
 def _find(root: Path, name: str) -> Path | None:
     """Return the list `name`, in `root` or in one of the authors' folders."""
     found = (find_list(root / folder, name) for folder in _FOLDERS)
     return next((file for file in found if file), None)
-
-
-def _needed(root: Path, name: str) -> Path:
-    """Return the list `name`; FileNotFoundError if it is nowhere."""
-    if file := _find(root, name):
-        return file
-    raise FileNotFoundError(f"{root}: expected {name} in it, but {describe(root)}")
 
 
 def _read_male(file: Path, drops: Drops) -> pd.Series:

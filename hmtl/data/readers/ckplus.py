@@ -19,9 +19,10 @@ import pandas as pd
 
 from hmtl.data.readers.fer2013 import LABELS, list_rows
 from hmtl.data.readers.folders import find_classes, list_classes
-from hmtl.data.readers.listing import find_folder, find_root, list_files, with_paths
+from hmtl.data.readers.listing import list_files, with_paths
 from hmtl.data.readers.people import draw_splits
-from hmtl.data.readers.report import WARNING, Drops, finish_table, map_labels
+from hmtl.data.readers.report import WARNING, map_labels
+from hmtl.data.readers.source import Source
 
 _CSV = "ckextended.csv"
 _NUMBERS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprise")
@@ -59,7 +60,6 @@ def read_ckplus(
         FileNotFoundError: A wrong root.
         ValueError: Naming folder, or file and line: an emotion that is not known.
     """
-    drops, notes = Drops(), []
     archives = ["cohn-kanade-images", "Emotion"]
 
     def classes(folder: Path) -> bool:
@@ -67,28 +67,26 @@ def read_ckplus(
         return inside == folder.resolve() and any(inside.glob("*/*.*"))
 
     expected = f"class folders such as CK+48/anger/, {_CSV} or {' and '.join(archives)}"
-    root = find_root(root, [_CSV], archives, classes, expected=expected)
-    published = {"all": 981} | {f"faces/{name}": n for name, n in _COUNTS.items()}
-    if (root / _CSV).is_file():
+    source = Source(root, [_CSV], archives, classes, expected=expected)
+    if (source.root / _CSV).is_file():
         labels = {str(i): name for i, name in enumerate((*LABELS, "contempt"))}
-        table, published = list_rows(root / _CSV, None, drops, labels), {"all": 920}
+        table = list_rows(source.root / _CSV, None, source, labels)
         table = table[["key", "path", "split", "emotion", "offset"]]
-        notes = [f"{WARNING}{_CSV} does not say who is in a row; its test may show people of train"]
+        note = f"{WARNING}{_CSV} does not say who is in a row; its test may show people of train"
+        return source.finish(
+            table, published={"all": 920}, groups=["faces/" + table["emotion"]], notes=[note]
+        )
+    if (source.root / archives[0]).is_dir():
+        table = _read_sequences(source, archives[0], archives[1])
     else:
-        if (root / archives[0]).is_dir():
-            table = _read_sequences(root, archives[0], archives[1], drops)
-        else:
-            table = list_classes(root, drops, names=names)
-        table, notes = draw_splits(table, shares, seed, "emotion")
-    found = "faces/" + table["emotion"].astype(str)
-    return finish_table(
-        table, drops, source=str(root), published=published, groups=[found], notes=notes
-    )
+        table = list_classes(source.root, source, names=names)
+    table, notes = draw_splits(table, shares, seed, "emotion")
+    return source.finish(table, published={"all": 981}, faces=_COUNTS, notes=notes)
 
 
-def _read_sequences(root: Path, images: str, emotions: str, drops: Drops) -> pd.DataFrame:
+def _read_sequences(source: Source, images: str, emotions: str) -> pd.DataFrame:
     """Return the last frames of the labelled sequences in the authors' archives."""
-    labels = find_folder(root, emotions) or root / emotions
+    labels = source.folder(emotions)
     files = [f for f in list_files(labels, (".txt",)) if f.endswith("_emotion.txt")]
     said = pd.Series([(labels / f).read_text("utf-8", "replace").strip() for f in files], dtype=str)
     numbers = {f"{i}.0": name for i, name in enumerate(_NUMBERS)}
@@ -96,12 +94,11 @@ def _read_sequences(root: Path, images: str, emotions: str, drops: Drops) -> pd.
     plain = pd.to_numeric(said, errors="coerce").astype(str).where(said != "", said)
     named = map_labels(plain, numbers, lambda i: str(labels / files[i]), "emotion")
     of_sequence = {f.rpartition("/")[0]: name for f, name in zip(files, named, strict=True)}
-    place = find_folder(root, images) or root / images
-    table = pd.DataFrame({"key": list_files(place)}, dtype=str)
+    table = pd.DataFrame({"key": list_files(source.folder(images))}, dtype=str)
     sequence = table["key"].str.replace(r"/[^/]*$", "", regex=True)
     table["emotion"] = sequence.map(of_sequence)
     last = table.groupby(sequence).cumcount(ascending=False) < _LAST
-    table = drops.filter(table, table["emotion"].isna(), "frame of a sequence without a label")
-    table = drops.filter(table, ~last[table.index], f"frame before the last {_LAST}")
-    prefix = f"{place.relative_to(root).as_posix()}/"
-    return with_paths(table.assign(key=prefix + table["key"], split="train"), root)
+    table = source.filter(table, table["emotion"].isna(), "frame of a sequence without a label")
+    table = source.filter(table, ~last[table.index], f"frame before the last {_LAST}")
+    keys = source.key(source.folder(images)) + table["key"]
+    return with_paths(table.assign(key=keys, split="train"), source.root)

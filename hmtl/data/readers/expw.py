@@ -19,19 +19,15 @@ import pandas as pd
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.fer2013 import LABELS
 from hmtl.data.readers.listing import (
-    describe,
-    find_folder,
     find_list,
-    find_root,
     list_at,
-    list_files,
     number_repeats,
     place_of,
-    present,
     read_list,
     with_paths,
 )
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table, map_labels
+from hmtl.data.readers.report import drop_repeats, map_labels
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
 _ORDER = ("image_name", "face_id_in_image", "face_box_top", "face_box_left", "face_box_right",
@@ -66,13 +62,11 @@ def read_expw(
         FileNotFoundError: A wrong root, or one without the folder origin.
         ValueError: Naming file and line: a label that is not 0..6.
     """
-    root = find_root(root, ["label.lst"], ["label/label.lst"], expected="label.lst and origin/")
-    file = find_list(root, "label.lst") or list_at(root, "label/label.lst")
-    folder = find_folder(root, "origin")
-    if folder is None:
-        raise FileNotFoundError(f"{root}: expected origin/ in it, but {describe(root)}")
-    drops = Drops()
-    table = read_list(file, _COLUMNS, drops, _ORDER)
+    lists = ("label.lst", "label/label.lst")
+    source = Source(root, *([name] for name in lists), expected="label.lst and origin/")
+    file = find_list(source.root, lists[0]) or list_at(source.root, lists[1])
+    folder = source.folder("origin")
+    table = read_list(file, _COLUMNS, source, _ORDER)
     numbers = {str(i): name for i, name in enumerate(LABELS)}
     table["emotion"] = map_labels(
         table["emotion"], numbers, place_of(file, table), "expression_label"
@@ -81,22 +75,17 @@ def read_expw(
     left, top, right, bottom = table[BOX].to_numpy(float).T
     with np.errstate(invalid="ignore"):
         good = (right > left) & (bottom > top) & (np.abs(table[BOX]) < 1e6).all(axis=1)
-    table["key"] = f"{folder.relative_to(root).as_posix()}/" + table["key"]
-    table = drops.filter(table, ~good, "no face box")
-    files = list_files(folder, prefix=f"{folder.relative_to(root).as_posix()}/")
-    table = present(table, files, drops).astype(dict.fromkeys(BOX, int))
-    table = drop_repeats(table, drops, ["emotion"], ["key", *BOX])
+    table["key"] = source.key(folder) + table["key"]
+    table = source.filter(table, ~good, "no face box")
+    table = source.present(table, folder).astype(dict.fromkeys(BOX, int))
+    table = drop_repeats(table, source, ["emotion"], ["key", *BOX])
     table["source"] = table["key"]
     table["split"] = seeded_split(table, shares, seed=seed, group="source")
-    table = with_paths(table[["key", "split", "emotion", *BOX, "source"]], root)
+    table = with_paths(table[["key", "split", "emotion", *BOX, "source"]], source.root)
     table["key"] = number_repeats(table["key"])
-    found = "faces/" + table["emotion"].astype(str)
-    return finish_table(
+    return source.finish(
         table,
-        drops,
-        source=str(root),
-        published={"all": sum(_COUNTS)}
-        | {f"faces/{name}": n for name, n in zip(LABELS, _COUNTS, strict=True)},
-        groups=[found],
+        published={"all": sum(_COUNTS)},
+        faces=dict(zip(LABELS, _COUNTS, strict=True)),
         notes=[f"no official split: {shares} of whole pictures drawn by seed {seed}"],
     )

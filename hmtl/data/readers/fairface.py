@@ -13,17 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    find_root,
-    list_at,
-    list_files,
-    place_of,
-    present,
-    read_list,
-    with_paths,
-)
+from hmtl.data.readers.listing import find_root, list_at, place_of, read_list
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table
+from hmtl.data.readers.report import drop_repeats
+from hmtl.data.readers.source import Source
 
 _FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}
 _ORDER = ("file", "age", "gender", "race", "service_test")
@@ -45,25 +38,20 @@ def read_fairface(root: str | Path) -> pd.DataFrame:
         FileNotFoundError: A wrong root, or one without train/ and val/.
         ValueError: Naming file and line: a gender that is not known.
     """
-    expected = " and ".join(_FILES.values())
-    root = find_root(root, list(_FILES.values()), expected=expected)
-    images = find_root(root, ["train", "val"], expected="train/ and val/ with the images")
-    drops, parts = Drops(), []
+    lists = find_root(root, list(_FILES.values()), expected=" and ".join(_FILES.values()))
+    source = Source(lists, ["train", "val"], expected="train/ and val/ with the images")
+    columns, parts = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}, []
     for split, name in _FILES.items():
-        file = list_at(root, name)
-        columns = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}
-        part = read_list(file, columns, drops, _ORDER)
+        file = list_at(lists, name)
+        part = read_list(file, columns, source, _ORDER)
         where = place_of(file, part)
         part["gender"] = name_labels(part["gender"], where, "gender", words=GENDER_WORDS)
         parts.append(part.assign(split=split))
     table = pd.concat(parts, ignore_index=True)
-    table = drop_repeats(table, drops, ["gender", "race", "age_range"])
-    files = [f for part in ("train", "val") for f in list_files(images / part, prefix=f"{part}/")]
-    table = with_paths(present(table, files, drops), images)
-    return finish_table(
-        table[["key", "path", "split", "gender", "race", "age_range"]],
-        drops,
-        source=str(root),
+    table = drop_repeats(table, source, ["gender", "race", "age_range"])
+    return source.finish(
+        source.present(table, source.root / "train", source.root / "val"),
+        ["key", "split", "gender", "race", "age_range"],
         published={"train": 86_744, "test": 10_954},
         notes=["no test list: the validation images are the test split"],
     )

@@ -19,18 +19,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    describe,
-    find_list,
-    list_at,
-    list_files,
-    locate,
-    read_rows,
-    rows_after,
-    with_paths,
-)
+from hmtl.data.readers.listing import find_list, list_at, locate, read_rows, rows_after
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
-from hmtl.data.readers.report import Drops, finish_table, said_once
+from hmtl.data.readers.report import Drops, said_once
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
 GENDERS = "fei_gender.csv"
@@ -62,33 +54,31 @@ def read_fei(
     """
     if images not in _FORMS:
         raise ValueError(f"images={images!r}: 'original' or 'frontal'")
-    root = Path(root).resolve()
-    files = list_files(root) if root.is_dir() else []
+    source = Source(root)
+    files = source.files()
     parts = [(f, re.fullmatch(_FORMS[images], f.rpartition("/")[2])) for f in files]
     rows = [(f, int(m[1]), m[2]) for f, m in parts if m]
     if not rows:
         example = "1-01.jpg" if images == "original" else "1a.jpg"
-        raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
-    drops = Drops()
-    place = next(iter(locate(root, lambda folder: find_list(folder, GENDERS) is not None)), root)
-    file = Path(genders) if genders else list_at(place, GENDERS)
-    of_subject = _read_genders(file, drops)
+        raise source.lacks(f"{example} ...")
+    places = locate(source.root, lambda folder: find_list(folder, GENDERS) is not None)
+    file = Path(genders) if genders else list_at((*places, source.root)[0], GENDERS)
+    of_subject = _read_genders(file, source)
     known = [re.compile(form) for form in _FORMS.values()]
     odd = [f for f in files if not any(form.fullmatch(f.rpartition("/")[2]) for form in known)]
-    drops.add("name of another form", odd)
+    source.add("name of another form", odd)
     table = pd.DataFrame(rows, columns=["key", "subject", "shot"]).sort_values(
         ["subject", "shot", "key"]
     )
     table["gender"] = table["subject"].map(of_subject)
-    table = drops.filter(table, table["gender"].isna(), "subject without a gender in the csv")
+    table = source.filter(table, table["gender"].isna(), "subject without a gender in the csv")
     table["person"] = table["subject"].astype(str).str.zfill(3)
     table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
     subjects = table.drop_duplicates("person")["gender"]
     half = _SUBJECTS // 2
-    return finish_table(
-        with_paths(table[["key", "split", "gender", "person", "shot"]], root),
-        drops,
-        source=str(root),
+    return source.finish(
+        table,
+        ["key", "split", "gender", "person", "shot"],
         published={"all": _PUBLISHED[images], "subjects/female": half, "subjects/male": half},
         groups=["subjects/" + subjects.astype(str)],
         notes=[

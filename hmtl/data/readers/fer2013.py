@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
-from hmtl.data.readers.listing import base_names, find_root, folders_in
-from hmtl.data.readers.report import Drops, finish_table, map_labels
+from hmtl.data.readers.listing import base_names, folders_in, place_of
+from hmtl.data.readers.report import Drops, map_labels
+from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
 
 LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # 0 to 6
@@ -55,19 +56,19 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     """
     expected = "fer2013.csv, icml_face_data.csv, train.csv, or class folders in train/ and test/"
     files = [[name] for name in (*WHOLE, "train.csv")]
-    root = find_root(root, *files, _is_folders, expected=expected)
-    drops = Drops()
+    source = Source(root, *files, _is_folders, expected=expected)
+    root = source.root
     if not any((root / name).is_file() for (name,) in files):
-        return _read_class_folders(root, drops)
+        return _read_class_folders(source)
     whole = [root / name for name in WHOLE if (root / name).is_file()][:1]
     if whole:
-        table = list_rows(whole[0], None, drops)
+        table = list_rows(whole[0], None, source)
     else:
-        table = list_rows(root / "train.csv", "train", drops)
+        table = list_rows(root / "train.csv", "train", source)
         if (root / "test.csv").is_file():
-            table = pd.concat([table, list_rows(root / "test.csv", "test", drops)])
+            table = pd.concat([table, list_rows(root / "test.csv", "test", source)])
     published = _published({split: [split] for split in (COUNTS if whole else ["train"])})
-    return finish_table(table[_COLUMNS], drops, source=str(root), published=published)
+    return source.finish(table, _COLUMNS, published=published)
 
 
 def _published(merged: dict[str, list[str]]) -> dict[str, int]:
@@ -85,9 +86,9 @@ def _is_folders(root: Path) -> bool:
     return any(name.lower() in SPLIT_FOLDERS for name in folders_in(root))
 
 
-def _read_class_folders(root: Path, drops: Drops) -> pd.DataFrame:
+def _read_class_folders(source: Source) -> pd.DataFrame:
     """Return a copy in class folders, which go by name: their order is not FER2013's."""
-    table = list_classes(root, drops)
+    table = list_classes(source.root, source)
     names = base_names(table["key"]).str.lower()
     said = names.str.partition("_")[0].map({usage.lower(): s for usage, s in USAGES.items()})
     notes: list[str] = []
@@ -103,7 +104,7 @@ def _read_class_folders(root: Path, drops: Drops) -> pd.DataFrame:
         merged = {"train": ["train"]}
         table["split"] = table["split"].replace("valid", "test")
         notes = ["no test folder: the validation images are the test split"]
-    return finish_table(table, drops, source=str(root), published=_published(merged), notes=notes)
+    return source.finish(table, published=_published(merged), notes=notes)
 
 
 def list_rows(
@@ -136,10 +137,7 @@ def list_rows(
     table["key"] = f"{file.stem}/" + table["row"].astype(str).str.zfill(7)
     if "emotion" not in header:
         table = drops.filter(table, np.ones(len(table), bool), "without a label")
-
-    def where(i: int) -> str:
-        return f"{file} line {table['line'].iloc[i]}"
-
+    where = place_of(file, table)
     table["emotion"] = map_labels(table["emotion"], names, where, "emotion")
     table["split"] = split or map_labels(table["usage"], USAGES, where, "Usage")
     return table.drop(columns="usage").assign(path=str(file))

@@ -21,23 +21,15 @@ import pandas as pd
 from hmtl.data.readers.listing import describe, folders_in, list_files, locate, with_paths
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.people import draw_splits
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.report import Drops
+from hmtl.data.readers.source import Source
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "train_set": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "val_set": "valid",
-    "validation_set": "valid",
-    "publictest": "valid",
-    "test": "test",
-    "testing": "test",
-    "test_set": "test",
-    "privatetest": "test",
+_SPLIT_NAMES = {
+    "train": "train training train_set",
+    "valid": "valid val validation val_set validation_set publictest",
+    "test": "test testing test_set privatetest",
 }
+SPLIT_FOLDERS = {name: split for split, names in _SPLIT_NAMES.items() for name in names.split()}
 _WORDS = {"emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
 
 
@@ -76,10 +68,10 @@ def read_folders(
     """
     if label not in _WORDS:
         raise ValueError(f"label={label!r}: one of {', '.join(_WORDS)}")
-    drops = Drops()
-    table = list_classes(root, drops, label=label, names=names)
+    source = Source(root)
+    table = list_classes(root, source, label=label, names=names)
     table, notes = draw_splits(table, shares, seed, label, person)
-    return finish_table(table, drops, source=str(root), notes=notes)
+    return source.finish(table, notes=notes)
 
 
 def find_classes(root: str | Path, label: str = "emotion", names: Mapping | None = None) -> Path:

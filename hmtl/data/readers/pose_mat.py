@@ -8,13 +8,12 @@ pitch lifts it, positive roll turns the picture clockwise.
 
 __all__ = ["ANGLES", "LIMIT", "add_poses", "keep_angles"]
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import scipy.io
 
 from hmtl.data.readers.report import Drops
+from hmtl.data.readers.source import Source
 from hmtl.files import reading
 
 ANGLES = ["yaw", "pitch", "roll"]
@@ -26,7 +25,7 @@ _FAR = 1e6  # pixels
 
 
 def add_poses(
-    table: pd.DataFrame, root: Path, drops: Drops, *, points: str = "pt2d", seen_only: bool = False
+    table: pd.DataFrame, source: Source, *, points: str = "pt2d", seen_only: bool = False
 ) -> pd.DataFrame:
     """Return `table` with `yaw, pitch, roll` (degrees) and the tight box `x0, y0, x1, y1`.
 
@@ -39,7 +38,7 @@ def add_poses(
     rows = np.full((len(table), 7), np.nan)
     torn = np.zeros(len(table), bool)
     for i, key in enumerate(table["key"]):
-        file = root / f"{key.rpartition('.')[0]}.mat"
+        file = source.root / f"{key.rpartition('.')[0]}.mat"
         try:
             content = scipy.io.loadmat(file, variable_names=["Pose_Para", points])
         except Exception:  # scipy raises errors of many kinds for torn files
@@ -50,8 +49,8 @@ def add_poses(
             rows[i, 3:] = _tight_box(content, points, seen_only)
     table = table.assign(**dict(zip([*ANGLES, *_BOX], rows.T, strict=True)))
     lost = ~torn & np.isnan(rows[:, 3])
-    table = drops.filter(table.assign(lost=lost), torn, ".mat cannot be read")
-    return drops.filter(table, table["lost"], "no landmark in the picture").drop(columns="lost")
+    table = source.filter(table.assign(lost=lost), torn, ".mat cannot be read")
+    return source.filter(table, table["lost"], "no landmark in the picture").drop(columns="lost")
 
 
 def _pose_of(content: dict) -> np.ndarray:

@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.listing import describe, list_files
 from hmtl.data.readers.pose_mat import ANGLES, keep_angles
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.source import Source
 from hmtl.files import reading
 
 _REMEDY = "copy it anew, or save it again by numpy.savez(file, image=image, pose=pose)"
@@ -56,17 +55,16 @@ def read_pose_npz(
         FileNotFoundError: No .npz file.
         ValueError: Naming a file that is compressed, or whose arrays have other shapes or types.
     """
-    root, drops = Path(root).resolve(), Drops()
-    files = list_files(root, (".npz",)) if root.is_dir() else []
+    source, parts = Source(root), []
+    files = source.files(endings=(".npz",))
     files = [f for f in files if flips or not f.lower().endswith("_flip.npz")]
     if not files:
-        raise FileNotFoundError(f"{root}: expected AFLW2000.npz ... in it, but {describe(root)}")
-    parts = []
+        raise source.lacks("AFLW2000.npz ...")
     for name in files:
-        stem = name.rpartition(".")[0]
-        with reading(root / name, _REMEDY):
-            _, shape = _layout(str(root / name), os.stat(root / name).st_mtime_ns)
-            with np.load(root / name, allow_pickle=False) as content:
+        stem, file = name.rpartition(".")[0], source.root / name
+        with reading(file, _REMEDY):
+            _, shape = _layout(str(file), os.stat(file).st_mtime_ns)
+            with np.load(file, allow_pickle=False) as content:
                 poses = np.asarray(content["pose"], float)
             if poses.shape != (shape[0], 3) or not np.isfinite(poses).all():
                 raise ValueError(f"expected pose of shape ({shape[0]}, 3), found {poses.shape}")
@@ -75,16 +73,14 @@ def read_pose_npz(
         part = pd.DataFrame(poses, columns=ANGLES)
         part["offset"] = np.arange(len(part))
         part["key"] = f"{stem}/" + part["offset"].astype(str).str.zfill(5)
-        parts.append(part.assign(path=str(root / name), split="train" if train else "test"))
+        parts.append(part.assign(path=str(file), split="train" if train else "test"))
     table = pd.concat(parts, ignore_index=True)
-    table = keep_angles(table, drops, all_angles)
-    return finish_table(
-        table[["key", "path", "split", *ANGLES, "offset"]],
-        drops,
-        source=str(root),
-        published={
-            name: n for name, n in _COUNTS.items() if any(Path(f).stem == name for f in files)
-        },
+    table = keep_angles(table, source, all_angles)
+    stems = {Path(file).stem for file in files}
+    return source.finish(
+        table,
+        ["key", "path", "split", *ANGLES, "offset"],
+        published={name: n for name, n in _COUNTS.items() if name in stems},
         groups=[table["key"].str.split("/").str[-2]],
     )
 

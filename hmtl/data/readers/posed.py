@@ -15,15 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    base_names,
-    describe,
-    list_files,
-    with_paths,
-    without_ending,
-)
+from hmtl.data.readers.listing import base_names, without_ending
 from hmtl.data.readers.people import JAFFE, KDEF
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table
+from hmtl.data.readers.report import drop_repeats
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
 _CODES = {"AF": "fear", "AN": "anger", "DI": "disgust", "FE": "fear", "HA": "happy",
@@ -57,20 +52,19 @@ def read_kdef(
     Raises:
         FileNotFoundError: No picture has such a name.
     """
-    table, drops = _read_names(Path(root), KDEF, "AF01ANS.JPG")
+    source = Source(root)
+    table = _read_names(source, KDEF, "AF01ANS.JPG")
     if frontal:
-        table = drops.filter(table, table["side"] != "S", "not frontal")
+        table = source.filter(table, table["side"] != "S", "not frontal")
     table["gender"] = table["person"].str[0].map(_GENDERS)
     table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
-    columns = ["key", "path", "split", "emotion", "gender", "person", "side"]
     each = 140 if frontal else 700
-    return finish_table(
-        table[columns],
-        drops,
-        source=str(root),
-        published={"all": 7 * each, "people": 70}
-        | {f"faces/{name}": each for name in sorted(set(_CODES.values()))},
-        groups=_groups(table),
+    return source.finish(
+        table,
+        ["key", "split", "emotion", "gender", "person", "side"],
+        published={"all": 7 * each, "people": 70},
+        faces=dict.fromkeys(sorted(set(_CODES.values())), each),
+        groups=[_people(table)],
         notes=[f"no official split: {shares} of whole people drawn by seed {seed}"],
     )
 
@@ -97,34 +91,32 @@ def read_jaffe(
     Raises:
         FileNotFoundError: No picture has such a name.
     """
-    table, drops = _read_names(Path(root), JAFFE, "KA.AN1.39.tiff")
+    source = Source(root)
+    table = _read_names(source, JAFFE, "KA.AN1.39.tiff")
     table["split"] = seeded_split(table, shares, seed=seed, group="person")
-    return finish_table(
-        table[["key", "path", "split", "emotion", "person"]],
-        drops,
-        source=str(root),
-        published={"all": 213, "people": 10} | {f"faces/{name}": n for name, n in _JAFFE.items()},
-        groups=_groups(table),
+    return source.finish(
+        table,
+        ["key", "split", "emotion", "person"],
+        published={"all": 213, "people": 10},
+        faces=_JAFFE,
+        groups=[_people(table)],
         notes=[f"no official split: {shares} of whole people drawn by seed {seed}"],
     )
 
 
-def _groups(table: pd.DataFrame) -> list[pd.Series]:
-    people = table.drop_duplicates("person")
-    return ["faces/" + table["emotion"].astype(str), pd.Series("people", people.index)]
+def _people(table: pd.DataFrame) -> pd.Series:
+    return pd.Series("people", table.drop_duplicates("person").index)
 
 
-def _read_names(root: Path, form: str, example: str) -> tuple[pd.DataFrame, Drops]:
-    """Return `key`, `path`, `emotion` and what else a form finds in names, and what was dropped."""
-    root, drops = root.resolve(), Drops()
-    keys = list_files(root) if root.is_dir() else []
-    table = pd.DataFrame({"key": keys}, dtype=str)
+def _read_names(source: Source, form: str, example: str) -> pd.DataFrame:
+    """Return `key`, `emotion` and what else a form finds in names."""
+    table = pd.DataFrame({"key": source.files()}, dtype=str)
     names = base_names(table["key"]).str.upper()
     stems = without_ending(names)  # KA.AN1.39.tiff may lie there as .png too
     table = table.join(names.str.extract(f"^{form}")).assign(name=stems)
     if table["person"].isna().all():
-        raise FileNotFoundError(f"{root}: expected {example} ... in it, but {describe(root)}")
-    table = drops.filter(table, table["person"].isna(), "name of another form")
-    table = drop_repeats(table, drops, ["emotion"], ["name"])
+        raise source.lacks(f"{example} ...")
+    table = source.filter(table, table["person"].isna(), "name of another form")
+    table = drop_repeats(table, source, ["emotion"], ["name"])
     table["emotion"] = table["emotion"].map(_CODES)
-    return with_paths(table, root), drops
+    return table

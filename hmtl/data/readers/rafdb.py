@@ -22,17 +22,15 @@ from hmtl.data.readers.folders import list_classes
 from hmtl.data.readers.listing import (
     find_folder,
     find_list,
-    find_root,
     list_at,
-    list_files,
     locate,
-    present,
+    place_of,
     read_lines,
     read_list,
     subfolder,
-    with_paths,
 )
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table, map_labels
+from hmtl.data.readers.report import Drops, drop_repeats, map_labels
+from hmtl.data.readers.source import Source
 
 LABELS = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")  # 1 to 7
 TRAIN_COUNTS = (1_290, 281, 717, 4_772, 1_982, 705, 2_524)  # 12,271
@@ -61,31 +59,29 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     """
     if images not in ("aligned", "original"):
         raise ValueError(f"images={images!r}: 'aligned' or 'original'")
-    drops = Drops()
     if copy := _find_copy(Path(root)):
-        table = list_classes(copy, drops, names=_NUMBERS)
-        return finish_table(table, drops, source=str(root), published=_PUBLISHED)
+        source = Source(root)
+        return source.finish(list_classes(copy, source, names=_NUMBERS), published=_PUBLISHED)
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
-    root = find_root(root, [LIST, folder], [_SPELT, folder], expected=expected)
-    table = _read_list(find_list(root, LIST) or list_at(root, _SPELT), drops)
+    source = Source(root, [LIST, folder], [_SPELT, folder], expected=expected)
+    root = source.root
+    table = _read_list(find_list(root, LIST) or list_at(root, _SPELT), source)
     place = find_folder(root / "Image", images) or root / folder
-    folder = place.relative_to(root).as_posix()
-    files = list_files(place, deep=False, prefix=f"{folder}/")
+    files = source.files(place, deep=False)
     plain = not any(re.search(r"_aligned\.\w+$", file, re.IGNORECASE) for file in files)
     ending = ".jpg" if images == "original" or plain else "_aligned.jpg"
-    table["key"] = f"{folder}/" + table["stem"] + ending
-    table = drop_repeats(table, drops, ["emotion"])
-    table = present(table, files, drops)
+    table["key"] = source.key(place) + table["stem"] + ending
+    table = drop_repeats(table, source, ["emotion"])
+    table = source.present(table, place, deep=False)
     unlabelled: dict[str, int] = {}
     notes = ["no Annotation/manual, so no gender"]
     if (root / "Annotation/manual").is_dir():
         table, unlabelled = _add_gender(table, root / "Annotation/manual")
         notes = []
-    return finish_table(
-        with_paths(table[["key", *table.columns.drop(["key", "stem"])]], root),
-        drops,
-        source=str(root),
+    return source.finish(
+        table,
+        ["key", *table.columns.drop(["key", "stem"])],
         published=_PUBLISHED,
         unlabelled=unlabelled,
         notes=notes,
@@ -106,10 +102,7 @@ def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
     names = {"name": "name", "emotion": "label"}
     table = read_list(file, names, drops, order=list(names.values()))
-
-    def where(i: int) -> str:
-        return f"{file} line {table['line'].iloc[i]}"
-
+    where = place_of(file, table)
     table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "label")
     table["split"] = table["name"].str.partition("_")[0]
     odd = np.flatnonzero(~table["split"].isin(["train", "test"]))

@@ -15,7 +15,7 @@ are reported. Ours.
 
 __all__ = [
     "NOT_ON_DISK", "TWO_LABELS", "WARNING", "Drops", "counts_table", "differences", "drop_repeats",
-    "dropped_table", "finish_table", "map_labels", "said_once", "warned",
+    "dropped_table", "finish_table", "map_labels", "map_numbers", "said_once", "warned",
 ]  # fmt: skip
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -136,12 +136,27 @@ def map_labels(
     return mapped
 
 
+def map_numbers(
+    values: pd.Series, where: Callable[[int], str], field: str, limit: float = np.inf
+) -> pd.Series:
+    """Return text as finite numbers from -`limit` to `limit`; ValueError, as `map_labels`, else."""
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers.abs() > limit))
+    if len(bad):
+        within = f" from -{limit:g} to {limit:g}" if np.isfinite(limit) else ""
+        raise ValueError(
+            f"{where(bad[0])}, field {field}: {values.iloc[bad[0]]!r} is no number{within}"
+        )
+    return numbers
+
+
 def finish_table(
     table: pd.DataFrame,
     drops: Drops,
     *,
     source: str,
     published: Mapping[str, int] | None = None,
+    faces: Mapping[str, int] | None = None,
     groups: Iterable[pd.Series] = (),
     unlabelled: Mapping[str, int] | None = None,
     notes: Iterable[str] = (),
@@ -149,7 +164,8 @@ def finish_table(
     """Return `table`, rows numbered from 0, after checking it, with `attrs["report"]`.
 
     Found are counted: the rows of each split, of each split and emotion, of each split and gender,
-    and of each value of the Series in `groups`, which may count rows dropped since. `source` names
+    and of each value of the Series in `groups`, which may count rows dropped since. `faces` are the
+    published counts of emotions where there are no splits. `source` names
     the folder or file in errors. Rows that share a key are dropped as by `drop_repeats`. Raises
     ValueError if no row is left (with what was dropped), or if a split, emotion, gender or angle is
     not one the project knows.
@@ -166,11 +182,15 @@ def finish_table(
         if not np.isfinite(table[column].to_numpy(float)).all():
             raise ValueError(f"{source}: {column} must be a number of degrees in every row")
     notes = [*notes, *_shared_people(table)]
+    published = dict(published or {})
+    if faces:
+        published |= {f"faces/{name}": n for name, n in faces.items()}
+        groups = ["faces/" + table["emotion"].astype(str), *groups]
     report = {
         "dropped": dict(drops.counts),
         "examples": {reason: list(places) for reason, places in drops.examples.items()},
         "missing": list(drops.missing),
-        "counts": _compare(table, published or {}, groups),
+        "counts": _compare(table, published, groups),
         "unlabelled": {what: int(count) for what, count in (unlabelled or {}).items() if count},
         "notes": notes,
     }

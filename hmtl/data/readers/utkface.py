@@ -14,14 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    base_names,
-    describe,
-    list_files,
-    locate,
-    with_paths,
-)
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.listing import base_names, describe, list_files, locate
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
 RACES = ("white", "black", "asian", "indian", "other")  # 0 to 4
@@ -57,25 +51,23 @@ def read_utkface(
         FileNotFoundError: A wrong root.
     """
     root, folders = _find(Path(root))
-    drops = Drops()
     keys = [
         key
         for name in folders
         for key in list_files(root / name, deep=False, prefix=f"{name}/" * (len(folders) > 1))
     ]
-    root = root / folders[0] if len(folders) == 1 else root
+    source = Source(root / folders[0] if len(folders) == 1 else root)
     table = pd.DataFrame({"key": keys}, dtype=str)
     said = base_names(table["key"]).str.extract(_NAME)
-    table = drops.filter(table.join(said), said["age"].isna(), "malformed name")
+    table = source.filter(table.join(said), said["age"].isna(), "malformed name")
     table["gender"] = table["gender"].map(_GENDERS)
     table["race"] = table["race"].map({str(i): name for i, name in enumerate(RACES)})
     table["age"] = table["age"].astype(int)
     table["split"] = seeded_split(table, shares, seed=seed, by="gender")
-    return finish_table(
-        with_paths(table[["key", "split", "gender", "age", "race"]], root),
-        drops,
-        source=str(root),
-        published={"all": _COUNTS[root.name]} if root.name in _COUNTS else {"all": 23_708},
+    return source.finish(
+        table,
+        ["key", "split", "gender", "age", "race"],
+        published={"all": _COUNTS.get(source.root.name, 23_708)},
         unlabelled={
             f"{c}: not in the name": int(table[c].isna().sum()) for c in ("gender", "race")
         },

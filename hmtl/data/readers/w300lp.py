@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TRAIN, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import PICTURES, find_root, list_files, with_paths, without_ending
+from hmtl.data.readers.listing import PICTURES, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import draw_uniform
 
 SUBSETS = {"AFW": 5_207, "HELEN": 37_676, "IBUG": 1_786, "LFPW": 16_556}  # 61,225 without flips
@@ -51,30 +51,24 @@ def read_w300lp(
     """
     if crop not in _CROPS:
         raise ValueError(f"crop={crop!r}: one of {', '.join(_CROPS)}")
-    root = find_root(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
+    source = Source(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
     folders = [*SUBSETS, *(f"{name}_Flip" for name in SUBSETS if flips)]
-    drops = Drops()
-    names = [
-        file
-        for name in folders
-        if (root / name).is_dir()
-        for file in list_files(root / name, (*PICTURES, ".mat"), deep=False, prefix=f"{name}/")
-    ]
+    endings = (*PICTURES, ".mat")
+    names = [f for n in folders for f in source.files(source.root / n, endings, deep=False)]
     stems = {name[:-4] for name in names if name.lower().endswith(".mat")}
     keys = [name for name in names if not name.lower().endswith(".mat")]
     table = pd.DataFrame({"key": keys, "split": "train"}, dtype=str)
     stem = without_ending(table["key"])
     table["source"] = stem.str.replace(r"_\d+$", "", regex=True).str.replace("_Flip/", "/")
     subset = table["key"].str.partition("/")[0]
-    table = drops.filter(table, ~stem.isin(stems), "image without .mat")
-    table = add_poses(table, root, drops, seen_only=crop == "plain")
-    table = keep_angles(table, drops, all_angles)
+    table = source.filter(table, ~stem.isin(stems), "image without .mat")
+    table = add_poses(table, source, seen_only=crop == "plain")
+    table = keep_angles(table, source, all_angles)
     table[BOX] = _crop(table, crop, seed)
     published = {f"{name} on disk": SUBSETS[name.removesuffix("_Flip")] for name in folders}
-    return finish_table(
-        with_paths(table[["key", "split", *ANGLES, *BOX, "source"]], root),
-        drops,
-        source=str(root),
+    return source.finish(
+        table,
+        ["key", "split", *ANGLES, *BOX, "source"],
         published={"images on disk": sum(published.values()), **published},
         groups=[subset + " on disk", pd.Series("images on disk", subset.index)],
     )

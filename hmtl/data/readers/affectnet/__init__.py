@@ -12,8 +12,9 @@ from hmtl.data.readers.affectnet.npy import SETS, read_affectnet_npy
 from hmtl.data.readers.affectnet.plus import holds_plus, read_affectnet_plus
 from hmtl.data.readers.affectnet.yolo import holds_yolo, read_affectnet_yolo
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import describe, folders_in, locate, subfolder
+from hmtl.data.readers.listing import folders_in, locate, subfolder
 from hmtl.data.readers.names import EMOTION_WORDS
+from hmtl.data.readers.source import Source
 
 _EXPECTED = (
     "Manually_Annotated_file_lists/ and Manually_Annotated_Images/ (first release), train_set/ and "
@@ -60,4 +61,4 @@ def _choose(root: Path):
     for fits, reader in forms:
         if locate(root, fits):
             return reader
-    raise FileNotFoundError(f"{root}: expected {_EXPECTED} in it, but {describe(root)}")
+    raise Source(root).lacks(_EXPECTED)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.affectnet.labels import check_classes
+from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.folders import find_classes, list_classes
 from hmtl.data.readers.listing import find_header, find_list, read_rows, rows_after
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
-from hmtl.data.readers.report import TWO_LABELS, Drops, finish_table
+from hmtl.data.readers.report import TWO_LABELS, Drops
+from hmtl.data.readers.source import Source
 
 _KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
 _ANSWERS = ("drop", "folder", "csv")
@@ -55,21 +56,17 @@ def read_affectnet_folders(
     check_classes(classes)
     if disagreeing not in _ANSWERS:
         raise ValueError(f"disagreeing={disagreeing!r}: one of {', '.join(_ANSWERS)}")
-    drops, published = Drops(), {}
-    root = find_classes(root, names=names)
-    table = list_classes(root, drops, names=names)
+    source, published = Source(find_classes(root, names=names)), {}
+    table = list_classes(source.root, source, names=names)
     parted = set(table["split"]) != {"train"}
     table, notes = draw_splits(table, shares, seed, "emotion", "none")
     on_disk = pd.Series("images on disk", table.index)
-    if labels := find_list(root, "labels.csv"):
+    if labels := find_list(source.root, "labels.csv"):
         published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
-        said = _read_labels(labels, names, drops)
-        table = _compare_labels(table, said, labels, disagreeing, drops)
-    contempt = (table["emotion"] == "contempt") & (classes == 7)
-    table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
-    return finish_table(
-        table, drops, source=str(root), published=published, groups=[on_disk], notes=notes
-    )
+        said = _read_labels(labels, names, source)
+        table = _compare_labels(table, said, labels, disagreeing, source)
+    table = leave_contempt_out(table, classes, source)
+    return source.finish(table, published=published, groups=[on_disk], notes=notes)
 
 
 def _read_labels(file: Path, names: Mapping | None, drops: Drops) -> pd.Series:

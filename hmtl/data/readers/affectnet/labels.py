@@ -5,8 +5,8 @@ annotated part are the paper's table 3 as the files have it; validation is 500 i
 """
 
 __all__ = [
-    "CLASSES", "EXPRESSIONS", "check_affect", "check_classes", "choose_expressions",
-    "published_counts",
+    "CLASSES", "EXPRESSIONS", "NO_TEST", "check_affect", "check_classes", "choose_expressions",
+    "leave_contempt_out", "published_counts",
 ]  # fmt: skip
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from hmtl.labels import EMOTIONS, PROPORTIONS
 EXPRESSIONS = dict(enumerate((*EMOTIONS, "None", "Uncertain", "Non-Face")))
 CLASSES = {8: EMOTIONS, 7: EMOTIONS[:7]}
 """AffectNet-8 and AffectNet-7: the emotions of the customary protocols; 7 leaves contempt out."""
+NO_TEST = "AffectNet's validation images are the test split: there is no public test set"
 Place = Callable[[int, str], str]
 _UNKNOWN_AFFECT = -2  # what valence and arousal hold where annotators gave none
 
@@ -53,6 +54,11 @@ def choose_expressions(
     table = table.assign(emotion=emotion)
     for name in ("None", "Uncertain", "Non-Face"):
         table = drops.filter(table, table["emotion"] == name, name)
+    return leave_contempt_out(table, classes, drops)
+
+
+def leave_contempt_out(table: pd.DataFrame, classes: int, drops: Drops) -> pd.DataFrame:
+    """Return the rows of a protocol's emotions: of AffectNet-7 those without contempt."""
     kept = table["emotion"].isin(CLASSES[classes])
     return drops.filter(table, ~kept, "contempt, which AffectNet-7 leaves out")
 

@@ -21,26 +21,25 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import (
+    NO_TEST,
     check_affect,
     check_classes,
     choose_expressions,
     published_counts,
 )
 from hmtl.data.readers.listing import (
-    describe,
     find_folder,
     find_list,
-    find_root,
     list_at,
-    list_files,
     locate,
     number_repeats,
-    present,
+    place_of,
     read_rows,
     subfolder,
     with_paths,
 )
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table
+from hmtl.data.readers.report import Drops, drop_repeats, map_numbers
+from hmtl.data.readers.source import Source
 from hmtl.labels import EMOTIONS
 
 LISTS = {
@@ -95,50 +94,45 @@ def read_affectnet_csv(
     if annotated not in LISTS:
         raise ValueError(f"annotated={annotated!r}: one of {', '.join(LISTS)}")
     files = FILES if annotated == "manual" else FILES | {"train": _AUTOMATIC}
-    root, images = _find(Path(root), annotated, files)
-    drops = Drops()
+    source, images = _find(Path(root), annotated, files)
+    root = source.root
     parts = [
-        _read_list(list_at(root, f"{LISTS[kind]}/{name}"), split, images[kind], root, drops)
+        _read_list(list_at(root, f"{LISTS[kind]}/{name}"), split, images[kind], source)
         for split, (kind, name) in files.items()
         if kind in images and find_list(root, f"{LISTS[kind]}/{name}")
     ]
     table = pd.concat(
         [
-            choose_expressions(part, classes, drops, _where(file, part)).assign(file=str(file))
+            choose_expressions(part, classes, source, _where(file, part)).assign(file=str(file))
             for file, part in parts
         ],
         ignore_index=True,
     )
     table = check_affect(table, _where(None, table))
-    table = drops.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
-    table = drops.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
-    on_disk = [
-        file
-        for folder in images.values()
-        for file in list_files(folder, prefix=f"{folder.relative_to(root).as_posix()}/")
-    ]
-    table = _drop_repeats(present(table, on_disk, drops), drops)
+    table = source.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
+    table = source.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
+    table = _drop_repeats(source.present(table, *images.values()), source)
     table = table.assign(
         left=table["x"], top=table["y"], right=table["x"] + table["width"],
         bottom=table["y"] + table["height"],
     )  # fmt: skip
     table = with_paths(table[_COLUMNS], root)
     table["key"] = number_repeats(table["key"])
-    notes = ["AffectNet's validation images are the test split: there is no public test set"]
+    notes = [NO_TEST]
     published = published_counts(classes, dict.fromkeys(EMOTIONS, 500))
     if annotated == "automatic":
         notes = ["trained on labels that a network gave", *notes]
         published = {name: n for name, n in published.items() if name.startswith("test")}
-    return finish_table(table, drops, source=str(root), published=published, notes=notes)
+    return source.finish(table, published=published, notes=notes)
 
 
-def _find(root: Path, annotated: str, files: dict) -> tuple[Path, dict[str, Path]]:
+def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Path]]:
     """Return the folder of the lists' folders, and the folder of each kind of images."""
     wanted = [f"{LISTS[kind]}/{name}" for kind, name in files.values()]
     needed = wanted if annotated == "manual" else wanted[:1]
     expected = f"{', '.join(needed)} and {IMAGES[annotated]}/"
     try:
-        root = find_root(root, needed, expected=expected)
+        source = Source(root, needed, expected=expected)
     except FileNotFoundError as error:
         if annotated == "manual" and locate(
             root, lambda folder: subfolder(folder, LISTS["automatic"]) is not None
@@ -148,10 +142,11 @@ def _find(root: Path, annotated: str, files: dict) -> tuple[Path, dict[str, Path
                 "annotated automatic"
             ) from None
         raise
-    images = {kind: folder for kind, name in IMAGES.items() if (folder := find_folder(root, name))}
+    found = {kind: find_folder(source.root, name) for kind, name in IMAGES.items()}
+    images = {kind: folder for kind, folder in found.items() if folder}
     if annotated not in images:
-        raise FileNotFoundError(f"{root}: expected {expected} in it, but {describe(root)}")
-    return root, {kind: images[kind] for kind in images if kind in (annotated, "manual")}
+        raise source.lacks(expected)
+    return source, {kind: images[kind] for kind in images if kind in (annotated, "manual")}
 
 
 def _where(file: Path | None, table: pd.DataFrame):
@@ -159,9 +154,7 @@ def _where(file: Path | None, table: pd.DataFrame):
     return lambda i, column: f"{file or table['file'].iloc[i]} line {table['line'].iloc[i]}"
 
 
-def _read_list(
-    file: Path, split: str, images: Path, root: Path, drops: Drops
-) -> tuple[Path, pd.DataFrame]:
+def _read_list(file: Path, split: str, images: Path, source: Source) -> tuple[Path, pd.DataFrame]:
     """Return (file, its well-formed rows as numbers and names)."""
     rows, lines, malformed, headers = [], [], [], []
     for line, fields in read_rows(file):
@@ -173,19 +166,20 @@ def _read_list(
             lines.append(line)
         else:
             malformed.append(line)
-    drops.add("repeated header", headers[1:])
+    source.add("repeated header", headers[1:])
     table = pd.DataFrame(rows, columns=["key", *_BOX, "emotion", "valence", "arousal"], dtype=str)
     table["line"] = np.array(lines, dtype=int)
     numbers = table[_BOX].apply(pd.to_numeric, errors="coerce")
     bad = numbers.isna().any(axis=1)
     malformed = sorted([*malformed, *table.loc[bad, "line"]])
     _check_malformed(file, malformed, len(rows) + len(malformed))
-    drops.add("malformed row", [f"{file.name} line {line}" for line in malformed])
+    source.add("malformed row", [f"{file.name} line {line}" for line in malformed])
     table[_BOX] = numbers
     table = table[~bad].reset_index(drop=True)
-    for column in ("emotion", "valence", "arousal"):
-        table[column] = _to_numbers(table, column, file)
-    table["key"] = f"{images.relative_to(root).as_posix()}/" + table["key"].str.strip()
+    where = place_of(file, table)
+    for column, field in (("emotion", "expression"), ("valence",) * 2, ("arousal",) * 2):
+        table[column] = map_numbers(table[column], where, field)
+    table["key"] = source.key(images) + table["key"].str.strip()
     return file, table.assign(split=split)
 
 
@@ -209,17 +203,6 @@ def _check_malformed(file: Path, malformed: list[int], rows: int) -> None:
             f"{malformed[0]}; expected {_FIRST},face_x,face_y,face_width,face_height,"
             f"facial_landmarks,{','.join(_LAST)}"
         )
-
-
-def _to_numbers(table: pd.DataFrame, column: str, file: Path) -> pd.Series:
-    """Return a column of text as numbers; ValueError naming the line of one that is none."""
-    values = pd.to_numeric(table[column], errors="coerce")
-    bad = np.flatnonzero(values.isna())
-    if len(bad):
-        field = "expression" if column == "emotion" else column
-        place, value = _where(file, table)(int(bad[0]), column), table[column].iloc[bad[0]]
-        raise ValueError(f"{place}, field {field}: {value!r} is no number")
-    return values
 
 
 def _drop_repeats(table: pd.DataFrame, drops: Drops) -> pd.DataFrame:

@@ -11,7 +11,7 @@ Each of `_exp`, `_val` and `_aro` holds one value: expression, valence, arousal.
 are cropped, though the eyes need not be level.
 """
 
-__all__ = ["SETS", "pair_images", "read_affectnet_npy", "read_scalar"]
+__all__ = ["SETS", "finish_sets", "pair_images", "read_affectnet_npy", "read_scalar"]
 
 import functools
 import io
@@ -24,13 +24,14 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import (
+    NO_TEST,
     check_affect,
     check_classes,
     choose_expressions,
     published_counts,
 )
-from hmtl.data.readers.listing import find_root, list_files, with_paths
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.listing import list_files
+from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
 from hmtl.labels import EMOTIONS
 
@@ -59,45 +60,50 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     check_classes(classes)
     needed = [f"{name}/{part}" for name in SETS.values() for part in ("images", "annotations")]
     other = [part.replace(SETS["test"], _OTHER) for part in needed]
-    root = find_root(root, needed, other, expected=" and ".join(f"{part}/" for part in needed))
-    sets = SETS if (root / SETS["test"]).is_dir() else SETS | {"test": _OTHER}
-    drops = Drops()
-    table = pd.concat(
-        [_read_set(root, split, folder, drops) for split, folder in sets.items()], ignore_index=True
-    )
-    table = choose_expressions(table, classes, drops, _where(root, table))
-    table = check_affect(table, _where(root, table))
-    return finish_table(
-        with_paths(table.drop(columns="stem"), root),
-        drops,
-        source=str(root),
+    source = Source(root, needed, other, expected=" and ".join(f"{part}/" for part in needed))
+    sets = SETS if (source.root / SETS["test"]).is_dir() else SETS | {"test": _OTHER}
+    parts = [_read_set(source, split, folder) for split, folder in sets.items()]
+    return finish_sets(
+        source, parts, classes, lambda stem, column: f"{stem}_{_FIELDS[column]}.npy",
         published=published_counts(classes, VALIDATION),
-        notes=["AffectNet's validation images are the test split: there is no public test set"],
-    )
+    )  # fmt: skip
 
 
-def _where(root: Path, table: pd.DataFrame) -> Callable[[int, str], str]:
-    """Return a function from a row's position and a column to the file that holds the value."""
-    return lambda i, column: f"{root / table['stem'].iloc[i]}_{_FIELDS[column]}.npy"
+def finish_sets(
+    source: Source,
+    parts: list[pd.DataFrame],
+    classes: int,
+    name: Callable[[Path, str], str],
+    **more,
+) -> pd.DataFrame:
+    """Return the sample table of sets by `pair_images`; `name` is the file of a stem's column."""
+    table = pd.concat(parts, ignore_index=True)
+
+    def where(i: int, column: str) -> str:
+        return name(source.root / table["stem"].iloc[i], column)
+
+    table = choose_expressions(table, classes, source, where)
+    table = check_affect(table, where)
+    return source.finish(table.drop(columns="stem"), notes=[NO_TEST], **more)
 
 
-def _read_set(root: Path, split: str, folder: str, drops: Drops) -> pd.DataFrame:
+def _read_set(source: Source, split: str, folder: str) -> pd.DataFrame:
     """Return the rows of one set that have an image and three annotations, by number."""
-    notes = root / folder / "annotations"
+    notes = source.root / folder / "annotations"
     stems = {
         field: {name.removesuffix(f"_{field}.npy") for name in list_files(notes, (".npy",))}
         for field in _FIELDS.values()
     }
     lonely = {s for s in stems["exp"] if not s.endswith(".npy")}
-    table = pair_images(root, split, folder, set.intersection(*stems.values()), lonely, drops)
+    table = pair_images(source, split, folder, set.intersection(*stems.values()), lonely)
     for column, field in _FIELDS.items():
-        files = [root / f"{stem}_{field}.npy" for stem in table["stem"]]
+        files = [source.root / f"{stem}_{field}.npy" for stem in table["stem"]]
         table[column] = np.array([read_scalar(file) for file in files])
     return table
 
 
 def pair_images(
-    root: Path, split: str, folder: str, annotated: set[str], lonely: set[str], drops: Drops
+    source: Source, split: str, folder: str, annotated: set[str], lonely: set[str]
 ) -> pd.DataFrame:
     """Return `key`, `split` and `stem` (of the annotation's path) of a set's images, by number.
 
@@ -105,13 +111,13 @@ def pair_images(
     Counted are images without annotation, annotations without an image, and images of one number.
     """
     named = defaultdict(list)
-    for name in list_files(root / folder / "images"):
+    for name in list_files(source.root / folder / "images"):
         named[name.rsplit(".", 1)[0]].append(f"{folder}/images/{name}")
     several = [name for names in named.values() if len(names) > 1 for name in names]
-    drops.add("images of one number", several)
+    source.add("images of one number", several)
     images = {stem: names[0] for stem, names in named.items() if len(names) == 1}
-    drops.add("image without annotations", sorted(images[s] for s in set(images) - annotated))
-    drops.add(
+    source.add("image without annotations", sorted(images[s] for s in set(images) - annotated))
+    source.add(
         "annotations without an image", sorted(f"{folder}/{stem}" for stem in lonely - set(named))
     )
     kept = sorted(annotated & set(images), key=lambda s: (len(s), s))  # 2 before 10

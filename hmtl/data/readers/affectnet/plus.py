@@ -17,15 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.affectnet.labels import (
-    check_affect,
-    check_classes,
-    choose_expressions,
-    published_counts,
-)
-from hmtl.data.readers.affectnet.npy import pair_images
-from hmtl.data.readers.listing import find_root, list_files, with_paths
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.affectnet.labels import check_classes, published_counts
+from hmtl.data.readers.affectnet.npy import finish_sets, pair_images
+from hmtl.data.readers.listing import list_files
+from hmtl.data.readers.source import Source
 from hmtl.files import has_kind
 from hmtl.labels import EMOTIONS
 
@@ -59,41 +54,28 @@ def read_affectnet_plus(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
         ValueError: An annotation without the fields, or with a value that is none.
     """
     check_classes(classes)
-    root = find_root(root, holds_plus, expected=f"{_LABELLED}/ with {' and '.join(SETS.values())}/")
-    root = root / _LABELLED if (root / _LABELLED).is_dir() else root
-    drops = Drops()
-    parts = [
-        _read_set(root, split, folder, drops)
-        for split, folder in SETS.items()
-        if (root / folder).is_dir()
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    on_disk = table["split"] + " on disk"
-
-    def where(rows: pd.DataFrame):
-        return lambda i, column: f"{root / rows['stem'].iloc[i]}.json"
-
-    table = choose_expressions(table, classes, drops, where(table))
-    table = check_affect(table, where(table))
-    return finish_table(
-        with_paths(table.drop(columns="stem"), root),
-        drops,
-        source=str(root),
+    expected = f"{_LABELLED}/ with {' and '.join(SETS.values())}/"
+    source = Source(root, holds_plus, expected=expected)
+    if (source.root / _LABELLED).is_dir():
+        source.root /= _LABELLED
+    there = {split: folder for split, folder in SETS.items() if (source.root / folder).is_dir()}
+    parts = [_read_set(source, split, folder) for split, folder in there.items()]
+    return finish_sets(
+        source, parts, classes, lambda stem, column: f"{stem}.json",
         published=published_counts(classes, dict.fromkeys(EMOTIONS, 500)) | _ON_DISK,
-        groups=[on_disk],
-        notes=["AffectNet's validation images are the test split: there is no public test set"],
-    )
+        groups=[part["split"] + " on disk" for part in parts],
+    )  # fmt: skip
 
 
-def _read_set(root: Path, split: str, folder: str, drops: Drops) -> pd.DataFrame:
+def _read_set(source: Source, split: str, folder: str) -> pd.DataFrame:
     """Return the rows of one set, by number."""
-    files = list_files(root / folder / "annotations", (".json",))
+    files = list_files(source.root / folder / "annotations", (".json",))
     stems = {name.removesuffix(".json") for name in files}
-    table = pair_images(root, split, folder, stems, stems, drops)
-    values = [_read_labels(root / f"{stem}.json") for stem in table["stem"]]
+    table = pair_images(source, split, folder, stems, stems)
+    values = [_read_labels(source.root / f"{stem}.json") for stem in table["stem"]]
     columns = ["emotion", "valence", "arousal"]
     table[columns] = pd.DataFrame(values, table.index, columns, dtype=float)
-    return drops.filter(table, table["emotion"].isna(), "annotation that is no JSON")
+    return source.filter(table, table["emotion"].isna(), "annotation that is no JSON")
 
 
 def _read_labels(file: Path) -> tuple[float, float, float]:

@@ -19,19 +19,13 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from hmtl.data.readers.affectnet.labels import check_classes
+from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import (
-    find_root,
-    folders_in,
-    list_files,
-    number_repeats,
-    read_rows,
-    with_paths,
-)
+from hmtl.data.readers.listing import folders_in, list_files, number_repeats, read_rows, with_paths
 from hmtl.data.readers.names import name_labels
-from hmtl.data.readers.report import Drops, drop_repeats, finish_table
+from hmtl.data.readers.report import Drops, drop_repeats
+from hmtl.data.readers.source import Source
 from hmtl.files import reading
 
 
@@ -66,8 +60,8 @@ def read_affectnet_yolo(
         ValueError: data.yaml without names; a number that it does not name.
     """
     check_classes(classes)
-    root = find_root(root, holds_yolo, expected="data.yaml and train/ with images/ and labels/")
-    file, drops, notes = root / "data.yaml", Drops(), []
+    source = Source(root, holds_yolo, expected="data.yaml and train/ with images/ and labels/")
+    root, file, notes = source.root, source.root / "data.yaml", []
     with reading(file, "it names the emotions; copy it anew"):
         said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {})["names"]
         said = dict(said.items() if isinstance(said, dict) else enumerate(said))
@@ -75,7 +69,7 @@ def read_affectnet_yolo(
     rows: list[tuple] = []
     for part in parts:
         if {"images", "labels"} <= set(folders_in(root / part)):
-            rows += _read_part(root, part, drops)
+            rows += _read_part(root, part, source)
     table = pd.DataFrame(rows, columns=["key", "split", "where", "number", *BOX])
     if "test" not in set(table["split"]):
         table["split"] = table["split"].replace("valid", "test")
@@ -86,13 +80,11 @@ def read_affectnet_yolo(
     table["emotion"] = name_labels(
         words, lambda i: str(file), "names", names=names, option="names "
     )
-    table = drop_repeats(table, drops, ["emotion"], ["key", *BOX])
-    if classes == 7:
-        contempt = table["emotion"] == "contempt"
-        table = drops.filter(table, contempt, "contempt, which AffectNet-7 leaves out")
+    table = drop_repeats(table, source, ["emotion"], ["key", *BOX])
+    table = leave_contempt_out(table, classes, source)
     table = with_paths(table[["key", "split", "emotion", *BOX]], root)
     table["key"] = number_repeats(table["key"])
-    return finish_table(table, drops, source=str(root), notes=notes)
+    return source.finish(table, notes=notes)
 
 
 def _read_part(root: Path, part: str, drops: Drops) -> list[tuple]:

@@ -29,23 +29,16 @@ from hmtl.data.readers.ferplus.votes import (
     label_votes,
     parse_votes,
 )
-from hmtl.data.readers.listing import find_root, read_lines, split_line
-from hmtl.data.readers.report import Drops, finish_table, said_once
+from hmtl.data.readers.listing import read_lines, split_line
+from hmtl.data.readers.report import Drops, said_once
+from hmtl.data.readers.source import Source
 from hmtl.labels import SPLITS
 
 # Majority mode, counted from the label.csv files. Counting FER+'s fer2013new.csv instead gives
 # 25,057 / 3,199 / 3,153, since its votes differ in 1,602 rows.
 FERPLUS_COUNTS = {"train": 25_045, "valid": 3_191, "test": 3_137}
-FERPLUS_TRAIN_EMOTIONS = {
-    "neutral": 8_733,
-    "happy": 7_284,
-    "sad": 3_022,
-    "surprise": 3_136,
-    "fear": 536,
-    "disgust": 116,
-    "anger": 2_098,
-    "contempt": 120,
-}
+FERPLUS_TRAIN_EMOTIONS = {"neutral": 8_733, "happy": 7_284, "sad": 3_022, "surprise": 3_136,
+                          "fear": 536, "disgust": 116, "anger": 2_098, "contempt": 120}  # fmt: skip
 
 _FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
@@ -102,15 +95,15 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     those of a name that a later split has too, which are left out.
     """
     check_mode(labels)
-    data = _find_data(Path(root))
-    drops = Drops()
-    splits = {split: _read_split(data / _FOLDERS[split], drops) for split in SPLITS}
+    source = _find_data(root)
+    data = source.root
+    splits = {split: _read_split(data / _FOLDERS[split], source) for split in SPLITS}
     tables, counts = [], {}
     for split, content in splits.items():
         mode = labels if split == "train" else "majority"
         others = [splits[other].names for other in SPLITS[SPLITS.index(split) + 1 :]]
         later = {name for names in others for name in names}
-        tables.append(_make_table(data, split, content, mode, drops, later))
+        tables.append(_make_table(data, split, content, mode, source, later))
         counts[split] = {
             "found": len(tables[-1]),
             "known": None if mode != "majority" else FERPLUS_COUNTS[split],
@@ -121,7 +114,7 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     if labels == "majority":
         published |= {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
     table = pd.concat(tables, ignore_index=True)
-    table = finish_table(table, drops, source=str(data), published=published)
+    table = source.finish(table, published=published)
     table.attrs["counts"] = counts
     return table
 
@@ -144,22 +137,23 @@ def _make_table(
     return label_votes(table, content.votes[~again], mode, drops)
 
 
-def _find_data(root: Path) -> Path:
-    """Return the absolute `data` folder under `root`; FileNotFoundError saying what is there."""
+def _find_data(root: str | Path) -> Source:
+    """Return the `data` folder under `root`; FileNotFoundError saying what is there."""
     train = _FOLDERS["train"]
     layouts = [[f"data/{train}"], [f"{train}/label.csv"]]
     try:
-        data = find_root(root, *layouts, expected=f"data/{train} (or ferplus/data/{train})")
+        source = Source(root, *layouts, expected=f"data/{train} (or ferplus/data/{train})")
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error}; make the images by the FER+ instructions and pass the folder that holds "
             "data/"
         ) from None
-    data = data / "data" if (data / "data" / train).is_dir() else data
-    absent = [name for name in _FOLDERS.values() if not (data / name / "label.csv").is_file()]
-    if absent:
-        raise FileNotFoundError(f"{data}: no label.csv in {', '.join(absent)}")
-    return data
+    if (source.root / "data" / train).is_dir():
+        source.root /= "data"
+    lists = {name: source.root / name / "label.csv" for name in _FOLDERS.values()}
+    if absent := [name for name, file in lists.items() if not file.is_file()]:
+        raise FileNotFoundError(f"{source.root}: no label.csv in {', '.join(absent)}")
+    return source
 
 
 def _read_split(folder: Path, drops: Drops) -> _Split:

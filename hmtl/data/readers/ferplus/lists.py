@@ -19,8 +19,9 @@ import pandas as pd
 
 from hmtl.data.readers.fer2013 import USAGES, WHOLE, list_rows
 from hmtl.data.readers.ferplus.votes import COLUMNS, NAME, check_mode, label_votes, parse_votes
-from hmtl.data.readers.listing import find_root, read_rows
-from hmtl.data.readers.report import Drops, finish_table
+from hmtl.data.readers.listing import read_rows
+from hmtl.data.readers.report import Drops
+from hmtl.data.readers.source import Source
 from hmtl.labels import SPLITS
 
 VOTES = "fer2013new.csv"
@@ -43,31 +44,31 @@ def read_ferplus_csv(root: str | Path, *, labels: str = "majority") -> pd.DataFr
     """
     check_mode(labels)
     layouts = [[VOTES, name] for name in WHOLE]
-    root = find_root(root, *layouts, expected=f"{VOTES} and fer2013.csv")
-    drops = Drops()
+    source = Source(root, *layouts, expected=f"{VOTES} and fer2013.csv")
+    root = source.root
     file = next(root / name for name in WHOLE if (root / name).is_file())
-    pixels = list_rows(file, None, drops)
+    pixels = list_rows(file, None, source)
     names, votes = _read_votes(root / VOTES)
-    _check_rows(root / VOTES, names, file, pixels, drops)
+    _check_rows(root / VOTES, names, file, pixels, source)
     pixels = pixels.drop(columns="emotion").assign(name=names["name"][pixels["row"]].to_numpy())
-    pixels = drops.filter(pixels, pixels["name"] == "", "without an image name")
+    pixels = source.filter(pixels, pixels["name"] == "", "without an image name")
     again = pixels["name"].duplicated().to_numpy()
     place, rows = pixels["name"].factorize()[0], pixels["row"].to_numpy()
     first = rows[~again][place]  # row of each name's first
     same = (votes[rows] == votes[first]).all(axis=1)
-    drops.add("repeated row", pixels["name"][again & same])
-    drops.add("name that an earlier row has with other votes", pixels["name"][again & ~same])
+    source.add("repeated row", pixels["name"][again & same])
+    source.add("name that an earlier row has with other votes", pixels["name"][again & ~same])
     pixels = pixels[~again]
     parts = []
     for split in SPLITS:
         part = pixels[pixels["split"] == split]
         part = part.assign(key=f"{_FOLDERS[split]}/" + part["name"])
         mode = labels if split == "train" else "majority"
-        parts.append(label_votes(part, votes[part["row"]], mode, drops))
+        parts.append(label_votes(part, votes[part["row"]], mode, source))
     table = pd.concat(parts).drop(columns=["row", "line", "name"])
     published = {s: n for s, n in COUNTS.items() if labels == "majority" or s != "train"}
     order = ["key", "path", "split", *table.columns.drop(["key", "path", "split", "offset"])]
-    return finish_table(table[[*order, "offset"]], drops, source=str(root), published=published)
+    return source.finish(table, [*order, "offset"], published=published)
 
 
 def _read_votes(file: Path) -> tuple[pd.DataFrame, np.ndarray]:

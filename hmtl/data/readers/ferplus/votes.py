@@ -14,19 +14,9 @@ import pandas as pd
 from hmtl.data.readers.report import Drops
 from hmtl.labels import EMOTIONS
 
-COLUMNS = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",  # not a face
-)
-
+COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+           "unknown", "NF")  # fmt: skip
+"""What people could vote for; NF is not a face."""
 NAME = re.compile(r"fer\d{7}\.png", re.ASCII)
 """Names of FER+'s images."""
 MODES = ("majority", "probability", "crossentropy", "multi_target")
