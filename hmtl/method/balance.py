@@ -51,7 +51,7 @@ class Balance:
     def start(self, count: int, device: torch.device) -> None:
         """Called before the first batch of a fit whose steps have `count` losses."""
 
-    def combine(self, losses: Tensor, shared: Callable[[], list[Tensor]]) -> Tensor:
+    def combine(self, losses: Tensor, shared: Callable[[], Sequence[Tensor]]) -> Tensor:
         """One scalar of the losses (k,); `shared()` lists the encoder's parameters."""
         return losses.sum()
 
@@ -202,13 +202,13 @@ class GradNorm(Balance):
         self.weights.mul_(len(losses) / self.weights.sum())
 
 
-def _gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     """The gradient of a loss on each parameter, zeros where the loss does not depend on it."""
     found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
-def _last_used(losses: Tensor, parameters: list[Tensor]) -> Tensor | None:
+def _last_used(losses: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
     """The last parameter that the losses depend on: bodies may end in parts that never run."""
     if not parameters:
         return None

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, cast
 
 from fastai.layers import AdaptiveConcatPool2d
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel
 from hmtl.method.encoder import Encoder
 
 
-def unwrapped(model: nn.Module | None) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """The network itself, without what several processes, averages or a compiler wrap it in."""
     while True:
         if isinstance(model, DistributedDataParallel | nn.DataParallel | AveragedModel):
@@ -73,7 +74,7 @@ def find_body(model: nn.Module) -> nn.Module:
     model = unwrapped(model)
     for found in (
         getattr(model, "encoder", None),
-        model[0] if _is_pair(model) else None,
+        _first_of_two(model),
         getattr(model, "global_pool", None),
         model if is_timm(model) else None,
     ):
@@ -90,10 +91,11 @@ def is_timm(model: nn.Module) -> bool:
     return all(hasattr(model, name) for name in ("forward_features", "forward_head"))
 
 
-def _is_pair(model: nn.Module) -> bool:
+def _first_of_two(model: nn.Module) -> nn.Module | None:
+    if not (isinstance(model, nn.Sequential) and len(model) == 2):
+        return None
     # a first part without weights, a normalisation say, is no encoder
-    pair = isinstance(model, nn.Sequential) and len(model) == 2
-    return pair and next(model[0].parameters(), None) is not None
+    return model[0] if any(True for _ in model[0].parameters()) else None
 
 
 def pool(features: Tensor) -> Tensor:
@@ -130,7 +132,7 @@ class Watch:
 
     Args:
         body: the module whose output is the representation, or that pools it.
-        model: the whole network, which may say that its maps are channels-last.
+        model: the whole network, which may say that its maps are channels-last; None: the body.
         size: (H, W) of the pictures, by which a channels-last map is told from others.
 
     Attributes:
@@ -142,12 +144,14 @@ class Watch:
     ):
         self.calls: list[Call] = []
         self.size = size
-        self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, unwrapped(model)))
+        whole = unwrapped(body if model is None else model)
+        self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, whole))
         self._map: Tensor | None = None
         self._hooks = []
-        self._timm = body if body is unwrapped(model) and is_timm(body) else None
+        self._timm = cast(Any, body) if body is whole and is_timm(body) else None
         if self._timm is not None:
-            self._timm.forward_features = partial(self._forward_features, body.forward_features)
+            own = self._timm.forward_features
+            self._timm.forward_features = partial(self._forward_features, own)
             return
         self._hooks.append(body.register_forward_hook(_Hook(self._keep), with_kwargs=True))
         pooling = _pooling_of(body)
@@ -362,5 +366,5 @@ def _find_map(
     # of tokens: how many are no part of the picture, and its shape where the body sees it
     prefixes = (getattr(module, "num_prefix_tokens", None) for module in body.modules())
     prefix = next((count for count in prefixes if count is not None), None)
-    seen = picture is not None and picture.ndim == 4
-    return as_map(features, picture.shape[-2:] if seen else size or (1, 1), prefix)
+    seen = picture.shape[-2:] if picture is not None and picture.ndim == 4 else size
+    return as_map(features, seen or (1, 1), prefix)

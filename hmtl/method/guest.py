@@ -160,12 +160,18 @@ class Guest(Callback):
         """Build a head whose weights follow `seed` alone; None of `make` is no head."""
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):  # the model's own randomness stays as it was
-            torch.manual_seed(self.seed)
+            torch.manual_seed(self.fixed_seed())
             head = make(width)
         if head is None:
             return
         self.heads[name], self._widths[name] = self._shared(head.to(device)), width
         self._guests.enter(self.learn.opt, [self.heads[name]])
+
+    def fixed_seed(self) -> int:
+        """Where the heads' weights begin: `seed`, which is a number from now on."""
+        if self.seed is None:
+            self.seed = torch.initial_seed() % 2**63
+        return self.seed
 
     def trained(self) -> list[nn.Module]:
         """Everything the optimizer trains beside the model."""
@@ -189,8 +195,7 @@ class Guest(Callback):
         self._path = names.get(id(self.body))
         self.begin()
         self.watched()  # or an error, before anything is trained
-        if self.seed is None:
-            self.seed = torch.initial_seed() % 2**63
+        self.fixed_seed()
         self._found = self._snapshot() if _searching(self.learn) else None
         self._shown = L(self.metrics())
         self.learn.metrics = L(self.learn.metrics) + self._shown
@@ -246,7 +251,7 @@ class Guest(Callback):
         self.end()
 
     @property
-    def learn(self) -> Learner | None:
+    def learn(self) -> Learner:
         """The Learner this was added to; when it is removed, nothing of a fit that failed stays."""
         return self.__dict__.get("learn")
 
@@ -505,14 +510,14 @@ def _slopes(loss: Tensor, edges: Sequence[GradientEdge]) -> tuple[Tensor | None,
 @contextmanager
 def _own_buffers(model: nn.Module) -> Iterator[None]:
     """Without the broadcast of running statistics, which spoils the graph of the pass before."""
-    several = isinstance(model, DistributedDataParallel) and model.broadcast_buffers
-    if several:
-        model.broadcast_buffers = False
+    if not (isinstance(model, DistributedDataParallel) and model.broadcast_buffers):
+        yield
+        return
+    model.broadcast_buffers = False
     try:
         yield
     finally:
-        if several:
-            model.broadcast_buffers = True
+        model.broadcast_buffers = True
 
 
 def _searching(learn: Learner) -> bool:

@@ -93,7 +93,7 @@ def hmtl_learner(
     `Learner`.
     """
     made_for = task_of(dls)
-    if None not in (made_for, task) and made_for.columns != task.columns:
+    if made_for and task and made_for.columns != task.columns:
         raise ValueError(
             f"these DataLoaders have the labels of {made_for.name!r}; make them with "
             f"face_dataloaders(..., task={task.name!r})"

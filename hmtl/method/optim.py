@@ -37,7 +37,7 @@ from torch.optim.adam import adam
 class FusedAdam(Optimizer):
     """fastai's Adam, stepping all weights of a group at once; see `fused_adam`."""
 
-    def __init__(self, params, cbs, **hypers):
+    def __init__(self, params, cbs, **hypers) -> None:
         super().__init__(params, cbs, **hypers)
         # the kernel counts steps in tensors; the state counts them in Python, as fastai does
         self._counts: dict[torch.Tensor, torch.Tensor] = {}
@@ -131,7 +131,7 @@ class Guests:
     between it is as if they had never been there: it is saved and loaded without them.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.states: dict[Tensor, list[dict]] = {}
         self._slow: dict[Tensor, Tensor] = {}
         self._of: weakref.ref | None = None  # the optimizer that knew them

@@ -37,7 +37,7 @@ class Session(Guest):
         self._forget_batch()
 
     def __getstate__(self) -> dict:
-        empty = {"_parts": {}, "_predictions": {}, "_view_losses": [], "_target": {}}
+        empty: dict = {"_parts": {}, "_predictions": {}, "_view_losses": [], "_target": {}}
         return {**super().__getstate__(), **empty, "_meters": Meters()}
 
     def __repr__(self) -> str:
@@ -51,8 +51,6 @@ class Session(Guest):
         self._labelled = checks.labelled_views(self, self.learn)
         for pretext in self.pretexts:
             pretext.attach(self.dls)
-        if self.seed is None:
-            self.seed = torch.initial_seed() % 2**63
         if self.generator is None:
             self.generator = self._generator(0)
         self._pictures = Pictures(self.dls, self.normalize)
@@ -74,7 +72,8 @@ class Session(Guest):
     def _generator(self, stream: int) -> torch.Generator:
         # Not manual_seed(seed): the augmentation starts there, and a second view would repeat the
         # first one, number by number.
-        mixed = np.random.SeedSequence([self.seed, 2105, stream]).generate_state(1, np.uint64)
+        entropy = [self.fixed_seed(), 2105, stream]
+        mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(mixed[0] >> 1))
 
     def explain(self, error: BaseException) -> None:
@@ -153,7 +152,7 @@ class Session(Guest):
             self._guests.enter(self.learn.opt, [self.balance.module])
         self._balanced_count = count
 
-    def _shared_parameters(self) -> list[Tensor]:
+    def _shared_parameters(self) -> list[nn.Parameter]:
         """The encoder's trainable parameters, in order."""
         # a timm model's pooling has none: all but the classifier then
         found = [p for p in self.watched().parameters() if p.requires_grad]
@@ -181,7 +180,7 @@ class Session(Guest):
         checks.has_head(pretext.name, self.heads)
         head, training = self.heads[pretext.name], self.model.training
         view, target = pretext.transform(images.to(self.dls.device), Pretext.seeded(seed))
-        watch = Watch(self.watched())
+        watch = Watch(self.watched(), self.model, view.shape[-2:])
         try:
             self.model.eval()(Pictures(self.dls, self.normalize).seen(view))
             return view, target, head.eval()(checks.read(pretext, watch.features))

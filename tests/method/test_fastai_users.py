@@ -437,6 +437,23 @@ def test_a_network_of_one_size_is_told_what_else_it_was_shown(dls, quiet, option
         learn.fit(1)
 
 
+@pytest.mark.parametrize("arch", ["test_vit", "test_vit4", "test_maxvit", "test_convnext"])
+def test_a_whole_timm_network_can_be_asked(dls, quiet, arch):
+    side = dls.one_batch()[0].shape[-1]
+    size = {} if "conv" in arch else {"img_size": side}
+    model = timm.create_model(arch, num_classes=8, **size)
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0), model=model)
+    with quiet(learn):
+        learn.fit(1)
+    views, _, prediction = learn.hybrid.ask(torch.rand(3, 3, side, side))
+    with torch.no_grad():
+        found = model.eval().forward_features(views)
+        pooled = found.mean((2, 3) if found.ndim == 4 else 1)
+        wanted = learn.hybrid.heads["puzzling_2x2"].eval()(pooled)
+    assert torch.allclose(prediction, wanted, atol=1e-5)
+    assert "forward_features" not in vars(model)
+
+
 def test_a_body_called_by_name_is_watched_as_by_place():
     class Mean(nn.Module):
         def forward(self, input):

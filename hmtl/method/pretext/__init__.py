@@ -25,7 +25,7 @@ from hmtl.method.pretext.barlow import BarlowTwins
 from hmtl.method.pretext.base import Pretext
 from hmtl.method.pretext.composite import OneView, PuzzlingRotation
 from hmtl.method.pretext.controls import NoLoss, RandomTarget, SecondView, TransformOnly
-from hmtl.method.pretext.inpainting import MASKS, Inpainting
+from hmtl.method.pretext.inpainting import CELL, FRACTION, MASKS, Inpainting
 from hmtl.method.pretext.jigsaw import Jigsaw
 from hmtl.method.pretext.perceptual import PERCEPTUAL, FrozenFeatures
 from hmtl.method.pretext.puzzling import Puzzling
@@ -35,7 +35,7 @@ from hmtl.method.pretext.unlabelled import OtherPictures
 
 def _tiles(kind: type, match: re.Match) -> Pretext:
     """NxN, perhaps a gap or the number of turned tiles, perhaps on the feature map."""
-    options = {"on": "map"} if match["map"] else {}
+    options: dict[str, str | int] = {"on": "map"} if match["map"] else {}
     if match["turned"]:
         options["turned"] = int(match["turned"])
     if match.groupdict().get("gap"):
@@ -53,14 +53,9 @@ _HIDDEN = rf"inpainting_({'|'.join(MASKS)})(?:_(\d+(?:\.\d+)?)percent)?(?:_cell(
 def _inpainting(match: re.Match, features: str) -> Pretext:
     """The mask, perhaps the hidden share, the grid's cell, and a perceptual loss."""
     mask, percent, cell, perceptual = match.groups()
-    options = {}
-    if percent:
-        options["fraction"] = float(percent) / 100
-    if cell:
-        options["cell"] = int(cell)
-    if perceptual:
-        options["features"] = FrozenFeatures(features or PERCEPTUAL)
-    return Inpainting(mask, **options)
+    fraction = float(percent) / 100 if percent else FRACTION
+    seen = FrozenFeatures(features or PERCEPTUAL) if perceptual else None
+    return Inpainting(mask, fraction, int(cell or CELL), features=seen)
 
 
 PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {

@@ -48,11 +48,11 @@ class Pretext:
         """A head on what it `reads`, of `num_features` channels, or None if there is no loss."""
         raise NotImplementedError
 
-    def loss(self, prediction: Tensor, target: Any) -> Tensor:
+    def loss(self, prediction: Any, target: Any) -> Tensor:
         """Scalar loss."""
         raise NotImplementedError
 
-    def score(self, prediction: Tensor, target: Any) -> Tensor:
+    def score(self, prediction: Any, target: Any) -> Tensor:
         """Scalar in [0, 1], larger is better."""
         raise NotImplementedError
 

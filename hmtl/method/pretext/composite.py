@@ -71,7 +71,8 @@ class OneView(Pretext):
 
     def head(self, num_features: int) -> nn.Module:
         """One head a task."""
-        return _Heads([pretext.head(num_features) for pretext in self.pretexts])
+        heads = (pretext.head(num_features) for pretext in self.pretexts)
+        return _Heads([head for head in heads if head is not None])
 
     def _each(self, what: str, predictions: list[Tensor], targets: list) -> list[Tensor]:
         return [
@@ -81,7 +82,8 @@ class OneView(Pretext):
 
     def loss(self, prediction: list[Tensor], target: list) -> Tensor:
         """Sum of the tasks' losses."""
-        return sum(self._each("loss", prediction, target))
+        first, *others = self._each("loss", prediction, target)
+        return sum(others, first)
 
     def score(self, prediction: list[Tensor], target: list) -> Tensor:
         """Mean of the tasks' scores."""

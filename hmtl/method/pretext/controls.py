@@ -10,9 +10,12 @@ Twice the batch, the last control, is no task: a supervised run with `bs` double
 
 __all__ = ["NoLoss", "RandomTarget", "SecondView", "TransformOnly"]
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from fastai.data.core import DataLoaders
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -24,10 +27,14 @@ class _Augmented(Pretext):
 
     plain_view = True
 
-    def __init__(self):
-        self._augment = None
+    def __init__(self) -> None:
+        self._augment: Any = None  # a step of the DataLoaders that can augment a batch again
+        self._dls: DataLoaders = None  # until a fit
 
-    def attach(self, dls) -> None:
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_dls": None, "_augment": None}
+
+    def attach(self, dls: DataLoaders) -> None:
         """Find the `Augment` transform of the DataLoaders, which can augment a batch again."""
         steps = [step for step in batch_steps(dls.train) if hasattr(step, "again")]
         if not steps:
@@ -35,7 +42,7 @@ class _Augmented(Pretext):
                 f"{type(self).__name__} needs DataLoaders made by hmtl.face_dataloaders, whose "
                 "augmentation can be applied a second time to the same batch"
             )
-        self._augment = steps[0]
+        self._augment, self._dls = steps[0], dls
 
     @property
     def training(self) -> bool:
@@ -86,15 +93,6 @@ class RandomTarget(_Augmented):
     def __init__(self, classes: int = 8, dropout: float = 0.2, seed: int = 0):
         super().__init__()
         self.classes, self.dropout, self.seed = classes, dropout, seed
-        self._dls = None
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_dls": None, "_augment": None}
-
-    def attach(self, dls) -> None:
-        """Remember the DataLoaders, which know whose pictures a batch holds."""
-        super().attach(dls)
-        self._dls = dls
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Target int64 (B,): the class of each picture's row in the pack."""

@@ -8,7 +8,7 @@ of the losses are ours. Context encoders (Pathak et al., CVPR 2016) mask blocks;
 
 __all__ = ["MASKS", "Decoder", "Inpainting", "draw_masks"]
 
-from collections.abc import Callable
+from typing import Protocol
 
 import matplotlib.pyplot as plt
 import torch
@@ -21,7 +21,7 @@ from hmtl.method.pretext.base import Pretext
 MASKS = ("block", "blocks", "grid")
 _GREY = 0.5  # what a masked pixel shows
 _BLOCKS = 4
-_FRACTION, _CELL = 0.4, 8  # what a name says nothing of
+FRACTION, CELL = 0.4, 8  # what a name says nothing of
 
 
 def draw_masks(
@@ -83,6 +83,13 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.layers(features))
 
 
+class Distance(Protocol):
+    """How far two batches of pictures (B, 3, H, W) are apart, such as `FrozenFeatures`."""
+
+    def distance(self, prediction: Tensor, target: Tensor, /) -> Tensor:
+        """A scalar."""
+
+
 class Inpainting(Pretext):
     """In-painting; `features` (`FrozenFeatures`, say) adds a perceptual loss of `perceptual` times.
 
@@ -103,11 +110,11 @@ class Inpainting(Pretext):
     def __init__(
         self,
         mask: str = "blocks",
-        fraction: float = _FRACTION,
-        cell: int = _CELL,
+        fraction: float = FRACTION,
+        cell: int = CELL,
         *,
         masked_only: bool = True,
-        features: Callable | None = None,
+        features: Distance | None = None,
         perceptual: float = 0.2,
         share: float = 0.25,
     ):
@@ -121,18 +128,18 @@ class Inpainting(Pretext):
         self.masked_only, self.features, self.perceptual = masked_only, features, perceptual
         self.share = share
         self.name = f"inpainting_{mask}"
-        if fraction != _FRACTION:
+        if fraction != FRACTION:
             self.name += f"_{100 * fraction:g}percent"
-        if cell != _CELL and mask == "grid":
+        if cell != CELL and mask == "grid":
             self.name += f"_cell{cell}"
         if features is not None:
             self.name += "_pl"
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, tuple]:
         """Grey out the masks. Target: the pictures themselves, and the masks (B, 1, H, W)."""
-        size = tuple(images.shape[-2:])
-        cell = max(1, round(self.cell * size[0] / 48))
-        masks = draw_masks(len(images), size, self.mask, self.fraction, cell, generator)
+        height, width = images.shape[-2:]
+        cell = max(1, round(self.cell * height / 48))
+        masks = draw_masks(len(images), (height, width), self.mask, self.fraction, cell, generator)
         masks = masks.to(images.device)
         return torch.where(masks, _GREY, images), (images, masks)
 
@@ -164,10 +171,13 @@ class Inpainting(Pretext):
             pixels = error.mean()
         if self.features is None:
             return pixels
-        return pixels + self.perceptual * self._perceived(prediction, rebuilt, images, masks)
+        perceived = self._perceived(self.features, prediction, rebuilt, images, masks)
+        return pixels + self.perceptual * perceived
 
-    def _perceived(self, prediction: Tensor, rebuilt: Tensor, images: Tensor, masks: Tensor):
-        """Distance of the filled pictures from the true ones in the features of the network."""
+    def _perceived(
+        self, features: Distance, prediction: Tensor, rebuilt: Tensor, images: Tensor, masks: Tensor
+    ) -> Tensor:
+        """Distance of the filled pictures from the true ones in the features of a network."""
         some = max(1, round(self.share * len(images)))
         images = images[:some]
         filled = torch.where(masks[:some], rebuilt[:some], images)
@@ -177,7 +187,7 @@ class Inpainting(Pretext):
                 F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
                 for x in (filled, images)
             )
-        return self.features.distance(filled, images)
+        return features.distance(filled, images)
 
     def score(self, prediction: Tensor, target: tuple) -> Tensor:
         """Share of the hidden pixels' variation that is rebuilt, at least 0."""

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hmtl.files import read_json
+from hmtl.method.encoder import Encoder
 
 PERCEPTUAL = "tf_efficientnet_lite0"  # the network where nothing is said: its weights are at hand
 _REMEDY = "name another finished run in features, or train that one again"
@@ -43,15 +44,13 @@ class FrozenFeatures:
     def __init__(self, network: str | Path = PERCEPTUAL, layers: Sequence[str] | None = None):
         self.network = str(network)
         self.layers = tuple(layers or ())
-        self._encoder: nn.Module | None = None
+        self._encoder: Encoder | None = None
         self._seen: dict[str, Tensor] = {}
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_encoder": None, "_seen": {}}
 
-    def _load(self, device: torch.device) -> nn.Module:
-        from hmtl.method.encoder import Encoder
-
+    def _load(self, device: torch.device) -> Encoder:
         folder = Path(self.network)
         if (folder / "spec.json").is_file():
             record = read_json(folder / "spec.json", _REMEDY, {"spec": dict})
@@ -80,11 +79,11 @@ class FrozenFeatures:
 
         return keep
 
-    def prepare(self, device: torch.device) -> None:
-        """Load the network, if it is not, and bring it to the device."""
+    def prepare(self, device: torch.device) -> Encoder:
+        """The network, loaded if it was not, on the device."""
         if self._encoder is None:
             self._encoder = self._load(device)
-        self._encoder.to(device)
+        return self._encoder.to(device)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Feature maps of images (B, 3, H, W) in [0, 1], one a layer.
@@ -92,9 +91,9 @@ class FrozenFeatures:
         Gradients reach the images, never the network. In full precision whatever autocast says:
         deep sums of squares overflow in half.
         """
-        self.prepare(images.device)
+        encoder = self.prepare(images.device)
         with torch.autocast(images.device.type, enabled=False), suppress(_Enough):
-            self._encoder.forward_map(images.float())
+            encoder.forward_map(images.float())
         seen = [self._seen[name] for name in self.layers]
         self._seen.clear()
         return seen

@@ -83,14 +83,10 @@ class Puzzling(TileTask):
         if gap < 0:
             raise ValueError(f"gap must be at least 0 pixels, got {gap}")
         self.gap = gap
+        self.classes = self.places  # every tile may lie at every place
         if gap:
             grid = f"{self.kind}_{n}x{n}"
             self.name = self.name.replace(grid, f"{grid}_gap{gap}")
-
-    @property
-    def classes(self) -> int:
-        """Every tile may lie at every place."""
-        return self.places
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Shuffle each picture's tiles by its own permutation.

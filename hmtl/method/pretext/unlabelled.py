@@ -10,6 +10,7 @@ __all__ = ["OtherPictures"]
 from typing import Any
 
 import torch
+from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 
 from hmtl.method.augment import LEVELS, augment
@@ -38,16 +39,11 @@ class OtherPictures(_Augmented):
         self.reads, self.revision, self.turns = pretext.reads, pretext.revision, pretext.turns
         self.cut_off = pretext.cut_off
         self.weight = {"paired": pretext.weight["paired"]}
-        self._dls = None
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_dls": None, "_augment": None}
-
-    def attach(self, dls) -> None:
-        """Remember the DataLoaders, whose pack holds the other pictures."""
+    def attach(self, dls: DataLoaders) -> None:
+        """Take hold of the DataLoaders, whose pack holds the other pictures."""
         super().attach(dls)
         self.pretext.attach(dls)
-        self._dls = dls
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
         """The pretext's, in training of as many pictures drawn from the whole train split."""

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from fastai.data.core import DataLoaders
 from fastai.metrics import AccumMetric
 from fastai.torch_core import TensorBase, TitledStr
 from torch import Tensor, nn
 
-from hmtl.method.tasks.base import Task
+from hmtl.method.tasks.base import Task, TaskLoss
 
 AXES = ("valence", "arousal")
 UNIT = 0.5  # of an axis to one of the network's outputs, whose spread is then of order one
@@ -73,24 +74,16 @@ def affect_scores(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]
     }
 
 
-class AffectLoss(nn.Module):
+class AffectLoss(TaskLoss):
     """Mean squared error of outputs (B, 2) in units of 0.5; targets (B, 2) in -1..1."""
 
-    def __init__(self, reduction: str = "mean"):
-        super().__init__()
-        self.reduction = reduction
-
-    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        loss = ((Task.plain(outputs) - Task.plain(target) / UNIT) ** 2).mean(1)
-        return loss if self.reduction == "none" else getattr(loss, self.reduction)()
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Loss of each face, (B,)."""
+        return ((outputs - target / UNIT) ** 2).mean(1)
 
     def activation(self, outputs: Tensor) -> Tensor:
         """Outputs -> valence and arousal (B, 2), cut off at -1 and 1."""
         return (outputs * UNIT).clamp(-1, 1)
-
-    def decodes(self, affect: Tensor) -> Tensor:
-        """Numbers are their own answer."""
-        return affect
 
 
 @dataclass(frozen=True)
@@ -129,11 +122,11 @@ class Affect(Task):
         """(B, num_features) -> (B, 2), in units of 0.5."""
         return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, len(AXES)))
 
-    def loss(self, dls) -> AffectLoss:
+    def loss(self, dls: DataLoaders | None) -> AffectLoss:
         """The same for all DataLoaders."""
         return AffectLoss()
 
-    def metrics(self, dls) -> list:
+    def metrics(self, dls: DataLoaders) -> list:
         """fastai metrics by the names of `affect_scores`, over a whole split."""
         activation = self.loss(dls).activation
 

@@ -2,7 +2,7 @@
 means.
 """
 
-__all__ = ["Task"]
+__all__ = ["Task", "TaskLoss"]
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 
 
@@ -25,7 +26,7 @@ class Task:
     names: tuple[str, ...] = ()
     # Kinds of labels it can learn from, of `hmtl.method.batches.LABELS`, and whether its labels are
     # classes, which can be weighted and sampled evenly.
-    kinds = ("majority",)
+    kinds: tuple[str, ...] = ("majority",)
     has_classes = False
     # Of the numbers it answers; "" for classes.
     unit: str = ""
@@ -75,11 +76,11 @@ class Task:
         """(B, num_features) -> what the loss reads; `outputs` is what the DataLoaders count."""
         raise NotImplementedError
 
-    def loss(self, dls) -> nn.Module:
-        """The loss for these DataLoaders; its `activation` makes predictions of outputs."""
+    def loss(self, dls: DataLoaders | None) -> "TaskLoss":
+        """The loss for these DataLoaders; None: for its `activation` alone."""
         raise NotImplementedError
 
-    def metrics(self, dls) -> list:
+    def metrics(self, dls: DataLoaders) -> list:
         """fastai metrics for these DataLoaders."""
         raise NotImplementedError
 
@@ -164,3 +165,32 @@ class Task:
         """Without fastai's subclass, which costs a dispatch for every operation."""
         # while a network is exported its tensors are of another kind, which must stay
         return tensor if torch.compiler.is_compiling() else tensor.as_subclass(torch.Tensor)
+
+
+class TaskLoss(nn.Module):
+    """A loss that fastai reads answers from: base of the tasks' losses.
+
+    Args:
+        reduction: Of the faces' losses: "mean", "sum", or "none" to keep each.
+    """
+
+    def __init__(self, reduction: str = "mean"):
+        super().__init__()
+        self.reduction = reduction
+
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Loss of each face, (B,)."""
+        raise NotImplementedError
+
+    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, ...) -> a scalar, or (B,) for the reduction "none"."""
+        loss = self.each(Task.plain(outputs), Task.plain(target))
+        return loss if self.reduction == "none" else getattr(loss, self.reduction)()
+
+    def activation(self, outputs: Tensor) -> Tensor:
+        """Outputs -> what is answered; here they are that."""
+        return outputs
+
+    def decodes(self, answers: Tensor) -> Tensor:
+        """Answers -> what is shown; here they are that."""
+        return answers

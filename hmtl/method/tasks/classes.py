@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from fastai.data.core import DataLoaders
 from fastai.data.transforms import Category
 from fastai.metrics import AccumMetric, AvgMetric
 from fastai.torch_core import TensorCategory, TensorMultiCategory
@@ -23,7 +24,7 @@ from sklearn.metrics import f1_score, recall_score
 from torch import Tensor, nn
 
 from hmtl.labels import EMOTIONS, GENDERS, class_indices
-from hmtl.method.tasks.base import Task
+from hmtl.method.tasks.base import Task, TaskLoss
 
 
 def hard(target: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def hard(target: Tensor) -> Tensor:
     return target.argmax(1) if target.ndim == 2 else target
 
 
-class EmotionLoss(nn.Module):
+class EmotionLoss(TaskLoss):
     """Cross-entropy on classes int64 (B,) or on distributions float (B, K); optional class weights.
 
     Carries `activation` and `decodes`, by which fastai turns logits into probabilities and classes.
@@ -39,10 +40,11 @@ class EmotionLoss(nn.Module):
 
     y_int = True  # for fastai's MixUp, which then mixes losses in place of targets
 
+    weight: Tensor | None
+
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean"):
-        super().__init__()
+        super().__init__(reduction)
         self.register_buffer("weight", weight)
-        self.reduction = reduction
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         # plain tensors: fastai's subclasses cost a dispatch for every operation
@@ -76,7 +78,8 @@ def emotion_metrics(classes: int) -> list:
     """fastai metrics `accuracy` and `macro_f1` over `classes` classes."""
 
     def f1(prediction: Tensor, target: Tensor) -> float:
-        return macro_f1(prediction.argmax(-1).cpu(), hard(target).cpu(), classes)
+        predicted, true = (t.numpy(force=True) for t in (prediction.argmax(-1), hard(target)))
+        return macro_f1(predicted, true, classes)
 
     return [AvgMetric(accuracy), AccumMetric(f1, name="macro_f1", flatten=False)]
 
@@ -121,9 +124,9 @@ class ClassTask(Task):
         """(B, num_features) -> logits (B, outputs)."""
         return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, outputs))
 
-    def loss(self, dls) -> EmotionLoss:
+    def loss(self, dls: DataLoaders | None) -> EmotionLoss:
         """The loss for these DataLoaders."""
-        if not self.weighted:
+        if dls is None or not self.weighted:
             return EmotionLoss()
         if not hasattr(dls.train_ds, "classes"):
             raise ValueError(
@@ -131,7 +134,7 @@ class ClassTask(Task):
             )
         return EmotionLoss(class_weights(dls.train_ds.classes, dls.c))
 
-    def metrics(self, dls) -> list:
+    def metrics(self, dls: DataLoaders) -> list:
         """Accuracy and macro F1 for these DataLoaders."""
         return emotion_metrics(dls.c)
 

@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from fastai.data.core import DataLoaders
 from fastai.metrics import AvgMetric
 from fastai.torch_core import TensorBase, TitledStr
 from torch import Tensor, nn
 
 from hmtl.angles import pose_matrix
-from hmtl.method.tasks.base import Task
+from hmtl.method.tasks.base import Task, TaskLoss
 
 ANGLES = ("yaw", "pitch", "roll")
 LIMIT = 99.0  # degrees
@@ -106,32 +107,20 @@ def pose_scores(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
 # -------------------------------------------------------------------------------------------- tasks
 
 
-class PoseLoss(nn.Module):
+class PoseLoss(TaskLoss):
     """Mean absolute error of outputs (B, 3) in units of 10 degrees; targets (B, 3) in degrees.
 
     A degree of each angle weighs alike, as in the metric. FSA-Net (Yang et al., CVPR 2019), the
     usual regression to compare with, minimises the mean absolute error too.
     """
 
-    def __init__(self, reduction: str = "mean"):
-        super().__init__()
-        self.reduction = reduction
-
     def each(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Loss of each face, (B,)."""
         return (outputs - target / UNIT).abs().mean(1)
 
-    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        loss = self.each(Task.plain(outputs), Task.plain(target))
-        return loss if self.reduction == "none" else getattr(loss, self.reduction)()
-
     def activation(self, outputs: Tensor) -> Tensor:
         """Outputs -> degrees (B, 3)."""
         return outputs * UNIT
-
-    def decodes(self, angles: Tensor) -> Tensor:
-        """Degrees are their own answer."""
-        return angles
 
 
 def bins_of(angles: Tensor) -> Tensor:
@@ -216,11 +205,11 @@ class HeadPose(Task):
         """(B, num_features) -> (B, 3), in units of 10 degrees."""
         return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, len(ANGLES)))
 
-    def loss(self, dls) -> PoseLoss:
+    def loss(self, dls: DataLoaders | None) -> PoseLoss:
         """The same for all DataLoaders."""
         return PoseLoss()
 
-    def metrics(self, dls) -> list:
+    def metrics(self, dls: DataLoaders) -> list:
         """fastai metrics by the names of `pose_scores`."""
         activation = self.loss(dls).activation
 
@@ -279,6 +268,6 @@ class HeadPoseBins(HeadPose):
             nn.Unflatten(1, (len(ANGLES), BINS)),
         )
 
-    def loss(self, dls) -> BinLoss:
+    def loss(self, dls: DataLoaders | None) -> BinLoss:
         """The same for all DataLoaders."""
         return BinLoss(self.alpha)

@@ -12,27 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from fastai.data.core import DataLoaders
 from fastai.torch_core import TensorCategory, TitledStr
 from torch import Tensor, nn
 
-from hmtl.method.tasks.base import Task
+from hmtl.method.tasks.base import Task, TaskLoss
 
 
-class ZeroLoss(nn.Module):
+class ZeroLoss(TaskLoss):
     """Zero, whatever the outputs."""
 
-    def __init__(self, reduction: str = "mean"):
-        super().__init__()
-        self.reduction = reduction
-
-    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """A zero that can be differentiated: scalar, or (B,) for reduction "none"."""
-        zeros = Task.plain(outputs)[:, 0] * 0
-        return zeros if self.reduction == "none" else getattr(zeros, self.reduction)()
-
-    def activation(self, outputs: Tensor) -> Tensor:
-        """Outputs are their own answer."""
-        return outputs
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Zeros (B,) that can be differentiated."""
+        return outputs[:, 0] * 0
 
     def decodes(self, outputs: Tensor) -> Tensor:
         """Class 0, the only one."""
@@ -63,11 +55,11 @@ class Pretraining(Task):
         """The representation itself, (B, num_features)."""
         return nn.Identity()
 
-    def loss(self, dls) -> ZeroLoss:
+    def loss(self, dls: DataLoaders | None) -> ZeroLoss:
         """Zero."""
         return ZeroLoss()
 
-    def metrics(self, dls) -> list:
+    def metrics(self, dls: DataLoaders) -> list:
         """None of its own: pretexts log theirs."""
         return []
 
