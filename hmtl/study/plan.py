@@ -22,7 +22,7 @@ import csv
 import math
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +39,7 @@ from hmtl.runs.store import Run, default_store, load_run, run_id, runs_table
 from hmtl.study.tables import PAPERS, PLAN
 from hmtl.workers import worker_pool
 
-BASE = {
+BASE: dict = {
     "arch": "tiny", "bs": 128, "optimizer": "muon", "precision": "bf16", "fill": True,
     "norm_stats": "plain",
 }  # fmt: skip
@@ -189,7 +189,7 @@ def _fitted(spec: RunSpec, root: str | None, store: Path) -> Run:
         return load_run(error.path)
 
 
-def _all(tasks: list[Callable[[], Run]], jobs: int, tell: Callable[[Run, float], None]) -> None:
+def _all(tasks: Sequence[Callable[[], Run]], jobs: int, tell: Callable[[Run, float], None]) -> None:
     """Call every task, `jobs` at once, and tell of each run when it is there."""
     if jobs <= 1:
         for task in tasks:
@@ -378,12 +378,10 @@ def decide(
     def score(cell: Cell, spec: RunSpec) -> float:
         if (key := _row_key(_tried(cell.arm, spec), _TRIED)) in tried:
             return tried[key]
-        found = []
-        _all(
-            [partial(_make, cell, spec, root, store)], 1,
-            lambda run, s: (found.append(run), tell("trial", run, s)),
-        )  # fmt: skip
-        return _value(found[0])
+        started = time.perf_counter()
+        run = _make(cell, spec, root, store)
+        tell("trial", run, time.perf_counter() - started)
+        return _value(run)
 
     made = 0
     for block in dict.fromkeys((cell.part, cell.block) for cell in wanted):

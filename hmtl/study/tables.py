@@ -35,12 +35,12 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
     Values that are nan, of runs that failed, are left out; without any other the mean is nan.
     """
-    values = np.asarray(values, float)
-    values = values[~np.isnan(values)]
-    if len(values) < 2:
-        return float(values[0]) if len(values) else float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(half)
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    if len(known) < 2:
+        return float(known[0]) if len(known) else float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + level / 2, len(known) - 1) * stats.sem(known)
+    return float(known.mean()), float(half)
 
 
 def _scaled(values: Sequence[float], factor: float = 100) -> str:
@@ -139,7 +139,7 @@ class Outcomes(dict):
         truth: (fingerprint of the data, task) -> true class, uint8 (faces,).
     """
 
-    def __init__(self, *args):
+    def __init__(self, *args) -> None:
         super().__init__(*args)
         self.predicted: dict[str, np.ndarray] = {}
         self.truth: dict[tuple[str, str], np.ndarray] = {}
@@ -169,7 +169,8 @@ def outcomes_by_run(runs: Iterable) -> Outcomes:
 
     Raises ValueError if runs of one data set and task were tested on different faces.
     """
-    outcomes, keys = Outcomes(), {}
+    outcomes = Outcomes()
+    keys: dict[tuple[str, str], pd.Series] = {}
     for run in runs:
         task = run.spec.make_task()
         if not task.columns or run.failure:

@@ -29,7 +29,7 @@ __all__ = [
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -115,7 +115,7 @@ def bootstrap_interval(
     """
     seeds, faces = differences.shape
     rng = np.random.default_rng(seed)
-    mean, sums, counts = float(differences.mean()), differences.mean(0), np.ones(faces)
+    mean, sums, counts = float(differences.mean()), differences.mean(0), np.ones(faces, int)
     if people is not None:
         if len(people) != faces:
             raise ValueError(f"{len(people)} faces have a person, {faces} were tested")
@@ -128,7 +128,8 @@ def bootstrap_interval(
     tails = 0.5 - level / 2, 0.5 + level / 2
     error = differences.mean(1).std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
     if error == 0:
-        return mean, *map(float, np.quantile(means, tails))
+        low, high = np.quantile(means, tails)
+        return mean, float(low), float(high)
     added = student(seeds - 1, scale=error)
 
     def end(tail: float) -> float:
@@ -241,8 +242,8 @@ def estimate(
     gaps = sum(sign * v.mean(0) for sign, v in zip(signs, cells, strict=True))
     parts.append((max(0.0, gaps.var(ddof=1) - mixed) / people, people - 1))
     variance = sum(part for part, _ in parts)
-    df = variance**2 / sum(part**2 / df for part, df in parts) if variance else np.inf
-    return Estimate(float(mean), float(np.sqrt(variance)), float(df))
+    freedom = variance**2 / sum(part**2 / df for part, df in parts) if variance else np.inf
+    return Estimate(float(mean), float(np.sqrt(variance)), float(freedom))
 
 
 def holm(p_values: Sequence[float], size: int, alpha: float = 1 - LEVEL) -> list[bool]:
@@ -290,7 +291,7 @@ def judge(
 class _Asked(NamedTuple):
     """A contrast that was run."""
 
-    claim: object
+    claim: Any
     data: str
     kind: str
     base: str
@@ -323,9 +324,9 @@ def effect_table(
             continue
         for data in dict.fromkeys(runs["data"]):
             for study in (PLAN, claim.notebook):
-                found = studies[study].asked(claim, data) if study in studies else []
-                asked += found
-                if found:
+                more = studies[study].asked(claim, data) if study in studies else []
+                asked += more
+                if more:
                     break
     found = [estimate(one.cells, one.signs, one.pool) for one in asked]
     verdicts = _verdicts(asked, found, table)
@@ -337,8 +338,8 @@ def effect_table(
         paper = reported_effect(claim.treated, one.base, claim.where) if not claim.versus else None
         within = paper is not None and effect.low < paper < effect.high
         inside = "" if paper is None else "inside" if within else "outside"
-        beside = (one.metric, known.p, inside, known.between(0, np.inf))
-        beside = (*beside, known.between(-margin, margin))
+        shares = (known.between(0, np.inf), known.between(-margin, margin))
+        beside = (one.metric, known.p, inside, *shares)
         rows.append((*told, *effect, one.faces, verdict, *beside))
     return pd.DataFrame(rows, columns=[*EFFECT_COLUMNS, *BESIDE])
 

@@ -60,7 +60,8 @@ def find_faces(picture: Image.Image, frame: tuple[float, float] = FRAME) -> np.n
         found = _look(ImageOps.expand(colour, margin), longest, most) - [margin, margin, 0, 0]
         if len(found):
             break
-    boxes = np.array([frame_face(*box, frame) for box in found], np.int64).reshape(-1, 4)
+    framed = [frame_face(x, y, width, height, frame) for x, y, width, height in found]
+    boxes = np.array(framed, np.int64).reshape(-1, 4)
     return boxes[np.argsort(boxes[:, 0] - boxes[:, 2], kind="stable")]
 
 

@@ -25,18 +25,6 @@ from torch import Tensor, nn
 _BATCH = 256
 
 
-class _Opened(nn.Module):
-    """The same network with its feature map as the output of a module, where captum finds it."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.encoder, self.head = model.encoder, model.head
-        self.map = nn.Identity()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.encoder.pool(self.map(self.encoder.forward_map(images))))
-
-
 def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | None = None) -> np.ndarray:
     """Where each picture speaks for a class, float32 (B, H, W); the strongest place of each is 1.
 
@@ -47,13 +35,12 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | None = None) ->
         from captum.attr import LayerAttribution, LayerGradCam
     except ImportError as error:
         raise ImportError('Grad-CAM is captum\'s: pip install "hmtl[notebooks]"') from error
-    opened = _Opened(model).eval()
+    model.eval()
     if classes is None:
         with torch.no_grad():
-            classes = opened(images).argmax(1)
-    found = LayerGradCam(opened, opened.map).attribute(
-        images, target=classes, relu_attributions=True
-    )
+            classes = model(images).argmax(1)
+    cam = LayerGradCam(model, model.get_submodule("encoder.map"))
+    found = cam.attribute(images, target=classes, relu_attributions=True)
     found = LayerAttribution.interpolate(found, images.shape[-2:], "bilinear")[:, 0].detach()
     strongest = found.amax((1, 2), keepdim=True)
     return torch.where(strongest > 0, found / strongest, 0).float().numpy(force=True)
@@ -62,7 +49,7 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | None = None) ->
 @torch.no_grad()
 def representation(model: nn.Module, images: Tensor) -> np.ndarray:
     """Pooled features of pictures float (N, 3, H, W) in [0, 1]; float32 (N, F)."""
-    encoder = model.encoder.eval()
+    encoder = model.get_submodule("encoder").eval()
     parts = [encoder(part).float().numpy(force=True) for part in images.split(_BATCH)]
     return np.concatenate(parts)
 

@@ -85,8 +85,8 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
             _write_torch(model, size, folder / "model.pt2", record)
         if "timm" in formats:
             record = {**record, **_write_timm(model, arch, folder / "encoder.safetensors")}
-        config = json.dumps(sealed(record, hash_folder(folder)), indent=1)
-        write_text(folder / "config.json", config + "\n")
+        text = json.dumps(sealed(record, hash_folder(folder)), indent=1)
+        write_text(folder / "config.json", text + "\n")
         write_text(folder / NAME, card)
     return out
 

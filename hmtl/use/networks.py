@@ -236,7 +236,8 @@ def _metadata(run: Run) -> str:
     return (
         ModelCardData(
             license="apache-2.0" if rendered else "other",
-            **({} if rendered else {"license_name": "terms-of-the-data-set", "license_link": CARD}),
+            license_name=None if rendered else "terms-of-the-data-set",
+            license_link=None if rendered else CARD,
             library_name="hmtl",
             pipeline_tag=kind,
             tags=["face", task.name.replace("_", "-"), "multi-task-learning", "arxiv:2105.06421"],

@@ -102,8 +102,8 @@ def _name(file: Path) -> str:
 def _checked(image, place: int) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
-    shape = getattr(image, "shape", ())
-    grey_or_colour = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    grey_or_colour = len(shape) == 2 or shape[2:] == (3,)
     if getattr(image, "dtype", None) != np.uint8 or not grey_or_colour:
         raise ValueError(
             f"image {place}: paths, PIL images and arrays uint8 (H, W, 3) or (H, W) are taken, not "
