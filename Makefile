@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: study test test-fast lab notebooks book reference check-faces check-rule check-detect bench bench-faces \
-	bench-recipe bench-predict gpu gpu-kit soak lock lint dist clean
+	bench-recipe bench-predict network gpu gpu-kit soak lock lint dist clean
 
 # Trainings run one to a core, each on one thread: never more threads than cores.
 export OMP_NUM_THREADS ?= 1
@@ -81,6 +81,12 @@ bench-recipe: $(READY)  ## core-seconds to an accuracy, today's recipe and a soo
 # HMTL_FERPLUS=DIR; the others are installed into outputs/peers, beside nothing of ours
 bench-predict: $(READY)  ## our networks and ready-made ones on the same faces; into the record
 	HMTL_PROGRESS=0 $(BIN)/python -W ignore benchmarks/bench_predict.py
+
+# HMTL_FERPLUS=DIR; resumable. `python -m hmtl ship latest ferplus-best --root DIR` puts it in place
+network: $(READY)  ## the best network that ships, from nothing: an hour and a half of one core
+	$(BIN)/python -m hmtl run --preset study --data ferplus --root "$(HMTL_FERPLUS)" \
+		--set arch small --set size 80 --set epochs 50 --set labels probability --set augment strong \
+		--set optimizer muon --set bs 128 --set lr 0.008 --set precision bf16 --set norm_stats plain
 
 bench: $(READY)  ## is a run as fast as the machine allows? some minutes; into the record
 	$(BIN)/python benchmarks/bench.py
