@@ -220,14 +220,38 @@ def face_dataloaders(
     seed: int = 0,
     device: str | torch.device | None = None,
 ) -> DataLoaders:
-    """DataLoaders over the train, valid and test rows of `pack`, at `size` pixels (the pack's own).
+    """fastai DataLoaders over the train, valid and test rows of a pack. Ours.
 
-    `task` is one of `hmtl.method.tasks`, or its name; faces without its label are left out.
-    `fraction` of the training rows is kept (stratified, nested, by `fraction_seed`); with `fill`
-    they are shown again until an epoch is as long as one of all rows. `sampling` is "natural" or
-    "balanced" (each class equally often, with replacement). Order and augmentation follow `seed`
-    alone, so two methods trained with one seed see the same images in the same order.
-    Raises ValueError naming the valid choices, or the columns that the task misses.
+    Order and augmentation follow `seed` alone, so two methods trained with one seed see the same
+    images in the same order.
+
+    Args:
+        pack: Faces and labels, as `load_pack` gives them.
+        task: A task of `hmtl.method.tasks`, or its name; faces without its label are left out.
+        size: Side of the pictures, pixels; None: the pack's own.
+        bs: Pictures a batch of training; others have twice as many.
+        augment: "none", "weak" or "strong" (`hmtl.method.augment.LEVELS`).
+        fraction: Share of the training rows that are kept, in (0, 1], stratified by class.
+        fraction_seed: Draws them; of one seed smaller shares lie inside larger ones.
+        fill: Whether they are shown again until an epoch is as long as one of all rows.
+        labels: "majority", or "probability" for the votes of a pack that has them.
+        sampling: "natural", or "balanced": each class equally often, with replacement.
+        seed: Of order and augmentation.
+        device: Where batches are made; None: fastai's default.
+
+    Returns:
+        `dls.train`, `dls.valid` and `dls[2]`, the test rows. A batch is images float
+        (B, 3, size, size) in [0, 1] and labels as the task has them.
+
+    Raises:
+        ValueError: Naming the valid choices, or the columns that the task misses.
+
+    Example:
+        >>> from hmtl import face_dataloaders, load_pack
+        >>> dls = face_dataloaders(load_pack("mini"), size=32, bs=16, device="cpu")
+        >>> images, emotions = dls.train.one_batch()
+        >>> images.shape, emotions.shape, dls.c
+        (torch.Size([16, 3, 32, 32]), torch.Size([16]), 8)
     """
     for name, value, valid in (("labels", labels, LABELS), ("sampling", sampling, SAMPLING)):
         if value not in valid:

@@ -6,22 +6,23 @@ L_1 is the supervised loss of the picture, L_2 ... L_V those of its transformed 
 
     views="paired"  the picture passes untouched, each pretext's view of it in a pass of its own;
                     V = 1 + the labelled views (the later scripts)
-    views="shared"  the view takes the picture's place, for the supervised head too; V = 1 (the
-                    first scripts)
+    views="shared"  the view replaces the picture for every head; V = 1 (the first scripts)
 
-Below is a batch in its order: transform, pass, heads, losses, sum. How the heads come into a
-Learner and leave it is in `hmtl.method.guest`, what a fit or an epoch needs in
-`hmtl.method.session`, what is refused in `hmtl.method.checks`.
+Below is a batch in its order: transform, pass, heads, losses, sum. How heads come into a Learner is
+in `hmtl.method.guest`, what a fit needs in `session`, what is refused in `checks`.
 """
 
 __all__ = ["Hybrid"]
 
-from torch import Tensor
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
 
 from hmtl.method import checks
-from hmtl.method.balance import geometric_mean
+from hmtl.method.balance import Balance, geometric_mean
 from hmtl.method.pretext import Pretext
 from hmtl.method.session import Session
+from hmtl.method.tasks import Task
 from hmtl.method.views import rescale
 
 
@@ -37,14 +38,12 @@ class Hybrid(Session):
         pretexts: tasks or their short names (`hmtl.method.pretext.make`), one or several.
         views: "paired" or "shared", see above. Several pretexts on a shared view are asked of one
             picture, transformed by each in turn; on paired views each has its own.
-        weight: w, for all or by name; None: the task's own (of tiles the authors': 1 for shared
-            views, 0.3 for paired ones).
+        weight: w, for all or by name; None: the task's own (of tiles 1 shared, 0.3 paired).
         scales: relative sizes of a paired view, each a pass of its own: numbers, or (low, high)
             drawn once a batch (`AUTHORS_SCALES` for the authors' three).
-        label_views: whether the supervised loss is of the views too. None: what the supervised
-            task says: yes, but of head pose for plain views only; numbers that no task explains
-            are refused where a pretext turns the picture. Unlabelled views leave no trace in
-            batch norm's running statistics.
+        label_views: whether the supervised loss is of the views too; None: as its task says, of
+            head pose plain views only. Numbers without a task are refused where a pretext turns
+            the picture. Unlabelled views leave no trace in batch norm's running statistics.
         body: the module whose output is the representation; None: `find_body` looks for it.
         seed: of the puzzles and of the heads' first weights; None: torch's own seed.
         balance: how the losses become one, a name or a `Balance` (`hmtl.method.balance`).
@@ -55,11 +54,17 @@ class Hybrid(Session):
     Raises:
         ValueError: for arguments that do not fit; in a fit, for labels that a pretext would make
             wrong, pictures outside [0, 1], and networks it cannot read, each with its remedy.
+
+    Example:
+        >>> Hybrid(["puzzling_2x2", "inpainting_grid"]).weights  # `learn.add_cb` takes it
+        {'puzzling_2x2': 0.3, 'inpainting_grid': 1.0}
     """
 
     def __init__(
-        self, pretexts, views="paired", *, weight=None, scales=(1.0,), label_views=None, body=None,
-        seed=None, balance="sum", task=None, normalize=None,
+        self, pretexts: Pretext | str | Iterable[Pretext | str], views: str = "paired", *,
+        weight: float | dict[str, float] | None = None, scales: Sequence = (1.0,),
+        label_views: bool | None = None, body: nn.Module | None = None, seed: int | None = None,
+        balance: str | Balance = "sum", task: Task | None = None, normalize: Sequence | None = None,
     ):  # fmt: skip
         super().__init__(body, seed)
         self.pretexts = checks.pretexts_of(pretexts, views)
@@ -128,8 +133,7 @@ class Hybrid(Session):
         answer = head(found)
         if pretext.siamese:  # the target is what it answers about the untouched picture
             target = head(checks.read(pretext, self.representation())).float()
-        if isinstance(answer, Tensor):  # half precision ends here
-            answer = answer.float()
+        answer = answer.float() if isinstance(answer, Tensor) else answer  # half precision ends
         loss = pretext.loss(answer, target)
         self._predictions.setdefault(pretext.name, []).append(loss)
         self._count(pretext, answer, target, loss, len(found))
@@ -139,7 +143,8 @@ class Hybrid(Session):
         checks.positive(loss, self._view_losses)
         own = geometric_mean([self.average(part) for part in (loss, *self._view_losses)])
         self._parts = {"supervised": own}
-        for name, losses in self._predictions.items():
-            if self.weights[name]:
-                self._parts[name] = self.average(self.weights[name] * sum(losses) / len(losses))
+        for name, (first, *others) in self._predictions.items():
+            if weight := self.weights[name]:
+                mean = weight * sum(others, first) / (1 + len(others))
+                self._parts[name] = self.average(mean)
         return self._balanced(list(self._parts.values()))

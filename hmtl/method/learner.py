@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.torch_core import params
@@ -68,7 +69,7 @@ def split_model(model: nn.Module) -> list:
 
 
 def hmtl_learner(
-    dls,
+    dls: DataLoaders,
     arch: str = "tiny",
     task: Task | None = None,
     pretexts: Pretext | str | Sequence[Pretext | str] = (),
@@ -83,14 +84,36 @@ def hmtl_learner(
     cbs: Iterable[Callback] = (),
     **learner_options,
 ) -> Learner:
-    """Build an ordinary fastai Learner whose training is hybrid if `pretexts` are given.
+    """Build an ordinary fastai Learner whose training is hybrid if pretexts are given.
 
-    `task` is by default that of the DataLoaders, else emotion; ValueError if theirs has other
-    labels, or if they ask for several classes a picture or for numbers and no `loss_func` is given.
-    `arch` is "tiny" or any timm backbone, `weights` "scratch", "imagenet" or a checkpoint. Pictures
-    are normalised inside the model, unless the DataLoaders already do it. `views`, `scales`,
-    `label_views`, `pretext_weight`, `balance` and `seed` are those of `Hybrid`; other options go to
-    `Learner`.
+    Pictures are normalised inside the model, unless the DataLoaders already do it.
+
+    Args:
+        dls: Of `face_dataloaders`, or any whose batches are pictures (B, 3, H, W) and labels.
+        arch: "tiny", "small" or any timm backbone.
+        task: What is supervised; None: what the DataLoaders were made for, else emotion.
+        pretexts: Tasks or their short names (`hmtl.method.pretext.make`), one, several or none.
+        views, scales, label_views, balance, seed: As `Hybrid` takes them.
+        weights: "scratch", "imagenet", or a checkpoint (`hmtl.method.encoder.Encoder`).
+        pretext_weight: The `weight` of `Hybrid`.
+        cbs: Further callbacks.
+        learner_options: Further options of fastai's `Learner`.
+
+    Returns:
+        The Learner; of a hybrid training `learn.hybrid` is its `Hybrid`.
+
+    Raises:
+        ValueError: The DataLoaders have the labels of another task; or they ask for several classes
+            a picture or for numbers, and no `task` or `loss_func` is given.
+
+    Example:
+        >>> from hmtl import face_dataloaders, hmtl_learner, load_pack
+        >>> dls = face_dataloaders(load_pack("mini"), size=32, bs=16, device="cpu")
+        >>> learn = hmtl_learner(dls, "tiny", pretexts="puzzling_2x2", seed=0)
+        >>> learn.hybrid
+        Hybrid([puzzling_2x2], views='paired')
+
+        `learn.fit_one_cycle(10, 4e-3)` trains it.
     """
     made_for = task_of(dls)
     if made_for and task and made_for.columns != task.columns:
@@ -117,7 +140,7 @@ def hmtl_learner(
                 weight=pretext_weight,
                 scales=scales,
                 label_views=label_views,
-                body=model.encoder,
+                body=model.get_submodule("encoder"),
                 seed=seed,
                 balance=balance,
                 task=task,

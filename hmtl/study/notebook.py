@@ -330,9 +330,24 @@ def open_notebook(
 ) -> Setting:
     """Check the parameters of a notebook and set the look of its figures.
 
-    An empty preset means `$HMTL_PRESET`, else "smoke"; empty data the preset's own; empty outputs
-    `outputs/<preset>` of the checkout. Raises ValueError naming the parameter that is wrong, and
-    the valid presets and data sets.
+    Args:
+        notebook: Its name, such as "20_hmtl_emotion".
+        preset: "smoke", "study", ...; empty: `$HMTL_PRESET`, else "smoke".
+        data: A data set by name; empty: the preset's own.
+        root: Folder of that data set; empty where it is a rendered one.
+        outputs: Where tables and figures go; empty: `outputs/<preset>` of the checkout.
+        seed: The first seed, from 0 up.
+
+    Returns:
+        The `Setting`, by which a page trains, reads the record and saves what it shows.
+
+    Raises:
+        ValueError: Naming the parameter that is wrong, and the valid presets and data sets.
+
+    Example:
+        >>> here = open_notebook("20_hmtl_emotion", "smoke", "", "", "", seed=3)
+        >>> here.data, here.seeds
+        ('mini', range(3, 4))
     """
     from hmtl.study.plots import set_style
 

@@ -347,11 +347,30 @@ def trained_runs(store: Path) -> list[Path]:
 
 
 def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:
-    """The trained network of a run: its folder, its name in the `store`, or an exported folder.
+    """Open a trained network.
 
-    It runs on `device`, by default a GPU where there is one; an exported one on "cpu" or "cuda".
-    Raises FileNotFoundError and ValueError naming the folder and what is wrong with it, or a device
-    that is not there, and ImportError where an exported network needs onnxruntime.
+    Args:
+        run: Its folder, exported ones too, the name of a network that ships, or a run's name in
+            the store (`find_run`).
+        store: Where runs lie; None: `outputs/runs`.
+        device: Where it runs; None: a GPU where there is one. An exported one takes "cpu" or
+            "cuda".
+
+    Returns:
+        The `Network`, which answers by `predict` and `embed`.
+
+    Raises:
+        FileNotFoundError: There is no such run.
+        ValueError: Naming the folder and what is wrong with it, or a device that is not there.
+        ImportError: An exported network needs onnxruntime.
+
+    Example:
+        >>> import numpy as np
+        >>> import hmtl
+        >>> network = hmtl.load("ferplus", device="cpu")
+        >>> table = network.predict(np.zeros((48, 48, 3), np.uint8), detect=False)
+        >>> len(table), [name for name in table if name.startswith("p_")][:2]
+        (1, ['p_neutral', 'p_happy'])
     """
     from hmtl.use.networks import is_handed
 

@@ -17,8 +17,12 @@ from hmtl.method.pretext.controls import _Augmented
 class BarlowTwins(_Augmented):
     """A second augmentation of the same pictures, held against the first; paired views only.
 
-    `width` is the projector's, `redundancy` the published weight of the off-diagonal. Needs
-    `pip install lightly`; ImportError says so.
+    Args:
+        width: Numbers a picture that the projector gives.
+        redundancy: Weight of the correlations off the diagonal, as published.
+
+    Raises:
+        ImportError: The loss is lightly's, and that is not installed.
     """
 
     name = "barlow_twins"

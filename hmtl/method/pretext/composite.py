@@ -41,9 +41,18 @@ class _Heads(nn.Module):
 
 
 class OneView(Pretext):
-    """Tasks asked of one view together: losses add up, the score is their mean.
+    """Tasks asked of one view together: losses add up, the score is their mean. Ours.
 
-    Raises ValueError if two of them cannot share a picture, or read different features.
+    Args:
+        pretexts: The tasks, in the order in which they transform the picture.
+
+    Raises:
+        ValueError: Two of them cannot share a picture, or read different features.
+
+    Example:
+        >>> from hmtl import OneView, Puzzling, TileRotation
+        >>> OneView(Puzzling(3), TileRotation(3))
+        puzzling_3x3+tile_rotation_3x3
     """
 
     def __init__(self, *pretexts: Pretext):
@@ -100,7 +109,16 @@ class OneView(Pretext):
 
 
 class PuzzlingRotation(OneView):
-    """The authors' both at once: tiles are shuffled, then turned, n x n."""
+    """The authors' both at once: tiles are shuffled, then turned.
+
+    Args:
+        n: Tiles a side, at least 2.
+        dropout: Before each head, in 0..1.
+        on: What the heads read: "pooled" (B, F) or the feature "map" (B, C, h, w).
+
+    Raises:
+        ValueError: `n` or `on` is none of these.
+    """
 
     def __init__(self, n: int = 2, dropout: float = 0.2, on: str = "pooled"):
         super().__init__(Puzzling(n, dropout, on), TileRotation(n, None, dropout, on))

@@ -67,7 +67,10 @@ class _Augmented(Pretext):
 
 
 class SecondView(_Augmented):
-    """Another augmentation of the same images, no head, no loss; for `views="paired"` only."""
+    """Another augmentation of the same images, no head, no loss; for `views="paired"` only. Ours.
+
+    Needs DataLoaders of `face_dataloaders`; a fit with others raises ValueError.
+    """
 
     name = "second_view"
     weight = {"paired": 0.0}
@@ -160,7 +163,23 @@ class TransformOnly(_Wrapped):
         """No head."""
 
 
-class NoLoss(_Wrapped):
+class _Whole(_Wrapped):
+    """A wrapped pretext with its head, loss and score."""
+
+    def head(self, num_features: int) -> nn.Module | None:
+        """The pretext's own."""
+        return self.pretext.head(num_features)
+
+    def loss(self, prediction: Any, target: Any) -> Tensor:
+        """The pretext's own."""
+        return self.pretext.loss(prediction, target)
+
+    def score(self, prediction: Any, target: Any) -> Tensor:
+        """The pretext's own."""
+        return self.pretext.score(prediction, target)
+
+
+class NoLoss(_Whole):
     """A pretext with its head and its score, whose loss trains the head but not the encoder.
 
     The head learns on features that are cut off from the encoder, so its score says what the
@@ -173,15 +192,3 @@ class NoLoss(_Wrapped):
     def __init__(self, pretext: Pretext):
         super().__init__(pretext)
         self.weight = dict.fromkeys(pretext.weight, 1.0)
-
-    def head(self, num_features: int) -> nn.Module | None:
-        """The pretext's own."""
-        return self.pretext.head(num_features)
-
-    def loss(self, prediction, target) -> Tensor:
-        """The pretext's own."""
-        return self.pretext.loss(prediction, target)
-
-    def score(self, prediction, target) -> Tensor:
-        """The pretext's own."""
-        return self.pretext.score(prediction, target)

@@ -91,16 +91,30 @@ class Distance(Protocol):
 
 
 class Inpainting(Pretext):
-    """In-painting; `features` (`FrozenFeatures`, say) adds a perceptual loss of `perceptual` times.
+    """In-painting: the head rebuilds what is hidden of a picture.
 
-    `mask` is one of `MASKS`, `fraction` of the area is hidden, `cell` is the grid's cell in pixels
-    of a picture of 48 (it grows with the picture). With `masked_only` the pixels' loss is taken
-    where the picture is hidden, else everywhere. The perceptual loss looks at the first `share` of
-    a batch, whose order is random in training, at the decoder's own size: the frozen network would
-    otherwise cost more than all the rest. The score is the rebuilt picture's closeness,
-    1 - error / error of the picture's own mean colour, on hidden pixels: 0 is no better than that.
+    The score is 1 - error / error of the picture's own mean colour, on hidden pixels.
 
-    Raises ValueError for an unknown mask, and for a fraction, a cell or a share out of range.
+    Args:
+        mask: "block", one rectangle; "blocks", four; or "grid", some cells of one.
+        fraction: Share of the area that is hidden, in 0..1.
+        cell: Side of the grid's cell in pixels of a picture of 48; it grows with the picture.
+        masked_only: Whether the loss of the pixels is taken on hidden ones alone.
+        features: Adds a perceptual loss, such as `FrozenFeatures`; None: pixels alone.
+        perceptual: Weight of that loss.
+        share: Of a batch, in 0..1: the first pictures, on which alone that loss is taken, at the
+            decoder's own size. The frozen network would otherwise cost more than all the rest.
+
+    Raises:
+        ValueError: An unknown mask; a fraction, cell or share out of range.
+
+    Example:
+        >>> import torch
+        >>> from hmtl import Inpainting
+        >>> task = Inpainting("grid", fraction=0.25)
+        >>> views, (images, masks) = task.transform(torch.rand(2, 3, 48, 48), task.seeded(0))
+        >>> masks.float().mean((1, 2, 3))
+        tensor([0.2500, 0.2500])
     """
 
     reads = "map"

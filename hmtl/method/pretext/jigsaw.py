@@ -48,7 +48,16 @@ def permutation_set(places: int, count: int) -> np.ndarray:
 
 
 class Jigsaw(TileTask):
-    """Jigsaw n x n with a set of `count` permutations (24 exist at 2 x 2)."""
+    """Jigsaw n x n: which permutation of a fixed set was applied?
+
+    Args:
+        n: Tiles a side, at least 2.
+        count: Permutations in the set; None: all 24 at 2 x 2, else 100.
+        dropout: Before the head, in 0..1.
+
+    Raises:
+        ValueError: Fewer than 2 tiles a side, or other permutations than there are.
+    """
 
     kind, least = "jigsaw", 2
 

@@ -71,9 +71,26 @@ def crop_tiles(images: Tensor, n: int, gap: int, generator: torch.Generator) -> 
 
 
 class Puzzling(TileTask):
-    """Puzzling n x n, n >= 2. `dropout` before the head is 0.2 in the authors' first scripts.
+    """Puzzling n x n: which tile lies at each place? The authors' pretext.
 
-    `gap` is the mean distance in pixels between neighbouring tiles (`crop_tiles`); theirs is 0.
+    Args:
+        n: Tiles a side, at least 2.
+        dropout: Before the head, in 0..1; 0.2 in the authors' first scripts.
+        on: What the head reads: "pooled" (B, F) or the feature "map" (B, C, h, w).
+        gap: Mean distance between neighbouring tiles, pixels (`crop_tiles`); theirs is 0.
+
+    Raises:
+        ValueError: `n`, `on` or `gap` is none of these.
+
+    Example:
+        >>> import torch
+        >>> from hmtl import Puzzling
+        >>> task, images = Puzzling(2), torch.rand(8, 3, 48, 48)
+        >>> views, order = task.transform(images, task.seeded(0))
+        >>> views.shape, order.shape
+        (torch.Size([8, 3, 48, 48]), torch.Size([8, 4]))
+        >>> bool((unshuffle_tiles(views, order, 2) == images).all())
+        True
     """
 
     kind, least = "puzzling", 2

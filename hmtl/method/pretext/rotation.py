@@ -38,7 +38,17 @@ def turn_tiles(images: Tensor, quarters: Tensor, n: int) -> Tensor:
 
 
 class TileRotation(TileTask):
-    """Rotation of n x n tiles, all of them or `turned` of them (drawn picture by picture)."""
+    """Rotation of n x n tiles: by how many quarters is each turned? The authors' pretext.
+
+    Args:
+        n: Tiles a side, at least 1.
+        turned: How many tiles may turn, drawn picture by picture; None: all.
+        dropout: Before the head, in 0..1.
+        on: What the head reads: "pooled" (B, F) or the feature "map" (B, C, h, w).
+
+    Raises:
+        ValueError: `n`, `turned` or `on` is none of these. Of pictures: tiles are not square.
+    """
 
     kind, classes = "tile_rotation", 4
     turns = True
@@ -65,7 +75,15 @@ class TileRotation(TileTask):
 
 
 class ImageRotation(TileRotation):
-    """The whole picture turned: tile rotation with one tile."""
+    """The whole picture turned (Gidaris et al., ICLR 2018): tile rotation with one tile.
+
+    Args:
+        dropout: Before the head, in 0..1.
+        on: What the head reads: "pooled" (B, F) or the feature "map" (B, C, h, w).
+
+    Raises:
+        ValueError: `on` is none of these.
+    """
 
     kind = "image_rotation"
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from fastai.data.core import DataLoaders
-from torch import Tensor, nn
+from matplotlib.figure import Figure
+from torch import Tensor
 
 from hmtl.method.augment import LEVELS, augment
 from hmtl.method.pretext.base import Pretext
-from hmtl.method.pretext.controls import _Augmented
+from hmtl.method.pretext.controls import _Augmented, _Whole
 
 
-class OtherPictures(_Augmented):
+class OtherPictures(_Augmented, _Whole):
     """A pretext asked of any training pictures; for `views="paired"` only.
 
     Args:
@@ -28,21 +29,18 @@ class OtherPictures(_Augmented):
         ValueError: The pretext compares its view with the batch's own picture.
     """
 
-    plain_view, own_pictures = False, False
+    prefix, own_pictures = "unlabelled", False
 
     def __init__(self, pretext: Pretext):
-        super().__init__()
         if pretext.siamese or pretext.plain_view:
             raise ValueError(f"{pretext.name} is about the batch's own pictures, not about others")
-        self.pretext = pretext
-        self.name = f"unlabelled_{pretext.name}"
-        self.reads, self.revision, self.turns = pretext.reads, pretext.revision, pretext.turns
-        self.cut_off = pretext.cut_off
-        self.weight = {"paired": pretext.weight["paired"]}
+        super().__init__()
+        _Whole.__init__(self, pretext)
+        self.cut_off, self.weight = pretext.cut_off, {"paired": pretext.weight["paired"]}
 
     def attach(self, dls: DataLoaders) -> None:
         """Take hold of the DataLoaders, whose pack holds the other pictures."""
-        super().attach(dls)
+        _Augmented.attach(self, dls)
         self.pretext.attach(dls)
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
@@ -64,22 +62,6 @@ class OtherPictures(_Augmented):
         """Theirs are not known, and not asked for."""
         return labels
 
-    def prepare(self, device: torch.device) -> None:
-        """The pretext's own."""
-        self.pretext.prepare(device)
-
-    def head(self, num_features: int) -> nn.Module | None:
-        """The pretext's own."""
-        return self.pretext.head(num_features)
-
-    def loss(self, prediction, target) -> Tensor:
-        """The pretext's own."""
-        return self.pretext.loss(prediction, target)
-
-    def score(self, prediction, target) -> Tensor:
-        """The pretext's own."""
-        return self.pretext.score(prediction, target)
-
-    def show(self, images: Tensor, seed: int = 0):
+    def show(self, images: Tensor, seed: int = 0) -> Figure:
         """The pretext's own."""
         return self.pretext.show(images, seed)

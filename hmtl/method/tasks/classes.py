@@ -181,7 +181,19 @@ class ClassTask(Task):
 
 @dataclass(frozen=True)
 class Emotion(ClassTask):
-    """The eight emotions of AffectNet, from majority labels or from shares of votes."""
+    """The eight emotions of AffectNet, from majority labels or from shares of votes.
+
+    Args:
+        dropout: Before the head's one linear layer, in 0..1; 0.3 in the authors' scripts.
+        weighted: Whether the loss weighs a class by the largest class's faces over its own.
+
+    Example:
+        >>> from hmtl import Emotion
+        >>> Emotion().names[:3]
+        ('neutral', 'happy', 'sad')
+        >>> Emotion().head(num_features=64, outputs=8)[-1]
+        Linear(in_features=64, out_features=8, bias=True)
+    """
 
     name = "emotion"
     columns = ("emotion",)
@@ -207,7 +219,12 @@ class Emotion(ClassTask):
 
 @dataclass(frozen=True)
 class Gender(ClassTask):
-    """Female or male, as the label table says it (claim C7)."""
+    """Female or male, as the label table says it (claim C7).
+
+    Args:
+        dropout: Before the head's one linear layer, in 0..1.
+        weighted: Whether the loss weighs a class by the larger class's faces over its own.
+    """
 
     name = "gender"
     columns = ("gender",)

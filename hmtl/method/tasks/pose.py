@@ -166,7 +166,17 @@ class BinLoss(PoseLoss):
 
 @dataclass(frozen=True)
 class HeadPose(Task):
-    """Yaw, pitch and roll by plain regression."""
+    """Yaw, pitch and roll in degrees by plain regression (claim C6).
+
+    Args:
+        dropout: Before the head's one linear layer, in 0..1.
+
+    Example:
+        >>> import torch
+        >>> from hmtl import HeadPose
+        >>> HeadPose().loss(None).activation(torch.tensor([[1.5, -0.5, 0.0]]))
+        tensor([[15., -5.,  0.]])
+    """
 
     dropout: float = 0.3
 
@@ -250,10 +260,12 @@ class HeadPose(Task):
 
 @dataclass(frozen=True)
 class HeadPoseBins(HeadPose):
-    """Yaw, pitch and roll by Hopenet's bins and their expectation.
+    """Yaw, pitch and roll in degrees by Hopenet's bins and their expectation (arXiv 1710.00925).
 
-    `alpha` weighs the squared error; Hopenet's published models have 1 and 2, its script 0.001.
-    0.01 keeps both terms of one size, which the weights of pretexts are made for.
+    Args:
+        dropout: Before the head's one linear layer, in 0..1.
+        alpha: Weight of the squared error, at least 0. Hopenet's published models have 1 and 2,
+            its script 0.001; 0.01 keeps both terms of one size, as the pretexts' weights need it.
     """
 
     alpha: float = 0.01

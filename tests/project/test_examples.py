@@ -1,0 +1,37 @@
+"""The examples in docstrings give what they say, and an export names everything that it takes."""
+
+import doctest
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import hmtl
+from hmtl import method, study, use
+
+PACKAGE = Path(hmtl.__file__).parent
+SHOWN = [
+    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in file.read_text()
+]
+ROOMS = ("hmtl.method", "hmtl.study", "hmtl.use")
+EXPORTS = {name: hmtl for name, home in hmtl._HOMES.items() if home.startswith(ROOMS)}
+EXPORTS |= {name: room for room in (method, study, use) for name in room.__all__}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_an_example_gives_what_it_says(name):
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted
+    assert not found.failed
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_says_what_each_argument_is(name):
+    own = getattr(EXPORTS[name], name)
+    told = re.search(r"^Args:\n(.*?)(?=^\w|\Z)", inspect.getdoc(own), re.M | re.S)
+    names = re.findall(r"^    (\w[\w, ]*):", told[1] if told else "", re.M)
+    assert ", ".join(names) == ", ".join(inspect.signature(own).parameters)
