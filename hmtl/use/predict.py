@@ -372,30 +372,21 @@ def load(run: str | Path, *, store: str | Path | None = None, device: str | None
         >>> len(table), [name for name in table if name.startswith("p_")][:2]
         (1, ['p_neutral', 'p_happy'])
     """
-    from hmtl.use.networks import is_handed
+    from hmtl.use.networks import is_handed, open_handed, read_config
 
     folder = find_run(run, store)
     if (folder / "model.onnx").is_file():
         return _load_onnx(folder / "model.onnx", device)
     if is_handed(folder):
-        return _load_handed(folder, device)
+        return _in_torch(open_handed(folder), read_config(folder), folder, device)
     if (folder / "model.pt2").is_file() and not (folder / "spec.json").is_file():
         raise ValueError(
             f"{folder} holds a network as torch.export saves it (model.pt2), and of exports only "
             "ONNX is opened for prediction: export the run with --format onnx, or give its own "
             "folder"
         )
-    return _load_trained(load_run(folder), device)
-
-
-def _load_trained(run: Run, device: str | None) -> Network:
-    return _in_torch(answers_of(run), run_record(run), run.path, device)
-
-
-def _load_handed(folder: Path, device: str | None) -> Network:
-    from hmtl.use.networks import open_handed, read_config
-
-    return _in_torch(open_handed(folder), read_config(folder), folder, device)
+    trained = load_run(folder)
+    return _in_torch(answers_of(trained), run_record(trained), folder, device)
 
 
 def _in_torch(model, record: Mapping, source: Path, device: str | None) -> Network:

@@ -134,7 +134,8 @@ def test_alias_and_unknown_backbone():
 def test_the_small_network_is_a_timm_network_with_its_options():
     encoder = Encoder("small").eval()
     weights = sum(p.numel() for p in encoder.parameters())
-    assert encoder.arch == "resnet10t" and 1.2e6 < weights < 1.5e6
+    assert encoder.arch == "resnet10t"
+    assert 1.2e6 < weights < 1.5e6
     again = timm.create_model(encoder.arch, num_classes=0, **encoder.options).eval()
     again.load_state_dict(encoder.body.state_dict())
     x = torch.rand(2, 3, 80, 80)

@@ -1,5 +1,6 @@
 """Every pretext but puzzling: a slow reference, an invariant, and that its head learns."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from hmtl import Hybrid, face_dataloaders, hmtl_learner, load_pack
+from hmtl import Emotion, Hybrid, face_dataloaders, hmtl_learner, load_pack
+from hmtl.method.augment import LEVELS, augment
 from hmtl.method.encoder import Encoder
 from hmtl.method.pretext import (
     BarlowTwins,
@@ -371,7 +373,10 @@ def test_every_task_is_learned_on_unseen_people(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*LEARN, "barlow_twins", "probe_jigsaw_2x2", "random_target"])
+@pytest.mark.parametrize(
+    "name",
+    [*LEARN, "barlow_twins", "probe_jigsaw_2x2", "random_target", "unlabelled_puzzling_2x2"],
+)
 def test_every_task_trains_beside_the_labels_and_shows_itself(name, quiet):
     """By its short name, one epoch: its losses and score are logged and finite."""
     task = make(name)
@@ -384,6 +389,32 @@ def test_every_task_trains_beside_the_labels_and_shows_itself(name, quiet):
     assert 0 <= row[f"{name}_score"] <= 1
     pictures = load_pack("mini").images[:3]
     assert len(task.show(torch.tensor(pictures).permute(0, 3, 1, 2) / 255).axes) >= 3
+
+
+@pytest.mark.parametrize("inner", ["puzzling_2x2", "image_rotation", "inpainting_grid"])
+def test_other_pictures_are_any_of_the_train_split_and_have_no_label(inner):
+    task, pack = make(f"unlabelled_{inner}"), load_pack("mini")
+    options = {"augment": "none", "fraction": 0.1, "bs": 16, "seed": 0, "device": "cpu"}
+    dls = face_dataloaders(pack, **options)
+    task.attach(dls)
+    images, emotions = dls.train.one_batch()
+    drawn = []
+    task.pretext.transform = lambda images, generator: (drawn.append(images), (images, None))[1]
+    task.transform(images, generator())
+    plain = dataclasses.replace(LEVELS["none"], flip=0.0)
+    rows = pack.rows("train")
+    pixels = torch.tensor(pack.images[rows]).permute(0, 3, 1, 2) / 255
+    known = augment(pixels, plain, pack.size, generator())
+    known = torch.cat([known, known.flip(-1)])
+    gaps = [(known - one).abs().amax((1, 2, 3)) for one in drawn[0]]
+    assert all(gap.min() < 1e-5 for gap in gaps)
+    places = {int(rows[int(gap.argmin()) % len(rows)]) for gap in gaps}
+    assert not places <= set(dls.train_ds.rows.tolist())
+    assert task.relabel((emotions,)) == (emotions,)
+    assert not Emotion().labelled([task], None)
+    assert (task.turns, list(task.weight)) == (make(inner).turns, ["paired"])
+    dls.valid.one_batch()  # validation shows the batch's own
+    assert task.transform(images, generator())[0] is images
 
 
 @pytest.mark.parametrize("views", ["shared", "paired"])

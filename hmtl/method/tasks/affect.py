@@ -15,14 +15,12 @@ __all__ = ["AXES", "Affect", "AffectLoss", "affect_scores", "concordance"]
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-import torch
 from fastai.data.core import DataLoaders
 from fastai.metrics import AccumMetric
 from fastai.torch_core import TensorBase, TitledStr
-from torch import Tensor, nn
+from torch import Tensor
 
-from hmtl.method.tasks.base import Task, TaskLoss
+from hmtl.method.tasks.base import NumbersTask, TaskLoss
 
 AXES = ("valence", "arousal")
 UNIT = 0.5  # of an axis to one of the network's outputs, whose spread is then of order one
@@ -87,28 +85,19 @@ class AffectLoss(TaskLoss):
 
 
 @dataclass(frozen=True)
-class Affect(Task):
+class Affect(NumbersTask):
     """Valence and arousal by regression.
 
     Args:
         dropout: Of the head, in 0..1.
     """
 
-    dropout: float = 0.3
-
     name = "affect"
     columns = names = AXES
     unit = "in -1..1"
     metric = "ccc"
-
-    def has_label(self, table: pd.DataFrame) -> np.ndarray:
-        """Rows with both numbers in -1..1, bool (N,); AffectNet's -2 says that there are none."""
-        known = super().has_label(table)
-        return known & (table[list(AXES)].abs() <= 1).all(axis=1).to_numpy()
-
-    def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
-        """Valence and arousal, float32 (N, 2)."""
-        return torch.from_numpy(table[list(AXES)].to_numpy(np.float32))
+    measure = staticmethod(affect_scores)
+    limit = reach = 1.0  # AffectNet's -2 says that there are none
 
     def label_type(self, targets: Tensor) -> type:
         """Numbers of their own type."""
@@ -117,10 +106,6 @@ class Affect(Task):
     def decode(self, target: Tensor) -> TitledStr:
         """Both numbers with their signs."""
         return TitledStr(" ".join(f"{value:+.2f}" for value in target.tolist()))
-
-    def head(self, num_features: int, outputs: int = len(AXES)) -> nn.Module:
-        """(B, num_features) -> (B, 2), in units of 0.5."""
-        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, len(AXES)))
 
     def loss(self, dls: DataLoaders | None) -> AffectLoss:
         """The same for all DataLoaders."""
@@ -138,28 +123,3 @@ class Affect(Task):
             return AccumMetric(score, name=name, flatten=False)
 
         return [metric(name) for name in ("ccc", *(f"ccc_{axis}" for axis in AXES))]
-
-    def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
-        """key, `target_<axis>` and `predicted_<axis>`, in -1..1."""
-        return pd.DataFrame(
-            {
-                "key": table["key"].to_numpy(),
-                **{f"target_{name}": table[name].to_numpy() for name in AXES},
-                **{f"predicted_{name}": predicted[:, i] for i, name in enumerate(AXES)},
-            }
-        )
-
-    def check_predictions(self, predictions: pd.DataFrame) -> None:
-        """Raise ValueError naming the column and line of a number that is not in -1..1."""
-        super().check_predictions(predictions)
-        kinds = ("target", "predicted")
-        names = [f"{kind}_{name}" for kind in kinds for name in AXES]
-        self.check_numbers(predictions, names, -1, 1)
-
-    def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
-        """As `affect_scores` names them, and `test_faces`."""
-        predicted, target = (
-            predictions[[f"{kind}_{name}" for name in AXES]].to_numpy(float)
-            for kind in ("predicted", "target")
-        )
-        return affect_scores(predicted, target) | {"test_faces": len(target)}

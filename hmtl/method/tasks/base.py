@@ -2,9 +2,10 @@
 means.
 """
 
-__all__ = ["Task", "TaskLoss"]
+__all__ = ["NumbersTask", "Task", "TaskLoss"]
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,58 @@ class Task:
         """Without fastai's subclass, which costs a dispatch for every operation."""
         # while a network is exported its tensors are of another kind, which must stay
         return tensor if torch.compiler.is_compiling() else tensor.as_subclass(torch.Tensor)
+
+
+@dataclass(frozen=True)
+class NumbersTask(Task):
+    """Numbers of each face by plain regression, a column each: base of head pose and affect.
+
+    Args:
+        dropout: Before the head's one linear layer, in 0..1.
+    """
+
+    dropout: float = 0.3
+
+    # The largest size that a label and an answer may have.
+    limit, reach = np.inf, np.inf
+
+    @staticmethod
+    def measure(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Scores by name of answers and labels, float (N, columns)."""
+        raise NotImplementedError
+
+    def has_label(self, table: pd.DataFrame) -> np.ndarray:
+        """Rows with all numbers, none beyond the limit; bool (N,)."""
+        known = super().has_label(table)
+        return known & (table[list(self.columns)].abs() <= self.limit).all(axis=1).to_numpy()
+
+    def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
+        """The numbers, float32 (N, columns)."""
+        return torch.from_numpy(table[list(self.columns)].to_numpy(np.float32))
+
+    def head(self, num_features: int, outputs: int = 0) -> nn.Module:
+        """(B, num_features) -> (B, columns), in the units of the loss."""
+        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, len(self.columns)))
+
+    def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
+        """key, `target_<column>` and `predicted_<column>`."""
+        told = {f"target_{name}": table[name].to_numpy() for name in self.columns}
+        told |= {f"predicted_{name}": predicted[:, i] for i, name in enumerate(self.columns)}
+        return pd.DataFrame({"key": table["key"].to_numpy(), **told})
+
+    def check_predictions(self, predictions: pd.DataFrame) -> None:
+        """Raise ValueError naming the column and line of what is no such number."""
+        super().check_predictions(predictions)
+        names = [f"{kind}_{name}" for kind in ("target", "predicted") for name in self.columns]
+        self.check_numbers(predictions, names, -self.reach, self.reach)
+
+    def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
+        """As `measure` names them, and `test_faces`."""
+        predicted, target = (
+            predictions[[f"{kind}_{name}" for name in self.columns]].to_numpy(float)
+            for kind in ("predicted", "target")
+        )
+        return self.measure(predicted, target) | {"test_faces": len(target)}
 
 
 class TaskLoss(nn.Module):

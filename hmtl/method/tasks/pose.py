@@ -20,7 +20,6 @@ __all__ = ["ANGLES", "BINS", "BIN_WIDTH", "LIMIT", "HeadPose", "HeadPoseBins", "
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
@@ -29,7 +28,7 @@ from fastai.torch_core import TensorBase, TitledStr
 from torch import Tensor, nn
 
 from hmtl.angles import pose_matrix
-from hmtl.method.tasks.base import Task, TaskLoss
+from hmtl.method.tasks.base import NumbersTask, Task, TaskLoss
 
 ANGLES = ("yaw", "pitch", "roll")
 LIMIT = 99.0  # degrees
@@ -165,7 +164,7 @@ class BinLoss(PoseLoss):
 
 
 @dataclass(frozen=True)
-class HeadPose(Task):
+class HeadPose(NumbersTask):
     """Yaw, pitch and roll in degrees by plain regression (claim C6).
 
     Args:
@@ -178,23 +177,14 @@ class HeadPose(Task):
         tensor([[15., -5.,  0.]])
     """
 
-    dropout: float = 0.3
-
     name = "head_pose"
     columns = names = ANGLES
     unit = "degrees"
     changed_by = ("flip", "rotation")
     label_views = False  # a puzzle of a face has no pose to speak of
     metric, better = "mae", min
-
-    def has_label(self, table: pd.DataFrame) -> np.ndarray:
-        """Rows with all three angles, none beyond 99 degrees; bool (N,)."""
-        known = super().has_label(table)
-        return known & (table[list(ANGLES)].abs() <= LIMIT).all(axis=1).to_numpy()
-
-    def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
-        """Angles in degrees, float32 (N, 3)."""
-        return torch.from_numpy(table[list(ANGLES)].to_numpy(np.float32))
+    measure = staticmethod(pose_scores)
+    limit = LIMIT
 
     def label_type(self, targets: Tensor) -> type:
         """Angles."""
@@ -210,10 +200,6 @@ class HeadPose(Task):
         mirrored = angles * angles.new_tensor([-1.0, 1.0, -1.0])
         moved = torch.where(flipped.to(angles.device)[:, None], mirrored, angles)
         return moved.as_subclass(type(targets))
-
-    def head(self, num_features: int, outputs: int = len(ANGLES)) -> nn.Module:
-        """(B, num_features) -> (B, 3), in units of 10 degrees."""
-        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, len(ANGLES)))
 
     def loss(self, dls: DataLoaders | None) -> PoseLoss:
         """The same for all DataLoaders."""
@@ -232,30 +218,6 @@ class HeadPose(Task):
             return AvgMetric(score)
 
         return [metric(name) for name in ("mae", *(f"mae_{a}" for a in ANGLES), "geodesic")]
-
-    def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
-        """key, `target_<angle>` and `predicted_<angle>`, degrees."""
-        return pd.DataFrame(
-            {
-                "key": table["key"].to_numpy(),
-                **{f"target_{name}": table[name].to_numpy() for name in ANGLES},
-                **{f"predicted_{name}": predicted[:, i] for i, name in enumerate(ANGLES)},
-            }
-        )
-
-    def check_predictions(self, predictions: pd.DataFrame) -> None:
-        """Raise ValueError naming the column and line of an angle that is none."""
-        super().check_predictions(predictions)
-        kinds = ("target", "predicted")
-        self.check_numbers(predictions, [f"{kind}_{name}" for kind in kinds for name in ANGLES])
-
-    def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
-        """Errors in degrees, as `pose_scores` names them."""
-        predicted, target = (
-            predictions[[f"{kind}_{name}" for name in ANGLES]].to_numpy(float)
-            for kind in ("predicted", "target")
-        )
-        return pose_scores(predicted, target) | {"test_faces": len(target)}
 
 
 @dataclass(frozen=True)
