@@ -146,7 +146,7 @@ def run(
     store: str | None = None,
     track: list[str] | None = None,
     fields: Fields = None,
-) -> int:
+) -> None:
     """Train one run of a preset and print its scores.
 
     Args:
@@ -180,7 +180,7 @@ def run(
     result = fit(spec, progress=show_progress(), root=root, store=store, track=track)
     distributed.leave()
     if not distributed.is_main():
-        return 0
+        return
     print(result.path)
     for warning in result.machine.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)
@@ -190,7 +190,6 @@ def run(
         metric, split = spec.make_task().metric, result.best.get("chosen_on", "valid")
         score = result.best["scores"][metric]
         print(f"at epoch {result.best['epoch']}, best on the {split} images: {metric} {score:.4f}")
-    return 0
 
 
 def _three_counts(text: str) -> tuple[int, ...]:
@@ -287,20 +286,19 @@ def predict(
 
 
 @command
-def networks() -> int:
+def networks() -> None:
     """List the trained networks that ship, with their test scores."""
     from hmtl.use.networks import network_table
 
     table = network_table().astype(str)
     wide = {name: f"{{:{values.str.len().max()}}}".format for name, values in table.items()}
     print(table.to_string(index=False, justify="left", formatters=wide))
-    return 0
 
 
 @command
 def ship(
     run: str, name: str, root: str | None = None, notes: str = "", store: str | None = None
-) -> int:
+) -> None:
     """Make a network that ships (hmtl/data/networks) of a finished run, for maintainers.
 
     Args:
@@ -315,13 +313,12 @@ def ship(
     from hmtl.use.predict import find_run
 
     print(make(load_run(find_run(run, store)), name, root=root, notes=notes))
-    return 0
 
 
 @command
 def export(
     run: str, out: Annotated[str, typer.Option()], formats: Formats = None, store: str | None = None
-) -> int:
+) -> None:
     """Write a network for others: ONNX, torch.export, timm, the Hugging Face hub.
 
     Args:
@@ -339,7 +336,6 @@ def export(
     source = found if is_handed(found) else load_run(found)
     folder = export_run(source, out, formats or ["onnx"])
     print("\n".join(str(file) for file in sorted(folder.iterdir())))
-    return 0
 
 
 @command
@@ -348,7 +344,7 @@ def card(
     data: str | None = None,
     out: str | None = None,
     store: str | None = None,
-) -> int:
+) -> None:
     """Write a run's model card, or a pack's data sheet.
 
     Args:
@@ -371,7 +367,6 @@ def card(
         print(write_card(load_run(find_run(run, store)), out))
     else:
         print(write_sheet(open_pack(MINI_PATH if data == "mini" else str(data)), out))
-    return 0
 
 
 @command
@@ -386,7 +381,7 @@ def faces(
     without: list[str] | None = None,
     fields: Fields = None,
     mini: bool = False,
-) -> int:
+) -> None:
     """Render faces into a pack; resumable.
 
     Args:
@@ -415,7 +410,6 @@ def faces(
         else:
             pack = face_pack(drawn, processes=workers, device=device)
     print(f"{len(pack)} faces: {pack.path}")
-    return 0
 
 
 def _face_set(count, people, size, seed, without, fields):
@@ -467,7 +461,7 @@ def pack(
     valid_seed: int = 0,
     max_bad: float | None = None,
     drop_duplicates: bool = False,
-) -> int:
+) -> None:
     """Read a data set on the disk into a pack; resumable.
 
     Args:
@@ -512,7 +506,6 @@ def pack(
     leaks = len(report["duplicates"]["across splits"])
     print(f"{bad} unreadable, {missing} missing; {leaks} pictures in two splits")
     print(f"{len(made)} images: {made.path} (report.txt says what was found)")
-    return 0
 
 
 @command
@@ -547,7 +540,7 @@ def check(folder: str) -> int:
 
 
 @command
-def check_faces(preset: str = "study", out: str | None = None) -> int:
+def check_faces(preset: str = "study", out: str | None = None) -> None:
     """Look for shortcuts in the rendered faces.
 
     Args:
@@ -565,7 +558,6 @@ def check_faces(preset: str = "study", out: str | None = None) -> int:
         table.to_csv(part, index=False)
     print(table.to_string(index=False))
     print(file)
-    return 0
 
 
 @command
@@ -573,7 +565,7 @@ def reference(
     folders: Annotated[list[str] | None, typer.Argument()] = None,
     keep: bool = False,
     add: bool = False,
-) -> int:
+) -> None:
     """Collect finished studies for the record.
 
     Args:
@@ -586,7 +578,6 @@ def reference(
     if keep and add:
         raise ValueError("give --keep or --add, not both")
     print(write_reference(folders, keep=keep, add=add) if folders else write_tables())
-    return 0
 
 
 @command
@@ -597,7 +588,7 @@ def decide(
     store: str | None = None,
     jobs: int = 1,
     collect: bool = False,
-) -> int:
+) -> None:
     """Train what is missing of a part of papers/hmtl/plan.csv, or collect what is there.
 
     A second call goes on where the first one was; a line a run.
@@ -615,11 +606,10 @@ def decide(
 
     if collect:
         print(write_decided(store, root))
-        return 0
+        return
     options: dict[str, Any] = {"store": store, "root": root, "data": data, "jobs": jobs}
     made = plan.decide(part, say=lambda line: print(line, flush=True), **options)
     print(f"{made} runs are there")
-    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -629,7 +619,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = _spread(sys.argv[1:] if arguments is None else arguments)
         group = typer.main.get_command(app)
         with group.make_context("hmtl", given) as context:
-            return group.invoke(context)
+            return group.invoke(context) or 0
     except typer.Exit as end:  # of --help
         return end.exit_code
     except TyperException as error:

@@ -7,10 +7,10 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_seal", "check_shapes",
-    "checked", "has_kind", "hash_file", "hash_folder", "load_weights", "named_hashes", "new_file",
-    "read_json", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
-    "whole_folder", "write_text", "writing",
+    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_shapes", "checked", "has_kind",
+    "hash_file", "hash_folder", "load_weights", "new_file", "read_json", "read_record",
+    "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder",
+    "write_text", "writing",
 ]  # fmt: skip
 
 import errno
@@ -45,17 +45,12 @@ _WORDS = {
 }  # fmt: skip
 """pydantic's errors in plain words."""
 _BLOCK = 1 << 20
-_FULL, _RIGHT = "Free some space", "Get the right to write there"
 _REMEDIES: dict[int | None, str] = {
-    None: f"{_FULL}, get the right to write there, or choose another place"
-} | {
-    error: f"{what}, or choose another place"
-    for what, errors in (
-        (_FULL, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)),
-        (_RIGHT, (errno.EACCES, errno.EPERM, errno.EROFS)),
-    )
-    for error in errors
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO), "Free some space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Get the right to write there"),
+    None: "Free some space, get the right to write there",
 }
+"""What to do about an error of the system's, by its number."""
 
 
 @contextmanager
@@ -196,22 +191,28 @@ def sealed(record: Mapping, hashes: Mapping[str, str]) -> dict:
     return {**whole, SEAL: _digest(whole)}
 
 
-def check_seal(record: Mapping, file: str | Path, remedy: str) -> None:
-    """Raise ValueError naming `file` if its record was changed; one without checksums passes."""
+def read_record(
+    file: str | Path,
+    remedy: str,
+    needed: Mapping[str, Any] | None = None,
+    optional: Mapping[str, Any] | None = None,
+) -> dict:
+    """The record of a folder (`read_json`), after comparing it with its own checksum.
+
+    One without checksums, of an older version, passes.
+
+    Raises:
+        OSError, ValueError: As `read_json`; for a record that was changed; for names of files that
+            are no plain names: a record must not lead out of its folder.
+    """
+    record = read_json(file, remedy, needed, {**(optional or {}), CHECKED: dict, SEAL: str})
     if (SEAL in record or CHECKED in record) and record.get(SEAL) != _digest(record):
         raise ValueError(f"{file} was changed: it does not have its {SEAL}; {remedy}")
-
-
-def named_hashes(record: Mapping, file: str | Path, remedy: str) -> dict[str, str]:
-    """Name -> SHA-256 of the files that a record vouches for, none for an older one.
-
-    Raises ValueError for names that are no plain names: a record must not lead out of its folder.
-    """
     hashes = record.get(CHECKED, {})
     plain = (n not in ("", ".", "..") and not set(n) & set("/\\\0") for n in hashes)
     if not (all(plain) and all(isinstance(value, str) for value in hashes.values())):
         raise ValueError(f"{file}: field {CHECKED!r} must map names of files to SHA-256; {remedy}")
-    return hashes
+    return record
 
 
 def checked(file: str | Path, remedy: str) -> Path:
@@ -228,9 +229,8 @@ def checked(file: str | Path, remedy: str) -> Path:
         beside = file.with_name(name)
         if name == file.name or not beside.is_file():
             continue
-        record = read_json(beside, remedy, optional={CHECKED: dict, SEAL: str})
-        check_seal(record, beside, remedy)
-        hashes = named_hashes(record, beside, remedy)
+        record = read_record(beside, remedy)
+        hashes = record.get(CHECKED, {})
         if CHECKED in record and file.name not in hashes:
             raise ValueError(f"{file} is not among the files that {name} vouches for; {remedy}")
         if file.name in hashes:
@@ -330,7 +330,8 @@ def writing(place: object, more: str = "") -> Iterator[None]:
         why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         if isinstance(cause, FileExistsError):
             why = "something else is there, or a link that leads to nothing"
-        remedy = _REMEDIES.get(error.errno, "Choose another place")
+        remedy = _REMEDIES.get(error.errno, "")
+        remedy = f"{remedy}, or choose another place" if remedy else "Choose another place"
         with suppress(ValueError):
             if Path(str(place)).is_relative_to(cache_dir()):
                 remedy += " (the cache: $HMTL_CACHE)"

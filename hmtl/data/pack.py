@@ -32,12 +32,10 @@ from filelock import FileLock
 
 from hmtl.files import (
     CHECKED,
-    SEAL,
-    check_seal,
     hash_file,
-    named_hashes,
     new_file,
     read_json,
+    read_record,
     read_table,
     reading,
     sealed,
@@ -486,22 +484,13 @@ def _read_meta(file: Path) -> dict:
             "again"
         )
     needed = {"count": int, "size": int, "channels": int, "fingerprint": str}
-    optional = {
-        "shows_people": bool,
-        "protocol": dict,
-        "settings": dict,
-        "warnings": list,
-        CHECKED: dict,
-        SEAL: str,
-    }
-    meta = read_json(file, _REMEDY, needed, optional)
-    check_seal(meta, file, _REMEDY)
-    return meta
+    optional = {"shows_people": bool, "protocol": dict, "settings": dict, "warnings": list}
+    return read_record(file, _REMEDY, needed, optional)
 
 
 def _read_labels(file: Path, meta: dict) -> pd.DataFrame:
     """The labels of a pack, a row an image, with keys and splits that can be used."""
-    hashes = named_hashes(meta, file.with_name(META), _REMEDY)
+    hashes = meta.get(CHECKED)
     if hashes and hash_file(file) != hashes.get(LABELS):
         raise ValueError(f"{file} was changed: it does not have its SHA-256 in {META}; {_REMEDY}")
     labels = read_table(file, _REMEDY, ("key", "split"))

@@ -36,17 +36,7 @@ from typing import Any
 import pandas as pd
 
 from hmtl import __version__
-from hmtl.files import (
-    CHECKED,
-    SEAL,
-    check_seal,
-    checked,
-    has_kind,
-    hash_file,
-    named_hashes,
-    read_json,
-    read_table,
-)
+from hmtl.files import CHECKED, checked, has_kind, hash_file, read_json, read_record, read_table
 from hmtl.paths import file_name, outputs_dir
 from hmtl.runs import distributed
 from hmtl.runs.specs import RunSpec
@@ -116,13 +106,11 @@ class Run:
         `hmtl.data.readers.protocols`. Empty for runs that were made before this was kept, and for
         those without labels.
         """
-        path, metric = self.path / "best.json", self.spec.make_task().metric
-        if not path.is_file() and path.name not in self.record.get(CHECKED, {}):
-            return {}
         fields = {"epoch": int, "scores": dict}
-        best = read_json(checked(path, REMEDY), REMEDY, fields, {"chosen_on": str})
-        if not has_kind(best["scores"].get(metric), float):
-            raise ValueError(f"{path}: field 'scores' has no number for {metric!r}; {REMEDY}")
+        best, metric = self._read("best.json", fields), self.spec.make_task().metric
+        if best and not has_kind(best["scores"].get(metric), float):
+            file = self.path / "best.json"
+            raise ValueError(f"{file}: field 'scores' has no number for {metric!r}; {REMEDY}")
         return best
 
     @cached_property
@@ -132,17 +120,22 @@ class Run:
         `epoch` and `batch` counted from 1, `training`, the `losses` by name as text, the `seed`,
         the keys of the `faces`. Such a run has no predictions and no weights.
         """
-        path = self.path / "failure.json"
-        if not path.is_file() and path.name not in self.record.get(CHECKED, {}):
-            return {}
         fields = {
             "epoch": int, "batch": int, "training": bool, "losses": dict, "seed": int,
             "faces": list,
         }  # fmt: skip
-        failure = read_json(checked(path, REMEDY), REMEDY, fields)
-        if not all(isinstance(value, str) for value in failure["losses"].values()):
-            raise ValueError(f"{path}: field 'losses' must map names to text; {REMEDY}")
+        failure = self._read("failure.json", fields)
+        if not all(isinstance(value, str) for value in failure.get("losses", {}).values()):
+            file = self.path / "failure.json"
+            raise ValueError(f"{file}: field 'losses' must map names to text; {REMEDY}")
         return failure
+
+    def _read(self, name: str, fields: dict[str, Any]) -> dict:
+        """What a JSON file says that not every run has; nothing if there is none."""
+        path = self.path / name
+        if not path.is_file() and name not in self.record.get(CHECKED, {}):
+            return {}
+        return read_json(checked(path, REMEDY), REMEDY, fields, {"chosen_on": str})
 
     @cached_property
     def machine(self) -> dict:
@@ -243,12 +236,8 @@ def load_run(path: str | Path) -> Run:
 
 def _read_record(path: Path) -> dict:
     """What the spec.json of a folder says, if it is whole."""
-    file = path / "spec.json"
-    optional = {"colour": str, "fit": str, CHECKED: dict, SEAL: str}
-    record = read_json(file, REMEDY, {"spec": dict, "data": str}, optional)
-    check_seal(record, file, REMEDY)
-    named_hashes(record, file, REMEDY)
-    return record
+    optional = {"colour": str, "fit": str}
+    return read_record(path / "spec.json", REMEDY, {"spec": dict, "data": str}, optional)
 
 
 def why(run: Run) -> str:

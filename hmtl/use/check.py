@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hmtl.data.pack import META, open_pack
-from hmtl.files import CHECKED, check_seal, checked, named_hashes, read_json, tensors_in
+from hmtl.files import CHECKED, checked, read_json, read_record, tensors_in
 from hmtl.runs.store import load_run
 
 _REMEDY = "make it again, or copy it anew from where it came"
@@ -69,8 +69,7 @@ def _check(folder: Path, record: str, kind: str, check) -> Checked:
     said: dict = {}
     try:
         said = read_json(folder / record, _REMEDY, optional={CHECKED: dict})
-        check_seal(said, folder / record, _REMEDY)
-        for name in named_hashes(said, folder / record, _REMEDY):
+        for name in read_record(folder / record, _REMEDY).get(CHECKED, {}):
             checked(folder / name, _REMEDY)
         check(folder)
     except (ValueError, OSError) as error:

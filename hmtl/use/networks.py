@@ -26,7 +26,7 @@ import pandas as pd
 import hmtl.data
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED
-from hmtl.files import check_seal, hash_folder, read_json, reading, sealed, tensors_in
+from hmtl.files import hash_folder, read_record, reading, sealed, tensors_in
 from hmtl.method.tasks import Task, make_task
 from hmtl.runs.store import Run, score_predictions
 from hmtl.use.card import model_card
@@ -56,10 +56,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, OSError, ValueError: naming the file, the field and the remedy.
     """
-    file = folder / "config.json"
-    config = read_json(file, _REMEDY, _FIELDS, {"scores": dict, "spec": dict, "sample": dict})
-    check_seal(config, file, _REMEDY)
-    return config
+    optional = {"scores": dict, "spec": dict, "sample": dict}
+    return read_record(folder / "config.json", _REMEDY, _FIELDS, optional)
 
 
 def open_handed(folder: Path):
