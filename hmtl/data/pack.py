@@ -29,6 +29,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from tqdm import tqdm
 
 from hmtl.files import (
     CHECKED,
@@ -45,7 +46,7 @@ from hmtl.files import (
     writing,
 )
 from hmtl.labels import SPLITS, odd_label
-from hmtl.paths import cache_dir
+from hmtl.paths import cache_dir, show_progress
 
 FORMAT = 1
 _LARGE = 1 << 28  # bytes of images
@@ -357,6 +358,25 @@ class GrowingPack:
             self.done[start // self.step] = True  # last: what it says is on the disk
             with new_file(self.folder / "done.npy") as part:
                 np.save(part, self.done)
+
+    def fill(self, parts: Iterable[tuple], unit: str, desc: str, progress: bool | None) -> None:
+        """Write what is missing, in order, under a bar; each part is what `put` wants of it.
+
+        `progress` None: `hmtl.paths.show_progress`.
+        """
+        missing = self.missing()
+        with tqdm(
+            total=self.shape[0], initial=self.shape[0] - self.left, unit=unit, desc=desc, delay=2,
+            disable=not (show_progress() if progress is None else progress),
+        ) as bar:  # fmt: skip
+            for (start, stop), part in zip(missing, parts, strict=True):
+                self.put(start, *part)
+                bar.update(stop - start)
+
+    @property
+    def left(self) -> int:
+        """How many images are not written yet."""
+        return sum(stop - start for start, stop in self.missing())
 
     def _part(self, start: int, kind: str = "labels") -> Path:
         return self.folder / f"{kind}-{start:09d}.csv"

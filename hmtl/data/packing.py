@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from hmtl import files
 from hmtl.data.duplicates import find_groups
@@ -37,7 +36,6 @@ from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.protocols import SOURCES
 from hmtl.data.readers.splits import hold_out
 from hmtl.labels import SPLITS
-from hmtl.paths import show_progress
 from hmtl.workers import cores, map_in_order
 
 GREY_SETS = ("fer2013", "ferplus", "ferplus-csv")
@@ -314,25 +312,23 @@ def _read_into(
     progress: bool | None,
 ) -> None:
     """Read what is missing in the pack; raise BadImages as soon as too many cannot be."""
-    parts = growing.missing()
-    left = sum(stop - start for start, stop in parts)
     if workers is None:
-        workers = min(cores(), max(1, left // (4 * _STEP)))  # fewer are done before one started
+        # fewer are done before one started
+        workers = min(cores(), max(1, growing.left // (4 * _STEP)))
     labels = table.drop(columns=[c for c in _NOT_LABELS if c in table])
     problems = _problems(table, growing.notes())
     _check_bad(growing, problems, max_bad)
-    bar = tqdm(
-        total=len(table), initial=len(table) - left, unit="image", desc="packing", delay=2,
-        disable=not (show_progress() if progress is None else progress),
-    )  # fmt: skip
-    with bar:
-        results = map_in_order(read_photos, (make(*part) for part in parts), workers)
-        for (start, stop), (squares, notes) in zip(parts, results, strict=True):
+
+    def parts() -> Iterator[tuple]:
+        missing = growing.missing()
+        results = map_in_order(read_photos, (make(*part) for part in missing), workers)
+        for (start, stop), (squares, notes) in zip(missing, results, strict=True):
             notes = pd.DataFrame(notes, range(start, stop), Note._fields)
-            growing.put(start, squares, labels.iloc[start:stop], notes)
-            problems |= _problems(table, notes)
+            yield squares, labels.iloc[start:stop], notes
+            problems.update(_problems(table, notes))
             _check_bad(growing, problems, max_bad)
-            bar.update(stop - start)
+
+    growing.fill(parts(), "image", "packing", progress)
 
 
 def _problems(table: pd.DataFrame, notes: pd.DataFrame) -> dict[str, str]:

@@ -35,7 +35,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from hmtl.data.pack import FORMAT, META, GrowingPack, Pack, open_pack
 from hmtl.data.packing import fingerprint as photo_fingerprint
@@ -52,7 +51,7 @@ from hmtl.faces.render import (
 )
 from hmtl.faces.table import LABEL_COLUMNS, draw_faces, fingerprint
 from hmtl.labels import hint
-from hmtl.paths import cache_dir, show_progress
+from hmtl.paths import cache_dir
 from hmtl.workers import check_not_a_worker
 
 RENDERED = ("mini", "faces")
@@ -140,7 +139,6 @@ def load_pack(
     check_not_a_worker("load_pack")
     data, own = parse_data(data)
     options = {**own, **(options or {})}
-    progress = show_progress() if progress is None else progress
     if options and data not in SOURCES:
         raise ValueError(f"data={data!r} has no reader, so options={dict(options)!r} mean nothing")
     if data == "mini":
@@ -189,7 +187,6 @@ def write_faces(
     to the bit for any number of `processes` (None: one a core, fewer for few faces); another
     `device` may round differently. Raises ValueError if another set lies or grows there.
     """
-    progress = show_progress() if progress is None else progress
     check_device(device)
     if processes is not None and processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes!r}")
@@ -199,7 +196,8 @@ def write_faces(
         path, face_set.n, face_set.size, identity=identity, step=CHUNK[device.split(":")[0]]
     ) as growing:
         if not growing.finished:
-            _render_into(growing, face_set, processes, device, progress)
+            parts = _render_parts(growing, face_set, processes, device)
+            growing.fill(parts, "face", "rendering", progress)
             growing.finish(_FACE_COLUMNS, source="rendered faces", identity=identity)
     pack = open_pack(path)
     if pack.meta.get("identity") != identity:
@@ -210,28 +208,22 @@ def write_faces(
     return pack
 
 
-def _render_into(
-    growing: GrowingPack, face_set: FaceSet, processes: int | None, device: str, progress: bool
-) -> None:
-    parts = growing.missing()
-    left = sum(stop - start for start, stop in parts)
+def _render_parts(
+    growing: GrowingPack, face_set: FaceSet, processes: int | None, device: str
+) -> Iterator[tuple]:
+    """Yield the pictures and labels of what is missing."""
     if processes is None:
-        processes = worker_count(left, face_set.size)
+        processes = worker_count(growing.left, face_set.size)
     drawn: deque = deque()  # the labels of what is being rendered
 
     def tables() -> Iterator[pd.DataFrame]:
-        for start, stop in parts:
+        for start, stop in growing.missing():
             table = draw_faces(face_set, start, stop)
             drawn.append(table[list(LABEL_COLUMNS)])
             yield table
 
-    rendered = render_chunks(tables(), face_set.size, processes=processes, device=device)
-    options = {"unit": "face", "desc": "rendering", "delay": 2, "disable": not progress}
-    with tqdm(total=face_set.n, initial=face_set.n - left, **options) as bar:
-        for (start, stop), part in zip(parts, rendered, strict=True):
-            labels = drawn.popleft().assign(occlusion=part.occlusion)
-            growing.put(start, part.pictures, labels)
-            bar.update(stop - start)
+    for part in render_chunks(tables(), face_set.size, processes=processes, device=device):
+        yield part.pictures, drawn.popleft().assign(occlusion=part.occlusion)
 
 
 def face_pack(face_set: FaceSet, **options) -> Pack:
