@@ -44,7 +44,6 @@ _WORDS = {
     "too_long": "COUNT values", "string_pattern_mismatch": "text without a zero byte",
 }  # fmt: skip
 """pydantic's errors in plain words."""
-_BLOCK = 1 << 20
 _REMEDIES: dict[int | None, str] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO), "Free some space"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Get the right to write there"),
@@ -167,11 +166,8 @@ def read_table(
 
 def hash_file(file: str | Path, digest=None) -> str:
     """SHA-256 of a file, hexadecimal; or of what `digest` took in before, and the file."""
-    digest = digest or hashlib.sha256()
     with Path(file).open("rb") as handle:
-        while block := handle.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, lambda: digest or hashlib.sha256()).hexdigest()
 
 
 def _digest(record: Mapping) -> str:

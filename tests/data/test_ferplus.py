@@ -93,8 +93,9 @@ def test_fixture_counts_and_columns():
     assert table.groupby("split").size().to_dict() == {"train": 56, "valid": 20, "test": 20}
     train = table[table.split == "train"].emotion.value_counts()
     assert train.to_dict() == dict.fromkeys(EMOTIONS, 7)
-    found = table.attrs["counts"]["train"]
-    assert found == {"found": 56, "known": FERPLUS_COUNTS["train"], "labelled": 64, "unlabelled": 0}
+    report = table.attrs["report"]
+    assert report["counts"]["train"] == {"found": 56, "published": FERPLUS_COUNTS["train"]}
+    assert report["dropped"] == {"no emotion by the rule of mode majority": 8 + 4 + 4}
     np.testing.assert_allclose(table[P].sum(axis=1), 1)
     assert table.key.is_unique
     assert all(os.path.isabs(path) and os.path.isfile(path) for path in table.path)
@@ -105,7 +106,7 @@ def test_fixture_in_probability_mode_has_the_three_undecided_training_rows_more(
     assert table.groupby("split").size().to_dict() == {"train": 59, "valid": 20, "test": 20}
     extra = table[(table.split == "train") & (table[P].max(axis=1) * table.votes <= 5)]
     assert sorted(extra.emotion) == ["neutral", "sad", "surprise"]
-    assert table.attrs["counts"]["train"]["known"] is None
+    assert table.attrs["report"]["counts"]["train"] == {"found": 59, "published": None}
 
 
 def test_fixture_is_small_and_of_the_real_format():
@@ -281,7 +282,8 @@ def test_relative_root_gives_absolute_paths(monkeypatch):
 
 def test_images_that_no_line_names_are_counted(tmp_path):
     small_root(tmp_path, [line(0)], images=3)
-    assert read_ferplus(tmp_path).attrs["counts"]["train"]["unlabelled"] == 2
+    report = read_ferplus(tmp_path).attrs["report"]
+    assert report["dropped"] == {"image that label.csv does not name": 2}
 
 
 @pytest.mark.parametrize(
@@ -372,4 +374,4 @@ def test_real_data_has_the_known_counts():
     assert table.groupby("split").size().to_dict() == FERPLUS_COUNTS
     train = table.emotion[table.split == "train"].value_counts()
     assert train.to_dict() == FERPLUS_TRAIN_EMOTIONS
-    assert table.attrs["counts"]["train"]["unlabelled"] == 0
+    assert "image that label.csv does not name" not in table.attrs["report"]["dropped"]

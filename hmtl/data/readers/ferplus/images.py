@@ -16,7 +16,6 @@ __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,14 +41,6 @@ FERPLUS_TRAIN_EMOTIONS = {"neutral": 8_733, "happy": 7_284, "sad": 3_022, "surpr
 
 _FOLDERS = dict(zip(SPLITS, ("FER2013Train", "FER2013Valid", "FER2013Test"), strict=True))
 _BOX = "(0, 0, 48, 48)"  # the whole image, in every published line
-
-
-class _Split(NamedTuple):
-    """What one label.csv says: image names (N,) and votes int64 (N, 10) in the order of COLUMNS."""
-
-    names: list[str]
-    votes: np.ndarray
-    unlabelled: int
 
 
 def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
@@ -83,58 +74,32 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     **Valid and test rows are those of majority mode in every mode**, so that numbers compare, as
     in the authors' training script.
 
-    `root` is the folder that holds `data/FER2013Train`, or up to two around it. The
-    table's `attrs["counts"]` says for each split how many rows were found (`found`), are known for
-    the published data (`known`, None where no count is known), stand in label.csv (`labelled`), and
-    how many images no line names (`unlabelled`); `attrs["report"]` is that of all readers.
+    `root` is the folder that holds `data/FER2013Train`, or up to two around it.
 
     Raises ValueError for unknown `labels`; for a line of label.csv with a wrong number of fields,
     an image name or box of another form, or votes that are not whole numbers from 0 up; and for
     images named but not on disk. Raises FileNotFoundError for a wrong root or a split without
-    label.csv. Repeated lines are counted; so are the lines of a name with two sets of votes, and
-    those of a name that a later split has too, which are left out.
+    label.csv. Repeated lines are counted, and images that no line names; so are the lines of a name
+    with two sets of votes, and those of a name that a later split has too, which are left out.
     """
     check_mode(labels)
     source = _find_data(root)
-    data = source.root
-    splits = {split: _read_split(data / _FOLDERS[split], source) for split in SPLITS}
-    tables, counts = [], {}
-    for split, content in splits.items():
+    read = {split: _read_split(source.root / _FOLDERS[split], source) for split in SPLITS}
+    tables = []
+    for place, (split, (names, votes)) in enumerate(read.items()):
+        folder = source.root / _FOLDERS[split]
+        prefix = source.key(folder).removeprefix("FER2013")
+        table = pd.DataFrame({"key": [prefix + name for name in names], "split": split})
+        table.insert(1, "path", [str(folder / name) for name in names])
+        later = {name for other in SPLITS[place + 1 :] for name in read[other][0]}
+        again = np.array([name in later for name in names], bool)
+        table = source.filter(table, again, "image that a later split has too")
         mode = labels if split == "train" else "majority"
-        others = [splits[other].names for other in SPLITS[SPLITS.index(split) + 1 :]]
-        later = {name for names in others for name in names}
-        tables.append(_make_table(data, split, content, mode, source, later))
-        counts[split] = {
-            "found": len(tables[-1]),
-            "known": None if mode != "majority" else FERPLUS_COUNTS[split],
-            "labelled": len(content.names),
-            "unlabelled": content.unlabelled,
-        }
-    published = {split: n["known"] for split, n in counts.items() if n["known"]}
+        tables.append(label_votes(table, votes[~again], mode, source))
+    published = {s: n for s, n in FERPLUS_COUNTS.items() if labels == "majority" or s != "train"}
     if labels == "majority":
         published |= {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
-    table = pd.concat(tables, ignore_index=True)
-    table = source.finish(table, published=published)
-    table.attrs["counts"] = counts
-    return table
-
-
-def _make_table(
-    data: Path, split: str, content: _Split, mode: str, drops: Drops, later: set[str]
-) -> pd.DataFrame:
-    """Return the rows of one split that a mode keeps; no image of a `later` split is learned."""
-    folder = data / _FOLDERS[split]
-    short = folder.name.removeprefix("FER2013")
-    table = pd.DataFrame(
-        {
-            "key": [f"{short}/{name}" for name in content.names],
-            "path": [str(folder / name) for name in content.names],
-            "split": split,
-        }
-    )
-    again = np.array([name in later for name in content.names], bool)
-    table = drops.filter(table, again, "image that a later split has too")
-    return label_votes(table, content.votes[~again], mode, drops)
+    return source.finish(pd.concat(tables, ignore_index=True), published=published)
 
 
 def _find_data(root: str | Path) -> Source:
@@ -156,8 +121,8 @@ def _find_data(root: str | Path) -> Source:
     return source
 
 
-def _read_split(folder: Path, drops: Drops) -> _Split:
-    """Read one label.csv and check each line."""
+def _read_split(folder: Path, drops: Drops) -> tuple[list[str], np.ndarray]:
+    """Return the names in one label.csv, (N,), and their votes, int64 (N, 10), all checked."""
     file = folder / "label.csv"
 
     def said() -> Iterator[tuple[str, tuple[int, ...], str]]:
@@ -177,8 +142,9 @@ def _read_split(folder: Path, drops: Drops) -> _Split:
             f"{file}: {len(missing)} of {len(names)} images are not in {folder}: "
             f"{', '.join(missing[:5])}{more}; make them again by the FER+ instructions"
         )
-    shaped = np.array(votes, dtype=np.int64).reshape(-1, len(COLUMNS))
-    return _Split(names, shaped, len(on_disk - set(names)))
+    unnamed = sorted(on_disk - set(names))
+    drops.add("image that label.csv does not name", [f"{folder.name}/{name}" for name in unnamed])
+    return names, np.array(votes, dtype=np.int64).reshape(-1, len(COLUMNS))
 
 
 def _check_name(row: list[str], where: str) -> str:
