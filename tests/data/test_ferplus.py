@@ -283,7 +283,9 @@ def test_relative_root_gives_absolute_paths(monkeypatch):
 def test_images_that_no_line_names_are_counted(tmp_path):
     small_root(tmp_path, [line(0)], images=3)
     report = read_ferplus(tmp_path).attrs["report"]
-    assert report["dropped"] == {"image that label.csv does not name": 2}
+    assert report["dropped"]["image that label.csv does not name"] == 2
+    places = report["examples"]["image that label.csv does not name"]
+    assert places == ["FER2013Train/fer0000001.png", "FER2013Train/fer0000002.png"]
 
 
 @pytest.mark.parametrize(
