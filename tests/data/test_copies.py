@@ -5,6 +5,7 @@ the option that helps.
 """
 
 import json
+import os
 import re
 from contextlib import contextmanager
 
@@ -132,6 +133,29 @@ def test_affectnet_lists_of_another_ending_or_separator(tmp_path, ending):
         file.with_suffix(ending).write_bytes(b"\xef\xbb\xbf" + text.encode())
         file.unlink()
     assert sizes(READERS["affectnet"](root)) == {"train": 24, "test": 16}
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("form", ["semicolons", "quoted", "swapped", "decimal commas", "tabs"])
+def test_affectnet_lists_between_semicolons(tmp_path, form, header):
+    """As spreadsheets write them where a comma stands in numbers."""
+    root = fixtures.make_affectnet_csv(tmp_path, header=(header, header))
+    before = READERS["affectnet"](root)
+    for name in ("training", "validation"):
+        file = root / f"Manually_Annotated_file_lists/{name}.csv"
+        rows = [line.split(",") for line in file.read_text().splitlines()]
+        for row in rows:
+            if form == "quoted" or (form == "decimal commas" and "_" not in row[0]):
+                row[5] = f'"{row[5]}"'
+            if form == "swapped":
+                row[5] = row[5].replace(";", ",")
+            if form == "decimal commas":
+                row[-2:] = [number.replace(".", ",") for number in row[-2:]]
+        sign = "\t" if form == "tabs" else ";"
+        file.write_text("\n".join(sign.join(row) for row in rows) + "\n")
+    table = READERS["affectnet"](root)
+    pd.testing.assert_frame_equal(labels_of(table), labels_of(before))
+    assert report(table)["dropped"] == report(before)["dropped"]
 
 
 def test_affectnet_pictures_converted_to_another_ending(tmp_path):
@@ -503,6 +527,70 @@ def test_every_reader_takes_pictures_of_any_ending(tmp_path, name, ending):
         )
 
 
+@pytest.mark.parametrize("form", ["endings", "folders", "all"])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_every_reader_takes_names_of_any_case(tmp_path, name, form):
+    inside = tmp_path / ("set" if name in ("kdef", "jaffe") else "")
+    inside.mkdir(exist_ok=True)
+    WRAPPED[name](inside)
+    before = READERS[name](tmp_path, **OPTIONS.get(name, {}))
+    for file in sorted(tmp_path.rglob("*"), reverse=True):  # what lies in a folder before it
+        if form == "all":
+            file.rename(file.with_name(file.name.upper()))
+        elif form == "folders" and file.is_dir():
+            file.rename(file.with_name(file.name.swapcase()))
+        elif form == "endings" and file.is_file():
+            file.rename(file.with_suffix(file.suffix.upper()))
+    table = READERS[name](tmp_path, **OPTIONS.get(name, {}))
+    assert len(table) == len(before)
+    assert report(table)["dropped"] == report(before)["dropped"]
+    drawn = ("split", "source", "left", "top", "right", "bottom", "person", "offset")
+    for column in labels_of(before).columns.difference(drawn):
+        assert table[column].astype(str).value_counts().to_dict() == (
+            before[column].astype(str).value_counts().to_dict()
+        )
+
+
+@pytest.mark.parametrize("part", ["afw_flip", "Afw_FLIP"])
+def test_mirror_images_in_folders_of_another_case_keep_their_source(tmp_path, part):
+    root = fixtures.make_w300lp(tmp_path)
+    (root / "AFW").rename(root / "afw")
+    (root / "AFW_Flip").rename(root / part)
+    table = READERS["300w-lp"](tmp_path)
+    assert len(table) == 24
+    assert report(table)["counts"]["AFW_Flip on disk"] == {"found": 6, "published": 5_207}
+    sources = table.groupby(table["key"].str.partition("/")[0].str.lower())["source"].agg(set)
+    assert {s.partition("/")[2] for s in sources["afw_flip"]} == {"AFW_11_1", "AFW_12_1"}
+    assert not table["source"].str.lower().str.contains("flip").any()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("300w-lp", "*.mat"), ("aflw2000", "*.mat"), ("biwi", "*_pose.txt"),
+        ("affectnet-npy", "*_exp.npy"), ("affectnet-plus", "*.json"), ("affectnet-yolo", "*.txt"),
+        ("affwild2", "*.txt"), ("pose-npz", "*.npz"), ("rafdb", "*_attri.txt"),
+    ],
+)  # fmt: skip
+def test_no_label_is_read_out_of_a_pipe(tmp_path, name, pattern, kind):
+    WRAPPED[name](tmp_path)
+    file = next(iter(tmp_path.rglob(pattern)))
+    file.unlink()
+    os.mkfifo(file) if kind == "pipe" else file.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=re.escape(f"{file.name} is no regular file; ")):
+        READERS[name](tmp_path)
+
+
+def test_a_pipe_among_yolos_pictures_costs_itself(tmp_path):
+    fixtures.make_affectnet_yolo(tmp_path)
+    for i, file in enumerate(sorted(tmp_path.rglob("*.png"))[:2]):
+        file.unlink()
+        file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0") if i else os.mkfifo(file)
+    table = READERS["affectnet-yolo"](tmp_path)
+    assert report(table)["dropped"] == {"picture that cannot be opened": 2}
+
+
 LISTS = {
     "rafdb": "EmoLabel/list_patition_label.txt",
     "celeba": "list_eval_partition.txt",
@@ -513,7 +601,7 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize("form", ["crlf", "bom", "tabs", "commas", "ending"])
+@pytest.mark.parametrize("form", ["crlf", "bom", "tabs", "commas", "semicolons", "ending"])
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_of_any_form(tmp_path, name, form):
     WRAPPED[name](tmp_path)
@@ -521,8 +609,7 @@ def test_lists_of_any_form(tmp_path, name, form):
     file = tmp_path / LISTS[name]
     lines = file.read_text().splitlines()
     apart = next((sign for sign in ("\t", ",") if sign in lines[0]), " ")
-    if form in ("tabs", "commas"):
-        sign = {"tabs": "\t", "commas": ","}[form]
+    if sign := {"tabs": "\t", "commas": ",", "semicolons": ";"}.get(form):
         lines = [sign.join(f'"{part}"' if "," in part else part for part in line.split(apart))
                  for line in lines]  # fmt: skip
     text = {"crlf": "\r\n"}.get(form, "\n").join(lines) + "\n"
@@ -561,11 +648,16 @@ def test_lists_without_their_header(tmp_path, name):
     pd.testing.assert_frame_equal(labels_of(READERS[name](tmp_path)), before)
 
 
-def test_any_csv_without_a_header_by_numbers_of_columns(tmp_path):
-    write(tmp_path / "all.txt", ["a.png 7 happy", "b.png 8 sad"])
-    touch(tmp_path, "a.png", "b.png")
-    table = READERS["csv"](tmp_path, file="all.csv", columns={"path": "1", "emotion": "3"})
-    assert table.emotion.tolist() == ["happy", "sad"]
+@pytest.mark.parametrize("sign", [" ", ",", ";", "\t"])
+def test_any_csv_without_a_header_by_numbers_of_columns(tmp_path, sign):
+    rows = [["a.png", "happy", "0.25"], ["b.PNG", "sad", "-0.5"], ["c.png", "fear", "1"]]
+    write(tmp_path / "all.txt", [sign.join(row) for row in rows])
+    touch(tmp_path, "a.png", "B.png", "c.jpg", "d.png")
+    columns = {"path": "1", "emotion": "2", "valence": "3"}
+    table = READERS["csv"](tmp_path, file="all.csv", columns=columns)
+    assert table.emotion.tolist() == ["happy", "sad", "fear"]
+    assert table.valence.tolist() == [0.25, -0.5, 1]
+    assert table.key.tolist() == ["a.png", "B.png", "c.jpg"]
 
 
 # -- CelebA, BIWI, UTKFace, RAF-DB ---

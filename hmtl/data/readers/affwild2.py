@@ -19,12 +19,14 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.listing import (
+    by_stem,
     find_folder,
-    folders_in,
+    list_at,
     list_files,
     locate,
     place_of,
     read_rows,
+    subfolder,
 )
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.report import Drops
@@ -63,9 +65,8 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
     kind = _LABELS[labels]
 
     def lists(folder: Path) -> bool:
-        return folder.name.upper().startswith(kind) and set(_SETS.values()) <= set(
-            folders_in(folder)
-        )
+        named = folder.name.upper().startswith(kind)
+        return named and all(subfolder(folder, name) for name in _SETS.values())
 
     source = Source(root)
     images = find_folder(source.root, _IMAGES)
@@ -74,9 +75,10 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
         raise source.lacks(f"{_IMAGES}/ and {kind}.../ with {' and '.join(_SETS.values())}")
     source.root, parts, videos = images.parent, [], []
     for split, folder in _SETS.items():
-        for name in list_files(places[0] / folder, (".txt",), deep=False):
-            part = _read_video(places[0] / folder / name, labels, every, source)
-            video = name.removesuffix(".txt")
+        inside = list_at(places[0], folder)
+        files = by_stem(list_files(inside, (".txt",), deep=False), ".txt")
+        for video, name in files.items():
+            part = _read_video(inside / name, labels, every, source)
             number = part.pop("frame").astype(str).str.zfill(5)
             keys = f"{images.name}/{video}/" + number + ".jpg"
             whole = video.removesuffix("_left").removesuffix("_right")

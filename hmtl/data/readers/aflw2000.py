@@ -6,12 +6,13 @@ beside; the numbers have gaps.
 
 __all__ = ["read_aflw2000"]
 
+import os
 from pathlib import Path
 
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TEST, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import without_ending
+from hmtl.data.readers.listing import by_stem, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
 from hmtl.data.readers.source import Source
 
@@ -46,14 +47,15 @@ def read_aflw2000(
         if value not in known:
             raise ValueError(f"{name}={value!r}: one of {', '.join(known)}")
     source = Source(
-        root, lambda folder: any(folder.glob("image0*")),
+        root, lambda folder: any(_is_named(file) for file in os.listdir(folder)),
         expected="image00002.jpg ... or AFLW2000/",
     )  # fmt: skip
-    keys = [file for file in source.files(deep=False) if file.startswith("image0")]
-    stems = {file.removesuffix(".mat") for file in source.files(endings=(".mat",), deep=False)}
+    keys = [file for file in source.files(deep=False) if _is_named(file)]
+    mats = by_stem(source.files(endings=(".mat",), deep=False), ".mat")
     table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
     on_disk = pd.Series("images on disk", table.index)
-    table = source.filter(table, ~without_ending(table["key"]).isin(stems), "image without .mat")
+    table["mat"] = without_ending(table["key"]).map(mats)
+    table = source.filter(table, table["mat"].isna(), "image without .mat")
     table = add_poses(table, source, points=points, seen_only=crop == "plain")
     table = keep_angles(table, source, all_angles)
     boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
@@ -65,3 +67,7 @@ def read_aflw2000(
         published={"images on disk": 2_000, "test": 2_000 if all_angles else 1_969},
         groups=[on_disk],
     )
+
+
+def _is_named(file: str) -> bool:
+    return file.lower().startswith("image0")

@@ -16,9 +16,9 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import list_at, number_repeats, place_of, read_list
+from hmtl.data.readers.listing import list_at, number_repeats, place_of, present, read_list
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
-from hmtl.data.readers.report import NOT_ON_DISK, Drops, drop_repeats, map_numbers
+from hmtl.data.readers.report import Drops, drop_repeats, map_numbers
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
@@ -66,8 +66,9 @@ def read_csv(
     table = drop_repeats(
         table, source, [c for c in table if c not in ("line", "path", *face)], face
     )
-    missing = [not os.path.isfile(root / key) for key in table["key"]]
-    table = source.filter(table, missing, NOT_ON_DISK)
+    there = {key for key in table["key"] if os.path.isfile(root / key)}
+    if not set(table["key"]) <= there:  # or it may lie there under another ending
+        table = present(table, sorted(there.union(source.files())), source)
     table["path"] = [str(root / key) for key in table["key"]]
     notes = []
     if "split" not in table and len(table):

@@ -22,7 +22,9 @@ import pandas as pd
 from hmtl.data.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
 from hmtl.data.readers.listing import (
     PICTURES,
+    by_stem,
     folders_in,
+    list_at,
     list_files,
     read_lines,
     read_rows,
@@ -145,19 +147,18 @@ def _read_recording(folder: Path, drops: Drops, head_mm: float) -> pd.DataFrame:
     files = list_files(folder, (*PICTURES, ".txt"), deep=False)
     images: dict[str, str] = {}
     for name in reversed(files):  # of frame_1_rgb.jpg and .png the first, if both are there
-        if (stem := name.rpartition(".")[0]).endswith("_rgb"):
-            images[stem.removesuffix("_rgb")] = f"{folder.name}/{name}"
-    poses = {name.removesuffix("_pose.txt") for name in files if name.endswith("_pose.txt")}
-    drops.add("image without pose", sorted(images[s] for s in set(images) - poses))
-    drops.add(
-        "pose without image", sorted(f"{folder.name}/{s}_pose.txt" for s in poses - set(images))
-    )
-    stems = sorted(set(images) & poses)
-    numbers = np.array([_read_pose(folder / f"{s}_pose.txt") for s in stems]).reshape(-1, 12)
+        if (stem := name.rpartition(".")[0]).lower().endswith("_rgb"):
+            images[stem[: -len("_rgb")]] = f"{folder.name}/{name}"
+    poses = by_stem(files, "_pose.txt")
+    drops.add("image without pose", sorted(images[s] for s in set(images) - set(poses)))
+    lonely = set(poses) - set(images)
+    drops.add("pose without image", sorted(f"{folder.name}/{poses[s]}" for s in lonely))
+    stems = sorted(set(images) & set(poses))
+    numbers = np.array([_read_pose(folder / poses[s]) for s in stems]).reshape(-1, 12)
     table = pd.DataFrame({"key": [images[s] for s in stems]}, dtype=str)
     table = table.assign(gender=_GENDERS[person[0]], person=person)
     table[_ANGLES] = biwi_angles(numbers[:, :9].reshape(-1, 3, 3))
-    table[BOX] = _project(numbers[:, 9:], folder / "rgb.cal", head_mm)
+    table[BOX] = _project(numbers[:, 9:], list_at(folder, "rgb.cal"), head_mm)
     table = drops.filter(table, np.isnan(numbers[:, 0]), "malformed pose file")
     return table.astype(dict.fromkeys(BOX, "int64"))
 

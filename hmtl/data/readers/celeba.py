@@ -27,7 +27,7 @@ from hmtl.labels import SPLITS
 IMAGES = "img_align_celeba"
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
 _GENDERS = {1: "male", -1: "female"}
-_FOLDERS = ("", "Anno", "Eval", "Img")
+_FOLDERS = ("", "Anno/", "Eval/", "Img/")
 
 
 def read_celeba(root: str | Path) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
 
 def _find(root: Path, name: str) -> Path | None:
     """Return the list `name`, in `root` or in one of the authors' folders."""
-    found = (find_list(root / folder, name) for folder in _FOLDERS)
+    found = (find_list(root, f"{folder}{name}") for folder in _FOLDERS)
     return next((file for file in found if file), None)
 
 

@@ -68,15 +68,15 @@ def read_ckplus(
 
     expected = f"class folders such as CK+48/anger/, {_CSV} or {' and '.join(archives)}"
     source = Source(root, [_CSV], archives, classes, expected=expected)
-    if (source.root / _CSV).is_file():
+    if (file := source.at(_CSV)).is_file():
         labels = {str(i): name for i, name in enumerate((*LABELS, "contempt"))}
-        table = list_rows(source.root / _CSV, None, source, labels)
+        table = list_rows(file, None, source, labels)
         table = table[["key", "path", "split", "emotion", "offset"]]
         note = f"{WARNING}{_CSV} does not say who is in a row; its test may show people of train"
         return source.finish(
             table, published={"all": 920}, groups=["faces/" + table["emotion"]], notes=[note]
         )
-    if (source.root / archives[0]).is_dir():
+    if source.at(archives[0]).is_dir():
         table = _read_sequences(source, archives[0], archives[1])
     else:
         table = list_classes(source.root, source, names=names)
@@ -87,7 +87,7 @@ def read_ckplus(
 def _read_sequences(source: Source, images: str, emotions: str) -> pd.DataFrame:
     """Return the last frames of the labelled sequences in the authors' archives."""
     labels = source.folder(emotions)
-    files = [f for f in list_files(labels, (".txt",)) if f.endswith("_emotion.txt")]
+    files = [f for f in list_files(labels, (".txt",)) if f.lower().endswith("_emotion.txt")]
     said = pd.Series([(labels / f).read_text("utf-8", "replace").strip() for f in files], dtype=str)
     numbers = {f"{i}.0": name for i, name in enumerate(_NUMBERS)}
     numbers |= {str(i): name for i, name in enumerate(_NUMBERS)}

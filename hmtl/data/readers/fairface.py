@@ -50,7 +50,7 @@ def read_fairface(root: str | Path) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     table = drop_repeats(table, source, ["gender", "race", "age_range"])
     return source.finish(
-        source.present(table, source.root / "train", source.root / "val"),
+        source.present(table, source.at("train"), source.at("val")),
         ["key", "split", "gender", "race", "age_range"],
         published={"train": 86_744, "test": 10_954},
         notes=["no test list: the validation images are the test split"],

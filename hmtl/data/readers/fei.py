@@ -27,7 +27,7 @@ from hmtl.data.readers.splits import seeded_split
 
 GENDERS = "fei_gender.csv"
 _SUBJECTS = 200  # 100 women and 100 men
-_FORMS = {"original": r"(\d{1,3})-(\d\d)\.\w+", "frontal": r"(\d{1,3})([ab])\.\w+"}
+_FORMS = {"original": r"(\d{1,3})-(\d\d)\.\w+", "frontal": r"(\d{1,3})([abAB])\.\w+"}
 _PUBLISHED = {"original": 2_800, "frontal": 400}
 
 
@@ -57,7 +57,7 @@ def read_fei(
     source = Source(root)
     files = source.files()
     parts = [(f, re.fullmatch(_FORMS[images], f.rpartition("/")[2])) for f in files]
-    rows = [(f, int(m[1]), m[2]) for f, m in parts if m]
+    rows = [(f, int(m[1]), m[2].lower()) for f, m in parts if m]
     if not rows:
         example = "1-01.jpg" if images == "original" else "1a.jpg"
         raise source.lacks(f"{example} ...")

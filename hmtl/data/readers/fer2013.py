@@ -57,18 +57,22 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     expected = "fer2013.csv, icml_face_data.csv, train.csv, or class folders in train/ and test/"
     files = [[name] for name in (*WHOLE, "train.csv")]
     source = Source(root, *files, _is_folders, expected=expected)
-    root = source.root
-    if not any((root / name).is_file() for (name,) in files):
+    whole, train, test = (_csvs(source, *n) for n in (WHOLE, ["train.csv"], ["test.csv"]))
+    if not whole + train:
         return _read_class_folders(source)
-    whole = [root / name for name in WHOLE if (root / name).is_file()][:1]
     if whole:
         table = list_rows(whole[0], None, source)
     else:
-        table = list_rows(root / "train.csv", "train", source)
-        if (root / "test.csv").is_file():
-            table = pd.concat([table, list_rows(root / "test.csv", "test", source)])
+        parts = [(train[0], "train"), *((file, "test") for file in test)]
+        table = pd.concat([list_rows(file, split, source) for file, split in parts])
     published = _published({split: [split] for split in (COUNTS if whole else ["train"])})
     return source.finish(table, _COLUMNS, published=published)
+
+
+def _csvs(source: Source, *names: str) -> list[Path]:
+    """Return the files of these names, in any case, that are there."""
+    found = [source.at(name) for name in names]
+    return [file for file in found if file.suffix.lower() == ".csv" and file.is_file()]
 
 
 def _published(merged: dict[str, list[str]]) -> dict[str, int]:

@@ -5,9 +5,9 @@ seconds; nothing is opened.
 """
 
 __all__ = [
-    "PICTURES", "base_names", "describe", "find_folder", "find_header", "find_list", "find_root",
-    "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats", "place_of",
-    "present", "read_lines", "read_list", "read_rows", "rows_after", "split_line",
+    "PICTURES", "base_names", "by_stem", "describe", "find_folder", "find_header", "find_list",
+    "find_root", "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats",
+    "place_of", "present", "read_lines", "read_list", "read_rows", "rows_after", "split_line",
     "subfolder", "with_paths", "without_ending",
 ]  # fmt: skip
 
@@ -16,7 +16,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -29,7 +29,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 LISTS = (".csv", ".txt", ".tsv", ".lst")
 """Endings of lists, lower case."""
-_ALONE = re.compile(r"\d+|\S*\w\.\w+")
+_ALONE = re.compile(r"\d+|[^\s;]*\w\.\w+")
 _DEPTH = 3  # two folders that archives put around a data set, and its own
 Layout = Sequence[str] | Callable[[Path], bool]
 
@@ -83,18 +83,29 @@ def find_root(root: str | Path, *layouts: Layout, expected: str) -> Path:
 
 
 def find_list(folder: Path, name: str) -> Path | None:
-    """Return the path `name` in `folder`, or the list beside it whose ending or case is another."""
+    """Return what lies at `name` in `folder`, folders and file of any case, or None.
+
+    A list may have another of their endings.
+    """
     path = folder / name
     if path.exists():
         return path
-    if path.suffix.lower() not in LISTS or not path.parent.is_dir():
-        return None
-    same = [
-        other for other in sorted(os.listdir(path.parent))
-        if os.path.splitext(other)[0].lower() == path.stem.lower()
-        and os.path.splitext(other)[1].lower() in LISTS
-    ]  # fmt: skip
-    return path.parent / same[0] if same else None
+    *above, last = PurePath(name).parts
+    for part in above:
+        if not (folder.is_dir() and (inner := subfolder(folder, part))):
+            return None
+        folder = inner
+    stem, ending = os.path.splitext(last.lower())
+    endings = LISTS if ending in LISTS else (ending,)
+    there = sorted(os.listdir(folder)) if folder.is_dir() else []
+    same = [n for n in there if n.lower() in [stem + end for end in endings]]
+    same.sort(key=lambda n: n.lower() != last.lower())
+    return folder / same[0] if same else None
+
+
+def by_stem(names: Iterable[str], ending: str) -> dict[str, str]:
+    """Return the names without `ending` -> the names, of those that end so, in any case."""
+    return {n[: -len(ending)]: n for n in names if n.lower().endswith(ending)}
 
 
 def list_at(folder: Path, name: str) -> Path:
@@ -152,7 +163,8 @@ def list_files(
     `deep` goes into its subfolders too; hidden files and `__MACOSX` are passed over. `prefix` goes
     before every name. Links are followed, wherever they lead, but for folders that links, one or
     several, put into themselves: their files would come again and again under other names. `above`
-    is for the function itself: the real paths of the folders it came through.
+    is for the function itself: the real paths of the folders it came through. ValueError for a pipe
+    or a device among them, unless by its ending it is a picture, which costs itself.
     """
     found, above = [], (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
@@ -164,7 +176,9 @@ def list_files(
             if deep and is_folder(entry):
                 inner = f"{prefix}{entry.name}/"
                 found += list_files(Path(entry.path), endings, prefix=inner, above=above)
-            elif os.path.splitext(entry.name)[1].lower() in endings:
+            elif (ending := os.path.splitext(entry.name)[1].lower()) in endings:
+                if ending not in PICTURES and not entry.is_file():
+                    check_regular(entry.path, "take it out of the data set")
                 found.append(prefix + entry.name)
     return sorted(found)
 
@@ -199,19 +213,21 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
         raise ValueError(f"{file}: {error}; save it as UTF-8 text") from None
 
 
-def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+def read_rows(file: Path, widths: Sequence[int] = ()) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number from 1, fields) of each line of a list that is not blank.
 
     Fields end at commas, tabs, semicolons or blanks, whichever the first line has that is more than
-    a count or the name of a file. Line by line, so that one lost quotation mark cannot swallow the
-    lines after it.
+    a count or the name of a file; with `widths`, whichever makes one of so many fields of it. Line
+    by line, so that one lost quotation mark cannot swallow the lines after it.
     Raises ValueError naming a file that is not UTF-8, or a line with a field of endless length.
     """
     delimiter = None
     for number, line in read_lines(file):
         if line.strip():
             if delimiter is None and not _ALONE.fullmatch(line.strip()):
-                delimiter = _delimiter(line.strip())
+                fits = (s for s in ",\t;" if len(split_line(line, "", s)) in widths)
+                delimiter = next(fits, None) if widths else None
+                delimiter = delimiter or _delimiter(line.strip())
             yield number, split_line(line, f"{file} line {number}", delimiter or ",")
 
 

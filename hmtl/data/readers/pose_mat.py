@@ -29,18 +29,19 @@ def add_poses(
 ) -> pd.DataFrame:
     """Return `table` with `yaw, pitch, roll` (degrees) and the tight box `x0, y0, x1, y1`.
 
-    The `.mat` beside each `key` is read, some 0.1 ms each. The box holds all landmarks `points` (2
-    or 3, n), or with `seen_only` those with x > 0 and y > 0: placeholders and landmarks outside of
-    the picture are negative. Dropped and counted: files that cannot be read, and faces without such
-    a landmark. Raises ValueError naming a file that has no `Pose_Para` of seven numbers or no
+    The file `mat` of each row is read, some 0.1 ms each. The box holds all landmarks `points` (2 or
+    3, n), or with `seen_only` those with x > 0 and y > 0: placeholders and landmarks outside of the
+    picture are negative. Dropped and counted: files that cannot be read, and faces without such a
+    landmark. Raises ValueError naming a file that has no `Pose_Para` of seven numbers or no
     `points`.
     """
     rows = np.full((len(table), 7), np.nan)
     torn = np.zeros(len(table), bool)
-    for i, key in enumerate(table["key"]):
-        file = source.root / f"{key.rpartition('.')[0]}.mat"
+    for i, name in enumerate(table["mat"]):
+        file = source.root / name
         try:
-            content = scipy.io.loadmat(file, variable_names=["Pose_Para", points])
+            with file.open("rb") as opened:  # given its name, scipy may add an ending
+                content = scipy.io.loadmat(opened, variable_names=["Pose_Para", points])
         except Exception:  # scipy raises errors of many kinds for torn files
             torn[i] = True
             continue

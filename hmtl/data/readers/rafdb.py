@@ -20,9 +20,11 @@ import pandas as pd
 
 from hmtl.data.readers.folders import list_classes
 from hmtl.data.readers.listing import (
+    by_stem,
     find_folder,
     find_list,
     list_at,
+    list_files,
     locate,
     place_of,
     read_lines,
@@ -67,7 +69,7 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     source = Source(root, [LIST, folder], [_SPELT, folder], expected=expected)
     root = source.root
     table = _read_list(find_list(root, LIST) or list_at(root, _SPELT), source)
-    place = find_folder(root / "Image", images) or root / folder
+    place = find_folder(source.at("Image"), images) or root / folder
     files = source.files(place, deep=False)
     plain = not any(re.search(r"_aligned\.\w+$", file, re.IGNORECASE) for file in files)
     ending = ".jpg" if images == "original" or plain else "_aligned.jpg"
@@ -76,8 +78,8 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     table = source.present(table, place, deep=False)
     unlabelled: dict[str, int] = {}
     notes = ["no Annotation/manual, so no gender"]
-    if (root / "Annotation/manual").is_dir():
-        table, unlabelled = _add_gender(table, root / "Annotation/manual")
+    if (attributes := source.at("Annotation/manual")).is_dir():
+        table, unlabelled = _add_gender(table, attributes)
         notes = []
     return source.finish(
         table,
@@ -116,16 +118,17 @@ def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
 
 def _add_gender(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the table with `gender`, and how often it is missing for which reason."""
-    values = []
-    for stem in table["stem"]:
-        file = folder / f"{stem}_manu_attri.txt"
-        lines = read_lines(file) if file.is_file() else []
+    stems, there = table["stem"].str.lower(), list_files(folder, (".txt",), deep=False)
+    values, files = [], {k.lower(): v for k, v in by_stem(there, "_manu_attri.txt").items()}
+    for stem in stems:
+        lines = read_lines(folder / files[stem]) if stem in files else []
         words = [word for _, line in lines for word in line.split()]
         values.append(words[10] if len(words) == 13 else None)  # after five points x, y
     values = pd.Series(values, table.index, dtype=object)
     known = values.dropna()
-    files = [f"{folder / stem}_manu_attri.txt" for stem in table["stem"][known.index]]
-    named = map_labels(known, _GENDERS, lambda i: files[i], "gender")
+    named = map_labels(
+        known, _GENDERS, lambda i: f"{folder / files[stems[known.index[i]]]}", "gender"
+    )
     table = table.assign(gender=named[named != ""].reindex(table.index))
     unlabelled = {
         "gender: unsure": int((named == "").sum()),

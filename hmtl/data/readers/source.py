@@ -13,6 +13,7 @@ from hmtl.data.readers.listing import (
     describe,
     find_folder,
     find_root,
+    list_at,
     list_files,
     present,
     with_paths,
@@ -48,6 +49,10 @@ class Source(Drops):
         if found := find_folder(self.root, name):
             return found
         raise self.lacks(f"{name}/")
+
+    def at(self, name: str) -> Path:
+        """The path `name` below the root, its folders and file in the case they have there."""
+        return list_at(self.root, name)
 
     def key(self, folder: Path) -> str:
         """How keys of the files in a folder begin: its path below the root, with a last "/"."""

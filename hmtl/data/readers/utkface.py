@@ -22,7 +22,7 @@ RACES = ("white", "black", "asian", "indian", "other")  # 0 to 4
 _NAME = r"^(?P<age>\d{1,3})_(?:(?P<gender>\d)_(?P<race>\d)|\d)_\d{14,17}\D*$"
 _BEGINS = re.compile(r"\d{1,3}_\d_.*\.(jpe?g|png)$", re.IGNORECASE)
 _GENDERS = {"0": "male", "1": "female"}
-_COUNTS = {"UTKFace": 23_708, "crop_part1": 9_780}
+_COUNTS = {"utkface": 23_708, "crop_part1": 9_780}
 
 
 def read_utkface(
@@ -67,7 +67,7 @@ def read_utkface(
     return source.finish(
         table,
         ["key", "split", "gender", "age", "race"],
-        published={"all": _COUNTS.get(source.root.name, 23_708)},
+        published={"all": _COUNTS.get(source.root.name.lower(), 23_708)},
         unlabelled={
             f"{c}: not in the name": int(table[c].isna().sum()) for c in ("gender", "race")
         },
@@ -81,10 +81,10 @@ def _find(root: Path) -> tuple[Path, list[str]]:
     def fits(folder: Path) -> bool:
         return any(_BEGINS.match(name) for name in os.listdir(folder))
 
-    found = {folder.name: folder.resolve() for folder in locate(root, fits)}
-    for names in (["UTKFace"], ["crop_part1"], ["part1", "part2", "part3"], list(found)[:1]):
-        if read := [name for name in names if name in found]:
-            return found[read[0]].parent, read
+    found = {folder.name.lower(): folder.resolve() for folder in locate(root, fits)}
+    for names in (["utkface"], ["crop_part1"], ["part1", "part2", "part3"], list(found)[:1]):
+        if read := [found[name] for name in names if name in found]:
+            return read[0].parent, [folder.name for folder in read]
     raise FileNotFoundError(
         f"{root}: expected 26_1_3_...jpg.chip.jpg or UTKFace/ in it, but {describe(root)}"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TRAIN, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import PICTURES, without_ending
+from hmtl.data.readers.listing import PICTURES, by_stem, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import draw_uniform
@@ -54,14 +54,16 @@ def read_w300lp(
     source = Source(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
     folders = [*SUBSETS, *(f"{name}_Flip" for name in SUBSETS if flips)]
     endings = (*PICTURES, ".mat")
-    names = [f for n in folders for f in source.files(source.root / n, endings, deep=False)]
-    stems = {name[:-4] for name in names if name.lower().endswith(".mat")}
-    keys = [name for name in names if not name.lower().endswith(".mat")]
+    named = {n: source.files(source.at(n), endings, deep=False) for n in folders}
+    mats = {n: by_stem(files, ".mat") for n, files in named.items()}
+    pictures = {n: sorted({*files} - {*mats[n].values()}) for n, files in named.items()}
+    keys = [key for files in pictures.values() for key in files]
     table = pd.DataFrame({"key": keys, "split": "train"}, dtype=str)
     stem = without_ending(table["key"])
-    table["source"] = stem.str.replace(r"_\d+$", "", regex=True).str.replace("_Flip/", "/")
-    subset = table["key"].str.partition("/")[0]
-    table = source.filter(table, ~stem.isin(stems), "image without .mat")
+    table["mat"] = stem.map({s: mat for found in mats.values() for s, mat in found.items()})
+    table["source"] = stem.str.replace(r"(?i)(_flip(?=/)|_\d+$)", "", regex=True)
+    subset = pd.Series([n for n, files in pictures.items() for _ in files], dtype=str)
+    table = source.filter(table, table["mat"].isna(), "image without .mat")
     table = add_poses(table, source, seen_only=crop == "plain")
     table = keep_angles(table, source, all_angles)
     table[BOX] = _crop(table, crop, seed)

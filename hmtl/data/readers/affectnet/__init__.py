@@ -51,7 +51,7 @@ def _choose(root: Path):
     forms = (
         (lambda f: any(subfolder(f, n) for n in LISTS.values()), read_affectnet_csv),
         (holds_plus, read_affectnet_plus),
-        (lambda f: (f / SETS["train"]).is_dir(), read_affectnet_npy),
+        (lambda f: subfolder(f, SETS["train"]) is not None, read_affectnet_npy),
         (holds_yolo, read_affectnet_yolo),
         (
             lambda f: any(n.lower() in known or n.isdigit() for n in folders_in(f)),

@@ -157,7 +157,7 @@ def _where(file: Path | None, table: pd.DataFrame):
 def _read_list(file: Path, split: str, images: Path, source: Source) -> tuple[Path, pd.DataFrame]:
     """Return (file, its well-formed rows as numbers and names)."""
     rows, lines, malformed, headers = [], [], [], []
-    for line, fields in read_rows(file):
+    for line, fields in read_rows(file, _WIDTHS):
         if fields[0].strip().lower() == _FIRST.lower():
             _check_header(file, line, fields)
             headers.append(f"{file.name} line {line}")
@@ -177,6 +177,8 @@ def _read_list(file: Path, split: str, images: Path, source: Source) -> tuple[Pa
     table[_BOX] = numbers
     table = table[~bad].reset_index(drop=True)
     where = place_of(file, table)
+    for column in _LAST[1:]:  # where semicolons are between them, numbers may have commas
+        table[column] = table[column].str.replace(",", ".", regex=False)
     for column, field in (("emotion", "expression"), ("valence",) * 2, ("arousal",) * 2):
         table[column] = map_numbers(table[column], where, field)
     table["key"] = source.key(images) + table["key"].str.strip()

@@ -30,7 +30,7 @@ from hmtl.data.readers.affectnet.labels import (
     choose_expressions,
     published_counts,
 )
-from hmtl.data.readers.listing import list_files
+from hmtl.data.readers.listing import by_stem, list_at, list_files
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
 from hmtl.labels import EMOTIONS
@@ -61,7 +61,7 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     needed = [f"{name}/{part}" for name in SETS.values() for part in ("images", "annotations")]
     other = [part.replace(SETS["test"], _OTHER) for part in needed]
     source = Source(root, needed, other, expected=" and ".join(f"{part}/" for part in needed))
-    sets = SETS if (source.root / SETS["test"]).is_dir() else SETS | {"test": _OTHER}
+    sets = SETS if source.at(SETS["test"]).is_dir() else SETS | {"test": _OTHER}
     parts = [_read_set(source, split, folder) for split, folder in sets.items()]
     return finish_sets(
         source, parts, classes, lambda stem, column: f"{stem}_{_FIELDS[column]}.npy",
@@ -73,14 +73,14 @@ def finish_sets(
     source: Source,
     parts: list[pd.DataFrame],
     classes: int,
-    name: Callable[[Path, str], str],
+    name: Callable[[str, str], str],
     **more,
 ) -> pd.DataFrame:
     """Return the sample table of sets by `pair_images`; `name` is the file of a stem's column."""
     table = pd.concat(parts, ignore_index=True)
 
     def where(i: int, column: str) -> str:
-        return name(source.root / table["stem"].iloc[i], column)
+        return str(source.at(name(table["stem"].iloc[i], column)))
 
     table = choose_expressions(table, classes, source, where)
     table = check_affect(table, where)
@@ -89,46 +89,37 @@ def finish_sets(
 
 def _read_set(source: Source, split: str, folder: str) -> pd.DataFrame:
     """Return the rows of one set that have an image and three annotations, by number."""
-    notes = source.root / folder / "annotations"
-    stems = {
-        field: {name.removesuffix(f"_{field}.npy") for name in list_files(notes, (".npy",))}
-        for field in _FIELDS.values()
-    }
-    lonely = {s for s in stems["exp"] if not s.endswith(".npy")}
-    table = pair_images(source, split, folder, set.intersection(*stems.values()), lonely)
+    notes = source.at(f"{folder}/annotations")
+    there = source.files(notes, (".npy",))
+    files = {field: by_stem(there, f"_{field}.npy") for field in _FIELDS.values()}
+    whole = set.intersection(*(set(stems) for stems in files.values()))
+    table = pair_images(source, split, notes, whole, set(files["exp"]))
     for column, field in _FIELDS.items():
-        files = [source.root / f"{stem}_{field}.npy" for stem in table["stem"]]
-        table[column] = np.array([read_scalar(file) for file in files])
+        values = [read_scalar(source.root / files[field][stem]) for stem in table["stem"]]
+        table[column] = np.array(values)
     return table
 
 
 def pair_images(
-    source: Source, split: str, folder: str, annotated: set[str], lonely: set[str]
+    source: Source, split: str, notes: Path, annotated: set[str], lonely: set[str]
 ) -> pd.DataFrame:
     """Return `key`, `split` and `stem` (of the annotation's path) of a set's images, by number.
 
-    `annotated` are the numbers whose annotation is whole, `lonely` those that want an image.
-    Counted are images without annotation, annotations without an image, and images of one number.
+    The images lie beside the annotations, `notes`. `annotated` are the stems of annotations that
+    are whole, `lonely` of those that want an image. Counted are images without annotation,
+    annotations without an image, and images of one number.
     """
-    named = defaultdict(list)
-    for name in list_files(source.root / folder / "images"):
-        named[name.rsplit(".", 1)[0]].append(f"{folder}/images/{name}")
+    images, begin, named = list_at(notes.parent, "images"), source.key(notes), defaultdict(list)
+    for name in list_files(images):
+        named[begin + name.rsplit(".", 1)[0]].append(source.key(images) + name)
     several = [name for names in named.values() if len(names) > 1 for name in names]
     source.add("images of one number", several)
-    images = {stem: names[0] for stem, names in named.items() if len(names) == 1}
-    source.add("image without annotations", sorted(images[s] for s in set(images) - annotated))
-    source.add(
-        "annotations without an image", sorted(f"{folder}/{stem}" for stem in lonely - set(named))
-    )
-    kept = sorted(annotated & set(images), key=lambda s: (len(s), s))  # 2 before 10
-    return pd.DataFrame(
-        {
-            "key": [images[stem] for stem in kept],
-            "split": split,
-            "stem": [f"{folder}/annotations/{stem}" for stem in kept],
-        },
-        dtype=str,
-    )
+    keys = {stem: names[0] for stem, names in named.items() if len(names) == 1}
+    source.add("image without annotations", sorted(keys[s] for s in set(keys) - annotated))
+    source.add("annotations without an image", sorted(lonely - set(named)))
+    kept = sorted(annotated & set(keys), key=lambda s: (len(s), s))  # 2 before 10
+    found = {"key": [keys[stem] for stem in kept], "split": split, "stem": kept}
+    return pd.DataFrame(found, dtype=str)
 
 
 def read_scalar(file: str | Path) -> float:

@@ -12,6 +12,7 @@ of the first release, so the counts are too.
 __all__ = ["holds_plus", "read_affectnet_plus"]
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import check_classes, published_counts
 from hmtl.data.readers.affectnet.npy import finish_sets, pair_images
-from hmtl.data.readers.listing import list_files
+from hmtl.data.readers.listing import by_stem, list_at
 from hmtl.data.readers.source import Source
 from hmtl.files import has_kind
 from hmtl.labels import EMOTIONS
@@ -31,8 +32,10 @@ _ON_DISK = {"train on disk": 414_799, "test on disk": 5_500}  # of all eleven ex
 
 def holds_plus(folder: Path) -> bool:
     """Whether a folder, or `human_annotated` in it, has training annotations in JSON."""
-    notes = [folder / part / SETS["train"] / "annotations" for part in (_LABELLED, "")]
-    return any(place.is_dir() and any(place.glob("*.json")) for place in notes)
+    inside = f"{SETS['train']}/annotations"
+    places = [list_at(folder, name) for name in (f"{_LABELLED}/{inside}", inside)]
+    names = (entry.name for place in places if place.is_dir() for entry in os.scandir(place))
+    return any(name.lower().endswith(".json") for name in names)
 
 
 def read_affectnet_plus(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
@@ -56,9 +59,9 @@ def read_affectnet_plus(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     check_classes(classes)
     expected = f"{_LABELLED}/ with {' and '.join(SETS.values())}/"
     source = Source(root, holds_plus, expected=expected)
-    if (source.root / _LABELLED).is_dir():
-        source.root /= _LABELLED
-    there = {split: folder for split, folder in SETS.items() if (source.root / folder).is_dir()}
+    if source.at(_LABELLED).is_dir():
+        source.root = source.at(_LABELLED)
+    there = {split: folder for split, folder in SETS.items() if source.at(folder).is_dir()}
     parts = [_read_set(source, split, folder) for split, folder in there.items()]
     return finish_sets(
         source, parts, classes, lambda stem, column: f"{stem}.json",
@@ -69,10 +72,10 @@ def read_affectnet_plus(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
 
 def _read_set(source: Source, split: str, folder: str) -> pd.DataFrame:
     """Return the rows of one set, by number."""
-    files = list_files(source.root / folder / "annotations", (".json",))
-    stems = {name.removesuffix(".json") for name in files}
-    table = pair_images(source, split, folder, stems, stems)
-    values = [_read_labels(source.root / f"{stem}.json") for stem in table["stem"]]
+    notes = source.at(f"{folder}/annotations")
+    files = by_stem(source.files(notes, (".json",)), ".json")
+    table = pair_images(source, split, notes, set(files), set(files))
+    values = [_read_labels(source.root / files[stem]) for stem in table["stem"]]
     columns = ["emotion", "valence", "arousal"]
     table[columns] = pd.DataFrame(values, table.index, columns, dtype=float)
     return source.filter(table, table["emotion"].isna(), "annotation that is no JSON")

@@ -19,20 +19,28 @@ import pandas as pd
 import yaml
 from PIL import Image
 
+from hmtl.data.photos import FORMATS
 from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import folders_in, list_files, number_repeats, read_rows, with_paths
+from hmtl.data.readers.listing import (
+    folders_in,
+    list_files,
+    number_repeats,
+    read_rows,
+    subfolder,
+    with_paths,
+)
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.report import Drops, drop_repeats
 from hmtl.data.readers.source import Source
-from hmtl.files import reading
+from hmtl.files import check_regular, reading
 
 
 def holds_yolo(folder: Path) -> bool:
     """Whether a folder has a split with images/ and labels/ in it."""
     return any(
-        {"images", "labels"} <= set(folders_in(folder / name))
+        subfolder(folder / name, "images") and subfolder(folder / name, "labels")
         for name in folders_in(folder)
         if name.lower() in SPLIT_FOLDERS
     )
@@ -61,15 +69,16 @@ def read_affectnet_yolo(
     """
     check_classes(classes)
     source = Source(root, holds_yolo, expected="data.yaml and train/ with images/ and labels/")
-    root, file, notes = source.root, source.root / "data.yaml", []
+    root, file, notes = source.root, source.at("data.yaml"), []
     with reading(file, "it names the emotions; copy it anew"):
         said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {})["names"]
         said = dict(said.items() if isinstance(said, dict) else enumerate(said))
     parts = [name for name in folders_in(root) if name.lower() in SPLIT_FOLDERS]
     rows: list[tuple] = []
     for part in parts:
-        if {"images", "labels"} <= set(folders_in(root / part)):
-            rows += _read_part(root, part, source)
+        images, labels = (subfolder(root / part, name) for name in ("images", "labels"))
+        if images and labels:
+            rows += _read_part(part, images, labels, source)
     table = pd.DataFrame(rows, columns=["key", "split", "where", "number", *BOX])
     if "test" not in set(table["split"]):
         table["split"] = table["split"].replace("valid", "test")
@@ -87,18 +96,18 @@ def read_affectnet_yolo(
     return source.finish(table, notes=notes)
 
 
-def _read_part(root: Path, part: str, drops: Drops) -> list[tuple]:
+def _read_part(part: str, images: Path, labels: Path, drops: Drops) -> list[tuple]:
     """Return key, split, place, number and box of each face of one split."""
-    labels = root / part / "labels"
     there = {os.path.splitext(name)[0]: labels / name for name in list_files(labels, (".txt",))}
     rows: list[tuple] = []
-    for name in list_files(root / part / "images"):
-        key, file = f"{part}/images/{name}", there.get(os.path.splitext(name)[0])
+    for name in list_files(images):
+        key, file = f"{part}/{images.name}/{name}", there.get(os.path.splitext(name)[0])
         if file is None:
             drops.add("image without labels", [key])
             continue
         try:
-            with Image.open(root / key) as picture:
+            check_regular(images / name, "")
+            with Image.open(images / name, formats=FORMATS) as picture:
                 size = np.array(picture.size * 2)
         except Exception:  # decoders raise anything on a broken file
             drops.add("picture that cannot be opened", [key])
@@ -106,7 +115,7 @@ def _read_part(root: Path, part: str, drops: Drops) -> list[tuple]:
         for line, fields in read_rows(file):
             box = pd.to_numeric(pd.Series(fields[1:]), errors="coerce").to_numpy(float)
             if len(box) != 4 or not (np.isfinite(box).all() and (box[2:] > 0).all()):
-                drops.add("malformed row", [f"{part}/labels/{file.name} line {line}"])
+                drops.add("malformed row", [f"{part}/{labels.name}/{file.name} line {line}"])
                 continue
             centre, half = np.tile(box[:2], 2), np.tile(box[2:] / 2, 2) * [-1, -1, 1, 1]
             sides = np.rint(np.clip(centre + half, -1, 2) * size).astype(int)

@@ -45,11 +45,10 @@ def read_ferplus_csv(root: str | Path, *, labels: str = "majority") -> pd.DataFr
     check_mode(labels)
     layouts = [[VOTES, name] for name in WHOLE]
     source = Source(root, *layouts, expected=f"{VOTES} and fer2013.csv")
-    root = source.root
-    file = next(root / name for name in WHOLE if (root / name).is_file())
+    file, said = next(f for n in WHOLE if (f := source.at(n)).is_file()), source.at(VOTES)
     pixels = list_rows(file, None, source)
-    names, votes = _read_votes(root / VOTES)
-    _check_rows(root / VOTES, names, file, pixels, source)
+    names, votes = _read_votes(said)
+    _check_rows(said, names, file, pixels, source)
     pixels = pixels.drop(columns="emotion").assign(name=names["name"][pixels["row"]].to_numpy())
     pixels = source.filter(pixels, pixels["name"] == "", "without an image name")
     again = pixels["name"].duplicated().to_numpy()
