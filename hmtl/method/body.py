@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from fastai.layers import AdaptiveConcatPool2d
 from torch import Tensor, nn
@@ -148,10 +148,12 @@ class Watch:
         self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, whole))
         self._map: Tensor | None = None
         self._hooks = []
-        self._timm = cast(Any, body) if body is whole and is_timm(body) else None
-        if self._timm is not None:
-            own = self._timm.forward_features
-            self._timm.forward_features = partial(self._forward_features, own)
+        self._timm: Any = None  # a model that says itself what its map is
+        if is_timm(whole) and any(body is m for m in (whole, getattr(whole, "global_pool", None))):
+            self._timm, self._were = whole, vars(whole).get("forward_features")
+            told = partial(self._forward_features, body, whole.forward_features)
+            whole.forward_features = _Hook(told, (whole, "forward_features"))
+        if body is self._timm:
             return
         self._hooks.append(body.register_forward_hook(_Hook(self._keep), with_kwargs=True))
         pooling = _pooling_of(body)
@@ -170,10 +172,15 @@ class Watch:
             hook.remove()
         if self._timm is not None:
             vars(self._timm).pop("forward_features", None)
+            if self._were is not None:
+                self._timm.forward_features = self._were
 
-    def _forward_features(self, own: Callable, *inputs, **named) -> Tensor:
+    def _forward_features(self, body: nn.Module, own: Callable, *inputs, **named) -> Tensor:
         found = own(*inputs, **named)
-        self._keep(self._timm, inputs, named, found)
+        if body is self._timm:
+            self._keep(body, inputs, named, found)
+        elif isinstance(found, Tensor):  # there may be layers between it and the pooling
+            self._map = found.as_subclass(Tensor)
         return found
 
     def _keep_map(self, module, inputs, named):
@@ -321,16 +328,19 @@ def _put_back(buffers: list[Tensor], kept: list[Tensor]) -> None:
 
 
 class _Hook:
-    """A hook that a copy or a pickle of the network leaves behind: there it does nothing."""
+    """What is ours in a network; a copy or a pickle of it has `left`, object and attribute, there.
 
-    def __init__(self, call: Callable):
-        self._call = call
+    By default a function that takes anything and does nothing, wherever Python is.
+    """
 
-    def __call__(self, *given):
-        self._call(*given)
+    def __init__(self, call: Callable, left: tuple[object, str] = (None, "__init__")):
+        self._call, self._left = call, left
+
+    def __call__(self, *given, **named):
+        return self._call(*given, **named)
 
     def __reduce__(self) -> tuple:
-        return getattr, (None, "__init__")  # takes anything, does nothing, wherever Python is
+        return getattr, self._left
 
 
 def _pooling_of(body: nn.Module) -> nn.Module | None:

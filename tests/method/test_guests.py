@@ -318,6 +318,8 @@ def timm_model(arch, **options):
 
 
 SWIN = {"img_size": 64, "window_size": 2, "depths": (1, 1, 1, 1)}
+# a convolution lies between its map and its pooling
+LOWFORMER = {"width_list": [4, 8, 8, 16, 16], "depth_list": [0, 1, 1, 1, 1], "attn": False}
 
 
 @pytest.mark.parametrize(
@@ -326,6 +328,7 @@ SWIN = {"img_size": 64, "window_size": 2, "depths": (1, 1, 1, 1)}
         ("mobilenetv3_small_050", {}), ("lcnet_035", {}), ("ghostnet_050", {}), ("starnet_s1", {}),
         ("test_efficientnet", {}), ("test_resnet", {}), ("test_convnext", {}),
         ("test_vit", {"img_size": 64, "patch_size": 16}), ("swin_tiny_patch4_window7_224", SWIN),
+        ("lowformer_b0", LOWFORMER),
     ],
 )  # fmt: skip
 def test_a_timm_learner_gives_the_map_of_its_own_features(arch, options):
@@ -343,6 +346,26 @@ def test_a_timm_learner_gives_the_map_of_its_own_features(arch, options):
     assert learn.map_shape[1] == wanted[1] or arch.startswith("mobilenet")
     assert learn.map_shape == wanted
     assert min(wanted[2:]) > 1
+
+
+@pytest.mark.parametrize("body", ["global_pool", "in_conv", "stages"])
+def test_the_map_before_a_convolution_and_a_pooling_is_the_networks_own(body):
+    model = timm_model("lowformer_b0", **LOWFORMER)
+    hybrid = Hybrid([Puzzling(2), Inpainting("grid")], body=model.get_submodule(body), seed=0)
+    learn = learner(hybrid, model=model, dls=loaders(items(4, 64), 4))
+    fit(learn, cbs=[Shapes()])
+    wide = model.in_conv.conv.out_channels  # a body that is said is taken as it is
+    assert learn.map_shape == (4, wide if body == "in_conv" else 16, 2, 2)
+    fit(learn)
+    assert learn.hybrid._widths["puzzling_2x2"] == (16 if body == "stages" else wide)
+    assert "forward_features" not in vars(model)
+
+
+def test_a_method_that_a_user_put_in_a_network_stays():
+    model = timm_model("lowformer_b0", **LOWFORMER)
+    model.forward_features = own = lambda x: type(model).forward_features(model, 2 * x)
+    fit(learner(Hybrid([Puzzling(2)], seed=0), model=model, dls=loaders(items(4, 64), 4)))
+    assert vars(model)["forward_features"] is own
 
 
 @pytest.mark.parametrize("body", [None, "norm", "layers", "head.global_pool"])
@@ -762,6 +785,21 @@ def test_gradient_checkpointing_with_unlabelled_views(reentrant, pretexts):
         for name, value in trained[0].items():
             torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
     assert trained[0]["0.rest.0.num_batches_tracked"] == 8  # each pass is made twice
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_vit"])
+def test_a_compiled_network_can_be_copied_within_a_fit(arch):
+    torch.compiler.reset()
+    options = {"img_size": 32} if arch == "test_vit" else {}
+    model = timm_model(arch, **options)
+    learn = learner(Hybrid([Puzzling(2)], seed=0), model=model, dls=loaders(items(4, 32), 4))
+    learn.model.compile(backend="eager")
+    look = At("after_pred", lambda learn: copy.deepcopy(learn.model), 30)
+    fit(learn, cbs=[look])
+    copied, x = look.found[0], torch.rand(2, 3, 32, 32)
+    copied.load_state_dict(model.state_dict())
+    assert torch.equal(copied.eval()(x), model.eval()(x))
+    torch.compiler.reset()
 
 
 def test_a_network_compiled_before_hybrid_is_told_so():
