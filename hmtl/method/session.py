@@ -179,7 +179,8 @@ class Session(Guest):
         pretext = self.pretexts[0] if name is None else checks.known(name, known)
         checks.has_head(pretext.name, self.heads)
         head, training = self.heads[pretext.name], self.model.training
-        view, target = pretext.transform(images.to(self.dls.device), Pretext.seeded(seed))
+        images = images.to(next(self.model.parameters()).device)
+        view, target = pretext.transform(images, Pretext.seeded(seed))
         watch = Watch(self.watched(), self.model, view.shape[-2:])
         try:
             self.model.eval()(Pictures(self.dls, self.normalize).seen(view))
@@ -190,9 +191,9 @@ class Session(Guest):
 
     def show(self, count: int = 4) -> list[Figure]:
         """Draw what each pretext asks of the first `count` validation pictures; a figure each."""
-        images = (
-            Pictures(self.dls, self.normalize).plain(self.dls.valid.one_batch()[0])[:count].cpu()
-        )
+        valid = self.dls.valid  # fastai's, or torch's own
+        batch = valid.one_batch() if hasattr(valid, "one_batch") else next(iter(valid))
+        images = Pictures(self.dls, self.normalize).plain(batch[0])[:count].cpu()
         for pretext in self.pretexts:
             pretext.attach(self.dls)
         return [pretext.show(images) for pretext in self.pretexts]

@@ -358,6 +358,9 @@ def test_the_map_before_a_convolution_and_a_pooling_is_the_networks_own(body):
     assert learn.map_shape == (4, wide if body == "in_conv" else 16, 2, 2)
     fit(learn)
     assert learn.hybrid._widths["puzzling_2x2"] == (16 if body == "stages" else wide)
+    for name in ("puzzling_2x2", "inpainting_grid"):  # after it, on the same layers
+        learn.hybrid.ask(torch.rand(3, 3, 64, 64), name)
+    assert len(learn.hybrid.show(2)) == 2
     assert "forward_features" not in vars(model)
 
 
