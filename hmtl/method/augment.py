@@ -73,9 +73,19 @@ _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.
 
 
 def center_crop(images: Tensor, fraction: float, size: int) -> Tensor:
-    """Cut the central `fraction` (of the side) and resize to `size`; (B, C, H, W) -> (B, C, s, s).
+    """Cut the central square and resize it: all that ever happens to a validation or test image.
 
-    Antialiased where it shrinks. This is all that ever happens to a validation or test image.
+    Args:
+        images: Float (B, C, H, W).
+        fraction: Side of the square over the shorter side, in (0, 1].
+        size: Side of the result, pixels; antialiased where it shrinks.
+
+    Returns:
+        Float (B, C, size, size).
+
+    Example:
+        >>> center_crop(torch.rand(2, 3, 60, 80), 0.8, 48).shape
+        torch.Size([2, 3, 48, 48])
     """
     height, width = images.shape[-2:]
     side = max(1, round(min(height, width) * fraction))
@@ -87,10 +97,17 @@ def center_crop(images: Tensor, fraction: float, size: int) -> Tensor:
 
 
 def augment(images: Tensor, level: Level, size: int, generator: torch.Generator) -> Tensor:
-    """Augment a batch (B, 3, H, W) in [0, 1] to (B, 3, size, size) in [0, 1].
+    """Augment a batch as the authors' later scripts do.
 
-    Every random number comes from `generator` (a CPU one, whatever the images' device), drawn in
-    the same order whatever the level switches on, so two runs with one seed see the same crops.
+    Args:
+        images: Float (B, 3, H, W) in [0, 1].
+        level: One of `LEVELS`' values, or another.
+        size: Side of the result, pixels.
+        generator: On the CPU. Numbers are drawn in one order whatever the level switches on, so two
+            runs with one seed see the same crops.
+
+    Returns:
+        Float (B, 3, size, size) in [0, 1].
     """
     return augment_and_tell(images, level, size, generator)[0]
 
@@ -199,10 +216,15 @@ def _cut_out(images: Tensor, fraction: float, draw: Tensor) -> Tensor:
 class Augment(DisplayedTransform):
     """fastai batch transform: augments training batches, centre-crops the others.
 
-    `again()` augments the last training batch a second time, independently: the second plain view
-    of the equal-compute control (`SecondView`). `follow(labels, flipped, turned)` says what the
-    moves of a picture do to its label (`Task.follow`); None leaves labels alone. `relabel` gives
-    the labels of the view made last.
+    Args:
+        level: One of `LEVELS`.
+        size: Side of the pictures it gives, pixels.
+        seed: Of its own random numbers.
+        follow: What a picture's moves do to labels: (labels, flipped (B,), turned (B,)) -> labels
+            (`Task.follow`); None: nothing.
+
+    Raises:
+        ValueError: An unknown level.
     """
 
     split_idx, order = None, 20  # after IntToFloatTensor (10)

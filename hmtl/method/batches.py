@@ -30,10 +30,24 @@ SAMPLING = ("natural", "balanced")
 
 
 def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
-    """Choose `fraction` of the rows, stratified by class; sorted positions, int64 (n,).
+    """Choose a share of the rows, stratified by class. Ours.
 
-    Each class keeps its share (rounded, at least one). With one seed the choices are nested: those
-    of 10 % lie inside those of 20 %. Raises ValueError unless 0 < fraction <= 1.
+    With one seed the choices are nested: those of 10 % lie inside those of 20 %.
+
+    Args:
+        classes: Class of each row, (N,).
+        fraction: The share, in (0, 1]; each class keeps its own, rounded, at least one row.
+        seed: Of the choice.
+
+    Returns:
+        Sorted positions, int64 (n,).
+
+    Raises:
+        ValueError: The share is not in (0, 1].
+
+    Example:
+        >>> nested_fraction(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.5).shape
+        (4,)
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
@@ -48,11 +62,18 @@ def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.n
 def fraction_lists(
     pack: Pack, fractions: Sequence[float], task: str | Task = "emotion", seed: int = 0
 ) -> dict[str, list[str]]:
-    """Return fraction -> sorted keys of the training images whose labels a run with it sees.
+    """The training images whose labels a run with a share of them sees.
 
-    The choice is `nested_fraction`'s among the images that have the task's label, `seed` the
-    `fraction_seed` of `face_dataloaders`. `hmtl.data.readers.splits.save_lists` writes them, with a
-    hash, for others to use the same.
+    `hmtl.data.readers.splits.save_lists` writes them, with a hash, for others to use the same.
+
+    Args:
+        pack: Faces and labels.
+        fractions: The shares, in (0, 1].
+        task: Among whose labelled images `nested_fraction` chooses; its name or itself.
+        seed: The `fraction_seed` of `face_dataloaders`.
+
+    Returns:
+        Share as text -> sorted keys.
     """
     task = make_task(task) if isinstance(task, str) else task
     data = FaceDataset(pack, pack.rows("train"), task=task)

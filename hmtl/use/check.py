@@ -29,11 +29,19 @@ class Checked(NamedTuple):
 
 
 def check_all(path: str | Path) -> Iterator[Checked]:
-    """Yield every pack, run and exported network at or below `path`, checked, in order.
+    """Check every pack, run and exported network at or below a folder.
 
-    A folder that cannot be read is yielded too, and so is a run that lost its `spec.json`. Links to
-    folders are not followed, hidden folders (what a kill left) are passed over. Raises
-    FileNotFoundError if `path` is no folder or none of these is in it.
+    Links to folders are not followed, hidden folders (what a kill left) are passed over.
+
+    Args:
+        path: The folder.
+
+    Yields:
+        Each of them, in order; so is a folder that cannot be read, and a run that lost its
+        `spec.json`.
+
+    Raises:
+        FileNotFoundError: `path` is no folder, or none of these is in it.
     """
     path, found = Path(path), False
     closed: list[OSError] = []

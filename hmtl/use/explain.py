@@ -26,10 +26,19 @@ _BATCH = 256
 
 
 def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | None = None) -> np.ndarray:
-    """Where each picture speaks for a class, float32 (B, H, W); the strongest place of each is 1.
+    """Where each picture speaks for a class.
 
-    `images` float (B, 3, H, W) in [0, 1]; `classes` int64 (B,), by default those the network names.
-    A picture in which nothing speaks for the class is all 0. Raises ImportError naming captum.
+    Args:
+        model: Of `build_model`; it is left in evaluation mode.
+        images: Float (B, 3, H, W) in [0, 1].
+        classes: int64 (B,); None: those that the network names.
+
+    Returns:
+        Float32 (B, H, W); the strongest place of a picture is 1. One in which nothing speaks for
+        the class is all 0.
+
+    Raises:
+        ImportError: captum is not installed.
     """
     try:
         from captum.attr import LayerAttribution, LayerGradCam
@@ -48,14 +57,35 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | None = None) ->
 
 @torch.no_grad()
 def representation(model: nn.Module, images: Tensor) -> np.ndarray:
-    """Pooled features of pictures float (N, 3, H, W) in [0, 1]; float32 (N, F)."""
+    """The pooled features that every head hangs on.
+
+    Args:
+        model: Of `build_model`; its encoder is left in evaluation mode.
+        images: Float (N, 3, H, W) in [0, 1].
+
+    Returns:
+        Float32 (N, F).
+    """
     encoder = model.get_submodule("encoder").eval()
     parts = [encoder(part).float().numpy(force=True) for part in images.split(_BATCH)]
     return np.concatenate(parts)
 
 
 def neighbours(queries: np.ndarray, features: np.ndarray, count: int = 5) -> np.ndarray:
-    """Rows of `features` (N, F) with the smallest angle to each of `queries` (Q, F); (Q, count)."""
+    """The faces that are nearest to others in the representation, by the angle.
+
+    Args:
+        queries: Float (Q, F).
+        features: Float (N, F).
+        count: Neighbours of each, at most N.
+
+    Returns:
+        Rows of `features`, int64 (Q, count), the nearest first.
+
+    Example:
+        >>> neighbours(np.array([[1.0, 0.1]]), np.eye(2), count=1)
+        array([[0]])
+    """
     from sklearn.neighbors import NearestNeighbors
 
     nearest = NearestNeighbors(n_neighbors=count, metric="cosine").fit(features)
@@ -63,9 +93,17 @@ def neighbours(queries: np.ndarray, features: np.ndarray, count: int = 5) -> np.
 
 
 def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Features (N, F) in two dimensions, near ones near each other; float32 (N, 2).
+    """Features in two dimensions, near ones near each other; distances far apart mean nothing.
 
-    Distances far apart mean nothing in such a picture. Raises ValueError for fewer than ten rows.
+    Args:
+        features: Float (N, F), at least ten rows.
+        seed: Of the principal components and t-SNE.
+
+    Returns:
+        Float32 (N, 2).
+
+    Raises:
+        ValueError: There are fewer than ten rows.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -78,10 +116,18 @@ def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def calibration(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
-    """How sure a network was and how often right, of a run's `predictions`, by bins of its surety.
+    """How sure a network was and how often right, by bins of its surety.
 
-    Columns: from, to, faces, confidence (mean probability of the class named), accuracy; both in
-    [0, 1]. Bins without a face are left out. Raises ValueError for runs of head pose.
+    Args:
+        predictions: A run's, of classes.
+        bins: Of equal width.
+
+    Returns:
+        Columns: from, to, faces, confidence (mean probability of the class named), accuracy; both
+        in [0, 1]. Bins without a face are left out.
+
+    Raises:
+        ValueError: The predictions are of head pose.
     """
     shares = predictions.filter(regex="^p_")
     if shares.empty:
@@ -98,7 +144,17 @@ def calibration(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
 
 
 def calibration_error(predictions: pd.DataFrame, bins: int = 10) -> float:
-    """Expected calibration error in [0, 1]: the mean gap of surety and accuracy over faces."""
+    """Expected calibration error: the mean gap of surety and accuracy over faces.
+
+    Args:
+        predictions, bins: As `calibration` takes them.
+
+    Returns:
+        In [0, 1]; 0 is calibrated.
+
+    Raises:
+        ValueError: As `calibration`.
+    """
     table = calibration(predictions, bins)
     gaps = (table["confidence"] - table["accuracy"]).abs()
     return float((gaps * table["faces"]).sum() / table["faces"].sum())

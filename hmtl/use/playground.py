@@ -73,19 +73,26 @@ def posed(
 ) -> pd.DataFrame:
     """The same person in another picture: one row of `hmtl.faces.table.draw_faces`, changed.
 
-    `emotion` is one of `hmtl.labels.EMOTIONS` and `intensity` its strength, 0..1; `yaw` and `pitch`
-    turn the head, in degrees as in `hmtl.faces.table`; `light` is the azimuth of the main light in
-    degrees, positive from the picture's right. What is None stays as it is, all other columns too.
+    What is None stays as it is, all other columns too. With an emotion or an intensity, the action
+    units that emotions are made of become those of `unit_weights` times intensity and the person's
+    expressivity, without the unevenness of a drawn face; blink and gaze stay. `emotion`, `shown`,
+    `second`, `share`, `intensity`, `valence` and `arousal` follow. An emotion alone is shown as
+    strongly as the row's own, fully on a neutral face; an intensity alone is one of what the row
+    shows. A neutral face has intensity 0. Contempt is on the side that dimples more (AU14), the
+    left if neither does. Ours.
 
-    With an emotion or an intensity, the action units that emotions are made of become those of
-    `unit_weights` times intensity and the person's expressivity, without the unevenness of a drawn
-    face; blink and gaze stay. `emotion`, `shown`, `second`, `share`, `intensity`, `valence` and
-    `arousal` follow. An emotion alone is shown as strongly as the row's own, fully on a neutral
-    face; an intensity alone is one of what the row shows. A neutral face has intensity 0. Contempt
-    is on the side that dimples more (AU14), the left if neither does.
+    Args:
+        face: One row, with action units.
+        emotion: One of `hmtl.labels.EMOTIONS`.
+        intensity: Its strength, 0..1.
+        yaw, pitch: Of the head, degrees in -89..89.
+        light: Azimuth of the main light, degrees in -180..180, positive from the picture's right.
 
-    Raises ValueError naming the field and its range, or if `face` is not one row with action units.
-    Ours.
+    Returns:
+        One row.
+
+    Raises:
+        ValueError: Naming the field and its range; or `face` is not one row with action units.
     """
     if len(face) != 1:
         raise ValueError(f"face must be one row of a face table, got {len(face)} rows")
@@ -144,20 +151,25 @@ def _bars(probabilities: np.ndarray, shown: str) -> str:
 
 
 class FaceSliders(VBox):
-    """Sliders that move a rendered face, beside it its puzzle and what a network says of it.
-
-    `faces` is a table of `hmtl.faces.table.draw_faces`, of which each person's first row is taken.
-    `answer` is a function from pictures float (B, 3, H, W) in [0, 1] to probabilities (B, 8) in the
-    order of `hmtl.labels.EMOTIONS`; None shows no bars. Pictures are rendered at `size` pixels and
-    cut into `puzzle` x `puzzle` tiles, shuffled always alike, by `seed`.
+    """Sliders that move a rendered face, beside it its puzzle and what a network says of it. Ours.
 
     An ipywidgets VBox. Its parts are ipywidgets too and can be set from Python: `person`,
     `emotion`, `intensity`, `yaw`, `pitch`, `light` (as in `posed`), and what they show, `picture`
     and `bars`; `face` is the row that is shown. A person starts as the row is, to the bit, with
     sliders at the nearest step; those that stand where they started change nothing.
 
-    Raises ImportError without ipywidgets; ValueError for an empty table, a size or a puzzle that
-    the renderer or `Puzzling` refuse, and an answer that is not probabilities (1, 8). Ours.
+    Args:
+        faces: A table of `hmtl.faces.table.draw_faces`; each person's first row is taken.
+        answer: Pictures float (B, 3, H, W) in [0, 1] -> probabilities (B, 8) in the order of
+            `hmtl.labels.EMOTIONS`; None: no bars.
+        size: Side of the rendered pictures, pixels.
+        puzzle: Tiles a side.
+        seed: Of the shuffle, which is always the same.
+
+    Raises:
+        ImportError: ipywidgets is not installed.
+        ValueError: An empty table, a size or a puzzle that the renderer or `Puzzling` refuse, or an
+            answer that is not probabilities (1, 8).
     """
 
     def __init__(

@@ -79,13 +79,22 @@ PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
 
 
 def make(name: str, features: str = "") -> Pretext:
-    """Build a pretext from its short name: "puzzling_2x2", "inpainting_grid", "second_view".
+    """Build a pretext from its short name.
 
     Suffixes of the tile tasks: "_gap4" for pixels between a puzzle's tiles, "_map" for a head on
-    the feature map, "_2turned" for the number of turned tiles; of in-painting, in this order:
-    "_60percent" for the hidden share, "_cell4" for the grid's cell, "_pl" for a perceptual loss, in
-    the features of the network `features` (`FrozenFeatures`; empty: its own choice). Raises
-    ValueError listing the known names.
+    the feature map, "_2turned" for the number of turned tiles. Of in-painting, in this order:
+    "_60percent" for the hidden share, "_cell4" for the grid's cell, "_pl" for a perceptual loss.
+
+    Args:
+        name: "puzzling_2x2", "inpainting_grid", "second_view", ...
+        features: The network of a perceptual loss (`FrozenFeatures`); empty: its own choice.
+
+    Raises:
+        ValueError: Listing the known names.
+
+    Example:
+        >>> make("tile_rotation_3x3_4turned").turned
+        4
     """
     for pattern, build in PRETEXTS.values():
         if match := re.fullmatch(pattern, name):
