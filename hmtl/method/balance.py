@@ -182,9 +182,7 @@ class GradNorm(Balance):
         """The inverse of `state_dict`."""
         with torch.no_grad():
             self.weights.copy_(state["weights"])
-        adam = state["adam"]
-        known = {int(number): own for number, own in adam["state"].items()}
-        self._adam.load_state_dict({**adam, "state": known})
+        self._adam.load_state_dict(state["adam"])
         self._first = state["first"]
 
     def _step(self, losses: Tensor, norms: Tensor) -> None:

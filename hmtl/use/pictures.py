@@ -5,7 +5,8 @@ first bytes are those of MP4, QuickTime, AVI, Matroska or WebM are opened: a pla
 name could lead its decoder to other files. Ours.
 """
 
-__all__ = ["VIDEOS", "Drawer", "Picture", "count_pictures", "draw_answers", "pictures_in"]
+__all__ = ["VIDEOS", "Drawer", "Picture", "count_pictures", "draw_answers", "pictures_in",
+           "several"]  # fmt: skip
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,12 @@ class Picture(NamedTuple):
         return open_photo(str(self.source))[0] if isinstance(self.source, Path) else self.source
 
 
+def several(images) -> list:
+    """What a user gave as a list: one path, picture or array is a list of itself."""
+    one = isinstance(images, str | Path | Image.Image | np.ndarray)
+    return [images] if one else list(images)
+
+
 def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Exception]]:
     """Yield the pictures of what a user gives, in order.
 
@@ -55,8 +62,7 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
     """
     if every < 1:
         raise ValueError(f"every must be at least 1 frame, got {every}")
-    one = isinstance(images, str | Path | Image.Image | np.ndarray)
-    for place, image in enumerate([images] if one else images):
+    for place, image in enumerate(several(images)):
         if not isinstance(image, str | Path):
             yield Picture(str(place), _checked(image, place))
             continue
@@ -72,9 +78,8 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
 
 def count_pictures(images, every: int = 1) -> int:
     """How many pictures `pictures_in` will yield, for a bar; of a video as many as it says."""
-    one = isinstance(images, str | Path | Image.Image | np.ndarray)
     count = 0
-    for image in [images] if one else images:
+    for image in several(images):
         path = Path(image) if isinstance(image, str | Path) else None
         files = [] if path is None else _files_in(path) if path.is_dir() else [path]
         count += path is None

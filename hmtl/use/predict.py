@@ -28,7 +28,7 @@ __all__ = [
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,7 +48,7 @@ from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
 from hmtl.runs.store import Run, default_store, load_run
 from hmtl.use.detect import FRAME, FRAMES, find_faces
-from hmtl.use.pictures import Drawer, Picture, count_pictures, draw_answers, pictures_in
+from hmtl.use.pictures import Drawer, Picture, count_pictures, draw_answers, pictures_in, several
 
 _PICKLES = re.compile(r"\.(pkl|pickle|pt\d*|pth|ckpt|bin|joblib|dill|h5|hdf5)$", re.I)
 _RECORDS = ("spec.json", "config.json", "model.onnx")  # one of which a network's folder holds
@@ -166,7 +166,7 @@ class Network:
 
         if batch < 1:
             raise ValueError(f"batch must be at least 1 face, got {batch}")
-        images = images if _is_one(images) else list(images)
+        images = several(images)
         progress = show_progress() if progress is None else progress
         total = count_pictures(images, every) if progress else None
         unreadable: dict[str, str] = {}
@@ -210,7 +210,9 @@ class Network:
                 if not isinstance(picture, Picture):
                     raise picture[1]
                 pixels = picture.open()
-                boxes = [tuple(box) for box in _boxes(pixels, detect, self)]
+                full = 0, 0, *pixels.size
+                found = find_faces(pixels, self.frame) if detect else [square_box(full, self.fit)]
+                boxes = [tuple(box) for box in found]
                 squares = [cut_square(pixels, box, *how)[0] for box in boxes]
             except (ImportError, MemoryError):
                 raise
@@ -257,16 +259,6 @@ class Network:
         blank = pd.DataFrame(index=asked, columns=["key", *self.task.columns], dtype=object)
         said = self.task.predictions(blank, predicted).filter(regex="^p")
         return table.join(said.set_axis(asked))
-
-
-def _is_one(images) -> bool:
-    return isinstance(images, str | Path | Image.Image | np.ndarray)
-
-
-def _boxes(picture: Image.Image, detect: bool, network: Network) -> Iterable[tuple]:
-    if detect:
-        return find_faces(picture, network.frame)
-    return [square_box((0, 0, *picture.size), network.fit)]
 
 
 def save_embeddings(file: str | Path, table: pd.DataFrame, vectors: np.ndarray) -> None:
