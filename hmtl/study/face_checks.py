@@ -55,11 +55,18 @@ SLICES: dict[str, tuple[float, ...]] = {
 
 
 def face_region(params: pd.DataFrame, size: int) -> np.ndarray:
-    """Where an expression could change the picture: bool (N, size, size).
+    """Where an expression could change the picture.
 
     The outline of all that any expression moves, of the face at rest and with its mouth wide open,
     and a margin for what blur carries outwards. It follows from identity, pose and camera
     alone: the region itself says nothing of the expression.
+
+    Args:
+        params: N rows of `hmtl.faces.table.draw_faces`.
+        size: Side of the pictures, pixels.
+
+    Returns:
+        bool (N, size, size).
     """
     from PIL import Image, ImageDraw
 
@@ -79,9 +86,16 @@ def face_region(params: pd.DataFrame, size: int) -> np.ndarray:
 
 
 def hide_faces(params: pd.DataFrame, size: int) -> np.ndarray:
-    """Pictures uint8 (N, size, size, 3) whose face is painted over before the camera's JPEG.
+    """Pictures whose face is painted over before the camera's JPEG.
 
     Painted over afterwards, JPEG's blocks would have carried some of it outside already.
+
+    Args:
+        params: N rows of `hmtl.faces.table.draw_faces`.
+        size: Side of the pictures, pixels.
+
+    Returns:
+        uint8 (N, size, size, 3).
     """
     pictures = render_faces(params.assign(jpeg=100.0), size, processes=1, progress=False)
     pictures[face_region(params, size)] = 127
@@ -119,7 +133,13 @@ def picture_check(
 ) -> list[dict]:
     """A network trained and tested on pictures without the face, and the same with it.
 
-    `spec` is a supervised run on "faces".
+    Args:
+        spec: A supervised run on "faces".
+        store: Where runs lie; None: `outputs/runs`.
+        progress: Whether to show a bar while faces are rendered; None: where somebody watches.
+
+    Returns:
+        Two rows of `shortcut_table`.
     """
     face_set = FaceSet(spec.people, size=spec.size)
     pack = spec.load(progress=progress)
@@ -160,8 +180,13 @@ def parameter_check(face_set: FaceSet) -> list[dict]:
 def shortcut_table(spec: RunSpec, store: str | Path | None = None) -> pd.DataFrame:
     """All checks for shortcuts on the faces of a run, and the controls that show they could fail.
 
-    Columns: check, test faces, accuracy %, the interval that chance keeps to, and the two-sided
-    binomial p.
+    Args:
+        spec: A supervised run on "faces".
+        store: Where runs lie; None: `outputs/runs`.
+
+    Returns:
+        Columns: check, test faces, accuracy %, the interval that chance keeps to, and the two-sided
+        binomial p.
     """
     rows = picture_check(spec, store)
     # parameters cost no rendering, so this check is asked of many more faces
@@ -175,12 +200,19 @@ def shortcut_table(spec: RunSpec, store: str | Path | None = None) -> pd.DataFra
 def slice_tables(
     runs: pd.DataFrame | None = None, outcomes: dict[str, np.ndarray] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Accuracy of supervised runs of emotion on "faces" by slices of the test faces, as recorded.
+    """Accuracy of supervised runs of emotion on "faces" by slices of the test faces.
 
-    `faces-by-intensity` and `faces-by-yaw`: a row a network, at the most labels it was trained
-    with, and slice, the mean over seeds with its 95 % interval over faces. `faces-trends`:
-    Kendall's tau of being right with the column, and whether the means of the slices are in order.
-    Neutral faces have no intensity.
+    Args:
+        runs, outcomes: As `recorded_runs` gives them; None: those.
+
+    Returns:
+        `faces-by-intensity` and `faces-by-yaw`: a row a network, at the most labels it was trained
+        with, and slice, the mean over seeds with its 95 % interval over faces. `faces-trends`:
+        Kendall's tau of being right with the column, and whether the means of the slices are in
+        order. Neutral faces have no intensity.
+
+    Raises:
+        ValueError: Runs of one network were tested on different faces.
     """
     if runs is None or outcomes is None:
         runs, outcomes = recorded_runs()

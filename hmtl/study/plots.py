@@ -159,10 +159,18 @@ def show_faces(
     side: float = 1.2,
     shows_people: bool = False,
 ) -> Figure:
-    """A sheet of pictures (N, H, W, 1 or 3), uint8 or float in [0, 1].
+    """A sheet of pictures.
 
-    `titles` stand above the pictures, `rows` beside the rows; `side` is a picture's, in inches.
-    Raises ValueError if `shows_people`: figures of this project show rendered faces only.
+    Args:
+        images: (N, H, W, 1 or 3), uint8 or float in [0, 1].
+        titles: Above the pictures.
+        columns: Pictures a row.
+        rows: Beside the rows.
+        side: Of a picture, inches.
+        shows_people: Whether the pictures are photographs of people.
+
+    Raises:
+        ValueError: They are: figures of this project show rendered faces only.
     """
     if shows_people:
         raise ValueError("photographs of people are measured on, not shown: pass rendered faces")
@@ -187,8 +195,10 @@ def show_faces(
 def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "accuracy") -> Figure:
     """A test score, a row a method from best to worst: a dot a run, a stroke their mean.
 
-    `score` is "accuracy", shown in %, or an error in degrees such as "mae". The means of the
-    methods `bases` are drawn through all rows.
+    Args:
+        runs: Rows of `runs_table`.
+        bases: Methods whose means are drawn through all rows.
+        score: "accuracy", shown in %, or an error in degrees such as "mae".
     """
     accuracy = score == "accuracy"
     runs = runs.assign(shown=runs[score] * (100 if accuracy else 1))

@@ -46,9 +46,16 @@ SLICES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 
 
 def sliced_faces(runs: pd.DataFrame) -> pd.DataFrame:
-    """Every slice of the rendered test faces of some runs, a row a face in their own order.
+    """Every slice of the rendered test faces of some runs.
 
-    `runs` are rows of a `runs_table`, all tested on one set, "mini" or "faces"; ValueError if not.
+    Args:
+        runs: Rows of a `runs_table`, all tested on one set, "mini" or "faces".
+
+    Returns:
+        A row a face in their own order: key, person, and the columns of `SLICES`.
+
+    Raises:
+        ValueError: The runs were tested on several sets, or on other faces.
     """
     tested = runs[["data", "people", "size"]].drop_duplicates()
     if len(tested) != 1 or tested["data"].iloc[0] not in RENDERED:
@@ -67,12 +74,19 @@ def slice_gains(
 ) -> pd.DataFrame:
     """The gain of one training on another by slice of the test faces.
 
-    `faces` are `sliced_faces`; `treated` and `base` map a seed to the outcomes of its run, (faces,)
-    (`hmtl.study.tables.outcome_by_face`). Columns: column, slice, faces, base (accuracy in %, or
-    the mean error in degrees), gain (`gain_by_face`) with low and high of its interval, and `says`:
-    "gains" or "costs" where that interval leaves zero out. The intervals of as many such tables as
-    `tables` says hold together. Raises ValueError without a common seed, or where runs and faces
-    differ in number.
+    Args:
+        faces: `sliced_faces`.
+        treated, base: Seed -> outcomes of its run, (faces,) (`hmtl.study.tables.outcome_by_face`).
+        columns: Of `SLICES`.
+        tables: As many such tables have intervals that hold together.
+
+    Returns:
+        Columns: column, slice, faces, base (accuracy in %, or the mean error in degrees), gain
+        (`gain_by_face`) with low and high of its interval, and `says`: "gains" or "costs" where
+        that interval leaves zero out.
+
+    Raises:
+        ValueError: No seed is common to both, or runs and faces differ in number.
     """
     seeds = sorted(set(treated) & set(base))
     if not seeds:
