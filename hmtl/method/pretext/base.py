@@ -2,10 +2,12 @@
 means.
 """
 
-__all__ = ["Pretext", "batch_steps"]
+__all__ = ["Pretext", "batch_steps", "show_rows"]
 
+from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -14,6 +16,27 @@ from torch import Tensor, nn
 def batch_steps(loader) -> list:
     """What a DataLoader does to whole batches; nothing if it is none of fastai's pipelines."""
     return list(getattr(getattr(loader, "after_batch", None), "fs", ()))
+
+
+def show_rows(
+    rows: Sequence[Tensor], titles: Sequence[str] = (), side: tuple[float, float] = (1.6, 1.8)
+) -> Figure:
+    """Rows of pictures, one below the other.
+
+    Args:
+        rows: Each float (B, 3, H, W) in [0, 1].
+        titles: Above the pictures of the last row, B or none.
+        side: Width and height of a picture's place, inches.
+    """
+    shape = len(rows), len(rows[0])
+    size = side[0] * shape[1], side[1] * shape[0]
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
+    for axis, picture in zip(axes.flat, (one for row in rows for one in row), strict=True):
+        axis.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
+        axis.set_axis_off()
+    for axis, title in zip(axes[-1], titles, strict=bool(titles)):
+        axis.set_title(title, fontsize=8)
+    return figure
 
 
 class Pretext:

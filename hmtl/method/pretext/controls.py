@@ -12,14 +12,13 @@ __all__ = ["NoLoss", "RandomTarget", "SecondView", "TransformOnly"]
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from hmtl.method.pretext.base import Pretext, batch_steps
+from hmtl.method.pretext.base import Pretext, batch_steps, show_rows
 
 
 class _Augmented(Pretext):
@@ -59,11 +58,7 @@ class _Augmented(Pretext):
 
     def show(self, images: Tensor, seed: int = 0) -> Figure:
         """The images, one beside the other: there is no task to show."""
-        figure, axes = plt.subplots(1, len(images), figsize=(1.6 * len(images), 1.8), squeeze=False)
-        for axis, image in zip(axes.flat, images, strict=True):
-            axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
-            axis.set_axis_off()
-        return figure
+        return show_rows([images])
 
 
 class SecondView(_Augmented):

@@ -10,13 +10,12 @@ __all__ = ["MASKS", "Decoder", "Inpainting", "draw_masks"]
 
 from typing import Protocol
 
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from hmtl.method.pretext.base import Pretext
+from hmtl.method.pretext.base import Pretext, show_rows
 
 MASKS = ("block", "blocks", "grid")
 _GREY = 0.5  # what a masked pixel shows
@@ -217,12 +216,4 @@ class Inpainting(Pretext):
         rows = [images, views]
         if rebuilt is not None:
             rows.append(torch.where(masks, self._rebuilt(rebuilt, images), images))
-        figure, axes = plt.subplots(
-            len(rows), len(images), figsize=(1.4 * len(images), 1.4 * len(rows)), squeeze=False,
-            layout="constrained",
-        )  # fmt: skip
-        for row, pictures in zip(axes, rows, strict=True):
-            for axis, picture in zip(row, pictures, strict=True):
-                axis.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
-                axis.set_axis_off()
-        return figure
+        return show_rows(rows, side=(1.4, 1.4))

@@ -9,12 +9,11 @@ __all__ = ["PlaceHead", "TileTask", "cut_tiles", "grid_of_tiles", "join_tiles", 
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from hmtl.method.pretext.base import Pretext
+from hmtl.method.pretext.base import Pretext, show_rows
 
 
 def grid_of_tiles(images: Tensor, n: int) -> Tensor:
@@ -143,13 +142,4 @@ class TileTask(Pretext):
 
 def show_views(images: Tensor, views: Tensor, titles: Sequence[str]) -> Figure:
     """Pictures (B, 3, H, W) above views of them, titles above the views."""
-    figure, axes = plt.subplots(
-        2, len(images), figsize=(1.6 * len(images), 3.6), squeeze=False, layout="constrained"
-    )
-    for column, (image, view, title) in enumerate(zip(images, views, titles, strict=True)):
-        axes[0, column].imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
-        axes[1, column].imshow(view.permute(1, 2, 0).clamp(0, 1).numpy(force=True))
-        axes[1, column].set_title(title, fontsize=8)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    return figure
+    return show_rows([images, views], titles)
