@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from fastai.layers import AdaptiveConcatPool2d
 from torch import Tensor, nn
@@ -150,9 +150,9 @@ class Watch:
         self._hooks = []
         self._timm: Any = None  # a model that says itself what its map is
         if is_timm(whole) and any(body is m for m in (whole, getattr(whole, "global_pool", None))):
-            self._timm, self._were = whole, vars(whole).get("forward_features")
-            told = partial(self._forward_features, body, whole.forward_features)
-            whole.forward_features = _Hook(told, (whole, "forward_features"))
+            self._timm, self._were = cast(Any, whole), vars(whole).get("forward_features")
+            told = partial(self._forward_features, body, self._timm.forward_features)
+            self._timm.forward_features = _Hook(told, (whole, "forward_features"))
         if body is self._timm:
             return
         self._hooks.append(body.register_forward_hook(_Hook(self._keep), with_kwargs=True))
