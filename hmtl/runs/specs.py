@@ -276,6 +276,14 @@ _TASKS = (
 _INPAINTINGS = (
     "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block", "inpainting_grid_pl",
 )  # fmt: skip
+_FIRST_LOOK: dict[str, Any] = {
+    "fractions": (1.0,), "tasks": ("tile_rotation_2x2",), "inpaintings": ("inpainting_grid_pl",),
+    "balances": ("uncertainty",), "networks": ("test_efficientnet",),
+}  # fmt: skip
+_STUDY: dict[str, Any] = {
+    "data": "faces", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
+    "tasks": _TASKS, "inpaintings": _INPAINTINGS,
+}  # fmt: skip
 # What all of the authors' scripts share (papers/hmtl/card.md). On a GPU precision "" is their mixed
 # precision, and dropout is the heads' own.
 _AUTHORS = {"arch": "efficientnet_b0", "lr": 1e-3, "wd": 0.0, "augment": "strong", "weighted": True}
@@ -293,14 +301,10 @@ PRESETS = {
             data="mini",
             base={"epochs": 4, "bs": 32},
             seeds=1,
-            fractions=(1.0,),
             imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
             share={"ferplus": 0.02},
-            tasks=("tile_rotation_2x2",),
-            inpaintings=("inpainting_grid_pl",),
-            balances=("uncertainty",),
-            networks=("test_efficientnet",),
             jobs=1,
+            **_FIRST_LOOK,
         ),
         Preset(
             "quick",
@@ -311,7 +315,6 @@ PRESETS = {
                 "optimizer": "muon", "precision": "bf16", "norm_stats": "plain",
             },
             seeds=2,
-            fractions=(1.0,),
             few=(0.2, 1.0),
             short={"epochs": 6},
             imagenet={
@@ -321,23 +324,16 @@ PRESETS = {
             imagenet_seeds=1,
             short_seeds=1,
             share={"ferplus": 0.1},
-            tasks=("tile_rotation_2x2",),
-            inpaintings=("inpainting_grid_pl",),
-            balances=("uncertainty",),
-            networks=("test_efficientnet",),
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.5},
+            **_FIRST_LOOK,
         ),
         Preset(
             "study",
-            data="faces",
             # longer and in bfloat16: half as long again for the same time on the machine of record
             base={
                 "epochs": 16, "people": (1200, 100, 250), "bs": 32, "lr": 8e-3,
                 "precision": "bf16", "fill": True,
             },
-            seeds=5,
-            fractions=(0.2, 1.0),
-            few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
             lrs=(4e-3, 8e-3),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
             imagenet_seeds=2,
@@ -346,29 +342,22 @@ PRESETS = {
                 "precision": "",
             },
             short_seeds=3,
-            tasks=_TASKS,
-            inpaintings=_INPAINTINGS,
             balances=("geometric", "focused", "uncertainty"),
             networks=("test_efficientnet",),  # of the paper's family, a quarter of the weights
             epochs={"ferplus": 6},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
+            **_STUDY,
         ),
         Preset(
             "gpu",
-            data="faces",
             base={
                 "epochs": 30, "people": (5000, 300, 500), "size": 112, "arch": _LITE0, "bs": 128,
                 "lr": 4e-3, "fill": True,
             },
-            seeds=5,
-            fractions=(0.2, 1.0),
-            few=(0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
             lrs=(2e-3, 4e-3),
             imagenet={},
             imagenet_lrs=(1e-3, 4e-3),
             short={"fraction": 0.2, "epochs": 10},
-            tasks=_TASKS,
-            inpaintings=_INPAINTINGS,
             balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
             networks=("tf_efficientnet_lite2",),
             epochs={"ferplus": 50},
@@ -376,6 +365,7 @@ PRESETS = {
             lengths={"head_pose": 8 / 15, "head_pose_bins": 8 / 15, "gender": 0.25},
             archs=_COMPANIONS,
             jobs=1,
+            **_STUDY,
         ),
         Preset(
             "paper",  # the later scripts
