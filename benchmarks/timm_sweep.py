@@ -6,9 +6,11 @@
 Takes the smallest model of every module of timm's, by parameters, of the six whose names say that
 they are small; trains, from random weights, one batch of two pictures with a puzzle and
 in-painting, and holds the shape of the map that pretexts read against `forward_features` of the
-model itself. Writes outputs/reference/tables/timm-backbones.csv:
+model itself. Models that take more than 16 GB so are made with one block. Writes
+outputs/reference/tables/timm-backbones.csv:
 
-    module, model, parameters, size    what was tried, on pictures of size x size
+    module, model, parameters, size    what was tried ("depth=1": of one block), on pictures of
+                                       size x size
     map                                channels x height x width that pretexts read
     verdict                            right, wrong: <the model's own shape>, refused: <why>, or
                                        not tried: <why>
@@ -33,6 +35,7 @@ from hmtl.paths import reference_dir
 
 COLUMNS = ("module", "model", "parameters", "size", "map", "verdict")
 CLASSES, CANDIDATES = 4, 6
+SHALLOW = ("deepseek_vit", "gemma4_vit")  # made with one block
 SMALL = "test_|atto|femto|pico|nano|xxs|xx_small|_0[345]0|mini|tiny|_xs|x_small|small|_s$|_b?0$"
 LARGE = "large|huge|giant|so400m|xl|_l$|_l_|base|_b$|_384|_448|_512"
 
@@ -42,11 +45,17 @@ def _by_name(name: str) -> tuple:
     return bool(re.search(LARGE, name)), not re.search(SMALL, name), name
 
 
+def build(name: str) -> nn.Module:
+    """The model, of the options that stand after its name: "vit_tiny_patch16_224 depth=1"."""
+    name, _, depth = name.partition(" depth=")
+    return timm.create_model(name, num_classes=CLASSES, **({"depth": int(depth)} if depth else {}))
+
+
 def parameters(name: str) -> int | None:
     """How many parameters a model has; None if it cannot be built without memory."""
     try:
         with torch.device("meta"):
-            model = timm.create_model(name, num_classes=CLASSES)
+            model = build(name)
     except Exception:  # whatever the model's own code raises on tensors without numbers
         return None
     return sum(parameter.numel() for parameter in model.parameters())
@@ -54,7 +63,9 @@ def parameters(name: str) -> int | None:
 
 def smallest(module: str) -> tuple[str, int | None]:
     """Name and parameters of a module's smallest model; else the first that cannot be counted."""
-    names = sorted(timm.list_models(module=module), key=_by_name)
+    names = sorted(timm.list_models(module=module, exclude_filters="*_enc"), key=_by_name)
+    if module in SHALLOW:
+        names = [f"{name} depth=1" for name in names]
     counts = {name: parameters(name) for name in names[:CANDIDATES]}
     known = {name: count for name, count in counts.items() if count}
     return min(known.items(), key=lambda item: item[1]) if known else (names[0], None)
@@ -85,7 +96,7 @@ class _Look(Callback):
 
 def tried(name: str) -> tuple[int, str, str]:
     """The size of the pictures, the map and the verdict of a model; 64 px if it takes them."""
-    own = timm.get_pretrained_cfg(name).input_size[-1]
+    own = timm.get_pretrained_cfg(name.partition(" ")[0]).input_size[-1]
     for size in (64, own):
         found = size, *_trained(name, size)
         if not found[-1].startswith("refused"):
@@ -95,7 +106,7 @@ def tried(name: str) -> tuple[int, str, str]:
 
 def _trained(name: str, size: int) -> tuple[str, str]:
     torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=CLASSES)
+    model = build(name)
     channels = model.pretrained_cfg["input_size"][0]
     data = [(torch.rand(channels, size, size), i % CLASSES) for i in range(2)]
     loaders = [torch.utils.data.DataLoader(data, 2) for _ in range(2)]
