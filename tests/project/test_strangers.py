@@ -479,13 +479,14 @@ def test_a_store_on_a_link_that_leads_nowhere_says_what_is_there(made, tmp_path,
     assert "hoose another place" in said
 
 
-def test_an_error_without_words_has_its_name(monkeypatch, capsys):
+@pytest.mark.parametrize("kind", [MemoryError, OSError, ValueError, ImportError])
+def test_an_error_without_words_has_its_name(monkeypatch, capsys, kind):
     def empty(*_):
-        raise MemoryError
+        raise kind
 
     monkeypatch.setattr("hmtl.use.check.check_all", empty)
     assert main(["check", "."]) == 2
-    assert capsys.readouterr().err == "hmtl: MemoryError\n"
+    assert capsys.readouterr().err == f"hmtl: {kind.__name__}\n"
 
 
 def test_every_file_of_a_run_has_the_rights_of_the_umask(made):
