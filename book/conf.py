@@ -92,7 +92,10 @@ def _one_picture(app, docname, source):
 
 
 def _describe(app, doctree):
-    """Give a notebook's figures the alt text that their output keeps, and as a caption too."""
+    """Make a notebook's pictures figures: the alt text that their output keeps is their caption.
+
+    The line of text that says the same below the picture goes.
+    """
     source = Path(app.env.doc2path(app.env.docname))
     if source.suffix != ".ipynb":
         return
@@ -109,6 +112,9 @@ def _describe(app, doctree):
             caption = nodes.caption(said, "", nodes.Text(said))
             place = f"figure-{Path(image['uri']).stem[:12]}"
             image.replace_self(nodes.figure("", image.deepcopy(), caption, ids=[place]))
+    for line in list(doctree.findall(nodes.paragraph)):
+        if line.astext() in words.values():
+            line.parent.remove(line)
 
 
 class _Links(HTMLParser):

@@ -7,12 +7,12 @@
 # ---
 
 # %% [markdown]
-# # Start here: what is hybrid training, and what does it leave behind?
+# # Start here: what does hybrid training leave behind?
 #
-# **It is one line on a fastai training, and it leaves the plain network: the same weights by name,
-# the same outputs to the bit.** A network learns emotions from faces and solves puzzles made of the
-# same faces. That is the method of "Using Self-Supervised Auxiliary Tasks to Improve Fine-Grained
-# Facial Representation" (arXiv 2105.06421), hybrid multi-task learning (HMTL).
+# **The plain network: 92 tensors of the same names, and the same outputs to the bit.** Hybrid
+# training is one line on a fastai training. A network learns emotions from faces and solves puzzles
+# made of the same faces. That is the method of "Using Self-Supervised Auxiliary Tasks to Improve
+# Fine-Grained Facial Representation" (arXiv 2105.06421), hybrid multi-task learning (HMTL).
 #
 # ![Pictures and their puzzles pass through one encoder; the emotion head is kept, the puzzle head
 # is dropped](../outputs/reference/figures/method-light.svg)
@@ -36,30 +36,25 @@ here = open_notebook("00_start_here", preset, data, root, outputs, seed)
 # %% [markdown]
 # ## A face
 #
-# Every face is rendered from parameters, so its labels are exact: an emotion made of facial action
-# units with an intensity, the pose of the head in degrees, gender, age. People in the test images
-# are never seen in training.
+# Every face is rendered from parameters, so its labels are exact: emotion and intensity, the pose
+# of the head in degrees, gender, age. People in the test images are never seen in training.
 
 # %%
 from hmtl import load_pack
-
-pack = load_pack("mini")
-print(pack.images.shape, pack.images.dtype)
-pack.labels.groupby("split", sort=False).agg(
-    faces=("key", "size"), people=("person", "nunique"), emotions=("emotion", "nunique")
-)
-
-# %%
-import matplotlib.pyplot as plt
-
 from hmtl.study.plots import show_faces
 
+pack = load_pack("mini")
 one_person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
 figure = show_faces(
     pack.images[one_person.index], one_person["emotion"].tolist(), columns=4, side=1.8
 )
 here.save_figure(figure, "one-person", "One rendered person with eight expressions.")
-plt.show()
+
+# %%
+print(pack.images.shape, pack.images.dtype)
+pack.labels.groupby("split", sort=False).agg(
+    faces=("key", "size"), people=("person", "nunique"), emotions=("emotion", "nunique")
+)
 
 # %% [markdown]
 # One person, all eight emotions, in AffectNet's order. At 48 pixels fear and surprise are told
@@ -76,8 +71,7 @@ import torch
 from hmtl import Puzzling
 
 faces = torch.tensor(pack.images[one_person.index[:3]]).permute(0, 3, 1, 2) / 255  # (3, 3, 48, 48)
-Puzzling(2).show(faces)
-plt.show()
+here.save_figure(Puzzling(2).show(faces), "puzzle", "Three faces above their puzzles.")
 
 # %% [markdown]
 # To solve it, the network must know where in a face a piece belongs, that is, what a brow and a
@@ -99,9 +93,9 @@ model = timm.create_model("test_resnet", num_classes=dls.c)
 learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
 
 # %% [markdown]
-# And this is the one line that makes it hybrid. `Hybrid` is a fastai callback: it shows the
-# network a puzzle of every batch, adds the puzzle's loss to the supervised one, and leaves the
-# Learner as it was when the fit ends. Everything else about the Learner keeps working.
+# And this is the one line that makes it hybrid. `Hybrid` is a fastai callback. It shows the network
+# a puzzle of every batch and adds the puzzle's loss to the supervised one. When the fit ends, it
+# leaves the Learner as it was. Everything else about the Learner keeps working.
 
 # %%
 from hmtl import Hybrid
@@ -118,7 +112,7 @@ history(learn).tail(5)
 
 # %% [markdown]
 # The last five of 20 epochs. Each loss has its own column. `train_loss` and `valid_loss` are the
-# supervised ones; `puzzling_2x2_score` is the share of tiles put in the right place on validation
+# supervised ones. `puzzling_2x2_score` is the share of tiles put in the right place on validation
 # faces, where a guess would get 0.25.
 
 # %%
@@ -130,7 +124,8 @@ assert final["train_loss"] < first["train_loss"], "the supervised loss should fa
 # ## What remains is the plain network
 #
 # The puzzle's head lived in the callback. The model has the weights it had before, under the same
-# names, and computes the same bits whether the callback is there or not (claim C8 of the paper).
+# names. It computes the same bits whether the callback is there or not: the paper's claim of one
+# network at inference (C8).
 
 # %%
 images, _ = dls.valid.one_batch()
@@ -142,6 +137,7 @@ with torch.no_grad():
 plain = timm.create_model("test_resnet", num_classes=dls.c)
 assert torch.equal(before, after)
 assert list(learn.model.state_dict()) == list(plain.state_dict())
+assert len(plain.state_dict()) == 92, "the sentence at the top"
 print(len(plain.state_dict()), "tensors, the same as in a network that never saw a puzzle")
 
 # %% [markdown]
@@ -206,7 +202,6 @@ titles = [f"{move}\nsays {name}" for move, name in zip(moves, names, strict=True
 figure = show_faces(render_faces(table, 144, progress=False), titles, columns=4, side=1.8)
 caption = "One person, moved: a smile, a turn, a side light, fear, anger; and what a network says."
 here.save_figure(figure, "moved", caption)
-plt.show()
 
 # %%
 right = dict(zip(moves, names, strict=True))
@@ -220,8 +215,8 @@ assert right["happy, yaw 45"] != "happy", "the text below says so"
 #
 # ## What to take away
 #
-# - **Hybrid training is one line on a fastai Learner and leaves the plain network, to the bit.**
-#   In training it costs a second pass (`views="paired"`) or nothing (`views="shared"`).
+# - **The plain network: 92 tensors of the same names, and the same outputs to the bit.** In
+#   training a puzzle costs a second pass (`views="paired"`) or nothing (`views="shared"`).
 # - A solved puzzle is no proof of a better emotion classifier.
 #   [20_hmtl_emotion](20_hmtl_emotion.ipynb) compares, over several seeds, with labels alone *and*
 #   with spending the same compute on plain views.

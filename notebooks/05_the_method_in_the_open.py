@@ -9,10 +9,10 @@
 # %% [markdown]
 # # What exactly is hybrid training?
 #
-# **It is a second pass, one more head and one more loss: the callback and the two tasks below train
-# to the same bits as `hmtl.Hybrid`.** Everything is defined on this page, from cutting the tiles to
-# the perceptual loss. After it you can write the method in another framework. It takes about half
-# a minute on a laptop.
+# **It is a second pass, one more head and one more loss: all 92 tensors of the network are those of
+# `hmtl.Hybrid`, to the bit.** Everything is defined on this page, from cutting the tiles to the
+# perceptual loss. After it you can write the method in another framework. It takes about half a
+# minute on a laptop.
 #
 # ![Pictures and their puzzles pass through one encoder; the emotion head is kept, the puzzle head
 # is dropped](../outputs/reference/figures/method-light.svg)
@@ -59,7 +59,6 @@ def shuffle(images, order, n):  # tile order[b, i] of picture b goes to place i
 
 
 # %%
-import matplotlib.pyplot as plt
 
 from hmtl import load_pack
 from hmtl.study.plots import show_as_jpeg, show_faces
@@ -73,8 +72,7 @@ assert torch.equal(shuffle(puzzles, order.argsort(1), 2), faces)
 sheet = torch.cat([faces, puzzles]).permute(0, 2, 3, 1).numpy()
 titles = [""] * 6 + [" ".join(map(str, o)) for o in order.tolist()]
 figure = show_faces(sheet, titles, columns=6, side=1.5)
-here.save_figure(figure, "puzzles", alt="Six rendered faces above their 2 by 2 puzzles.")
-plt.show()
+here.save_figure(figure, "puzzles", "Six rendered faces above their 2 by 2 puzzles.")
 
 # %% [markdown]
 # The numbers above a puzzle are its target: which tile lies at the four places.
@@ -177,8 +175,9 @@ def after_fit(self: InTheOpen):
 # %% [markdown]
 # ## Is it the same?
 #
-# An ordinary network (timm's) in an ordinary fastai Learner is trained from the same seed: without
-# a puzzle, with the callback above, and with `hmtl.Hybrid`, which is imported only now.
+# An ordinary network of timm's in an ordinary fastai Learner is trained three times from one seed.
+# The first has no puzzle, the second the callback above, the third `hmtl.Hybrid`, imported only
+# now.
 
 # %%
 import timm
@@ -214,6 +213,7 @@ assert same_bits(ours, package), "the page is not the package"
 assert not same_bits(ours, plain), "the puzzle should move the weights"
 assert list(ours.model.state_dict()) == list(plain.model.state_dict()), "the same plain network"
 assert not any(m._forward_hooks for m in ours.model.modules())
+assert len(ours.model.state_dict()) == 92, "the sentence at the top"
 print("the page and hmtl.Hybrid: every weight equal to the bit")
 
 # %% [markdown]
@@ -305,8 +305,8 @@ print("in-painting with its perceptual loss: every weight equal to the bit")
 # %% [markdown]
 # ## What to take away
 #
-# - **Hybrid training is a second pass, one more head and one more loss. What stands here trains to
-#   the same bits as `hmtl.Hybrid`, for the puzzle and for in-painting.**
+# - **It is a second pass, one more head and one more loss: all 92 tensors of the network are those
+#   of `hmtl.Hybrid`, to the bit.** So it is for the puzzle and for in-painting.
 # - The plain network is left: no hook, no head, the same names of weights.
 # - The package adds what a page need not: several tasks at once, other balances of the losses,
 #   validation scores, interrupted fits, mixed precision, several processes.
@@ -320,3 +320,8 @@ print("in-painting with its perceptual loss: every weight equal to the bit")
 # 2. Replace `transform` by a second plain view and drop the head: that is the control of the study.
 #
 # Next: [10_imagenet_versus_scratch](10_imagenet_versus_scratch.ipynb).
+
+# %% tags=["nbval-ignore-output"]
+from hmtl.study.notebook import versions
+
+versions(here).T

@@ -10,9 +10,9 @@
 # # Do puzzling and in-painting help to read emotions?
 #
 # **With all labels, no: the puzzle is 2.8 to 5.1 points below both controls of equal compute, and
-# in-painting 2.5 to 8.2. With a fifth of the labels the puzzle is above them on rendered faces, by
-# 2.0 points, and level on real ones. The network that remains is the plain one, to the bit.** (Old
-# protocol: trainings with all labels have not converged.)
+# in-painting 2.5 to 8.2.** With a fifth of the labels the puzzle is above them on rendered faces,
+# by 2.0 points, and level on real ones. The network that remains is the plain one, to the bit.
+# (Old protocol: trainings with all labels have not converged.)
 #
 # The paper claims that a puzzling head beside supervised training improves emotion recognition
 # (claim C2), and in-painting with a perceptual loss too (C3). This page reads the recorded study,
@@ -61,7 +61,6 @@ print(f"{shown['run'].nunique()} runs, {shown['seed'].nunique()} seeds")
 # ## Accuracy on unseen faces
 
 # %%
-import matplotlib.pyplot as plt
 
 from hmtl.study.plots import plot_trainings
 from hmtl.study.tables import name_trainings
@@ -69,9 +68,10 @@ from hmtl.study.tables import name_trainings
 named = name_trainings(shown)
 named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
 figure = plot_trainings(named, "labels")
-alt = "Accuracy by training: with all labels both controls are above the puzzle and in-painting."
-here.save_figure(figure, "accuracy", alt)
-plt.show()
+caption = (
+    "Accuracy by training: with all labels both controls are above the puzzle and in-painting."
+)
+here.save_figure(figure, "accuracy", caption)
 
 # %% [markdown]
 # Means with 95 % intervals over five seeds. Rendered test faces are balanced and of people never
@@ -154,11 +154,11 @@ print(f"{len(operations(plain))} operations, the same in the same order; outputs
 # %% [markdown]
 # ## What to take away
 #
-# - **With all labels the puzzle is 2.8 to 5.1 points below both controls, and in-painting 2.5 to
-#   8.2.** Most of a gain on labels alone is the price of the second pass, which the controls pay
-#   too.
-# - **With a fifth of the labels the puzzle is 2.0 points above both controls on rendered faces and
-#   within a point of them on FER+.** Fewer labels: [21_few_labels](21_few_labels.ipynb). Other
+# - **With all labels, no: the puzzle is 2.8 to 5.1 points below both controls of equal compute, and
+#   in-painting 2.5 to 8.2.** Most of a gain on labels alone is the price of the second pass, which
+#   the controls pay too.
+# - With a fifth of the labels the puzzle is 2.0 points above both controls on rendered faces and
+#   within a point of them on FER+. Fewer labels: [21_few_labels](21_few_labels.ipynb). Other
 #   networks and lengths: [28_networks_and_lengths](28_networks_and_lengths.ipynb).
 # - The network that remains has the same weights, operations and bits as a plain one.
 #

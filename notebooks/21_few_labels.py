@@ -34,8 +34,8 @@ here = open_notebook("21_few_labels", preset, data, root, outputs, seed)
 #
 # - **Rendered faces**: a tenth, 240 faces of 300 people, of 8 emotions. **Real faces**: a twentieth
 #   of FER+.
-# - Every seed draws its own share. An epoch shows the few faces again and again until it is as long
-#   as one of all faces, so fewer labels never mean fewer steps.
+# - Every seed draws its own share. An epoch shows the few faces again and again, until it is as
+#   long as one of all faces. So fewer labels never mean fewer steps.
 # - **Labels alone** is what the paper compares with. **A second plain view** and **twice the
 #   epochs** spend the puzzle's compute without a puzzle.
 # - Rates, and the puzzle's weight and gap between tiles, were chosen on the valid faces before.
@@ -61,14 +61,12 @@ else:
 print(f"{named['run'].nunique()} runs, {named['seed'].nunique()} seeds")
 
 # %%
-import matplotlib.pyplot as plt
 
 from hmtl.study.plots import plot_label_curve, plot_trainings
 
 named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
-alt = "Test scores by training with few labels; the puzzle lies above the three others."
-here.save_figure(plot_trainings(named, "labels", "primary"), "few", alt)
-plt.show()
+caption = "Test scores by training with few labels; the puzzle lies above the three others."
+here.save_figure(plot_trainings(named, "labels", "primary"), "few", caption)
 
 # %% [markdown]
 # Large marks are means with 95 % intervals over seeds, small dots the seeds. FER+ is judged by mean
@@ -76,7 +74,7 @@ plt.show()
 
 # %%
 table = here.table("few-labels" if here.trains else "decided", shown, outcomes)
-readable(table[table["fraction"] < 1]).drop(columns=["at best epoch %"], errors="ignore")
+readable(table[table["fraction"] < 1])
 
 # %%
 judged = here.verdicts(shown, outcomes)
@@ -115,17 +113,16 @@ plateau[plateau["study"] == "decide"].drop(columns="study").round(
 # %% [markdown]
 # ## Every share of the labels (old protocol, not converged with all labels)
 #
-# The record before: five seeds, shares of 9,600 rendered faces and of FER+ from a hundredth to all,
-# one draw of the labels for all seeds.
+# The record before has five seeds, and one draw of the labels for all of them. Shares of 9,600
+# rendered faces and of FER+ go from a hundredth to all.
 
 # %%
 older, bits = here.record() if not here.trains else (shown, outcomes)
-alt = (
+caption = (
     "Test scores against the number of labelled pictures. In accuracy the puzzle leads with few "
     "labels and is below both controls with all; in mean recall on FER+ it leads nowhere."
 )
-here.save_figure(plot_label_curve(name_trainings(older)), "labels", alt)
-plt.show()
+here.save_figure(plot_label_curve(name_trainings(older)), "labels", caption)
 
 # %%
 if not here.trains:
@@ -139,7 +136,7 @@ if not here.trains:
 
 # %% [markdown]
 # With 5 % of the labels the puzzle adds +7.6 ± 3.0 points on rendered faces and +2.3 ± 1.5 on FER+
-# to labels alone (single contrasts), and as much to both controls. The lead on FER+ is one in
+# to labels alone (single contrasts). It is as far above both controls. The lead on FER+ is one in
 # accuracy: it comes from the frequent emotions. With all labels the puzzle is below both controls,
 # but twice the epochs still add 3.2 to 6.8 points there.
 #
@@ -164,9 +161,8 @@ if here.data in RENDERED:
     }
     gained = slice_gains(sliced_faces(own), by_seed[PUZZLE], by_seed["SL"])
     here.save(gained, "slices")
-    alt = "The puzzle's gain by slice of the test faces, with wide intervals."
-    here.save_figure(plot_gains(gained, "gain"), "slices", alt)
-    plt.show()
+    caption = "The puzzle's gain by slice of the test faces, with wide intervals."
+    here.save_figure(plot_gains(gained, "gain"), "slices", caption)
 
 # %%
 if here.data in RENDERED:

@@ -275,35 +275,38 @@ class Setting:
             table.to_csv(part, index=False)
         return table
 
-    def save_figure(self, figure, name: str, alt: str = "") -> None:
-        """Write a figure to `figures/<notebook>-<name>.png`.
+    def save_figure(self, figure, name: str, caption: str) -> None:
+        """Write a figure to `figures/<notebook>-<name>.png`; in a notebook show it and its caption.
 
         Args:
-            figure: A matplotlib Figure, shown later in the same cell.
+            figure: A matplotlib Figure. A notebook shows it here, and `plt.show()` not again.
             name: Of the file, without the notebook's.
-            alt: What the figure says in words. The notebook and its HTML carry it for readers who
-                do not see it; the book and the report print it below the figure too.
+            caption: What the figure says in words. It stands below the figure, and is its
+                alternative text for readers who do not see it; so in HTML, book and report.
         """
+        from hmtl.study.plots import show_captioned
+
         with new_file(self.outputs / "figures" / f"{self.notebook}-{file_name(name)}.png") as part:
             figure.savefig(part, dpi=150)
-        figure.alt = alt  # the notebook's own copy has it in its metadata (`plots`)
+        show_captioned(figure, caption)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """A table of the study in words: names spelled out, shares in %, intervals without a p.
 
     p asks of one contrast whether other faces would agree, an interval whether other seeds would:
-    beside each other they are read as a contradiction. The saved table has both.
+    beside each other they are read as a contradiction. The saved table has both, and what each
+    training cost and had at its best epoch.
     """
-    from hmtl.study.plots import method_label, set_label
+    from hmtl.study.plots import method_label, network_label, set_label
 
-    shown = table.drop(columns="CPU s/run", errors="ignore").replace(
-        r" \(p [=<>] [\d.]+\)", "", regex=True
-    )
+    left = [name for name in table if name.startswith(("CPU s/run", "at best epoch"))]
+    shown = table.drop(columns=left).replace(r" \(p [=<>] [\d.]+\)", "", regex=True)
     words = {"method": method_label, "data": set_label, "fraction": "{:.0%}".format}
+    words["arch"] = network_label
     for name in [name for name in words if name in shown]:
         shown[name] = shown[name].map(words[name])
-    named = {"data": "faces", "fraction": "labels", "method": "training"}
+    named = {"data": "faces", "fraction": "labels", "method": "training", "arch": "network"}
     named |= {"− SL": "− labels alone", "− 2× epochs": "− twice the epochs"}
     shown = shown.rename(columns=named)
     return shown.set_index([name for name in named.values() if name in list(shown)][:1]).fillna("")
@@ -757,19 +760,17 @@ def _shown(notebook: dict) -> list[str]:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             table = "".join(data.get("text/html", ""))
-            if not ("image/png" in data or "<table" in table):
+            kind = next((kind for kind in ("image/png", "image/jpeg") if kind in data), "")
+            if not (kind or "<table" in table):
                 continue
             if heading:
                 parts.append(f"<h3>{html.escape(heading)}</h3>")
                 heading = None
-            if "image/png" in data:
-                image = base64.b64encode(base64.b64decode("".join(data["image/png"]))).decode()
-                alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-                source = f"data:image/png;base64,{image}"
-                caption = f"<figcaption>{html.escape(alt)}</figcaption>"
-                parts.append(
-                    f"<figure><img alt='{html.escape(alt)}' src='{source}'>{caption}</figure>"
-                )
+            if kind:
+                image = base64.b64encode(base64.b64decode("".join(data[kind]))).decode()
+                alt = html.escape(output.get("metadata", {}).get(kind, {}).get("alt", ""))
+                picture = f"<img alt='{alt}' src='data:{kind};base64,{image}'>"
+                parts.append(f"<figure>{picture}<figcaption>{alt}</figcaption></figure>")
             else:
                 parts.append(f"<div class='wide'>{table}</div>")
     return parts

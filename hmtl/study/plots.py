@@ -1,8 +1,8 @@
 """One palette, one function a figure. Every function returns a matplotlib Figure."""
 
 __all__ = [
-    "METHOD_COLORS", "in_few_colours", "method_label", "plot_balance", "plot_confusion",
-    "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths",
+    "METHOD_COLORS", "in_few_colours", "method_label", "network_label", "plot_balance",
+    "plot_confusion", "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths",
     "plot_ranking", "plot_slices", "plot_trainings", "plot_verdicts", "set_label",
     "set_style", "show_as_jpeg", "show_captioned", "show_faces", "show_in_few_colours",
 ]  # fmt: skip
@@ -127,22 +127,40 @@ def in_few_colours(png: bytes) -> bytes:
 
 
 def method_label(method: str) -> str:
-    """A training's name for people: "puzzling_3x3 (paired)" -> "SL + puzzling 3×3, paired".
+    """A training's name for people: "puzzling_3x3 (paired)" -> "labels + puzzling 3×3".
 
-    The ways of training that most figures compare have plain words.
+    Views are paired unless it says otherwise. The ways of training that most figures compare have
+    plain words. What began with another training says so: "puzzling_2x2 → SL" -> "puzzling 2×2,
+    then labels alone".
     """
-    start, arrow, method = method.rpartition(" → ")
-    before = (
-        f"{start.split(' (')[0].replace('_', ' ').replace('SL', 'labels')}, then " if arrow else ""
-    )
+    start, _, method = method.rpartition(" → ")
+    if start:
+        names, _, views = start.partition(" (")
+        before = _task_words(names) if names != "SL" else "labels"
+        return f"{'labels + ' if views else ''}{before}, then {method_label(method)}"
     if method in _WORDS:
-        return before + _WORDS[method]
+        return _WORDS[method]
     if method.split(",")[0] == "SL":
-        return before + method
+        return f"labels alone{method[2:]}"
     names, _, views = method.replace(")", "").partition(" (")
-    parts = [n.replace("_", " ") for n in names.split("+")]
-    words = " + ".join(p.replace("2x2", "2×2").replace("3x3", "3×3") for p in parts)
-    return f"{before}SL + {words}, {views}"
+    how = f"labels + {_task_words(names)}, {views}" if views else _task_words(names)
+    return how.replace(", paired", "")
+
+
+def _task_words(names: str) -> str:
+    """Pretexts by the names of a run, for people."""
+    words = names.replace("_", " ").replace("+", " + ")
+    for code, said in (
+        ("inpainting grid pl", "in-painting"), ("inpainting", "in-painting of pixels,"),
+        (r"(\d)x(\d)", r"\1×\2"), (r"(\d+)percent", r"\1 %"), (r"cell(\d+)", r"\1 px"),
+    ):  # fmt: skip
+        words = re.sub(code, said, words)
+    return words
+
+
+def network_label(arch: str) -> str:
+    """A network's name for people."""
+    return _ARCHS.get(arch, arch)
 
 
 def set_label(data: str) -> str:
@@ -316,7 +334,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         wide = math.ceil(len(own) / math.ceil(len(own) / 3))
         rows += [own[i : i + wide] for i in range(0, len(own), wide)]
     width = max(map(len, rows))
-    legend = max(1.6, 0.08 * curves["method"].str.len().max())  # inches
+    legend = max(1.6, 0.08 * curves["method"].map(method_label).str.len().max())  # inches
     figure, axes = plt.subplots(
         len(rows), width, figsize=(legend + 2.9 * width, 0.3 + 2.7 * len(rows)),
         layout="constrained", squeeze=False,
@@ -538,4 +556,4 @@ def _network(name: str) -> str:
     """A network and its start for people: "tiny, scratch" -> "small ResNet, from nothing"."""
     arch, *start = name.split(", ")
     words = {"scratch": "from nothing", "imagenet": "from ImageNet"}
-    return ", ".join([_ARCHS.get(arch, arch), *(words.get(part, part) for part in start)])
+    return ", ".join([network_label(arch), *(words.get(part, part) for part in start)])

@@ -379,6 +379,82 @@ def test_cells_are_short():
                 assert len(lines) <= 25, f"{notebook.stem}: {lines[0]}"
 
 
+# -- what a page must have ---
+
+
+def sentences(markdown):
+    """The sentences of a Markdown text as lists of words; titles, tables and formulas have none."""
+    text = re.sub(r"```.*?```|\$\$.*?\$\$|!\[.*?\]\(.*?\)", "", markdown, flags=re.S)
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)  # of a link its words
+    text = re.sub(r"`[^`]*`|\$[^$]*\$", "Code", text).replace("*", "")
+    found = []
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-|]|\d+\.) )", text):
+        if not block.startswith(("#", "|", "    ")):
+            prose = " ".join(re.sub(r"^\s*(-|\d+\.)\s+", "", block).split())
+            found += re.split(r"(?<=[.?!])\s+(?=[A-Z(+0-9])", prose)
+    return [[word for word in sentence.split() if re.search(r"\w", word)] for sentence in found]
+
+
+def prose_of(notebook):
+    return [c.source for c in nbformat.read(notebook, 4).cells if c.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_page_answers_its_question_at_the_top_and_at_the_end(notebook):
+    first, *_ = texts = prose_of(notebook)
+    title = first.splitlines()[0]
+    assert title.startswith("# ")
+    assert title.endswith("?")
+    assert title.count("?") == 1, "one question"
+    answer = " ".join(re.search(r"\*\*(.*?)\*\*", first, re.S).group(1).split())
+    answer = re.split(r"(?<=\.) (?=[A-Z])", answer)[0]
+    assert re.search(r"\d", answer), "an answer has numbers"
+    whole = "\n".join(texts)
+    end = whole[whole.index("## What to take away") :]
+    assert f"**{answer}" in " ".join(end.split()), f"not at the end: {answer}"
+    assert re.search(r"\b(seconds?|minutes?|hours?)\b", first), "how long does it take?"
+    question = title.removeprefix("# Start here: ").removeprefix("# ")
+    row = f"| [{notebook.stem}](notebooks/{notebook.name}) | {question} |"
+    assert row.lower() in (ROOT / "README.md").read_text().lower()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_page_is_in_short_sentences(notebook):
+    for text in prose_of(notebook):
+        for words in sentences(text):
+            assert len(words) <= 25, f"{len(words)} words: {' '.join(words)}"
+
+
+def test_long_sentences_are_found():
+    long = " ".join(["word"] * 26)
+    for text in (long + ".", f"- {long}", f"# Title\n\nShort. {long.capitalize()}.", f"**{long}**"):
+        assert max(map(len, sentences(text))) == 26, text
+    for text in (f"| {long} |", f"# {long}", f"```\n{long}\n```", "Word. " * 30):
+        assert max(map(len, sentences(text)), default=0) <= 1, text
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_page_shows_a_captioned_figure_before_its_tables(notebook):
+    code = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
+    assert all(len(cell.source.splitlines()) <= 12 for cell in code[:2]), "setup is short"
+    assert "versions(here)" in code[-1].source, "versions stand at the end"
+    assert not any("versions(" in cell.source for cell in code[:-1])
+    kinds, wide = [], 0
+    for cell in code[:-1]:
+        for output, after in zip(cell.outputs, [*cell.outputs[1:], None], strict=True):
+            data = output.get("data", {})
+            for kind in {"image/png", "image/jpeg"} & set(data):
+                caption = output.metadata[kind]["alt"]
+                below = after.data["text/markdown"].strip("*").replace("\\", "")
+                assert caption == below, "a caption stands below its figure"
+                kinds.append("figure")
+            if "<table" in (table := data.get("text/html", "")):
+                kinds.append("table")
+                wide += table.partition("</thead>")[0].count("<th>") > 9
+    assert kinds[:1] != ["table"], "a figure stands before the first table"
+    assert wide <= 1, "at most one wide table"
+
+
 # -- what is shipped ---
 
 

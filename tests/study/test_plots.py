@@ -4,12 +4,49 @@ import io
 import itertools
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from hmtl.study.plots import METHOD_COLORS, in_few_colours, plot_learning, plot_lengths
+from hmtl.study.notebook import write_index
+from hmtl.study.plots import (
+    METHOD_COLORS,
+    in_few_colours,
+    method_label,
+    plot_learning,
+    plot_lengths,
+)
+from hmtl.study.tables import name_trainings, recorded_runs
+
+
+def test_every_recorded_training_has_words_of_its_own():
+    names = set(name_trainings(recorded_runs()[0])["method"])
+    words = [method_label(name) for name in names]
+    assert len(set(words)) == len(words) > 50
+    for told in [*words, method_label("no augmentation")]:
+        assert not {"_", "→"} & set(told), told
+        assert "SL" not in told.split(), told
+        assert not told.endswith(", "), told
+    assert method_label("puzzling_3x3 (shared)") == "labels + puzzling 3×3, shared"
+    assert method_label("puzzling_2x2 → SL") == "puzzling 2×2, then labels alone"
+    assert method_label("puzzling_2x2 (paired) → SL") == "labels + puzzling 2×2, then labels alone"
+
+
+def test_the_report_shows_pictures_of_either_kind_with_their_captions(tmp_path):
+    outputs = [
+        nbformat.v4.new_output(
+            "display_data", {kind: "AAAA"}, metadata={kind: {"alt": f"of <{kind}>"}}
+        )
+        for kind in ("image/png", "image/jpeg")
+    ]
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
+    nbformat.write(page, tmp_path / "x.ipynb")
+    text = write_index(tmp_path, "study", [(tmp_path / "x.ipynb", "done", None)]).read_text()
+    for kind in ("image/png", "image/jpeg"):
+        assert f"src='data:{kind};base64,AAAA'" in text
+        assert text.count(f"of &lt;{kind}&gt;") == 2, "alternative text and caption"
 
 
 def test_learning_curves_of_many_shares_stand_three_in_a_row_at_most_and_none_is_lost():
