@@ -339,6 +339,7 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         len(rows), width, figsize=(legend + 2.9 * width, 0.3 + 2.7 * len(rows)),
         layout="constrained", squeeze=False,
     )  # fmt: skip
+    palette = _palette(curves["method"])
     for axis in axes.flat:
         axis.set_visible(False)  # until it has curves
     cells = [
@@ -349,8 +350,9 @@ def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> F
         factor = 100 if own["valid"].max() <= 1 else 1
         table = own.assign(valid=factor * own["valid"])
         sns.lineplot(
-            table, x="epoch", y="valid", hue="method", ax=axis, errorbar=("pi", 100),
-            legend=axis is cells[-1][0], palette=_palette(curves["method"]),
+            table, x="epoch", y="valid", hue="method", style="method", ax=axis,
+            errorbar=("pi", 100), legend=axis is cells[-1][0], palette=palette,
+            dashes={name: _DASHES.get(name, "") for name in palette},
         )  # fmt: skip
         title = ", ".join(filter(None, (data, f"{fraction:.0%}", length)))
         axis.set(title=title, ylabel=ylabel if axis in axes[:, 0] else "")
@@ -446,9 +448,9 @@ def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
 
 
 _KINDS = {
-    "base": ("what the paper compares with", METHOD_COLORS["SL"]),
-    "control": ("a second plain view", METHOD_COLORS["second_view (paired)"]),
-    "longer": ("twice the epochs", METHOD_COLORS["SL, 2× epochs"]),
+    "base": ("what the paper compares with", "SL"),
+    "control": ("a second plain view", "second_view (paired)"),
+    "longer": ("twice the epochs", "SL, 2× epochs"),
 }
 
 
@@ -478,10 +480,11 @@ def plot_verdicts(effects: pd.DataFrame) -> Figure:
         axis.set(xlim=(-edge, edge), ylim=(len(ticks) - 0.5, -0.5))
         axis.set_xlabel({"points": "points of accuracy gained", "degrees": "degrees saved"}[unit])
         axis.grid(visible=False, axis="y")
-    handles = [
-        plt.Line2D([], [], color=color, marker="o", ms=5, lw=1.5, label=f"against {words}")
-        for words, color in _KINDS.values()
+    looks = [
+        {"color": METHOD_COLORS[name], "marker": _MARKERS[name], "label": f"against {words}"}
+        for words, name in _KINDS.values()
     ]
+    handles = [plt.Line2D([], [], ms=5, lw=1.5, **look) for look in looks]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     return figure
 
@@ -490,15 +493,16 @@ def _draw_effect(axis, effect, place: float, edge: float) -> None:
     """One interval with its dot, cut at ±edge."""
     from hmtl.study.verdicts import DECIDED
 
-    color = _KINDS[effect.kind][1]
+    name = _KINDS[effect.kind][1]
+    color, marker = METHOD_COLORS[name], _MARKERS[name]
     low, high = np.clip([effect.low, effect.high], -edge, edge)
     axis.plot([low, high], [place, place], color=color, lw=1.5)
-    for goes_on, at, marker in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
+    for goes_on, at, arrow in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
         if goes_on:
-            axis.plot(at, place, marker=marker, color=color, ms=5, clip_on=False)
+            axis.plot(at, place, marker=arrow, color=color, ms=5, clip_on=False)
     decided = effect.verdict in DECIDED
     if abs(effect.gain) <= edge:
-        axis.plot(effect.gain, place, "o", ms=5, color=color, mfc=color if decided else "white")
+        axis.plot(effect.gain, place, marker, ms=5, color=color, mfc=color if decided else "white")
     else:  # the dot lies beyond the edge
         side, align = np.sign(effect.gain), "left" if effect.gain < 0 else "right"
         digits = 2 if effect.unit == "degrees" else 1
