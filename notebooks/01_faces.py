@@ -77,7 +77,7 @@ seeing = shortcuts[shortcuts["check"].str.startswith("control")]
 assert (seeing["accuracy %"] > 50).all(), "the controls should see the emotion"
 network = shortcuts[shortcuts["check"].str.contains("picture")]["accuracy %"]
 assert network.tolist() == [12.6, 66.3], "the sentence at the top"
-assert blind["accuracy %"].tolist() == [12.6, 12.3], "the sentence at the end"
+assert blind["accuracy %"].tolist() == [12.6, 12.27], "the sentence at the end"
 
 # %% [markdown]
 # ## Can it cheat by what was drawn?

@@ -59,7 +59,6 @@ def shuffle(images, order, n):  # tile order[b, i] of picture b goes to place i
 
 
 # %%
-
 from hmtl import load_pack
 from hmtl.study.plots import show_as_jpeg, show_faces
 

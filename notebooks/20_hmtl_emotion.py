@@ -61,7 +61,6 @@ print(f"{shown['run'].nunique()} runs, {shown['seed'].nunique()} seeds")
 # ## Accuracy on unseen faces
 
 # %%
-
 from hmtl.study.plots import plot_trainings
 from hmtl.study.tables import name_trainings
 

@@ -61,7 +61,6 @@ else:
 print(f"{named['run'].nunique()} runs, {named['seed'].nunique()} seeds")
 
 # %%
-
 from hmtl.study.plots import plot_label_curve, plot_trainings
 
 named["labels"] = named["fraction"].map("{:.0%} of the labels".format)

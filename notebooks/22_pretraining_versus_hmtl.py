@@ -78,7 +78,6 @@ shown, outcomes = here.results(train()) if here.trains else here.record()
 # ## Accuracy on unseen faces
 
 # %%
-
 from hmtl.study.plots import plot_trainings
 from hmtl.study.tables import name_trainings
 

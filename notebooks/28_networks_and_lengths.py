@@ -58,7 +58,6 @@ def train_lengths():
 nets, outcomes = sibling.results(train_networks()) if here.trains else sibling.record()
 
 # %%
-
 from hmtl.study.plots import network_label, plot_trainings
 from hmtl.study.tables import name_trainings
 

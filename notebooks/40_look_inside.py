@@ -221,7 +221,7 @@ shares.map("{:.1%}".format)
 
 # %% [markdown]
 # By chance one in eight shares the emotion, one in two the gender. A network orders its own kind of
-# faces by emotion, and no other kind.
+# faces by emotion, another kind much less.
 #
 # ## A map of the faces
 #
