@@ -9,7 +9,7 @@
 # %% [markdown]
 # # What did the reader find in your copy of a data set?
 #
-# **In the made-up copy of this page, every fault: two pictures that cannot be read, one missing,
+# **In the made-up copy of this page, all 5 faults: two pictures that cannot be read, one missing,
 # one tiny, one in two splits.** Nothing was guessed.
 #
 # None of the public data sets can be shipped, so each is read from your own copy. The examples here
@@ -452,7 +452,7 @@ print(sys.modules[READERS["affectnet-csv"].__module__].__doc__)
 # %% [markdown]
 # ## What to take away
 #
-# - **In the made-up copy of this page, every fault: two pictures that cannot be read, one missing,
+# - **In the made-up copy of this page, all 5 faults: two pictures that cannot be read, one missing,
 #   one tiny, one in two splits.** None was guessed away.
 # - A copy is described before anything is trained on it: what is there, what was published, what
 #   was left out and why. Broken pictures are named, and those in two splits.
