@@ -41,8 +41,9 @@ here = open_notebook("00_start_here", preset, data, root, outputs, seed)
 
 # %%
 from hmtl import load_pack
-from hmtl.study.plots import show_faces
+from hmtl.study.plots import show_as_jpeg, show_faces
 
+show_as_jpeg()
 pack = load_pack("mini")
 one_person = pack.labels[pack.labels["person"] == pack.labels["person"].iloc[0]]
 figure = show_faces(
@@ -180,9 +181,7 @@ import pandas as pd
 
 from hmtl.faces.render import render_faces
 from hmtl.labels import EMOTIONS
-from hmtl.study.plots import show_as_jpeg
 
-show_as_jpeg()
 moves = {
     "neutral": {"emotion": "neutral"},
     "half happy": {"emotion": "happy", "intensity": 0.5},
