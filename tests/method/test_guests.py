@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import (
+    Callback,
+    CancelBackwardException,
+    CancelBatchException,
+    CancelFitException,
+    CancelTrainException,
+)
+from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.hook import summary  # noqa: F401  patches Learner
+from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.data.block import CategoryBlock, DataBlock, RegressionBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
 from fastai.optimizer import OptimWrapper
 from fastai.vision.core import PILImage
 from fastai.vision.data import ImageBlock
@@ -230,6 +239,101 @@ def test_a_labelled_views_penalty_is_not_in_the_geometric_mean():
     assert kept["total"] == pytest.approx(wanted, rel=1e-5)
 
 
+class Sharpness(Callback):
+    """SAM: the step is taken by the gradient at the worst place near the weights."""
+
+    order = 50
+
+    def before_step(self):
+        parameters = [p for p in self.learn.model.parameters() if p.grad is not None]
+        before = [p.detach().clone() for p in parameters]
+        for p in parameters:
+            p.data.add_(0.05 * p.grad.sign())
+        self.learn.opt.zero_grad()
+        self.learn.loss_func(self.learn.model(*self.xb), *self.yb).backward()
+        for p, value in zip(parameters, before, strict=True):
+            p.data.copy_(value)
+
+
+class Adversary(Callback):
+    """FGSM: the pictures are moved along their own gradient before the pass."""
+
+    def before_batch(self):
+        if self.training:
+            x = self.xb[0].clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self.learn.loss_func(self.learn.model(x), *self.yb), x)
+            self.learn.xb = ((x + 0.01 * slope.sign()).clamp(0, 1).detach(),)
+
+
+class Teacher(Callback):
+    """Distillation from the network as it was."""
+
+    def before_fit(self):
+        self.old = copy.deepcopy(self.learn.model).eval()
+
+    def after_loss(self):
+        if self.training:
+            with torch.no_grad():
+                wanted = self.old(*self.xb).softmax(1)
+            own = F.kl_div(self.pred.log_softmax(1), wanted, reduction="batchmean")
+            self.learn.loss = self.learn.loss_grad = self.loss_grad + own
+
+
+class Averaged(Callback):
+    """Half of the old weights and half of the new, put in for validation."""
+
+    def before_fit(self):
+        self.mean = {k: v.clone() for k, v in self.learn.model.state_dict().items()}
+
+    def before_validate(self):
+        own = {k: v.clone() for k, v in self.learn.model.state_dict().items()}
+        halves = {k: (self.mean[k] + v) / 2 for k, v in own.items() if v.is_floating_point()}
+        self.own, self.mean = own, own | halves
+        self.learn.model.load_state_dict(self.mean)
+
+    def after_validate(self):
+        self.learn.model.load_state_dict(self.own)
+
+
+class Skip(Callback):
+    """Cancels the second batch at an event."""
+
+    def __init__(self, event, error):
+        self.seen, self.error = 0, error
+        setattr(self, event, self.happen)
+
+    def happen(self):
+        self.seen += self.training
+        if self.seen == 2 and self.training:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [GradientAccumulation(24), GradientClip(0.05)], lambda: [Sharpness()],
+        lambda: [Adversary()], lambda: [Teacher()], lambda: [Averaged()],
+        lambda: [MixedPrecision(amp_mode=AMPMode.BF16)],
+        lambda: [Skip("before_step", CancelBatchException())],
+        lambda: [Skip("after_pred", CancelBatchException())],
+        lambda: [Skip("before_backward", CancelBackwardException())],
+        lambda: [Skip("after_step", CancelTrainException())],
+    ],
+    ids=["accumulation", "sharpness", "adversary", "teacher", "averaged", "bfloat16",
+         "no step", "no loss", "no backward", "no epoch"],
+)  # fmt: skip
+def test_whole_fits_with_callbacks_of_others_end_in_the_same_network(make):
+    trained = []
+    for cbs in ([], [unlabelled(weight=0.0)]):
+        learn = learner(*cbs, *make(), loss_func=CrossEntropyLossFlat())
+        torch.manual_seed(0)
+        trained.append(fit(learn, 3).model.state_dict())
+        assert not any(m._forward_hooks for m in learn.model.modules())
+        assert len(learn.opt.all_params()) == len(list(learn.model.parameters()))
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("order", [-5, 20])
 def test_a_loss_in_the_place_of_ours_is_named(order):
     class Other(Callback):
@@ -243,7 +347,27 @@ def test_a_loss_in_the_place_of_ours_is_named(order):
         fit(learner(unlabelled(), other))
 
 
-def test_clipping_and_norms_are_of_the_heads_too():
+@pytest.mark.parametrize("mix", [MixUp, CutMix])
+def test_mixed_pictures_have_the_gradient_of_the_plain_network(mix):
+    """Of the first step: later ones draw other mixtures, since a head's dropout draws too."""
+    found = []
+    for cbs in ([], [unlabelled(weight=0.0)]):
+        learn = learner(*cbs, mix(), loss_func=CrossEntropyLossFlat())
+        torch.manual_seed(0)
+        found.append(fit(learn, cbs=[Grab()]).got)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+class ClipByHand(Callback):
+    """What a user writes who knows no GradientClip."""
+
+    def before_step(self):
+        nn.utils.clip_grad_norm_(self.learn.parameters(), 0.01)
+
+
+@pytest.mark.parametrize("clip", [GradientClip(0.01), GradientClip(0.01, 2.0), ClipByHand()])
+def test_clipping_and_norms_are_of_the_heads_too(clip):
     norms = []
 
     class Norms(Callback):
@@ -257,7 +381,7 @@ def test_clipping_and_norms_are_of_the_heads_too():
             norms.append(torch.cat([p.grad.flatten() for p in parts]).norm().item())
             assert len(list(self.learn.parameters())) == len(parts)
 
-    learn = fit(learner(unlabelled(), GradientClip(0.01), Norms()))
+    learn = fit(learner(unlabelled(), clip, Norms()))
     assert norms == pytest.approx([0.01] * len(norms), rel=1e-3)
     assert len(list(learn.parameters())) == len(list(learn.model.parameters()))
 
@@ -651,6 +775,29 @@ def test_summary_before_the_first_fit(capsys):
     assert not {"_with_events", "save", "export"} & set(vars(learn))
     fit(learn)
     assert "Hybrid" in str(learn.summary())
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda learn: learn.validate(), lambda learn: learn.get_preds(),
+        lambda learn: learn.freeze(),
+        lambda learn: learn.load(learn.save("m").stem), lambda learn: copy.deepcopy(learn),
+        lambda learn: learn.export("m.pkl"), lambda learn: learn.show_training_loop(),
+        lambda learn: learn.remove_cb(Hybrid) and learn.add_cb(Hybrid([Puzzling(2)], seed=0)),
+    ],
+    ids=["validate", "predict", "freeze", "load", "copy", "export", "loop", "removed"],
+)  # fmt: skip
+def test_anything_may_come_before_the_first_fit(tmp_path, first):
+    learn = learner(Hybrid([Puzzling(2)], seed=0), dls=numbers(), path=tmp_path)
+    with learn.no_bar(), learn.no_logging():
+        first(learn)
+    assert not any(m._forward_hooks for m in learn.model.modules())
+    assert not {"_with_events", "save", "export", "parameters"} & set(vars(learn))
+    assert len(learn.metrics) == 0
+    fit(learn)
+    assert learn.hybrid.heads
+    assert len(learn.opt.all_params()) == len(list(learn.model.parameters()))
 
 
 class At(Callback):
