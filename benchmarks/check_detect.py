@@ -98,7 +98,7 @@ def main() -> None:
     if root := os.environ.get("HMTL_FERPLUS"):
         pack = load_pack("ferplus", root)
         test = pack.rows("test")[:count]
-        faces = look_for(pack.take(test), pack.labels.loc[test, "emotion"], "ferplus")
+        faces = look_for(pack.take(test), pack.labels.loc[test, "emotion"], "ferplus-best")
         rows.append(summary(faces, "ferplus", "all"))
     file = reference_dir() / "tables" / "detect.csv"
     found = pd.DataFrame(rows)
