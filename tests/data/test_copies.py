@@ -1084,3 +1084,14 @@ def test_a_copy_trains_by_the_command_line(tmp_path, monkeypatch, capsys, copy):
     tested = load_run(folder).predictions
     expected = READERS[data](root)
     assert len(tested) == (expected["split"] == "test").sum()
+
+
+@pytest.mark.parametrize("named", ["1.jpg", "1.JPEG", "1", "1.pgm", "1.txt", "1.pfg", "1.png.bak"])
+def test_a_picture_may_have_another_ending_and_nothing_else_is_taken_for_it(tmp_path, named):
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "2.png")
+    (tmp_path / "labels.csv").write_text(f"path,emotion\n{named},sad\n2.png,happy\n")
+    columns = {"path": "path", "emotion": "emotion"}
+    found = READERS["csv"](tmp_path, columns=columns).set_index("key")["emotion"]
+    picture = named.lower() in ("1.jpg", "1.jpeg", "1", "1.pgm")
+    assert found.to_dict() == ({"1.png": "sad"} if picture else {}) | {"2.png": "happy"}

@@ -314,8 +314,8 @@ def place_of(file: Path, table: pd.DataFrame) -> Callable[[int], str]:
 def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
     """Return the rows whose `key` is among the files `on_disk`; the others are dropped.
 
-    A picture that lies there under another ending (1.png for 1.jpg), or another case, is the one
-    that is meant, if it is the only one.
+    A picture that lies there under another ending (1.png for 1.jpg, or for 1), or another case, is
+    the one that is meant, if it is the only one.
     """
     there, other = set(on_disk), {}
     for name in on_disk:
@@ -323,7 +323,9 @@ def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.Dat
         other[stem] = "" if stem in other else name  # two: nothing says which is meant
 
     def find(key: str) -> str:
-        return key if key in there else other.get(os.path.splitext(key)[0].lower()) or key
+        stem, ending = os.path.splitext(key.lower())
+        known = ending in ("", ".gif", ".pgm", ".ppm", *PICTURES)  # else it names something else
+        return key if key in there else (known and other.get(stem)) or key
 
     table = table.assign(key=[find(key) for key in table["key"]])
     return drops.filter(table, ~table["key"].isin(there), NOT_ON_DISK)
