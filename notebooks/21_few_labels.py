@@ -187,8 +187,8 @@ if here.data in RENDERED:
 #   epochs.**
 # - The puzzle's pictures without its loss give 32.6 %, no more than labels alone for twice the
 #   epochs: the task helps, not the pictures.
-# - On FER+ the puzzle is +1.9 [+0.0, +3.7] points of mean recall above labels alone, six seeds:
-#   undecided, as the claims of a data set are held together. In accuracy it leads by 3.1 points.
+# - On FER+ the puzzle is +1.9 [+0.0, +3.7] points of mean recall above labels alone, six seeds.
+#   That is undecided: Holm's test holds its claims together. In accuracy it leads by 3.1 points.
 # - With all labels nothing is decided: those trainings have not converged.
 #
 # **Where this departs from the paper:** its few-label row is of 20 % of AffectNet, tens of

@@ -128,7 +128,8 @@ def test_readmes_numbers_are_the_records():
     assert len(readme) <= 9000
     assert len(readme.splitlines()) <= 150
     few = read_table(reference_dir() / "tables" / "verdicts.csv").set_index(["claim", "faces"])
-    assert f"{few.loc[('C4', 'ferplus'), 'effect']} in mean recall" in readme
+    real = few.loc[("C4", "ferplus")]
+    assert f"{real['effect']} points of mean recall, **{real['verdict']}**" in readme
     few = few.loc[("C4", "faces")]
     assert f"**{few['effect']} points**" in readme
     assert f"{few['− second view']} above" in readme
@@ -136,7 +137,10 @@ def test_readmes_numbers_are_the_records():
     assert f"**{few['verdict']}**" in readme
     table = pd.read_csv(reference_dir() / "tables" / "few-labels.csv")
     puzzle = table[table["method"] == "puzzling_2x2 (paired)"].set_index(["data", "fraction"])
-    assert f"{gap(puzzle.loc[('ferplus', 0.05), '− SL'])} points" in readme
+    decided = pd.read_csv(reference_dir() / "tables" / "decided.csv").query("data == 'ferplus'")
+    scores = decided.set_index("method")["accuracy %"].map(lambda cell: float(cell.split()[0]))
+    more = scores["puzzling_2x2 (paired)"] - scores["SL"]
+    assert f"accuracy is {more:.1f} points higher" in readme
     controls = ["− second view", "− 2× epochs"]
     gaps = puzzle.xs(1, level="fraction")[controls].map(lambda cell: -float(cell.split()[0]))
     assert f"{gaps.min(axis=None)} to {gaps.max(axis=None)} points below the controls" in readme
