@@ -117,11 +117,6 @@ def test_readme_commands_exist():
         assert path[1:] in headings if path[0] == "#" else (ROOT / path).exists(), path
 
 
-def gap(row):
-    """ "+7.6 ± 3.0" of a cell "+7.6 ± 3.0 (p < 0.001)"."""
-    return row.split(" (")[0]
-
-
 def test_readmes_numbers_are_the_records():
     """The sentences under "What came out", against the recorded tables."""
     readme = (ROOT / "README.md").read_text()
