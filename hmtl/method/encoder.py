@@ -79,16 +79,15 @@ class Encoder(nn.Module):
     def __init__(self, arch: str, weights: str | Path = "scratch", *, normalize: bool = True):
         super().__init__()
         self.arch = _resolve(arch)
-        self.options = _OPTIONS.get(arch, {})
         self.normalize = normalize
-        if self.options and weights == "imagenet":
+        if arch in _OPTIONS and weights == "imagenet":
             raise ValueError(f'{arch!r} has no ImageNet weights: pass "scratch" or a checkpoint')
         state = _body_weights(self.arch, weights)  # before the body: a wrong path fails at once
         # timm's own pooling is kept, unused by `forward_map`: with global_pool="" the head of a
         # vision transformer would never pool.
         resizes = ("dynamic_img_size", "dynamic_img_pad") if _resizable(self.arch) else ()
-        more = self.options | dict.fromkeys(resizes, True)
-        self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **more))
+        self.options = _OPTIONS.get(arch, {}) | dict.fromkeys(resizes, True)
+        self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **self.options))
         self.map_features: int = self.body.num_features
         self.num_features: int = getattr(self.body, "head_hidden_size", self.map_features)
         self.map = nn.Identity()  # where hooks find the feature map, whatever the body pools by

@@ -3,7 +3,8 @@
     model.onnx            ONNX, for onnxruntime and others
     model.pt2             the same as torch.export saves it (`--format torch`)
     encoder.safetensors   the backbone alone (`--format timm`), which `timm.create_model(arch,
-                          num_classes=0, checkpoint_path=...)` loads as it is
+                          num_classes=0, checkpoint_path=...)` loads as it is, with the record's
+                          `model_args` where it has some
     config.json           what its user must know: task, labels, size, crop, colour, fit; checksums
     card.md               the model card
 
@@ -99,10 +100,8 @@ def _write_timm(model, arch: str, file: Path) -> dict[str, str]:
 
     encoder = model.model.encoder
     save_file({name: t.contiguous() for name, t in encoder.body.state_dict().items()}, file)
-    more = dict(encoder.options)
-    if hasattr(encoder.body, "dynamic_img_size"):
-        more["dynamic_img_size"] = True
-    saved = timm.create_model(encoder.arch, num_classes=0, checkpoint_path=str(file), **more).eval()
+    told = {"num_classes": 0, "checkpoint_path": str(file), **encoder.options}
+    saved = timm.create_model(encoder.arch, **told).eval()
     faces = _faces(2, 64)
     with torch.inference_mode():
         gap = (saved((faces - encoder.mean) / encoder.std) - encoder(faces)).abs().max().item()

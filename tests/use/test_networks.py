@@ -239,6 +239,19 @@ def test_timm_loads_the_encoder_as_it_is(arch, tmp_path):
         torch.testing.assert_close(body((faces - mean) / std), wanted, atol=1e-4, rtol=1e-4)
 
 
+def test_timm_loads_the_best_network_by_the_options_in_its_record(tmp_path):
+    timm = pytest.importorskip("timm")
+    folder = export_run(SHIPPED["ferplus-best"], tmp_path / "out", ["timm"])
+    config = json.loads((folder / "config.json").read_text())
+    told = {"checkpoint_path": str(folder / "encoder.safetensors"), "num_classes": 0}
+    body = timm.create_model(config["arch"], **told, **json.loads(config["model_args"])).eval()
+    mean, std = (torch.tensor(json.loads(config[n])).view(1, 3, 1, 1) for n in ("mean", "std"))
+    faces = torch.rand(3, 3, 80, 80)
+    with torch.inference_mode():
+        wanted = N.open_handed(SHIPPED["ferplus-best"]).model.encoder(faces)
+        torch.testing.assert_close(body((faces - mean) / std), wanted, atol=1e-4, rtol=1e-4)
+
+
 def test_a_network_that_ships_is_exported_like_a_run(made, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
