@@ -7,9 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from mutations import MANY, age, assert_clear, mutate_file
+from mutations import age, assert_clear, drawn, mutate_file
 from toys import make_toy_pack
 
 import hmtl.data.pack
@@ -35,8 +33,7 @@ def packs(tmp_path_factory):
     return lambda version: made[version]
 
 
-@MANY
-@given(st.sampled_from(["sealed", "older"]), st.sampled_from(FILES), st.integers(0, 2**32))
+@drawn(["sealed", "older"], FILES)
 def test_packs(packs, version, name, seed):
     folder, images, labels, meta = packs(version)
     file = folder / name
@@ -59,8 +56,7 @@ def test_packs(packs, version, name, seed):
         file.write_bytes(whole)
 
 
-@MANY
-@given(st.integers(0, 2**32))
+@drawn()
 def test_packs_that_vouch_for_other_labels(packs, seed):
     """A stranger's pack fits its checksums; its labels must still be ours, one an image."""
     folder, _, _, meta = packs("sealed")

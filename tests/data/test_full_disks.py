@@ -14,9 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import reader_fixtures as fixtures
-from hypothesis import given
-from hypothesis import strategies as st
-from mutations import FEW, assert_clear, mutate_file
+from mutations import FEW, assert_clear, drawn, mutate_file
 from toys import make_toy_pack
 
 from hmtl.data.pack import GrowingPack, open_pack
@@ -249,8 +247,7 @@ def test_a_kill_while_an_unfinished_pack_was_cleared_away_is_no_dead_end(tmp_pat
     assert [f.name for f in tmp_path.iterdir()] == ["p"]
 
 
-@FEW
-@given(st.sampled_from(["done.npy", "identity.txt", "images.npy", "notes"]), st.integers(0, 2**32))
+@drawn(["done.npy", "identity.txt", "images.npy", "notes"], count=FEW)
 def test_mutated_unfinished_packs_end_rightly_or_in_one_line(tmp_path_factory, name, seed):
     """What is not vouched for, pixels and labels, is as the files now say; all else is an error."""
     folder = tmp_path_factory.mktemp("grown")

@@ -4,6 +4,8 @@ Each is drawn from a seeded generator, so that a failing one can be made again b
 draw the same 500 each time; with HMTL_MUTATIONS=5000 other ones, and as many.
 """
 
+import functools
+import inspect
 import json
 import os
 
@@ -18,8 +20,38 @@ MANY = settings(
     derandomize=COUNT == 500,
     suppress_health_check=list(HealthCheck),
 )
-FEW = settings(MANY, max_examples=COUNT if "HMTL_MUTATIONS" in os.environ else 25)
+FEW = COUNT if "HMTL_MUTATIONS" in os.environ else 25
 """For cases that take long: 25 of them, or as many as HMTL_MUTATIONS says."""
+
+
+def drawn(*choices, count=COUNT):
+    """Call a test `count` times, each time with one of each of `choices` and a seed, drawn anew.
+
+    They are its last arguments. Hypothesis draws other values when other modules are loaded; these
+    are the same on every machine, whatever was tested before.
+    """
+
+    def decorate(test):
+        own = list(inspect.signature(test).parameters.values())
+        fixtures, names = own[: -len(choices) - 1], [p.name for p in own[-len(choices) - 1 :]]
+
+        @functools.wraps(test)
+        def many(**given):
+            for i in range(count):
+                rng = np.random.default_rng([count, i])
+                values = [c[rng.integers(len(c))] for c in choices] + [int(rng.integers(2**32))]
+                try:
+                    test(**given, **dict(zip(names, values, strict=True)))
+                except BaseException as error:
+                    error.add_note(f"drawn: {dict(zip(names, values, strict=True))}")
+                    raise
+
+        many.__signature__ = inspect.Signature(fixtures)
+        return many
+
+    return decorate
+
+
 SPLICES = (
     b"", b"\x00", b"\xff\xfe", b"\n", b"\r", b",", b'"', b" ", b";", b"-1", b"7", b"nan", b"inf",
     b"1e999", b"../", b"/etc/passwd", b"{}", b"null", b"\xef\xbb\xbf", b"\x80\x04\x95",

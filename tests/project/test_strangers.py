@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import FEW, MANY, assert_clear, mutate
+from mutations import FEW, MANY, assert_clear, drawn, mutate
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from toys import make_toy_pack, reseal
@@ -550,8 +550,7 @@ def test_a_network_cannot_name_another_file_for_its_weights(theirs, tmp_path, lo
 PICTURES = ("bmp", "gif", "jpg", "jp2", "png", "ppm", "tif", "webp")
 
 
-@MANY
-@given(st.sampled_from(PICTURES), st.integers(0, 2**32))
+@drawn(PICTURES)
 def test_a_mutated_picture_is_read_or_costs_itself(tmp_path_factory, ending, seed):
     folder = tmp_path_factory.getbasetemp() / "mutated"
     folder.mkdir(exist_ok=True)
@@ -587,8 +586,7 @@ def test_any_text_is_one_cell_that_shows_it(text):
     assert [len(tr) for tr in root.iter("tr")] == [2, 2]
 
 
-@FEW
-@given(st.integers(0, 2**32))
+@drawn(count=FEW)
 def test_mutated_weights_are_compared_before_a_network_is_built(made, tmp_path_factory, seed):
     file = tmp_path_factory.getbasetemp() / "mutated.safetensors"
     whole = (made[1] / "model.safetensors").read_bytes()

@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from mutations import MANY, age, assert_clear, mutate_file
+from mutations import age, assert_clear, drawn, mutate_file
 from safetensors.torch import load_file, save_file
 from toys import make_toy_pack, reseal
 
@@ -64,10 +62,7 @@ def folders(run, tmp_path_factory):
     return lambda version: made[version]
 
 
-@MANY
-@given(
-    st.sampled_from(["sealed", "older", "forged"]), st.sampled_from(TABLES), st.integers(0, 2**32)
-)
+@drawn(["sealed", "older", "forged"], TABLES)
 def test_runs(folders, version, name, seed):
     folder, wanted = folders(version)
     whole = {file: (folder / file).read_bytes() for file in {name, "spec.json"}}
@@ -97,8 +92,7 @@ def test_runs(folders, version, name, seed):
             (folder / file).write_bytes(content)
 
 
-@MANY
-@given(st.sampled_from(["sealed", "older"]), st.integers(0, 2**32))
+@drawn(["sealed", "older"])
 def test_weights_and_checkpoints(folders, version, seed):
     """As a run's network, as the start of another run, and as a file by itself."""
     folder, _ = folders(version)

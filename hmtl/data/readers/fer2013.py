@@ -94,7 +94,7 @@ def _read_class_folders(source: Source) -> pd.DataFrame:
     """Return a copy in class folders, which go by name: their order is not FER2013's."""
     table = list_classes(source.root, source)
     names = base_names(table["key"]).str.lower()
-    said = names.str.partition("_")[0].map({usage.lower(): s for usage, s in USAGES.items()})
+    said = names.str.split("_").str[0].map({usage.lower(): s for usage, s in USAGES.items()})
     notes: list[str] = []
     if said.notna().all():
         table["split"] = said

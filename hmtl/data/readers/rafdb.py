@@ -106,7 +106,7 @@ def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
     table = read_list(file, names, drops, order=list(names.values()))
     where = place_of(file, table)
     table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "label")
-    table["split"] = table["name"].str.partition("_")[0]
+    table["split"] = table["name"].str.split("_").str[0]
     odd = np.flatnonzero(~table["split"].isin(["train", "test"]))
     if len(odd):
         name = table["name"].iloc[odd[0]]
