@@ -42,7 +42,7 @@ here = open_notebook("21_few_labels", preset, data, root, outputs, seed)
 
 
 # %%
-from hmtl.study.tables import name_trainings, planned_few
+from hmtl.study.tables import name_trainings, planned
 
 
 def train():
@@ -57,7 +57,7 @@ if here.trains:
     named = name_trainings(shown)
 else:
     shown, outcomes = here.of("decide").record()
-    named = planned_few(shown)
+    named = planned(shown)
 print(f"{named['run'].nunique()} runs, {named['seed'].nunique()} seeds")
 
 # %%

@@ -237,8 +237,9 @@ def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "ac
 
 
 def plot_trainings(
-    runs: pd.DataFrame, hue: str, score: str = "accuracy", *, night: bool = False, side: float = 7
-) -> Figure:
+    runs: pd.DataFrame, hue: str, score: str = "accuracy", *, panel: str = "", night: bool = False,
+    side: float = 7,
+) -> Figure:  # fmt: skip
     """A test score by training: means with 95 % intervals over seeds, a panel a data set.
 
     Small dots are the seeds.
@@ -248,17 +249,19 @@ def plot_trainings(
         hue: A column whose values have a colour and a marker each, such as "labels".
         score: "accuracy", shown in %; "primary", accuracy where the test faces are balanced and
             else mean recall; or an error in degrees such as "mae".
+        panel: A column each of whose values has a panel of its own, under its name.
         night: For a dark page.
         side: Width in inches with one panel. The smaller, the larger is the type on a phone.
     """
     methods, kinds = list(dict.fromkeys(runs["method"])), list(dict.fromkeys(runs[hue]))
-    sets = list(runs.groupby("data", sort=False))
+    sets = list(runs.groupby(["data", panel] if panel else ["data"], sort=False))
+    width = side + min(3, side - 1.2) * (len(sets) - 1)
     with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
         figure, axes = plt.subplots(
-            1, len(sets), figsize=(side + 3 * len(sets) - 3, 1.2 + 0.42 * len(methods)),
+            1, len(sets), figsize=(width, 1.2 + 0.42 * len(methods)),
             layout="constrained", squeeze=False, sharey=True,
         )  # fmt: skip
-        for axis, (data, own) in zip(axes.flat, sets, strict=True):
+        for axis, ((data, *parts), own) in zip(axes.flat, sets, strict=True):
             name = _primary(own) if score == "primary" else score
             percent = name in ("accuracy", "mean_recall")
             told = {
@@ -274,7 +277,7 @@ def plot_trainings(
                 legend=several and axis is axes.flat[-1], err_kws={"linewidth": 1.5},
             )  # fmt: skip
             axis.grid(visible=True, axis="y")
-            axis.set(title=set_label(data), ylabel="")
+            axis.set(title="\n".join([set_label(data), *parts]), ylabel="")
             axis.set_xlabel(f"test {name.replace('_', ' ')} (%)" if percent else "error (degrees)")
             words = [method_label(name).replace(", ", ",\n") for name in methods]
             axis.set_yticks(range(len(methods)), words)

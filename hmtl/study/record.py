@@ -29,7 +29,7 @@ from hmtl.study.tables import (
     markdown,
     name_trainings,
     outcomes_by_run,
-    planned_few,
+    planned,
     readme_table,
     recorded_runs,
     study_tables,
@@ -421,14 +421,16 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
     set_style()
     says = {"Source": f"runs.csv, sha256 {files.hash_file(folder.parent / 'runs.csv')}"}
     older = name_trainings(runs[runs["study"] == CLAIM_TABLES["few-labels"][0]])
-    planned = planned_few(runs).assign(labels="few")
+    compared = pd.concat(planned(runs, labels) for labels in ("few", "all"))
+    compared["labels"] = compared["train_faces"].map("{:,} labels".format)
+    compared = compared.sort_values(["data", "train_faces"], kind="stable")
     for page in ("light", "dark"):
         drawn = {}
         if len(older):
             drawn["few-labels"] = plot_label_curve(older, night=page == "dark")
-        if len(planned):
-            night, phone = page == "dark", 4.2  # inches: it is read on phones too
-            drawn["decided"] = plot_trainings(planned, "labels", "primary", night=night, side=phone)
+        if len(compared):
+            look = {"night": page == "dark", "side": 3.8}  # narrow: it is read on phones too
+            drawn["decided"] = plot_trainings(compared, "task", "primary", panel="labels", **look)
         for name, figure in drawn.items():
             with files.new_file(folder / f"{name}-{page}.png") as part:
                 figure.savefig(

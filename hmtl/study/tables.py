@@ -11,7 +11,7 @@ __all__ = [
     "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes",
     "ablation", "claims", "contrast", "contrasts", "cost_table", "few_labels", "gain_by_face",
     "gains", "interval", "markdown", "name_trainings", "near_chance", "outcome_by_face",
-    "outcomes_by_run", "planned_few", "readme_table", "recorded_runs", "reported",
+    "outcomes_by_run", "planned", "readme_table", "recorded_runs", "reported",
     "reported_effect", "study_tables", "summary", "supervised_runs", "write_outcomes",
 ]  # fmt: skip
 
@@ -412,18 +412,23 @@ def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
     return name_trainings(_fewest(runs))
 
 
-def planned_few(runs: pd.DataFrame) -> pd.DataFrame:
-    """The plan's trainings of emotion with few labels that claim C4 compares, by their full names.
+def planned(
+    runs: pd.DataFrame, labels: str = "few", ways: Sequence[str] = ("SL", LONGER, CONTROL, PUZZLE)
+) -> pd.DataFrame:
+    """The plan's trainings of emotion that a claim compares, by their full names, in their order.
 
-    Of the data sets, those where the claim's two are there: supervised training and the puzzle.
+    Args:
+        runs: Rows of the record.
+        labels: "few", or "all".
+        ways: Full names. A data set is shown where the first and the last, which are held
+            against each other, are both there.
     """
-    ways = ["SL", LONGER, CONTROL, PUZZLE]
-    own = runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & (runs["fraction"] < 1)]
-    own = name_trainings(own)
+    share = runs["fraction"] < 1 if labels == "few" else runs["fraction"] == 1
+    own = name_trainings(runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & share])
     own = own[own["method"].isin(ways)]
-    claimed = own[own["method"].isin({"SL", PUZZLE})].groupby("data")["method"].nunique()
-    own = own[own["data"].isin(claimed[claimed == 2].index)]
-    return own.sort_values("method", key=lambda name: name.map(ways.index), kind="stable")
+    held = own[own["method"].isin({ways[0], ways[-1]})].groupby("data")["method"].nunique()
+    own = own[own["data"].isin(held[held == 2].index)]
+    return own.sort_values("method", key=lambda name: name.map(list(ways).index), kind="stable")
 
 
 def _fewest(runs: pd.DataFrame) -> pd.DataFrame:
