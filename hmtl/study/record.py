@@ -429,8 +429,9 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
         if len(older):
             drawn["few-labels"] = plot_label_curve(older, night=page == "dark")
         if len(compared):
-            look = {"night": page == "dark", "side": 3.8}  # narrow: it is read on phones too
-            drawn["decided"] = plot_trainings(compared, "task", "primary", panel="labels", **look)
+            drawn["decided"] = plot_trainings(  # narrow: it is read on phones too
+                compared, "task", "primary", panel="labels", night=page == "dark", side=3.8
+            )
         for name, figure in drawn.items():
             with files.new_file(folder / f"{name}-{page}.png") as part:
                 figure.savefig(
