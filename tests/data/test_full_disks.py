@@ -141,6 +141,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_packing_ended_by_a_signal_is_taken_up_to_the_bit(tmp_path, monkeypatch, sent):
     root = fixtures.make_class_folders(tmp_path / "set", ["happy", "sad"], count=10)
@@ -161,6 +162,7 @@ def test_packing_ended_by_a_signal_is_taken_up_to_the_bit(tmp_path, monkeypatch,
     assert {f.name for f in tmp_path.iterdir()} == left, "no lock, no part"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_faces_ended_by_a_signal_are_taken_up_to_the_bit(tmp_path, monkeypatch, sent):
     out, faces = tmp_path / "p", FaceSet((5, 4, 4), size=16)

@@ -145,6 +145,7 @@ def test_poses_and_people_are_written_by_name(tmp_path):
     assert set(made.labels["split"]) == {"train", "valid", "test"}
 
 
+@pytest.mark.slow
 def test_workers_change_no_bit(folders, tmp_path, many_parts):
     table = read_set("folders", folders)
     one, three = (pack(table, tmp_path / f"{n}", workers=n) for n in (1, 3))
@@ -152,6 +153,7 @@ def test_workers_change_no_bit(folders, tmp_path, many_parts):
     assert contents(one.path) == contents(three.path)
 
 
+@pytest.mark.slow
 def test_a_killed_call_is_taken_up_and_gives_the_same_pack_to_the_bit(folders, tmp_path):
     """A real process is killed (-9) after its third part, with one broken file behind it."""
     root = tmp_path / "faces"
@@ -518,6 +520,7 @@ print(pack.images.nbytes, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_max
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     draw_photo(0, (8, 8)).save(tmp_path / "a.png")

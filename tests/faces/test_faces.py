@@ -188,6 +188,7 @@ def test_an_unknown_switch_names_them_all():
 # -- labels ---
 
 
+@pytest.mark.slow
 def test_affectnets_proportions_hold_in_train_only():
     table = draw_faces(FaceSet((900, 20, 20), proportions="affectnet"))
     counts = table.groupby(["split", "emotion"]).size().unstack()[list(EMOTIONS)]
@@ -198,6 +199,7 @@ def test_affectnets_proportions_hold_in_train_only():
     assert (counts.loc[["valid", "test"]].nunique(axis=1) == 1).all()
 
 
+@pytest.mark.slow
 def test_label_noise_errs_as_often_and_as_it_says_and_spares_the_tests():
     clean = draw_faces(FaceSet((500, 10, 10)))
     noisy = draw_faces(FaceSet((500, 10, 10), label_noise=0.3))

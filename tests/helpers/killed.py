@@ -1,22 +1,6 @@
 """Trainings in processes of their own, as tests that kill them need: no test of its own."""
 
 import os
-from multiprocessing import get_context
-
-
-def processes():
-    """A context whose processes start with everything imported, so that a kill meets training."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "hmtl.runs.fit",
-            "hmtl.runs.unfinished",
-            "hmtl.method.batches",
-            "hmtl.method.pretext",
-            "hmtl.method.tasks",
-        ]
-    )
-    return context
 
 
 def train(values: list[dict], store: str, pack: str, started=None) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hmtl import Hybrid, Puzzling, face_dataloaders, hmtl_learner, load_pack
+from hmtl import Hybrid, Puzzling, face_dataloaders, hmtl_learner
 from hmtl.method.balance import BALANCES, GradNorm, focused_geometric_mean, make_balance
 from hmtl.method.pretext import TileRotation
 
@@ -87,17 +87,17 @@ def test_pcgrad_leaves_gradients_that_agree_alone():
     torch.testing.assert_close(shared.grad, torch.tensor([2.0, 1.0]))
 
 
-def learner(balance, pretexts=None):
+def learner(pack, balance, pretexts=None):
     torch.manual_seed(0)
-    dls = face_dataloaders(load_pack("mini"), bs=32, seed=0, device="cpu")
+    dls = face_dataloaders(pack, bs=16, seed=0, device="cpu")
     pretexts = [Puzzling(2), TileRotation(2)] if pretexts is None else pretexts
     return hmtl_learner(dls, "tiny", pretexts=pretexts, balance=balance, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BALANCES)
-def test_every_balance_trains_and_leaves_the_learner_as_it_was(name, quiet):
-    learn = learner(name)
+def test_every_balance_trains_and_leaves_the_learner_as_it_was(name, toy_pack, quiet):
+    learn = learner(toy_pack, name)
     before = [p.clone() for p in learn.model.parameters()]
     with quiet(learn):
         learn.fit(1, 1e-3)
@@ -109,8 +109,8 @@ def test_every_balance_trains_and_leaves_the_learner_as_it_was(name, quiet):
     assert np.isfinite(learn.recorder.values[-1]).all()
 
 
-def test_learned_variances_move_and_go_on_over_fits(quiet):
-    learn = learner("uncertainty")
+def test_learned_variances_move_and_go_on_over_fits(toy_pack, quiet):
+    learn = learner(toy_pack, "uncertainty")
     with quiet(learn):
         learn.fit(1, 1e-2)
         first = learn.hybrid.balance.module.log_var.detach().clone()
@@ -120,13 +120,13 @@ def test_learned_variances_move_and_go_on_over_fits(quiet):
     assert (learn.hybrid.balance.module.log_var != first).all()
 
 
-def test_a_control_without_loss_is_not_balanced(quiet):
+def test_a_control_without_loss_is_not_balanced(toy_pack, quiet):
     """One loss stays itself, whatever the method."""
     from hmtl import SecondView
 
     states = []
     for name in ("sum", "geometric"):
-        learn = learner(name, [SecondView()])
+        learn = learner(toy_pack, name, [SecondView()])
         with quiet(learn):
             learn.fit(1, 1e-3)
         states.append(nn.utils.parameters_to_vector(learn.model.parameters()))

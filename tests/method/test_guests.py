@@ -3,8 +3,7 @@
 import copy
 import os
 import pickle
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.optimizer import OptimWrapper
 from fastai.vision.core import PILImage
 from fastai.vision.data import ImageBlock
+from forked import Python
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -937,6 +937,7 @@ def test_gradient_checkpointing_with_unlabelled_views(reentrant, pretexts):
     assert trained[0]["0.rest.0.num_batches_tracked"] == 8  # each pass is made twice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["test_resnet", "test_vit"])
 def test_a_compiled_network_can_be_copied_within_a_fit(arch):
     torch.compiler.reset()
@@ -999,25 +1000,21 @@ def test_a_last_batch_of_one(pretexts, count):
     assert set(learn.hybrid.heads) == set(pretexts)
 
 
+@pytest.mark.slow
 def test_heads_stay_equal_on_two_processes_of_fastais_own(tmp_path):
     pytest.importorskip("accelerate", reason="accelerate is not installed")
-    root = Path(__file__).parents[2]
-    worker = root / "tests" / "helpers" / "guest_worker.py"
-    launch = [
-        "-W",
-        "ignore",
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
+    worker = Path(__file__).parents[1] / "helpers" / "guest_worker.py"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ours = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    both = [
+        Python(worker, tmp_path, env=os.environ | ours | {"RANK": rank, "LOCAL_RANK": rank})
+        for rank in "01"
     ]
-    paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, *launch, str(worker), str(tmp_path)], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    for process in both:
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
     first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1))
     for name, found in first.items():
         assert len(found) >= 6

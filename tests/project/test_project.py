@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from bench_predict import NETWORK_MARKS, readme_networks
+from forked import run_python
 from jupytext.config import load_jupytext_config
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -153,10 +154,11 @@ def test_backbones_are_counted_as_the_page_says():
     assert "two of them tried with one block" in page
 
 
+@pytest.mark.slow
 def test_readmes_snippet_runs_as_printed():
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     code = f"{snippet}\nassert not any(m._forward_hooks for m in learn.model.modules())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
 
 
@@ -278,11 +280,12 @@ def test_imports_follow_the_architecture():
     assert set(inside) == set(table), "a room without code"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", sorted((ROOT / "benchmarks").glob("bench*.py")), ids=lambda p: p.stem
 )
 def test_benchmarks_still_start(script):
-    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    done = run_python(script, "--help")
     assert done.returncode == 0, done.stderr
 
 

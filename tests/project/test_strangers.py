@@ -1,6 +1,5 @@
 """Folders and pictures of strangers: nothing is written through a link, no picture is a program."""
 
-import ctypes
 import json
 import os
 import pwd
@@ -9,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ import markdown_it  # comes with jupytext
 import numpy as np
 import pandas as pd
 import pytest
+from forked import run_python
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import FEW, MANY, assert_clear, drawn, mutate
@@ -410,18 +409,9 @@ def test_no_cell_of_a_table_is_a_formula(theirs, tmp_path, monkeypatch, name):
     assert Path(file).is_file()
 
 
-def without_rights():
-    """In a child: root, too, has the rights of an owner alone."""
-    for capability in range(64):
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; no right, no effect
-
-
 def of_a_user(*arguments):
     """What a command says to a user who may not everything: the exit status and its lines."""
-    command = [sys.executable, "-m", "hmtl", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=ROOT, preexec_fn=without_rights, capture_output=True, text=True, check=False
-    )
+    done = run_python("-m", "hmtl", *arguments, cwd=ROOT, rights=False)
     return done.returncode, [line for line in done.stderr.splitlines() if line.startswith("hmtl")]
 
 
@@ -663,10 +653,7 @@ def test_an_export_ended_by_a_signal_leaves_no_half_of_it(theirs, tmp_path, sent
     )
     out = tmp_path / "out"
     command = ["export", str(run), "--out", str(out), "--format", "torch"]
-    ended = subprocess.run(
-        [sys.executable, "-c", code, str(int(sent)), *command], cwd=ROOT, capture_output=True,
-        check=False,
-    )  # fmt: skip
+    ended = run_python("-c", code, int(sent), *command, cwd=ROOT)
     assert ended.returncode in (-sent, 130)
     assert not out.exists()
     assert main(command) == 0

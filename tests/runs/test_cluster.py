@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+from forked import processes
 
 import hmtl
 from hmtl.__main__ import main
@@ -45,7 +45,7 @@ def assert_same(runs, others):
 
 def in_a_process():
     """One worker process."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(1, mp_context=processes())
 
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(2), in_a_process])
@@ -70,9 +70,7 @@ def _daemon_squares(place):
 def test_a_daemon_works_alone(tmp_path):
     """Dask's workers are daemons, which may have no processes of their own."""
     place = tmp_path / "answer"
-    process = multiprocessing.get_context("spawn").Process(
-        target=_daemon_squares, args=(str(place),), daemon=True
-    )
+    process = processes().Process(target=_daemon_squares, args=(str(place),), daemon=True)
     process.start()
     process.join()
     assert json.loads(place.read_text()) == [1, 2]

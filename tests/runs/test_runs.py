@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Executor, Future
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forked import processes, run_python
 from safetensors.torch import load_file
 from toys import reseal
 
@@ -59,7 +59,8 @@ def test_a_run_in_a_process_of_its_own_gives_the_same_bits(run, tmp_path):
         "from hmtl.runs.specs import RunSpec\n"
         f"fit(RunSpec.from_dict({dataclasses.asdict(SPEC)!r}), store={str(tmp_path)!r})"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("[!.]*")
     assert (path / "predictions.csv").read_bytes() == (run.path / "predictions.csv").read_bytes()
 
@@ -394,6 +395,7 @@ def fit_or_die(spec, **options):
 
 def test_a_process_killed_for_its_memory_takes_no_other_run_along(tmp_path, monkeypatch):
     monkeypatch.setattr(R, "fit", fit_or_die)
+    monkeypatch.setattr("hmtl.workers.get_context", lambda method: processes())
     specs = grid(SPEC, seed=range(5))
     outcomes = dict(R._attempts(specs, 2, {"store": str(tmp_path)}, None))
     failed = outcomes.pop(specs[1])

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from killed import processes, train
+from forked import processes, run_python
+from killed import train
 from safetensors.torch import load_file
 
 from hmtl.data.pack import write_pack
@@ -41,14 +40,14 @@ SPECS = [
     {**PUZZLE, "balance": "gradnorm", "optimizer": "adabelief_lookahead", "schedule": "steps"},
     {"pretexts": ["puzzling_2x2", "second_view"], "balance": "dwa", "multiscale": True},
 ]
-BASE = {"epochs": 4, "bs": 32, "size": 32, "seed": 3}
+BASE = {"epochs": 4, "bs": 16, "size": 32, "seed": 3}
 ANSWERS = ("metrics.csv", "predictions.csv", "best.json", "model.safetensors")
 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
-    """640 noisy pictures of 32 pixels with a bar that says the emotion, and a head pose."""
-    rng, count = np.random.default_rng(0), 640
+    """320 noisy pictures of 32 pixels with a bar that says the emotion, and a head pose."""
+    rng, count = np.random.default_rng(0), 320
     classes = np.arange(count) % len(EMOTIONS)
     images = rng.integers(0, 200, (count, 32, 32, 3)).astype(np.uint8)
     for image, value in zip(images, classes, strict=True):
@@ -56,7 +55,7 @@ def pack(tmp_path_factory):
     labels = pd.DataFrame(
         {
             "key": [f"{i:04d}" for i in range(count)],
-            "split": np.repeat(["train", "valid", "test"], [320, 160, 160]),
+            "split": np.repeat(["train", "valid", "test"], [160, 80, 80]),
             "emotion": np.array(EMOTIONS)[classes],
             **{angle: rng.normal(0, 20, count) for angle in ANGLES},
         }
@@ -168,7 +167,7 @@ VARIANTS = [
 def test_any_training_goes_on_from_its_first_epoch_as_if_it_had_not_stopped(
     changes, pack, tmp_path, monkeypatch
 ):
-    spec = RunSpec(**{**BASE, "epochs": 2, "bs": 64, **changes})
+    spec = RunSpec(**{**BASE, "epochs": 2, "bs": 32, **changes})
     whole, resumed = two_fits(spec, pack, tmp_path, monkeypatch)
     assert len(whole[2]) == 2
     assert same(list(whole), list(resumed))
@@ -326,11 +325,7 @@ def test_a_disk_that_takes_no_large_file_leaves_the_store_whole(pack, tmp_path):
         "killed.train([json.loads(sys.argv[2])], sys.argv[3], sys.argv[4])"
     )
     values = {**BASE, "epochs": 1}
-    done = subprocess.run(
-        [sys.executable, "-c", code, "tests/helpers", json.dumps(values), str(tmp_path),
-         str(pack.path)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    done = run_python("-c", code, "tests/helpers", json.dumps(values), tmp_path, pack.path)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
     assert done.returncode == 1
     assert "cannot be written (File too large)" in done.stderr
@@ -388,7 +383,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_kept_for_replay(odd, who
     run = load_run(told.value.path)
     assert run.failure["losses"]["puzzling_2x2"] == "inf"
     assert np.isfinite(float(run.failure["losses"]["supervised"]))
-    assert len(set(run.failure["faces"])) == 32
+    assert len(set(run.failure["faces"])) == ODD.bs
     assert set(run.failure["faces"]) <= set(pack.labels["key"][pack.rows("train")])
     # what was trained before is the same as without the failure
     assert len(run.metrics) == 2

@@ -116,6 +116,7 @@ def test_old_names_stay_and_the_draw_of_labels_has_one():
         RunSpec(fraction_seed=-1)
 
 
+@pytest.mark.slow
 def test_what_the_record_holds_is_not_made_again(tmp_path, monkeypatch):
     """Trials and runs are carried by their rows alone: the store that made them is gone."""
     own = [CELL, replace(CELL, arm="puzzle")]

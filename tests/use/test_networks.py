@@ -209,6 +209,7 @@ def test_a_folder_that_was_changed_is_refused(made, tmp_path):
 # -- handing over ---
 
 
+@pytest.mark.slow
 def test_the_hubs_own_library_reads_the_card(run, tmp_path):
     hub = pytest.importorskip("huggingface_hub")
     folder = export_run(run, tmp_path / "hub", ["hub"])
