@@ -25,7 +25,7 @@ test: $(READY)  ## the tests, and every notebook against its stored outputs
 	$(TEST) --no-loadscope-reorder $(NBVAL) notebooks tests
 
 test-fast: $(READY)  ## the tests without those that take long, for who edits
-	$(TEST) -m "not slow"
+	$(TEST) -p no:nbval -m "not slow"
 
 lab: $(READY)  ## JupyterLab; notebooks and their .py twins are paired (pyproject.toml)
 	$(BIN)/jupyter lab --notebook-dir=.

@@ -8,12 +8,12 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import reader_fixtures as fixtures
+from forked import run_python
 from mutations import FEW, assert_clear, drawn, mutate_file
 from toys import make_toy_pack
 
@@ -148,8 +148,7 @@ def test_packing_ended_by_a_signal_is_taken_up_to_the_bit(tmp_path, monkeypatch,
     for file in root.rglob("*.jpg"):
         fixtures.save_picture(file)
     out = tmp_path / "p"
-    arguments = [sys.executable, "-c", KILLED, str(root), str(out), str(int(sent)), "photos"]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    ended = run_python("-c", KILLED, root, out, int(sent), "photos")
     assert ended.returncode in (-sent, 1, -signal.SIGKILL), ended.stderr
     assert not out.exists()
     assert (tmp_path / ".p.part").is_dir(), ended.stderr
@@ -166,8 +165,7 @@ def test_packing_ended_by_a_signal_is_taken_up_to_the_bit(tmp_path, monkeypatch,
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_faces_ended_by_a_signal_are_taken_up_to_the_bit(tmp_path, monkeypatch, sent):
     out, faces = tmp_path / "p", FaceSet((5, 4, 4), size=16)
-    arguments = [sys.executable, "-c", KILLED, "", str(out), str(int(sent)), "faces"]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    ended = run_python("-c", KILLED, "", out, int(sent), "faces")
     assert ended.returncode in (-sent, 1, -signal.SIGKILL), ended.stderr
     assert not out.exists()
     assert (tmp_path / ".p.part").is_dir(), ended.stderr
