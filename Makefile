@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 study: $(READY)  ## a first look: four notebooks at preset quick, then what they saw and where
 	$(BIN)/python -m hmtl study --preset quick --only 00 05 20 21
 
-# A file of tests, or a notebook, stays on one worker; notebooks, which take longest, begin.
+# A file of tests, or a notebook, stays on one worker; tests/conftest.py lets the longest begin.
 TEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg
 

@@ -12,6 +12,27 @@ from toys import make_toy_pack
 
 matplotlib.use("agg")
 
+LONGEST = (
+    "test_gpu.py",
+    "test_strangers.py",
+    "test_pretexts.py",
+    "test_unfinished.py",
+    "test_cluster.py",
+    "test_guests.py",
+    "test_examples.py",
+    "test_tasks.py",
+    "test_study.py",
+    "test_jupyterlab.py",
+    "test_runs.py",
+)
+"""Files of 40 seconds and more, and about so in this order."""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files begin, so that no worker is alone with one of them at the end."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
 
 @pytest.fixture(autouse=True)
 def close_figures():

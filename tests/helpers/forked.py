@@ -13,6 +13,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
+HELPERS = Path(__file__).parent
+ADDED = {HELPERS, HELPERS.parents[1] / "benchmarks"}
+"""What pytest adds to sys.path, as pyproject.toml says."""
+
 
 def processes():
     """A context whose processes start with everything imported, so that a kill meets training."""
@@ -84,7 +88,9 @@ def _begin(arguments, folder, environment, rights, files):
     os.environ.update(environment)
     for number, file in enumerate(files, 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
-    if not rights:  # root, too, has the rights of an owner alone
+    if not rights:  # root, too, has the rights of an owner alone, and so have its processes
+        for capability in range(64):
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)())
     while arguments[0] == "-W":
@@ -100,5 +106,7 @@ def _begin(arguments, folder, environment, rights, files):
         exec(compile(rest[0], "<string>", "exec"), main.__dict__)
     else:
         sys.argv = arguments
+        # python knows a script's own folder, and not those that pytest adds
+        sys.path[:] = [p for p in sys.path if Path(p) not in ADDED]
         sys.path.insert(0, str(Path(kind).resolve().parent))
         runpy.run_path(kind, run_name="__main__")

@@ -158,7 +158,7 @@ def test_backbones_are_counted_as_the_page_says():
 def test_readmes_snippet_runs_as_printed():
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     code = f"{snippet}\nassert not any(m._forward_hooks for m in learn.model.modules())"
-    done = run_python("-c", code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
