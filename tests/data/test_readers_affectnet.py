@@ -1,6 +1,10 @@
 """AffectNet's three forms: every trap of the files on disk, and what the reader says of it."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from reader_fixtures import (
@@ -97,9 +101,7 @@ def test_a_file_of_another_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"training.csv: 1 of 2 lines .* line 1; expected subDir"):
         read_affectnet_csv(make_affectnet_csv(tmp_path / "b", bad, header=(False, False)))
     other = HEADER.replace("expression,valence", "valence,expression")
-    with pytest.raises(
-        ValueError, match=r"line 1: a header, if any, .*,valence,expression,arousal"
-    ):
+    with pytest.raises(ValueError, match=r"line 1: 'valence' stands where 'expression' is exp"):
         read_affectnet_csv(make_affectnet_csv(tmp_path / "c", [other], header=(False, False)))
 
 
@@ -399,3 +401,65 @@ def test_two_releases_side_by_side_are_not_guessed_between(tmp_path):
 def test_counts_that_differ_are_said_with_both_numbers(tmp_path):
     lines = differences(report(read_affectnet_npy(make_affectnet_npy(tmp_path))))
     assert "test/contempt: 2 found, 499 published" in lines
+
+
+# -- lists that lost their folder ---
+
+
+@pytest.fixture
+def scattered(tmp_path):
+    """(the first release as published, the same with its lists beside the pictures' folders)."""
+    whole = make_affectnet_csv(tmp_path / "whole")
+    inner = tmp_path / "company" / "AffectNet_v1"
+    pictures = "Manually_Annotated_Images"
+    shutil.copytree(whole / pictures, inner / "Manually_Annotated" / pictures)
+    for name in ("training.csv", "validation.csv"):
+        shutil.copy(whole / "Manually_Annotated_file_lists" / name, inner / name.upper())
+    return whole, inner.parent
+
+
+@pytest.mark.parametrize("reader", [read_affectnet, read_affectnet_csv])
+def test_lists_are_found_wherever_they_lie(scattered, reader):
+    whole, odd = (reader(root) for root in scattered)
+    same = ["split", "emotion", "valence", "left", "bottom"]
+    pd.testing.assert_frame_equal(whole[same], odd[same])
+    assert [Path(p).name for p in whole["path"]] == [Path(p).name for p in odd["path"]]
+
+
+def test_storage_is_never_taken_for_emotions(scattered):
+    _, root = scattered
+    told = {"0": "anger", "1": "fear", "2": "sad"}
+    with pytest.raises(ValueError, match=r"TRAINING\.CSV has the labels.*affectnet-csv"):
+        read_affectnet_folders(root, names=told)
+    inner = root / "AffectNet_v1"
+    (inner / "VALIDATION.CSV").unlink()
+    with pytest.raises(FileNotFoundError, match=r"TRAINING\.CSV is there, the other is not"):
+        read_affectnet(root)
+    (inner / "TRAINING.CSV").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Manually_Annotated_file_lists/training\.csv"):
+        read_affectnet(root)
+    with pytest.raises(ValueError, match="lists with the labels are missing"):
+        read_affectnet_folders(root, names=told)
+    pictures = inner / "Manually_Annotated" / "Manually_Annotated_Images"
+    pictures.rename(inner / "images")  # under a name of their own, a list beside them
+    (inner / "validation.tsv").write_text("subDirectory_filePath\n")
+    with pytest.raises(ValueError, match=r"validation\.tsv has the labels"):
+        read_affectnet(root, names=told)
+
+
+def test_two_lists_of_one_name_are_not_guessed_between(scattered):
+    _, root = scattered
+    (root / "other").mkdir()
+    shutil.copytree(root / "AffectNet_v1", root / "other" / "deep", dirs_exist_ok=True)
+    (root / "AffectNet_v1").rename(root / "other" / "v1")
+    with pytest.raises(ValueError, match="keep one of these lists"):
+        read_affectnet_csv(root)
+
+
+@pytest.mark.parametrize("name", ["emotion", "Expresion", "label"])
+def test_a_column_of_another_name_is_told(tmp_path, name):
+    root = make_affectnet_csv(tmp_path)
+    file = root / "Manually_Annotated_file_lists" / "training.csv"
+    file.write_text(file.read_text().replace(",expression,", f",{name},", 1))
+    with pytest.raises(ValueError, match=f"line 1: '{name}' stands where 'expression' is expected"):
+        read_affectnet(root)

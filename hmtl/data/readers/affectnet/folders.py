@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
+from hmtl.data.readers.affectnet.lists import IMAGES, lists_below
 from hmtl.data.readers.folders import find_classes, list_classes
 from hmtl.data.readers.listing import find_header, find_list, read_rows, rows_after
 from hmtl.data.readers.names import name_labels
@@ -48,15 +49,16 @@ def read_affectnet_folders(
     AffectNet's own numbers; `classes=7` leaves contempt out. Pictures outside of the
     class folders are dropped and counted.
 
-    Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for a
-    label that is not known, a line of labels.csv without path and label, and a csv that names none
-    of the images. Repeated rows of labels.csv are counted; an image with two labels there agrees
-    with no folder, and "csv" drops it.
+    Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for the
+    folders of the first release, a label that is not known, a line of labels.csv without path and
+    label, and a csv that names none of the images. Repeated rows of labels.csv are counted; an
+    image with two labels there agrees with no folder, and "csv" drops it.
     """
     check_classes(classes)
     if disagreeing not in _ANSWERS:
         raise ValueError(f"disagreeing={disagreeing!r}: one of {', '.join(_ANSWERS)}")
     source, published = Source(find_classes(root, names=names)), {}
+    _refuse_storage(Path(root), source)
     table = list_classes(source.root, source, names=names)
     parted = set(table["split"]) != {"train"}
     table, notes = draw_splits(table, shares, seed, "emotion", "none")
@@ -67,6 +69,17 @@ def read_affectnet_folders(
         table = _compare_labels(table, said, labels, disagreeing, source)
     table = leave_contempt_out(table, classes, source)
     return source.finish(table, published=published, groups=[on_disk], notes=notes)
+
+
+def _refuse_storage(root: Path, source: Source) -> None:
+    """ValueError where the numbered folders of the first release would be taken for classes."""
+    lists = lists_below(root)
+    if lists or source.root.name.lower() in {name.lower() for name in IMAGES.values()}:
+        what = f"{lists[0]} has the labels" if lists else "the lists with the labels are missing"
+        raise ValueError(
+            f"{source.root}: folders of AffectNet's first release are storage, not emotions; {what}"
+            f": put the lists and {IMAGES['manual']}/ in one folder and read it with affectnet-csv"
+        )
 
 
 def _read_labels(file: Path, names: Mapping | None, drops: Drops) -> pd.Series:

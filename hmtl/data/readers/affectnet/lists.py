@@ -8,12 +8,13 @@ On disk:
     Manually_Annotated/Manually_Annotated_Images/689/...  as the archives unpack
     Automatically_Annotated_file_lists/automatically_annotated.csv, Automatically_Annotated_Images
 
+Where a folder of lists was lost, the lists are looked for by their own names, three folders down.
 Fields of a row: `subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,
 expression,valence,arousal`. The 68 landmarks are one field, `x;y;x;y...`; a copy with each of
 the 136 numbers in a field of its own is read too.
 """
 
-__all__ = ["IMAGES", "LISTS", "read_affectnet_csv"]
+__all__ = ["IMAGES", "LISTS", "lists_below", "read_affectnet_csv"]
 
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def read_affectnet_csv(
 
     Args:
         root: The folder of the lists' folder and the images', or one around it; images may lie
-            deeper, as archives leave them.
+            deeper, as archives leave them, and so may lists without their folder.
         classes: 8, or 7 without contempt.
         annotated: "manual"; or "automatic": trained on the automatically annotated list, tested on
             validation.csv where it is there.
@@ -97,9 +98,9 @@ def read_affectnet_csv(
     source, images = _find(Path(root), annotated, files)
     root = source.root
     parts = [
-        _read_list(list_at(root, f"{LISTS[kind]}/{name}"), split, images[kind], source)
+        _read_list(found[0], split, images[kind], source)
         for split, (kind, name) in files.items()
-        if kind in images and find_list(root, f"{LISTS[kind]}/{name}")
+        if kind in images and (found := find_lists(root, kind, name))
     ]
     table = pd.concat(
         [
@@ -126,6 +127,26 @@ def read_affectnet_csv(
     return source.finish(table, published=published, notes=notes)
 
 
+def find_lists(root: Path, kind: str, name: str) -> list[Path]:
+    """Return the list of that name in its folder of lists below `root`, else wherever it lies.
+
+    Raises:
+        ValueError: Several folders hold it.
+    """
+    if own := find_list(root, f"{LISTS[kind]}/{name}"):
+        return [own]
+    found = [list_at(f, name) for f in locate(root, lambda f: find_list(f, name) is not None)]
+    if len(found) > 1:
+        raise ValueError(f"{root}: {' and '.join(map(str, found))}: keep one of these lists")
+    return found
+
+
+def lists_below(root: Path) -> list[Path]:
+    """Return the published lists that lie in `root` or up to three folders down."""
+    named = (*FILES.values(), _AUTOMATIC)
+    return [file for kind, name in named for file in find_lists(root, kind, name)]
+
+
 def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Path]]:
     """Return the folder of the lists' folders, and the folder of each kind of images."""
     wanted = [f"{LISTS[kind]}/{name}" for kind, name in files.values()]
@@ -134,14 +155,20 @@ def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Pa
     try:
         source = Source(root, needed, expected=expected)
     except FileNotFoundError as error:
-        if annotated == "manual" and locate(
+        loose = [found for path in needed for found in find_lists(root, annotated, Path(path).name)]
+        if len(loose) == len(needed):
+            source = Source(root)
+        elif loose:
+            raise FileNotFoundError(f"{error}; {loose[0]} is there, the other is not") from None
+        elif annotated == "manual" and locate(
             root, lambda folder: subfolder(folder, LISTS["automatic"]) is not None
         ):
             raise FileNotFoundError(
                 f"{error}; the automatically annotated list is read by affectnet-csv --option "
                 "annotated automatic"
             ) from None
-        raise
+        else:
+            raise
     found = {kind: find_folder(source.root, name) for kind, name in IMAGES.items()}
     images = {kind: folder for kind, folder in found.items() if folder}
     if annotated not in images:
@@ -186,14 +213,15 @@ def _read_list(file: Path, split: str, images: Path, source: Source) -> tuple[Pa
 
 
 def _check_header(file: Path, line: int, fields: list[str]) -> None:
-    names = [name.strip().lower() for name in fields]
-    expected = [_FIRST, "face_x", "face_y", "face_width", "face_height"]
-    known = names[:5] == [name.lower() for name in expected] and names[-3:] == _LAST
-    if not known or len(names) not in _WIDTHS:
+    names = [name.strip() for name in fields]
+    first = [_FIRST, "face_x", "face_y", "face_width", "face_height"]
+    pairs = zip([*names[:5], *names[-3:]], [*first, *_LAST], strict=False)
+    other = [(name, wanted) for name, wanted in pairs if name.lower() != wanted.lower()]
+    if other or len(names) not in _WIDTHS:
+        name, wanted = other[0] if other else (f"{len(names)} names", "9 or 144 of them")
         raise ValueError(
-            f"{file} line {line}: a header, if any, reads "
-            f"{','.join(expected)},facial_landmarks,{','.join(_LAST)}; found "
-            f"{','.join(names)[:200]}"
+            f"{file} line {line}: {name!r} stands where {wanted!r} is expected; a header, if any, "
+            f"reads {','.join(first)},facial_landmarks,{','.join(_LAST)}"
         )
 
 
