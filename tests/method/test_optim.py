@@ -104,11 +104,11 @@ def test_a_weight_without_gradient_stays_and_gradients_are_forgotten():
         opt.step(lambda: None)
 
 
-def test_a_hybrid_training_is_the_same_with_either(quiet):
+def test_a_hybrid_training_is_the_same_with_either(toy_pack, quiet):
     losses = {}
     for name, opt in (("plain", Adam), ("fused", fused_adam)):
         torch.manual_seed(0)
-        dls = face_dataloaders(load_pack("mini"), bs=32, augment="weak", seed=0, device="cpu")
+        dls = face_dataloaders(toy_pack, bs=16, augment="weak", seed=0, device="cpu")
         learn = hmtl_learner(dls, pretexts=["puzzling_2x2"], opt_func=opt, seed=0)
         with quiet(learn):
             learn.fit_one_cycle(1, 2e-3)
@@ -224,9 +224,8 @@ def test_muon_of_one_group_keeps_a_schedule_off_its_own_momentum():
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, quiet):
-    pack = load_pack("mini")
-    dls = face_dataloaders(pack, bs=64, augment="weak", seed=0, device="cpu")
+def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, toy_pack, quiet):
+    dls = face_dataloaders(toy_pack, bs=16, augment="weak", seed=0, device="cpu")
     learn = hmtl_learner(
         dls, pretexts=["puzzling_2x2"], opt_func=OPTIMIZERS[name], balance="uncertainty", seed=0
     )

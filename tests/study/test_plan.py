@@ -87,6 +87,7 @@ def test_what_was_chosen_is_in_the_training():
     assert set(plan.TUNED) | set(plan.TUNED.values()) <= set(ARMS)
 
 
+@pytest.mark.slow
 def test_a_part_is_made_once_and_found_again(tmp_path, monkeypatch):
     own = [CELL, replace(CELL, arm="puzzle_then_SL")]
     monkeypatch.setattr(plan, "cells", lambda part="", file=None: own)

@@ -154,6 +154,7 @@ def test_a_data_sets_folder_of_its_name_does_not_hide_it(tmp_path, monkeypatch):
 # -- making one ---
 
 
+@pytest.mark.slow
 def test_it_answers_as_the_run_in_half_the_bytes(run, made):
     pack = load_pack("mini")
     faces = [np.asarray(pack.images[row]) for row in pack.rows("test")]
@@ -170,6 +171,7 @@ def test_it_answers_as_the_run_in_half_the_bytes(run, made):
     assert "A *toy*." in (made / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_weights_stay_whole_where_half_of_their_bits_move_a_score(run, tmp_path, monkeypatch):
     monkeypatch.setattr(N, "SAME", (-1.0, -1.0))
     with pytest.raises(ValueError, match="give other scores than it has"):
@@ -224,6 +226,7 @@ def test_the_hubs_own_library_reads_the_card(run, tmp_path):
     assert hmtl.load(folder).name == run.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["tiny", "test_vit", "mobilenetv3_small_050"])
 def test_timm_loads_the_encoder_as_it_is(arch, tmp_path):
     timm = pytest.importorskip("timm")
@@ -253,6 +256,7 @@ def test_timm_loads_the_best_network_by_the_options_in_its_record(tmp_path):
         torch.testing.assert_close(body((faces - mean) / std), wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_that_ships_is_exported_like_a_run(made, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
