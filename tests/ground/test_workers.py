@@ -60,6 +60,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", ["", "log = __name__", 'if __name__ == "__main__":'])
 def test_a_plain_script_loads_a_pack_with_and_without_a_main_guard(tmp_path, guard):
     """Without one, workers would run it again and wait for the lock that their parent holds."""

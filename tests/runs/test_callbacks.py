@@ -55,6 +55,7 @@ def trained(*callbacks, epochs=1, pretexts=(), lr=4e-3):
     return learn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pretexts", [(), ("puzzling_2x2",)])
 def test_bfloat16_is_in_the_products_alone(pretexts):
     full, half = Watch(), Watch()
@@ -186,6 +187,7 @@ def test_a_run_in_bfloat16_leaves_the_process_as_it_was(monkeypatch, tmp_path):
     assert _get_current_dispatch_mode() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "better"), [("accuracy", max), ("valid_loss", min)])
 def test_the_best_epochs_weights_are_kept_and_the_last_ones_stay(metric, better):
     keeper, watch = BestEpoch(metric, better), Watch()

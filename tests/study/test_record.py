@@ -20,6 +20,7 @@ def recorded_alone(folder, name, notebook="20_hmtl_emotion", **changes):
     return here, run
 
 
+@pytest.mark.slow
 def test_the_record_holds_what_the_runs_said(tmp_path):
     """runs.csv and predictions.npz give back each run's accuracy, face by face."""
     here = open_notebook("20_hmtl_emotion", "", "", "", str(tmp_path / "smoke"), 0)
@@ -44,6 +45,7 @@ def test_the_record_holds_what_the_runs_said(tmp_path):
     assert {file: file.read_bytes() for file in files} == before
 
 
+@pytest.mark.slow
 def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
     run = fit(RunSpec(epochs=1), store=tmp_path / "runs")
     for name in ("20_hmtl_emotion", "10_imagenet_versus_scratch"):
@@ -58,6 +60,7 @@ def test_a_partial_record_keeps_the_other_arms_if_asked_to(tmp_path):
     assert len(recorded_runs(target)[0]) == 1
 
 
+@pytest.mark.slow
 def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_path):
     target = tmp_path / "reference"
     first, one = recorded_alone(tmp_path, "a")
@@ -82,6 +85,7 @@ def test_runs_are_added_to_a_record_but_never_to_a_row_of_another_protocol(tmp_p
     assert (target / "runs.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"epochs": 2}, {"arch": "test_efficientnet"}])
 def test_rows_of_c1_are_of_one_length_and_network(change, tmp_path):
     """Its table tells rows by start and augmentation alone."""
@@ -93,6 +97,7 @@ def test_rows_of_c1_are_of_one_length_and_network(change, tmp_path):
         write_reference([tmp_path / "b"], target, add=True)
 
 
+@pytest.mark.slow
 def test_a_run_that_serves_two_studies_has_one_result(tmp_path):
     target = tmp_path / "reference"
     _, run = recorded_alone(tmp_path, "a")
@@ -108,6 +113,7 @@ def test_a_run_that_serves_two_studies_has_one_result(tmp_path):
     assert recorded_runs(target)[0]["run"].tolist() == [run.id] * 2
 
 
+@pytest.mark.slow
 def test_what_fails_while_tables_are_made_leaves_the_record_as_it_was(tmp_path, monkeypatch):
     target = tmp_path / "reference"
     recorded_alone(tmp_path, "a")
@@ -136,6 +142,7 @@ def test_a_torn_table_of_runs_is_named(text, said, tmp_path):
         write_reference([tmp_path / "a"], tmp_path / "reference")
 
 
+@pytest.mark.slow
 def test_a_torn_record_is_named(tmp_path):
     recorded_alone(tmp_path, "a")
     target = write_reference([tmp_path / "a"], tmp_path / "reference")
@@ -235,6 +242,7 @@ def test_rows_added_to_a_record_follow_its_own():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_columns_of_a_record_keep_their_places_when_runs_are_added(tmp_path):
     headers = []
     for name in ("puzzling_2x2", "image_rotation"):  # each has a score of its own
@@ -244,6 +252,7 @@ def test_columns_of_a_record_keep_their_places_when_runs_are_added(tmp_path):
     assert headers[1] == [*headers[0], "image_rotation_score"]
 
 
+@pytest.mark.slow
 def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_path):
     """Learning rates recorded before their share of the labels and start were."""
     here, _ = recorded_alone(tmp_path, "new")
@@ -266,6 +275,7 @@ def test_an_older_table_that_tells_less_leaves_room_for_one_that_tells_more(tmp_
     assert kept.groupby("method")["chosen"].apply(list).to_dict() == {"a": [2.0, 2.0], "b": [2.0]}
 
 
+@pytest.mark.slow
 def test_two_protocols_are_refused_before_anything_is_written(tmp_path):
     for name, changes in (("a", {}), ("b", {"seed": 1, "lr": 1e-3})):
         recorded_alone(tmp_path, name, **changes)
@@ -276,6 +286,7 @@ def test_two_protocols_are_refused_before_anything_is_written(tmp_path):
     assert len(recorded_runs(tmp_path / "reference")[0]) == 1  # one run in two folders is one
 
 
+@pytest.mark.slow
 def test_a_seed_made_anew_by_another_version_is_no_second_seed(tmp_path, monkeypatch):
     recorded_alone(tmp_path, "a")
     target = write_reference([tmp_path / "a"], tmp_path / "reference")
@@ -287,6 +298,7 @@ def test_a_seed_made_anew_by_another_version_is_no_second_seed(tmp_path, monkeyp
     assert {file: file.read_bytes() for file in target.rglob("*.csv")} == before
 
 
+@pytest.mark.slow
 def test_rates_leave_the_record_with_the_runs_they_chose(tmp_path):
     rates = {"data": "mini", "task": "emotion", "arch": "tiny", "method": "SL", "epochs": 1}
     here, _ = recorded_alone(tmp_path, "a")

@@ -62,6 +62,7 @@ def test_a_video_gives_every_nth_frame_with_its_time(frames, ending, code, tmp_p
     assert len(list(pictures_in([file, file]))) == 14
 
 
+@pytest.mark.slow
 def test_the_command_answers_a_video_and_draws_it(run, frames, tmp_path, capsys):
     file = write_video(tmp_path / "clip.mp4", frames)
     out, drawn = tmp_path / "t.csv", tmp_path / "drawn"
