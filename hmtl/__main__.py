@@ -150,8 +150,8 @@ def run(
     """Train one run of a preset and print its scores.
 
     Args:
-        preset: As for study.
-        data: As for study, e.g. 300w-lp-aflw2000, affectnet:classes=7.
+        preset: smoke, quick, study, gpu or paper.
+        data: A set, e.g. 300w-lp-aflw2000, affectnet:classes=7 (default: the preset's).
         root: Folder of a real data set, or a pack of it.
         store: Run store (default: outputs/runs).
         track: tensorboard, wandb, mlflow (default: $HMTL_TRACK, else none).
@@ -189,7 +189,8 @@ def run(
     if result.best:
         metric, split = spec.make_task().metric, result.best.get("chosen_on", "valid")
         score = result.best["scores"][metric]
-        print(f"at epoch {result.best['epoch']}, best on the {split} images: {metric} {score:.4f}")
+        told = f"of epoch {result.best['epoch']}, the best on the {split} images"
+        print(f"test {metric} {told}: {score:.4f}")
 
 
 def _three_counts(text: str) -> tuple[int, ...]:
@@ -299,7 +300,9 @@ def networks() -> None:
 def ship(
     run: str, name: str, root: str | None = None, notes: str = "", store: str | None = None
 ) -> None:
-    """Make a network that ships (hmtl/data/networks) of a finished run, for maintainers.
+    """Make a network that ships of a finished run.
+
+    For maintainers; it lies in hmtl/data/networks.
 
     Args:
         run: A run's folder or name, or latest.
@@ -319,7 +322,7 @@ def ship(
 def export(
     run: str, out: Annotated[str, typer.Option()], formats: Formats = None, store: str | None = None
 ) -> None:
-    """Write a network for others: ONNX, torch.export, timm, the Hugging Face hub.
+    """Write a network as ONNX, torch.export, timm or for the hub.
 
     Args:
         run: A network that ships, a run's folder or name, or latest.
@@ -510,7 +513,7 @@ def pack(
 
 @command
 def check(folder: str) -> int:
-    """Compare packs, runs and exported networks with their checksums.
+    """Compare packs, runs and exports with their checksums.
 
     Exit status 0: all are as they were written; 1: some are not, they are on stderr; 2: there is
     nothing to check.
@@ -589,7 +592,9 @@ def decide(
     jobs: int = 1,
     collect: bool = False,
 ) -> None:
-    """Train what is missing of a part of papers/hmtl/plan.csv, or collect what is there.
+    """Train what the plan of the study lacks, or collect it.
+
+    The plan is papers/hmtl/plan.csv.
 
     A second call goes on where the first one was; a line a run.
 

@@ -32,7 +32,9 @@ def pretexts_of(given: Pretext | str | Iterable[Pretext | str], views: str) -> l
         given = [given]
     found = [make(p) if isinstance(p, str) else p for p in given]
     if not found or not all(isinstance(p, Pretext) for p in found):
-        raise ValueError(f"pretexts must be tasks or their names, at least one: {found!r}")
+        raise ValueError(
+            f"pretexts must be tasks such as Puzzling(2), or names, at least one: {found!r}"
+        )
     if views not in VIEWS:
         raise ValueError(f"unknown views {views!r}; one of {', '.join(VIEWS)}")
     if views == "shared":

@@ -31,13 +31,13 @@ class Hybrid(Session):
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
     and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was; what is
-    saved during one holds nothing of the heads (claim C8). Gradients are clipped, and penalties
+    saved during one holds nothing of the heads. Gradients are clipped, and penalties
     summed, over network and heads.
 
     Args:
         pretexts: tasks or their short names (`hmtl.method.pretext.make`), one or several.
-        views: "paired" or "shared", see above. Several pretexts on a shared view are asked of one
-            picture, transformed by each in turn; on paired views each has its own.
+        views: "paired": each pretext has a view of its own, beside the picture. "shared": the view
+            takes the picture's place, transformed by each in turn.
         weight: w, for all or by name; None: the task's own (of tiles 1 shared, 0.3 paired).
         scales: relative sizes of a paired view, each a pass of its own: numbers, or (low, high)
             drawn once a batch (`AUTHORS_SCALES` for the authors' three).

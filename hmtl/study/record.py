@@ -430,7 +430,7 @@ def _draw_front_page(folder: Path, runs: pd.DataFrame, effects: pd.DataFrame, sh
             drawn["few-labels"] = plot_label_curve(older, night=page == "dark")
         if len(compared):
             drawn["decided"] = plot_trainings(  # narrow: it is read on phones too
-                compared, "task", "primary", panel="labels", night=page == "dark", side=3.8
+                compared, "task", "primary", panel="labels", night=page == "dark", side=3
             )
         for name, figure in drawn.items():
             with files.new_file(folder / f"{name}-{page}.png") as part:

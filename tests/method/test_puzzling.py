@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from hmtl.method.pretext import Puzzling, SecondView, make
+from hmtl import Hybrid
+from hmtl.method.pretext import Jigsaw, Puzzling, SecondView, make
 from hmtl.method.pretext.puzzling import shuffle_tiles, unshuffle_tiles
 
 
@@ -140,3 +141,15 @@ def test_a_gap_takes_the_edges_away_and_nothing_else():
     assert 3 < step.mean() < 7
     with pytest.raises(ValueError, match="a gap of 24 pixels leaves nothing"):
         make("puzzling_2x2_gap24").transform(rows, generator())
+
+
+@pytest.mark.parametrize("n", ["2x2", "2", 2.0, None, 1, -3])
+@pytest.mark.parametrize("kind", [Puzzling, Jigsaw])
+def test_tiles_a_side_are_a_whole_number(kind, n):
+    with pytest.raises(ValueError, match=f"needs n >= 2 tiles a side, got {n!r}"):
+        kind(n)
+
+
+def test_a_class_in_the_place_of_a_task_is_told():
+    with pytest.raises(ValueError, match=r"tasks such as Puzzling\(2\), or names"):
+        Hybrid([Puzzling])

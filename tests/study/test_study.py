@@ -476,7 +476,7 @@ def test_the_papers_preset_runs_on_a_data_set_by_parameters_alone(folders, capsy
         run = load_run(path)
         assert run.spec.data == data
         assert run.spec.optimizer == "adabelief_lookahead"
-        assert said[-1].startswith("at epoch 1, best on the valid images: accuracy")
+        assert said[-1].startswith("test accuracy of epoch 1, the best on the valid images: ")
         assert ("contempt" in set(run.predictions["target"])) == (data == "affectnet")
 
 

@@ -74,7 +74,8 @@ class Puzzling(TileTask):
     """Puzzling n x n: which tile lies at each place? The authors' pretext.
 
     Args:
-        n: Tiles a side, at least 2.
+        n: Tiles a side, at least 2. Pictures whose sides are no multiple of it are resized to the
+            nearest multiple.
         dropout: Before the head, in 0..1; 0.2 in the authors' first scripts.
         on: What the head reads: "pooled" (B, F) or the feature "map" (B, C, h, w).
         gap: Mean distance between neighbouring tiles, pixels (`crop_tiles`); theirs is 0.

@@ -96,8 +96,8 @@ class TileTask(Pretext):
     classes = 0
 
     def __init__(self, n: int, dropout: float = 0.2, on: str = "pooled"):
-        if n < self.least:
-            raise ValueError(f"{self.kind} needs n >= {self.least} tiles a side, got {n}")
+        if not isinstance(n, int) or n < self.least:
+            raise ValueError(f"{self.kind} needs n >= {self.least} tiles a side, got {n!r}")
         if on not in ("pooled", "map"):
             raise ValueError(f"on must be 'pooled' or 'map', got {on!r}")
         self.n, self.dropout, self.reads = n, dropout, on
