@@ -6,6 +6,7 @@ What the files say is read a second time here, by the plainest means there are.
 import contextlib
 import csv
 import difflib
+import functools
 import io
 import json
 import re
@@ -211,10 +212,15 @@ def of_affectnet_plus(root, row):
     return known | {"emotion": {EMOTIONS[int(said["human-label"])]}}
 
 
+@functools.cache
+def names_of_yaml(text):
+    return yaml.safe_load(text)["names"]
+
+
 def of_yolo(root, row):
     key = row["key"].partition("#")[0]
     lines = lines_of((root / key.replace("/images/", "/labels/")).with_suffix(".txt"))
-    names = yaml.safe_load((root / "data.yaml").read_text())["names"]
+    names = names_of_yaml((root / "data.yaml").read_text())
     names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
     names = {str(number): EMOTION_WORDS.get(str(n).strip().lower()) for number, n in names.items()}
     apart = [re.split(r"[,\s;]+", line.strip()) for line in lines if line.strip()]
@@ -287,7 +293,7 @@ FORMATS = {
     "ferplus-csv": (make_ferplus_csv, "*.csv", of_ferplus_csv),
     "300w-lp": (fixtures.make_w300lp, "*/*_1_0.mat", of_mat),
     "aflw2000": (fixtures.make_aflw2000, "*.mat", of_mat),
-    "biwi": (lambda root: fixtures.make_biwi(root, frames=1), "0*/*[ac]*[tl]", of_biwi),
+    "biwi": (lambda root: fixtures.make_biwi(root, 1, sequences=9), "0*/*[ac]*[tl]", of_biwi),
     "fei": (fixtures.make_fei, "fei_gender.csv", of_fei),
     "celeba": (fixtures.make_celeba, "list_*.txt", of_celeba),
     "csv": (make_any_csv, "labels.csv", of_csv),

@@ -180,9 +180,9 @@ CALIBRATION = """517.679 0 320
 """
 
 
-def make_biwi(root, frames=3) -> Path:
-    """24 sequences of `frames` frames; numbers start at 3 and have gaps."""
-    for sequence in range(1, 25):
+def make_biwi(root, frames=3, sequences=24) -> Path:
+    """`sequences` of `frames` frames; numbers start at 3 and have gaps."""
+    for sequence in range(1, sequences + 1):
         folder = root / "hpdb" / f"{sequence:02d}"
         folder.mkdir(parents=True)
         (folder / "rgb.cal").write_text(CALIBRATION)
