@@ -163,6 +163,7 @@ def test_readmes_snippet_runs_as_printed():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_readme_tables_are_the_record():
     """Every table of README and of the page of results follows from outputs/reference/runs.csv."""
     runs, outcomes = recorded_runs()
