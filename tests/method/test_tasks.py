@@ -438,7 +438,8 @@ def test_a_view_that_is_turned_never_gets_the_label_of_the_upright_one(mini, qui
 def test_the_controls_view_of_a_pose_is_labelled_though_a_puzzle_is_not(mini, quiet):
     labels = {}
     for pretext in ("second_view", "random_target", "barlow_twins", "puzzling_2x2"):
-        learn = hmtl_learner(loaders(mini, "head_pose", bs=64), pretexts=pretext, seed=0)
+        dls = loaders(mini, "head_pose", bs=64, fraction=0.2)
+        learn = hmtl_learner(dls, pretexts=pretext, seed=0)
         with quiet(learn):
             learn.fit(1)
         labels[pretext] = len(learn.hybrid._labelled)
@@ -448,9 +449,8 @@ def test_the_controls_view_of_a_pose_is_labelled_though_a_puzzle_is_not(mini, qu
 def test_puzzles_of_poses_are_unlabelled_unless_one_asks(mini, quiet):
     seen = {}
     for name, label_views in (("head_pose", None), ("head_pose", True), ("emotion", None)):
-        learn = hmtl_learner(
-            loaders(mini, name, bs=64), pretexts="puzzling_2x2", label_views=label_views, seed=0
-        )
+        dls = loaders(mini, name, bs=64, fraction=0.2)
+        learn = hmtl_learner(dls, pretexts="puzzling_2x2", label_views=label_views, seed=0)
         kept = seen[name, label_views] = []
         learn.hybrid._balanced = lambda parts, learn=learn, kept=kept: (
             kept.append(len(learn.hybrid._view_losses)) or sum(parts)
