@@ -2,7 +2,8 @@
 
 __all__ = [
     "VIEWS", "balance_of", "first_batch", "has_head", "known", "labelled_views", "one_hybrid",
-    "options", "positive", "pretexts_of", "read", "task_of", "tell_sizes", "weights_of",
+    "options", "own_answer", "positive", "pretexts_of", "read", "task_of", "tell_sizes",
+    "weights_of",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -128,7 +129,7 @@ def _types(loader) -> list[type]:
 # -- a batch ---------------------------------------------------------------------------------------
 
 
-def first_batch(hybrid, seen: set[bool]) -> None:
+def first_batch(hybrid, seen: set) -> None:
     """Look at the first batch of training and of validation in a fit; `seen` holds which were.
 
     Raises:
@@ -140,6 +141,26 @@ def first_batch(hybrid, seen: set[bool]) -> None:
     _in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), hybrid.training)
     if hybrid.training:
         _no_turned_numbers(hybrid)
+
+
+def own_answer(hybrid, seen: set) -> None:
+    """ValueError if callbacks change what the network says, and views are compared with labels.
+
+    Looked at in a fit's first training batch; `seen` holds that it was.
+    """
+    if not hybrid.training or "answer" in seen or hybrid.views == "shared" or not hybrid._labelled:
+        return
+    seen.add("answer")
+    own, shown = hybrid.answer, hybrid.learn.pred
+    if own is not shown and not (
+        isinstance(own, Tensor) and isinstance(shown, Tensor)
+        and own.shape == shown.shape and own.float().equal(shown.float())
+    ):  # fmt: skip
+        raise ValueError(
+            "a callback changes the network's answer after each pass, which the views of "
+            f"{sorted(hybrid._labelled)[0]} do not go through; pass label_views=False, or change "
+            "it in the model or in the loss"
+        )
 
 
 def _in_unit_range(pictures: Any, training: bool) -> None:

@@ -45,6 +45,7 @@ from hmtl.method.body import (
     find_body,
     is_compiled,
     kept_in_backward,
+    kept_sights,
     kept_statistics,
     same_part,
 )
@@ -74,14 +75,14 @@ class Guest(Callback):
         self._main: list[Call] = []  # of the batch's own pass
         self._passes: list[Call] = []  # of all that are remembered
         self._asked_of: nn.Module | None = None
-        self._attached = self._running = self._handed_over = self._several = False
+        self._host: Host | None = None
+        self._handed_over = self._several = False
 
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
         gone = {"heads": {}, "_guests": Guests(), "_shown": L(), "_main": [], "_passes": []}
-        gone |= dict.fromkeys(("_watch", "_found", "_asked_of"))
-        flags = ("_attached", "_running", "_handed_over", "_several")
-        return {**self.__dict__, **gone, **dict.fromkeys(flags, False)}
+        gone |= dict.fromkeys(("_watch", "_found", "_asked_of", "_host"))
+        return {**self.__dict__, **gone, "_handed_over": False, "_several": False}
 
     # -- what a subclass says ----------------------------------------------------------------
 
@@ -123,7 +124,8 @@ class Guest(Callback):
         With `remember=False` batch norm's running statistics do not count it.
         """
         self._open(picture)
-        with nullcontext() if remember else kept_statistics(self.model), _own_buffers(self.model):
+        keep = nullcontext() if remember else kept_statistics(self.model)
+        with keep, _own_buffers(self.model), kept_sights(self.model):
             output = self.model(picture, *self.xb[1:])
         calls = self._close()
         if not remember:
@@ -184,13 +186,20 @@ class Guest(Callback):
 
     # -- a fit begins and ends ---------------------------------------------------------------
 
+    @property
+    def _attached(self) -> bool:
+        """Whether a fit goes on."""
+        return self._host is not None
+
+    @property
+    def present(self) -> bool:
+        """Whether a fit goes on, and no validation or prediction of others within it."""
+        return self._host is not None and self._host.asks()
+
     def before_fit(self):
         """Add the metrics, and stand around what the Learner does."""
-        if self._only_validating():
-            if not self._running:  # a fit that failed before its first epoch left us attached
-                self.detach()
+        if self._attached or self.learn.lock.locked():  # validate(), get_preds(), tta()
             return
-        self.detach()
         names = {id(module): name for name, module in self.model.named_modules()}
         self._path = names.get(id(self.body))
         self.begin()
@@ -199,23 +208,9 @@ class Guest(Callback):
         self._found = self._snapshot() if _searching(self.learn) else None
         self._shown = L(self.metrics())
         self.learn.metrics = L(self.learn.metrics) + self._shown
-        Host.of(self.learn).guests.append(self)
-        self._attached, self._handed_over = True, False
-
-    def after_fit(self):
-        """Leave the Learner as it was."""
-        if not self._only_validating():
-            self.detach()
-
-    def _only_validating(self) -> bool:
-        # validate() and get_preds() fire before_fit and after_fit too, under the Learner's lock;
-        # there the model is used as it will be at inference, and inside a fit nothing may end
-        return self.learn.lock.locked()
-
-    def before_epoch(self):
-        """From here on the fit runs: every callback's before_fit has succeeded."""
-        if self._attached and not self._only_validating():
-            self._running = True
+        self._handed_over = False
+        self._host = Host.of(self.learn)
+        self._host.guests.append(self)
 
     def before_train(self):
         """Hand the heads over; not in before_fit, whose optimizer the finder saves and restores."""
@@ -233,13 +228,18 @@ class Guest(Callback):
         self._guests.enter(self.learn.opt, self.trained())
         self._handed_over = True
 
+    def follow_optimizer(self) -> None:
+        """Go with the network if a callback gave the Learner another optimizer."""
+        if self._handed_over and not self._guests.are_with(self.learn.opt):
+            self.hand_over()
+
     def detach(self) -> None:
         """Leave the Learner as it was, if we are in it."""
-        if not self._attached:
+        if self._host is None:
             return
-        self._attached = self._running = False
+        host, self._host = self._host, None
         self._close_hooks()
-        Host.of(self.learn).left_by(self)
+        host.left_by(self)
         self.learn.metrics = L(m for m in self.learn.metrics if m not in self._shown)
         if self._handed_over:
             self._guests.leave(self.learn.opt, self.trained())
@@ -252,12 +252,12 @@ class Guest(Callback):
 
     @property
     def learn(self) -> Learner:
-        """The Learner this was added to; when it is removed, nothing of a fit that failed stays."""
+        """The Learner this was added to; what it leaves has nothing of a fit that failed."""
         return self.__dict__.get("learn")
 
     @learn.setter
     def learn(self, learn: Learner | None):
-        if learn is None and self.__dict__.get("_attached"):
+        if self.__dict__.get("_host") is not None and learn is not self.learn:
             self.detach()
         self.__dict__["learn"] = learn
 
@@ -278,8 +278,18 @@ class Guest(Callback):
 
     # -- a pass ------------------------------------------------------------------------------
 
+    @property
+    def answer(self) -> Any:
+        """What the network said of the batch, whatever callbacks made of it."""
+        return None if self._host is None else self._host.answer
+
     def _open(self, picture: Tensor) -> None:
         """Begin to watch the network as it is now: other callbacks may have put another in."""
+        if len(getattr(self.model, "device_ids", None) or ()) > 1:
+            raise ValueError(
+                "DataParallel splits each batch among copies of the network, and which part saw "
+                "what is unclear; use one device, or learn.distrib_ctx() on several processes"
+            )
         size = picture.shape[-2:] if picture.ndim == 4 else None
         if self._watch is not None and self._compiled():
             self._watch.calls = []  # a compiled network knows the hooks of its first pass alone
@@ -354,11 +364,15 @@ class Host(Callback):
     """
 
     order = -math.inf
-    _METHODS = ("_with_events", "save", "export", "parameters", "__deepcopy__")
+    _METHODS = ("_with_events", "save", "load", "export", "parameters", "__deepcopy__")
 
     def __init__(self, learn: Learner):
         self.learn = learn
         self.guests: list[Guest] = []
+        self.answer: Any = None  # the network's own, before callbacks change it
+        self._aside: list[tuple] = []  # what was shown before each validation within the fit
+        self._began = False
+        self._total: Tensor | None = None
         self._arrive()
 
     @classmethod
@@ -386,14 +400,52 @@ class Host(Callback):
         vars(self.learn).update(self._own)
         self.learn.cbs.remove(self)
 
+    # -- a fit, and what others validate or predict within it -----------------------------------
+
+    def asks(self) -> bool:
+        """Whether batches are the fit's own."""
+        return not (self._aside or self.learn.lock.locked())
+
+    def before_fit(self):
+        """Others validate or predict: nobody is asked; before the first epoch none is shown."""
+        recorder = getattr(self.learn, "recorder", None)
+        names = getattr(recorder, "metric_names", None)
+        self._aside.append((self.learn.metrics, recorder, names))
+        if not self._began:  # or a fit failed there
+            self.learn.metrics = self._others_metrics()
+
+    def after_fit(self):
+        """Leave the Learner as it was, after a validation or after the fit."""
+        if self._aside:
+            self._return()
+            return
+        for guest in list(self.guests):
+            guest.detach()
+
+    def _return(self) -> None:
+        self.learn.metrics, recorder, names = self._aside.pop()
+        if recorder is not None and names is not None:
+            recorder.metric_names = names
+
+    def _others_metrics(self) -> L:
+        mine = [metric for guest in self.guests for metric in guest._shown]
+        return L(m for m in self.learn.metrics if m not in mine)
+
     # -- a batch -----------------------------------------------------------------------------
 
     def _with_events(self, step: Callable, event: str, *args):
         # A Learner tells callbacks of cancelled fits, but not of errors and interrupts: guard the
         # epochs with what callbacks do before and after them. What an error before the first one
         # leaves goes when a guest is removed or the next fit begins.
+        if event == "fit":
+            for guest in list(self.guests):
+                guest.detach()
+        self._began = self._began or event == "epoch"
+        if event == "batch" and self.learn.training and not self.learn.lock.locked():
+            while self._aside:  # of a validation that failed at its beginning
+                self._return()
         try:
-            step = partial(self._watched, step) if event == "batch" else step
+            step = partial(self._watched, step) if event == "batch" and self.asks() else step
             self._were["_with_events"](step, event, *args)
         except (CancelEpochException, CancelFitException):
             raise  # fastai's own control flow: after_fit still comes
@@ -410,18 +462,24 @@ class Host(Callback):
     def _watched(self, step: Callable) -> None:
         """The batch's own pass comes next: every callback has done with its pictures."""
         for guest in self.guests:
+            guest.follow_optimizer()
             guest._open(self.learn.xb[0])
         step()
 
     def after_pred(self):
         """Keep the features of the batch's own pass, whatever passes others add."""
+        if not self.asks():
+            return
+        self.answer = self.learn.pred
         for guest in self.guests:
             guest._main = guest._passes = guest._close()
             guest._kept = []
 
     def after_loss(self):
         """Put the guests' total in the place of the loss; `learn.loss` stays the network's own."""
-        self._total = None
+        if not self.asks():
+            return
+        self._total = self.answer = None
         if not (self.training and len(self.yb)):
             return
         loss = self.learn.loss
@@ -461,6 +519,11 @@ class Host(Callback):
         with self._heads_apart():  # with them fastai would not load the optimizer again
             return self._were["save"](*args, **kwargs)
 
+    def load(self, *args, **kwargs) -> Learner:
+        """`learn.load` within a fit: model and optimizer; the heads stay as they are."""
+        with self._heads_apart():
+            return self._were["load"](*args, **kwargs)
+
     def export(self, *args, **kwargs) -> None:
         """`learn.export` within a fit: the Learner as it is after it."""
         with self._away():
@@ -475,9 +538,8 @@ class Host(Callback):
     def _away(self) -> Iterator[None]:
         with self._heads_apart():
             shown = self.learn.metrics
-            mine = [metric for guest in self.guests for metric in guest._shown]
             self._depart()
-            self.learn.metrics = L(m for m in shown if m not in mine)
+            self.learn.metrics = self._others_metrics()
             try:
                 yield
             finally:

@@ -76,9 +76,9 @@ class Hybrid(Session):
 
     def before_batch(self):
         """Shared views: the transformed picture takes the picture's place."""
-        self._forget_batch()
-        if not self._attached:
+        if not self.present:
             return
+        self._forget_batch()
         checks.first_batch(self, self._seen)
         if self.training and self.views == "shared":
             view, self._target = self._transform(self.pretexts)
@@ -96,9 +96,10 @@ class Hybrid(Session):
 
     def after_pred(self):
         """Paired views take their second pass here, as all do when validating."""
-        if not self._attached:
+        if not self.present:
             return
         self._sizes = None
+        checks.own_answer(self, self._seen)
         if self.training and self.views == "shared":
             for pretext in self.pretexts:
                 self._ask(pretext, self._target[pretext.name], self.representation())

@@ -4,7 +4,6 @@ __all__ = ["Meters"]
 
 from collections.abc import Iterable
 
-from fastai.metrics import ValueMetric
 from torch import Tensor
 
 
@@ -29,10 +28,6 @@ class Meters:
         """The mean so far; nan of nothing."""
         total, count = self._sums.get(name, (0.0, 0))
         return float(total) / count if count else float("nan")
-
-    def metrics(self, names: Iterable[str]) -> list[ValueMetric]:
-        """fastai metrics that read the means of `names`."""
-        return [ValueMetric(lambda name=name: self.mean(name), name) for name in names]
 
     def sums(self) -> dict[str, tuple[float, int]]:
         """name -> (sum, count), as plain numbers."""

@@ -138,7 +138,7 @@ class Guests:
 
     def enter(self, opt, modules: Iterable[nn.Module]) -> None:
         """Let `opt` train the parameters of `modules`, in their order."""
-        if self._of is None or self._of() is not opt:
+        if not self.are_with(opt):
             self.states, self._slow, self._of = {}, {}, weakref.ref(opt)
         slow = getattr(opt, "slow_weights", None)  # fastai's Lookahead, in the order of its groups
         for parameter in _parameters(modules):
@@ -149,6 +149,10 @@ class Guests:
                 state[parameter] = own
             if slow is not None:
                 slow[-1].append(self._slow.pop(parameter, parameter.detach().clone()))
+
+    def are_with(self, opt) -> bool:
+        """Whether it is `opt` that they entered last."""
+        return self._of is not None and self._of() is opt
 
     def follow(self, opt) -> None:
         """Take `opt` for the optimizer they left: it holds the state of that one."""

@@ -6,9 +6,11 @@ The streams of random numbers, the meters, the learned balance, and what a train
 __all__ = ["Session"]
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from fastai.metrics import ValueMetric
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -98,19 +100,23 @@ class Session(Guest):
 
     def before_validate(self):
         """The same puzzles after every epoch, so that scores compare."""
-        if self._attached:
+        if self.present:
             self._draw = self._generator(1)
 
     def after_validate(self):
         """The losses and scores of all processes together."""
-        if self._attached and self._several and not self._only_validating():
+        if self.present and self._several:
             self._meters.replace(gathered(self._meters.sums()))
 
     def metrics(self) -> list:
         """A loss of training, a loss and a score of validation by the name of each pretext."""
         shown = [p.name for p in self.pretexts if type(p).loss is not Pretext.loss]
         names = [m for n in shown for m in (f"train_{n}_loss", f"{n}_loss", f"{n}_score")]
-        return self._meters.metrics(names)
+        return [ValueMetric(partial(self._mean, name), name) for name in names]
+
+    def _mean(self, name: str) -> float:
+        """The epoch's mean; nan in a validation of others, which involves no pretext."""
+        return self._meters.mean(name) if self.present else float("nan")
 
     def _count(self, pretext: Pretext, answer, target, loss: Tensor, count: int) -> None:
         if self.training:
