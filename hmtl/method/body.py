@@ -7,15 +7,14 @@ model itself is never changed.
 
 __all__ = [
     "Call", "Watch", "as_map", "features_of", "find_body", "is_compiled", "is_timm",
-    "kept_in_backward", "kept_sights", "kept_statistics", "pool", "same_part", "unwrapped",
+    "kept_in_backward", "kept_statistics", "pool", "same_part", "unwrapped",
 ]  # fmt: skip
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import CellType, ModuleType
 from typing import Any, cast
 
 from fastai.layers import AdaptiveConcatPool2d
@@ -269,56 +268,6 @@ def _same(given: Tensor | None, picture: Tensor) -> bool:
     if given is None or given.shape != picture.shape:
         return False
     return given.data_ptr() == picture.data_ptr()
-
-
-@contextmanager
-def kept_sights(model: nn.Module) -> Iterator[None]:
-    """What forward hooks of others hold after a pass is what they held before it.
-
-    A callback that reads a hook expects the batch's own features there. Put back are attributes of
-    an object that a hook belongs to or names, and entries of a dict or a list, also one among
-    these attributes. A list that grows keeps what every pass added.
-    """
-    kept = [(held, held.copy()) for held in _held_by_hooks(model) if len(held) < _MANY]
-    try:
-        yield
-    finally:
-        for held, before in kept:
-            if isinstance(held, dict):
-                changed = held.keys() != before.keys()
-                if changed or any(held[name] is not value for name, value in before.items()):
-                    held.clear()
-                    held.update(before)
-            elif len(held) == len(before):
-                held[:] = before
-
-
-_MANY = 10_000  # entries: no sight of a batch, and long to copy
-
-
-def _held_by_hooks(model: nn.Module) -> Iterator[dict | list]:
-    for module in model.modules():
-        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
-            if isinstance(hook, _Hook):
-                continue
-            around = _contents(getattr(hook, "__closure__", None) or ())
-            for holder in (hook, getattr(hook, "__self__", None), *around):
-                if type(held := getattr(holder, "__dict__", None)) is dict:
-                    if isinstance(holder, nn.Module | ModuleType):
-                        continue
-                    yield held
-                    yield from (part for part in held.values() if isinstance(part, dict | list))
-                elif isinstance(holder, dict | list):
-                    yield holder
-
-
-def _contents(cells: Sequence[CellType]) -> list:
-    """What a function took from around it, of names that have a value yet."""
-    found = []
-    for cell in cells:
-        with suppress(ValueError):
-            found.append(cell.cell_contents)
-    return found
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.hook import Hook
 from fastai.callback.schedule import LRFinder
 from fastai.learner import Learner
 from fastcore.foundation import L
@@ -45,7 +46,6 @@ from hmtl.method.body import (
     find_body,
     is_compiled,
     kept_in_backward,
-    kept_sights,
     kept_statistics,
     same_part,
 )
@@ -125,8 +125,11 @@ class Guest(Callback):
         """
         self._open(picture)
         keep = nullcontext() if remember else kept_statistics(self.model)
-        with keep, _own_buffers(self.model), kept_sights(self.model):
+        held = _stored(self.model)
+        with keep, _own_buffers(self.model):
             output = self.model(picture, *self.xb[1:])
+        for hook, found in held:  # callbacks read there what the batch's own pass gave
+            hook.stored = found
         calls = self._close()
         if not remember:
             own, before = ([call.output for call in some] for some in (calls, self._passes))
@@ -416,15 +419,12 @@ class Host(Callback):
 
     def after_fit(self):
         """Leave the Learner as it was, after a validation or after the fit."""
-        if self._aside:
-            self._return()
+        if not self._aside:
+            for guest in list(self.guests):
+                guest.detach()
             return
-        for guest in list(self.guests):
-            guest.detach()
-
-    def _return(self) -> None:
         self.learn.metrics, recorder, names = self._aside.pop()
-        if recorder is not None and names is not None:
+        if names is not None:
             recorder.metric_names = names
 
     def _others_metrics(self) -> L:
@@ -441,9 +441,6 @@ class Host(Callback):
             for guest in list(self.guests):
                 guest.detach()
         self._began = self._began or event == "epoch"
-        if event == "batch" and self.learn.training and not self.learn.lock.locked():
-            while self._aside:  # of a validation that failed at its beginning
-                self._return()
         try:
             step = partial(self._watched, step) if event == "batch" and self.asks() else step
             self._were["_with_events"](step, event, *args)
@@ -580,6 +577,13 @@ def _own_buffers(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.broadcast_buffers = True
+
+
+def _stored(model: nn.Module) -> list[tuple[Hook, Any]]:
+    """fastai's hooks of a network, and what they hold."""
+    calls = (call for module in model.modules() for call in module._forward_hooks.values())
+    hooks = (getattr(call, "__self__", None) for call in calls)
+    return [(hook, hook.stored) for hook in hooks if isinstance(hook, Hook)]
 
 
 def _searching(learn: Learner) -> bool:

@@ -31,8 +31,7 @@ class Hybrid(Session):
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
     and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was; what is
-    saved during one holds nothing of the heads. Gradients are clipped, and penalties
-    summed, over network and heads.
+    saved in one holds nothing of the heads. Clipping and penalties include the heads.
 
     Args:
         pretexts: tasks or their short names (`hmtl.method.pretext.make`), one or several.

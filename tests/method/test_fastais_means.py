@@ -13,7 +13,7 @@ import torch
 from fastai.callback.channelslast import ChannelsLast  # noqa: F401  patches Learner
 from fastai.callback.core import Callback, CancelFitException, FetchPredsCallback
 from fastai.callback.fp16 import MixedPrecision  # noqa: F401  patches Learner
-from fastai.callback.hook import ActivationStats, hook_output
+from fastai.callback.hook import ActivationStats, Hook, hook_output, hook_outputs
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.progress import CSVLogger
 from fastai.callback.rnn import ModelResetter
@@ -124,8 +124,8 @@ MEANS = {
     "fine tune": lambda learn: (learn.fine_tune(2, 1e-2, freeze_epochs=2), rates(learn))[1],
     "slice": lambda learn: (learn.fit(2, slice(1e-4, 1e-2)), rates(learn))[1],
     "freeze_to": lambda learn: (
-        learn.freeze_to(1), learn.fit(1), learn.unfreeze(), learn.fit(1)
-    ) and None,
+        learn.freeze_to(1), learn.fit(1), learn.unfreeze(), learn.fit(1), None
+    )[-1],
     "unfrozen midway": unfrozen_midway,
     "best model": lambda learn: learn.fit(4, 0.5, cbs=[SaveModelCallback()]),
     "best model by accuracy": lambda learn: learn.fit(
@@ -141,14 +141,16 @@ MEANS = {
     "terminate on nan": lambda learn: learn.fit(2, 1e8, cbs=[TerminateOnNaNCallback()]),
     "accumulation": lambda learn: learn.fit(3, cbs=[GradientAccumulation(20)]),
     "clipping": lambda learn: learn.fit(2, cbs=[GradientClip(0.1)]),
-    "frozen norms": lambda learn: (learn.freeze(), learn.fit(2, cbs=[BnFreeze()])) and None,
+    "frozen norms": lambda learn: (learn.freeze(), learn.fit(2, cbs=[BnFreeze()]), None)[-1],
     "short epochs": lambda learn: learn.fit(2, cbs=[ShortEpochCallback(0.5)]),
-    "half precision": lambda learn: (learn.to_fp16(), learn.fit(2), learn.to_fp32()) and None,
-    "bfloat16": lambda learn: (learn.to_bf16(), learn.fit(2), learn.to_fp32()) and None,
-    "channels last": lambda learn: (learn.to_channelslast(), learn.fit(2)) and None,
-    "parallel": lambda learn: (learn.to_parallel(), learn.fit(2), learn.detach_parallel()) and None,
+    "half precision": lambda learn: (learn.to_fp16(), learn.fit(2), learn.to_fp32(), None)[-1],
+    "bfloat16": lambda learn: (learn.to_bf16(), learn.fit(2), learn.to_fp32(), None)[-1],
+    "channels last": lambda learn: (learn.to_channelslast(), learn.fit(2), None)[-1],
+    "parallel": lambda learn: (
+        learn.to_parallel(), learn.fit(2), learn.detach_parallel(), None
+    )[-1],
     "interrupt": interrupted,
-    "reset optimizer": lambda learn: (learn.fit(1), learn.fit(1, reset_opt=True)) and None,
+    "reset optimizer": lambda learn: (learn.fit(1), learn.fit(1, reset_opt=True), None)[-1],
     "start epoch": lambda learn: learn.fit(3, start_epoch=1),
     "finder": lambda learn: (learn.lr_find(show_plot=False, num_it=5), learn.fit(1))[0],
     "loaded midway": loads(False),
@@ -245,9 +247,17 @@ def test_the_best_model_is_that_of_its_epoch_and_loads_into_the_plain_network(tm
             state = {k: v.clone() for k, v in self.learn.model.state_dict().items()}
             kept.append((self.recorder.values[-1][1], state))
 
-    # labelled views and a rate at which later epochs are worse
+    class Spoil(Callback):
+        order = 40
+
+        def after_train(self):
+            if self.epoch >= 2:
+                with torch.no_grad():
+                    self.learn.model[1][-1].weight.mul_(-30)
+
     learn = made(Hybrid([Puzzling(2)], seed=0), path=tmp_path)
-    quietly(learn, lambda learn: learn.fit(5, 3.0, cbs=[Keep(), SaveModelCallback(fname="best")]))
+    cbs = [Keep(), Spoil(), SaveModelCallback(fname="best")]
+    quietly(learn, lambda learn: learn.fit(4, 1e-2, cbs=cbs))
     best = min(kept, key=lambda pair: pair[0])[1]
     assert any(not torch.equal(best[k], kept[-1][1][k]) for k in best), "the last is not the best"
     plain = small()
@@ -422,9 +432,9 @@ def test_a_callback_may_go_on_after_a_validation_that_failed():
         order = 40
 
         def before_epoch(self):
-            for event in ("before_fit", "before_batch", "after_validate"):
-                if self.learn.lock.locked():
-                    return
+            if self.learn.lock.locked():
+                return
+            for event in ("before_batch", "after_pred", "after_validate"):
                 with pytest.raises(LookupError):
                     self.learn.validate(cbs=[Broken(event)])
 
@@ -458,58 +468,39 @@ def test_one_hybrid_goes_from_one_learner_to_another():
 
 
 class Centre(Callback):
-    """Reads features by a hook, in one of the ways callbacks do, after the loss."""
+    """Reads features by one of fastai's hooks, after the loss."""
 
     order, run_valid = 30, False
 
-    def __init__(self, how):
-        self.how, self.features, self.seen = how, {}, []
+    def __init__(self, hook):
+        self.make, self.seen = hook, []
 
     def before_fit(self):
-        body, cell = self.model[0], [None]
-        self.cell = cell
-
-        def by_name(module, given, output):
-            self.features["body"] = output.detach().clone()
-
-        def by_place(module, given, output):
-            cell[0] = output.detach().clone()
-
-        def before(module, given):
-            self.given = given[0].detach().clone()
-
-        if self.how == "fastai's":
-            self.hook = hook_output(body)
-        elif self.how == "before the head":
-            self.hook = self.model[1].register_forward_pre_hook(before)
-        else:
-            call = {"own": self.keep, "by name": by_name, "by place": by_place}[self.how]
-            self.hook = body.register_forward_hook(call)
-
-    def keep(self, module, given, output):
-        self.mine = output.detach().clone()
+        self.hook = self.make(self.model[0])
 
     def after_loss(self):
-        found = {
-            "fastai's": lambda: self.hook.stored, "own": lambda: self.mine,
-            "by name": lambda: self.features["body"], "by place": lambda: self.cell[0],
-            "before the head": lambda: self.given,
-        }[self.how]()  # fmt: skip
-        self.seen.append(found.clone())
+        found = self.hook.stored
+        self.seen.append((found if isinstance(found, torch.Tensor) else found[0]).clone())
 
     def after_fit(self):
         self.hook.remove()
 
 
-@pytest.mark.parametrize("how", ["fastai's", "own", "by name", "by place", "before the head"])
-def test_what_a_hook_of_others_holds_is_of_the_batchs_own_pass(how):
+@pytest.mark.parametrize(
+    "hook", [hook_output, lambda body: hook_outputs([body]), lambda body: Hook(body, given_first)]
+)
+def test_what_fastais_hooks_hold_is_of_the_batchs_own_pass(hook):
     seen = []
     for cbs in ([], [unlabelled(weight=0.0)]):
-        look = Centre(how)
+        look = Centre(hook)
         quietly(made(*cbs, look), lambda learn: learn.fit(2, 1e-2))
         seen.append(look.seen)
     assert len(seen[0]) == 6
     assert all(map(torch.equal, *seen))
+
+
+def given_first(module, given, output):
+    return given[0].detach()
 
 
 def test_activation_statistics_are_the_plain_networks():
