@@ -284,6 +284,7 @@ def test_the_rate_is_divided_by_ten_after_15_and_40_of_80_epochs():
         learning_rate("cosine", 1e-3, 80)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adabelief_lookahead", "muon", ""])
 def test_a_fit_follows_its_schedule_with_any_optimizer(name, quiet):
     dls = face_dataloaders(load_pack("mini"), bs=104, augment="none", seed=0, device="cpu")

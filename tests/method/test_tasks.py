@@ -435,6 +435,7 @@ def test_a_view_that_is_turned_never_gets_the_label_of_the_upright_one(mini, qui
         make_task(other).check_pretexts([pretext], "shared", {pretext.name})
 
 
+@pytest.mark.slow
 def test_the_controls_view_of_a_pose_is_labelled_though_a_puzzle_is_not(mini, quiet):
     labels = {}
     for pretext in ("second_view", "random_target", "barlow_twins", "puzzling_2x2"):
@@ -494,6 +495,7 @@ def scores_of(learn, quiet, loader):
     return data.task.scores(data.task.predictions(data.pack.labels.iloc[data.rows], answers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_fastai_shows_and_exports_every_task(mini, quiet, tmp_path, name):
     learn = trained(mini, name, 1, quiet, pretexts="puzzling_2x2")
