@@ -20,6 +20,8 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.exceptions import TyperException
 
+from hmtl.labels import hint
+
 app = typer.Typer(
     help="Hybrid multi-task learning on faces.", add_completion=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -172,7 +174,8 @@ def run(
         changes["pretexts"] = tuple(changes["pretexts"].split("+"))
     names = [field.name for field in dataclasses.fields(RunSpec) if field.name != "data"]
     if unknown := sorted(set(changes) - set(names)):
-        known = "data has an option of its own: --data" if unknown == ["data"] else ", ".join(names)
+        known = f"{hint(unknown[0], names)}{', '.join(names)}"
+        known = "data has an option of its own: --data" if unknown == ["data"] else known
         raise ValueError(f"--set {', '.join(unknown)} is no field of a run; {known}")
     spec = RunSpec.preset(preset, data, **changes)
     if lost := set(changes) & set(spec.unused()):

@@ -62,6 +62,20 @@ def odd_label(table) -> tuple[int, str] | None:
     return None
 
 
+def check_known(said: str, name: object, known: Iterable[str]) -> None:
+    """ValueError for a name that is none of the known, with all of them and the nearest.
+
+    Args:
+        said: How the error begins: "unknown task 'emotoin';".
+        name: What was given.
+        known: What there is.
+    """
+    known = list(known)
+    if name not in known:
+        near = hint(name, known).rstrip()
+        raise ValueError(f"{said} one of {', '.join(known)}{'; ' * bool(near)}{near}")
+
+
 def hint(name: object, known: Iterable[str]) -> str:
     """Return "did you mean quick? " for a name that is nearly one of the known, else "".
 
@@ -69,5 +83,6 @@ def hint(name: object, known: Iterable[str]) -> str:
         name: What was given.
         known: What there is.
     """
-    near = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}? " if near else ""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
+    return f"did you mean {by_lower[near[0]]}? " if near else ""

@@ -45,7 +45,7 @@ from hmtl.files import (
     write_text,
     writing,
 )
-from hmtl.labels import SPLITS, odd_label
+from hmtl.labels import SPLITS, check_known, odd_label
 from hmtl.paths import cache_dir, show_progress
 
 FORMAT = 1
@@ -119,8 +119,7 @@ class Pack:
 
         Of valid, where a protocol chooses on the test images, those of test.
         """
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; one of {', '.join(SPLITS)}")
+        check_known(f"unknown split {split!r};", split, SPLITS)
         split = self.chosen_on if split == "valid" else split
         return np.flatnonzero(self.labels["split"].to_numpy() == split)
 

@@ -20,7 +20,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from hmtl.data.readers import READERS
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.protocols import SOURCES
 from hmtl.data.readers.splits import hold_out
-from hmtl.labels import SPLITS
+from hmtl.labels import SPLITS, check_known, hint
 from hmtl.workers import cores, map_in_order
 
 GREY_SETS = ("fer2013", "ferplus", "ferplus-csv")
@@ -67,10 +67,14 @@ def read_set(
     beyond that as the reader.
     """
     reader = _find_reader(data)
+    known = _parameters(reader)
+    for name in options or {}:
+        _check_option(data, name, known)
     try:
         inspect.signature(reader).bind(root, **(options or {}))
     except TypeError as error:
-        raise ValueError(f"{data}: {error}; its options are {_names_of(reader)}") from None
+        its = ", ".join(known) or "none"
+        raise ValueError(f"{data}: {error}; its options are {its}") from None
     table = reader(root, **(options or {}))
     if table.attrs.get("protocol", {}).get("chosen_on") == "test":
         return table
@@ -78,8 +82,7 @@ def read_set(
 
 
 def _find_reader(data: str) -> Callable[..., pd.DataFrame]:
-    if data not in SOURCES:
-        raise ValueError(f"unknown data set {data!r}; one of {', '.join(SOURCES)}")
+    check_known(f"unknown data set {data!r};", data, SOURCES)
     return SOURCES[data]
 
 
@@ -91,8 +94,10 @@ def _parameters(reader: Callable) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in found.items() if p.kind is p.KEYWORD_ONLY}
 
 
-def _names_of(reader: Callable) -> str:
-    return ", ".join(_parameters(reader)) or "none"
+def _check_option(data: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        near, its = hint(name, known), ", ".join(known) or "none"
+        raise ValueError(f"{data} has no option {name!r}; {near}its options are {its}")
 
 
 def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
@@ -105,8 +110,7 @@ def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
     known = _parameters(_find_reader(data))
     options = {}
     for name, *texts in given:
-        if name not in known:
-            raise ValueError(f"{data} has no option {name!r}; it has {', '.join(known) or 'none'}")
+        _check_option(data, name, known)
         kind = str(known[name].annotation)
         try:
             options[name] = _parse(texts, kind)
@@ -278,8 +282,7 @@ def pack_photos(
 def _check(table, size, fit, exif, max_bad, workers) -> None:
     """Raise ValueError for a value that is out of range."""
     for name, value, known in (("fit", fit, FITS), ("exif", exif, EXIF)):
-        if value not in known:
-            raise ValueError(f"{name}={value!r}: one of {', '.join(known)}")
+        check_known(f"{name}={value!r}:", value, known)
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, got {size!r}")
     if not 0 <= max_bad <= 1:

@@ -50,7 +50,7 @@ from hmtl.faces.render import (
     worker_count,
 )
 from hmtl.faces.table import LABEL_COLUMNS, draw_faces, fingerprint
-from hmtl.labels import hint
+from hmtl.labels import check_known
 from hmtl.paths import cache_dir
 from hmtl.workers import check_not_a_worker
 
@@ -78,8 +78,7 @@ def parse_data(data: str) -> tuple[str, dict]:
     not or that are no NAME=VALUE.
     """
     name, _, said = str(data).partition(":")
-    if name not in DATA:
-        raise ValueError(f"unknown data {name!r}; {hint(name, DATA)}one of {', '.join(DATA)}")
+    check_known(f"unknown data {name!r};", name, DATA)
     if not said:
         return name, {}
     if name not in SOURCES:

@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 
 from hmtl.files import as_kind
-from hmtl.labels import PROPORTIONS
+from hmtl.labels import PROPORTIONS, check_known, hint
 
 BACKGROUNDS = ("plain", "gradient", "clouds", "stripes", "lights", "shelves")
 MOST_PEOPLE = 1_000_000  # a split's people are numbered within their own million
@@ -156,13 +156,13 @@ class FaceSet:
             if ordered and value[0] > value[1]:
                 raise ValueError(f"{field.name} must be (low, high), low <= high, got {value!r}")
         if not set(self.backgrounds) <= set(BACKGROUNDS):
+            other = next(name for name in self.backgrounds if name not in BACKGROUNDS)
             raise ValueError(
-                f"backgrounds must be some of {', '.join(BACKGROUNDS)}, got {self.backgrounds!r}"
+                f"backgrounds must be some of {', '.join(BACKGROUNDS)}, got {self.backgrounds!r}; "
+                f"{hint(other, BACKGROUNDS)}".rstrip("; ")
             )
-        if self.proportions not in PROPORTIONS:
-            raise ValueError(
-                f"unknown proportions {self.proportions!r}; one of {', '.join(PROPORTIONS)}"
-            )
+        said = f"unknown proportions {self.proportions!r};"
+        check_known(said, self.proportions, PROPORTIONS)
 
     @property
     def n(self) -> int:
@@ -183,8 +183,12 @@ class FaceSet:
         """
         names = tuple(name.replace("-", " ") for name in names)  # as a command line has them
         if unknown := set(names) - {*NUISANCES, "all"}:
-            known = ", ".join(name.replace(" ", "-") for name in NUISANCES)
-            raise ValueError(f"unknown nuisance {', '.join(sorted(unknown))}; all, or of {known}")
+            known = [name.replace(" ", "-") for name in NUISANCES]
+            near = hint(min(unknown).replace(" ", "-"), known)
+            raise ValueError(
+                f"unknown nuisance {', '.join(sorted(unknown))}; {near}all, or of "
+                f"{', '.join(known)}"
+            )
         chosen = tuple(NUISANCES) if "all" in names else names
         off = {field: value for name in chosen for field, value in NUISANCES[name].items()}
         return replace(self, **off)

@@ -26,6 +26,8 @@ from fastai.vision.augment import DisplayedTransform
 from fastai.vision.core import TensorImage
 from torch import Tensor
 
+from hmtl.labels import check_known
+
 VALID_CROP = 0.85  # later scripts; 0.80 in the first ones
 
 
@@ -236,8 +238,7 @@ class Augment(DisplayedTransform):
         seed: int = 0,
         follow: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     ):
-        if level not in LEVELS:
-            raise ValueError(f"unknown augmentation {level!r}; one of {', '.join(LEVELS)}")
+        check_known(f"unknown augmentation {level!r};", level, LEVELS)
         super().__init__()
         self.level, self.size, self.follow = level, size, follow
         self.generator = torch.Generator().manual_seed(seed)

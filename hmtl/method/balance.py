@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from hmtl.labels import check_known
+
 
 def geometric_mean(losses: Sequence[Tensor]) -> Tensor:
     """Geometric mean of scalar losses; one loss is returned as it is."""
@@ -244,6 +246,5 @@ BALANCES = {
 
 def make_balance(name: str) -> Balance:
     """A balance by its name; ValueError naming all of them otherwise."""
-    if name not in BALANCES:
-        raise ValueError(f"unknown balance {name!r}; one of {', '.join(BALANCES)}")
+    check_known(f"unknown balance {name!r};", name, BALANCES)
     return BALANCES[name]()

@@ -21,7 +21,7 @@ from fastai.vision.core import TensorImage
 from fastcore.basics import chunked
 
 from hmtl.data.pack import Pack
-from hmtl.labels import SPLITS
+from hmtl.labels import SPLITS, check_known
 from hmtl.method.augment import Augment
 from hmtl.method.tasks import Emotion, Task, make_task
 
@@ -275,8 +275,7 @@ def face_dataloaders(
         (torch.Size([16, 3, 32, 32]), torch.Size([16]), 8)
     """
     for name, value, valid in (("labels", labels, LABELS), ("sampling", sampling, SAMPLING)):
-        if value not in valid:
-            raise ValueError(f"unknown {name} {value!r}; one of {', '.join(valid)}")
+        check_known(f"unknown {name} {value!r};", value, valid)
     task = make_task(task) if isinstance(task, str) else task
     task.check(labels, sampling, weighted=False)
     follow = task.follow if task.changed_by else None

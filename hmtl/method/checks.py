@@ -14,6 +14,7 @@ from fastai.torch_core import TensorCategory, TensorMask, TensorMultiCategory
 from fastai.vision.core import TensorBBox, TensorPoint
 from torch import Tensor, nn
 
+from hmtl.labels import check_known, hint
 from hmtl.method.balance import Balance, make_balance
 from hmtl.method.pretext import Pretext, make
 from hmtl.method.pretext.composite import check_shared
@@ -36,8 +37,7 @@ def pretexts_of(given: Pretext | str | Iterable[Pretext | str], views: str) -> l
         raise ValueError(
             f"pretexts must be tasks such as Puzzling(2), or names, at least one: {found!r}"
         )
-    if views not in VIEWS:
-        raise ValueError(f"unknown views {views!r}; one of {', '.join(VIEWS)}")
+    check_known(f"unknown views {views!r};", views, VIEWS)
     if views == "shared":
         check_shared(found)
     for pretext in found:
@@ -58,7 +58,8 @@ def weights_of(
     weights = {p.name: p.weight[views] for p in pretexts}
     named = given if isinstance(given, dict) else dict.fromkeys(weights, given)
     if unknown := set(named) - set(weights):
-        raise ValueError(f"weight names {sorted(unknown)}, the pretexts are {list(weights)}")
+        near = hint(min(unknown), weights)
+        raise ValueError(f"weight names {sorted(unknown)}; {near}the pretexts are {list(weights)}")
     return weights | {name: value for name, value in named.items() if value is not None}
 
 
@@ -256,8 +257,7 @@ def tell_sizes(error: BaseException, shown: tuple | None) -> None:
 
 def known(name: str, among: Mapping[str, T]) -> T:
     """The pretext of that name."""
-    if name not in among:
-        raise ValueError(f"unknown pretext {name!r}; one of {', '.join(among)}")
+    check_known(f"unknown pretext {name!r};", name, among)
     return among[name]
 
 

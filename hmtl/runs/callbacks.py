@@ -43,6 +43,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from hmtl.labels import hint
 from hmtl.runs import distributed
 
 PRECISIONS = ("", "bf16")
@@ -71,7 +72,8 @@ class MixedBFloat16(MixedPrecision):
 def mixed_precision(name: str, device: torch.device | str) -> list[Callback]:
     """The callbacks of a fit in that precision; ValueError naming the known ones otherwise."""
     if name not in PRECISIONS:
-        raise ValueError(f"unknown precision {name!r}; one of {', '.join(map(repr, PRECISIONS))}")
+        all_names = ", ".join(map(repr, PRECISIONS))
+        raise ValueError(f"unknown precision {name!r}; {hint(name, PRECISIONS)}one of {all_names}")
     if name == "bf16":
         return [MixedBFloat16()]
     return [MixedPrecision()] if torch.device(device).type == "cuda" else []
@@ -225,7 +227,8 @@ def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], fl
         return combine_scheds([warm, 1 - warm], [SchedLin(0, lr), SchedCos(lr, 0)])
     if schedule == "steps":
         return lambda share: lr * 0.1 ** sum(share >= step for step in _STEPS)
-    raise ValueError(f"unknown schedule {schedule!r}; one of {', '.join(SCHEDULES[1:])}")
+    near = hint(schedule, SCHEDULES[1:])
+    raise ValueError(f"unknown schedule {schedule!r}; {near}one of {', '.join(SCHEDULES[1:])}")
 
 
 def fit_scheduled(

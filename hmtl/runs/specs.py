@@ -16,7 +16,7 @@ from pydantic import StringConstraints
 from hmtl.data.pack import Pack
 from hmtl.data.sets import full_name, load_pack, parse_data
 from hmtl.files import as_kind, has_kind
-from hmtl.labels import PROPORTIONS, hint
+from hmtl.labels import PROPORTIONS, check_known, hint
 
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 _Count = Annotated[int, Interval(ge=1, le=10**6)]
@@ -146,10 +146,7 @@ class RunSpec:
             ("precision", PRECISIONS), ("schedule", SCHEDULES), ("optimizer", OPTIMIZERS),
             ("norm_stats", NORM_STATS),
         ):  # fmt: skip
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}; one of {', '.join(valid)}"
-                )
+            check_known(f"unknown {name} {getattr(self, name)!r};", getattr(self, name), valid)
         make_task(self.task).check(self.labels, self.sampling, self.weighted)
 
     @classmethod
@@ -177,7 +174,8 @@ class RunSpec:
             raise ValueError(f"a RunSpec is made of fields and values, not {values!r}")
         if unknown := sorted(str(name) for name in set(values) - set(names)):
             raise ValueError(
-                f"unknown fields of a RunSpec: {', '.join(unknown)}; it has {', '.join(names)}"
+                f"unknown fields of a RunSpec: {', '.join(unknown)}; {hint(unknown[0], names)}"
+                f"it has {', '.join(names)}"
             )
         return cls(**values)
 
@@ -389,10 +387,7 @@ PRESETS = {
 
 def get_preset(name: str) -> Preset:
     """The preset of that name; ValueError naming all of them otherwise."""
-    if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(
-            f"unknown preset {name!r}; {hint(name, PRESETS)}one of {', '.join(PRESETS)}"
-        )
+    check_known(f"unknown preset {name!r};", name, PRESETS)
     return PRESETS[name]
 
 

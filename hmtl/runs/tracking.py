@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from hmtl.labels import check_known
 from hmtl.paths import outputs_dir
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
@@ -40,10 +41,7 @@ def check_trackers(names: str | Iterable[str] | None) -> tuple[str, ...]:
     given = names.split(",") if isinstance(names, str) else names
     wanted = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
     for name in wanted:
-        if name not in TRACKERS:
-            raise ValueError(
-                f"unknown tracker {name!r} (--track or ${VARIABLE}); one of {', '.join(TRACKERS)}"
-            )
+        check_known(f"unknown tracker {name!r} (--track or ${VARIABLE});", name, TRACKERS)
         if find_spec(name) is None:
             raise ModuleNotFoundError(
                 f"tracking by {name} needs a package that is not installed: pip install {name}",

@@ -473,8 +473,10 @@ def notebook_paths(only: Iterable[str] = ()) -> list[Path]:
     chosen = [p for p in paths if p.stem in only or p.stem.split("_")[0] in only]
     found = {p.stem for p in chosen} | {p.stem.split("_")[0] for p in chosen}
     if unknown := set(only) - found:
-        known = ", ".join(p.stem for p in paths)
-        raise ValueError(f"unknown notebook {', '.join(sorted(unknown))}; one of {known}")
+        near = hint(min(unknown), stems := [p.stem for p in paths])
+        raise ValueError(
+            f"unknown notebook {', '.join(sorted(unknown))}; {near}one of {', '.join(stems)}"
+        )
     return chosen if only else paths
 
 

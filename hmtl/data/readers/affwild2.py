@@ -31,6 +31,7 @@ from hmtl.data.readers.listing import (
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 _SETS = {"train": "Train_Set", "test": "Validation_Set"}
 _LABELS = {"emotion": "EXPR", "affect": "VA"}
@@ -58,8 +59,7 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
         ValueError: An unknown option; naming file and line, a number that line 1 does not name or
             that is not in -1..1.
     """
-    if labels not in _LABELS:
-        raise ValueError(f"labels={labels!r}: one of {', '.join(_LABELS)}")
+    check_known(f"labels={labels!r}:", labels, _LABELS)
     if every < 1:
         raise ValueError(f"every={every!r}: a whole number from 1 up")
     kind = _LABELS[labels]

@@ -15,6 +15,7 @@ from hmtl.data.readers.crops import BOX, HOPENET_TEST, hopenet_crop, plain_crop
 from hmtl.data.readers.listing import by_stem, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 _CROPS = ("hopenet", "plain")
 _POINTS = ("pt2d", "pt3d_68")
@@ -44,8 +45,7 @@ def read_aflw2000(
     `root` is the folder AFLW2000 or its parent. Dropped and counted, and raised, as `read_w300lp`.
     """
     for name, value, known in (("crop", crop, _CROPS), ("points", points, _POINTS)):
-        if value not in known:
-            raise ValueError(f"{name}={value!r}: one of {', '.join(known)}")
+        check_known(f"{name}={value!r}:", value, known)
     source = Source(
         root, lambda folder: any(_is_named(file) for file in os.listdir(folder)),
         expected="image00002.jpg ... or AFLW2000/",

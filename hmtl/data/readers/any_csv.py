@@ -21,6 +21,7 @@ from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.report import Drops, drop_repeats, map_numbers
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
+from hmtl.labels import hint
 
 _WORDS = {"split": SPLIT_FOLDERS, "emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
 _LIMITS = {"valence": 1.0, "arousal": 1.0, "yaw": 180.0, "pitch": 180.0, "roll": 180.0}
@@ -87,7 +88,10 @@ def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.Da
     """Return the named columns as text, with the `line` of each row."""
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown or "path" not in columns:
-        raise ValueError(f"columns={dict(columns)!r}: name path, and none but {', '.join(COLUMNS)}")
+        near = hint(unknown[0], COLUMNS) if unknown else ""
+        raise ValueError(
+            f"columns={dict(columns)!r}: {near}name path, and none but {', '.join(COLUMNS)}"
+        )
     if (lost := [side for side in BOX if side not in columns]) and len(lost) < len(BOX):
         raise ValueError(
             f"columns={dict(columns)!r}: a box has four sides; name {', '.join(lost)} too, or none"

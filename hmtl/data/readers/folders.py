@@ -23,6 +23,7 @@ from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 _SPLIT_NAMES = {
     "train": "train training train_set",
@@ -66,8 +67,7 @@ def read_folders(
         FileNotFoundError: A root without images in folders.
         ValueError: A folder that is no known class; a pattern that fits no name.
     """
-    if label not in _WORDS:
-        raise ValueError(f"label={label!r}: one of {', '.join(_WORDS)}")
+    check_known(f"label={label!r}:", label, _WORDS)
     source = Source(root)
     table = list_classes(root, source, label=label, names=names)
     table, notes = draw_splits(table, shares, seed, label, person)

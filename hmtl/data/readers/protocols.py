@@ -32,6 +32,7 @@ from hmtl.data.readers.rafdb import read_rafdb
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import hold_out
 from hmtl.data.readers.w300lp import read_w300lp
+from hmtl.labels import check_known, hint
 
 _ACCURACY = "accuracy on the test images, %"
 _ERROR = "mean absolute error of yaw, pitch and roll, and their mean, degrees"
@@ -98,17 +99,16 @@ def read_protocol(
     Raises ValueError for an unknown name, choice or set, and another number of roots; beyond that
     as the readers.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {name!r}; one of {', '.join(PROTOCOLS)}")
-    if chosen_on not in CHOSEN_ON:
-        raise ValueError(f"chosen_on={chosen_on!r}: one of {', '.join(CHOSEN_ON)}")
+    check_known(f"unknown protocol {name!r};", name, PROTOCOLS)
+    check_known(f"chosen_on={chosen_on!r}:", chosen_on, CHOSEN_ON)
     protocol, options = PROTOCOLS[name], options or {}
     roots = [roots] if isinstance(roots, str | Path) else list(roots)
     sets = [label for label, *_ in protocol.sets]
     if len(roots) != len(sets):
         raise ValueError(f"{name} needs {len(sets)} roots ({', '.join(sets)}), got {len(roots)}")
     if unknown := sorted(set(options) - set(sets)):
-        raise ValueError(f"options for {', '.join(unknown)}; {name} has {', '.join(sets)}")
+        near = hint(unknown[0], sets)
+        raise ValueError(f"options for {', '.join(unknown)}; {near}{name} has {', '.join(sets)}")
     tables = {
         label: reader(root, **own | options.get(label, {}))
         for (label, reader, own), root in zip(protocol.sets, roots, strict=True)

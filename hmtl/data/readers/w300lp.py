@@ -19,6 +19,7 @@ from hmtl.data.readers.listing import PICTURES, by_stem, without_ending
 from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import draw_uniform
+from hmtl.labels import check_known
 
 SUBSETS = {"AFW": 5_207, "HELEN": 37_676, "IBUG": 1_786, "LFPW": 16_556}  # 61,225 without flips
 _CROPS = ("hopenet", "plain")
@@ -49,8 +50,7 @@ def read_w300lp(
     and any angle beyond 99 degrees (unless `all_angles`), as Hopenet does. Raises FileNotFoundError
     for a wrong root, ValueError for a .mat without pose or landmarks.
     """
-    if crop not in _CROPS:
-        raise ValueError(f"crop={crop!r}: one of {', '.join(_CROPS)}")
+    check_known(f"crop={crop!r}:", crop, _CROPS)
     source = Source(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
     folders = [*SUBSETS, *(f"{name}_Flip" for name in SUBSETS if flips)]
     endings = (*PICTURES, ".mat")

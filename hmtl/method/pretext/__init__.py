@@ -21,6 +21,7 @@ __all__ = [
 import re
 from collections.abc import Callable
 
+from hmtl.labels import hint
 from hmtl.method.pretext.barlow import BarlowTwins
 from hmtl.method.pretext.base import Pretext
 from hmtl.method.pretext.composite import OneView, PuzzlingRotation
@@ -99,4 +100,7 @@ def make(name: str, features: str = "") -> Pretext:
     for pattern, build in PRETEXTS.values():
         if match := re.fullmatch(pattern, name):
             return build(match, features)
-    raise ValueError(f"unknown pretext {name!r}; one of {'; '.join(PRETEXTS)}")
+    grid = re.search(r"\d+x\d+", name)
+    near = [short.replace("NxN", grid[0] if grid else "2x2") for short in PRETEXTS]
+    near += [f"inpainting_{mask}" for mask in MASKS]
+    raise ValueError(f"unknown pretext {name!r}; {hint(name, near)}one of {'; '.join(PRETEXTS)}")

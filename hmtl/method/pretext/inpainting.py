@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from hmtl.labels import check_known
 from hmtl.method.pretext.base import Pretext, show_rows
 
 MASKS = ("block", "blocks", "grid")
@@ -131,8 +132,7 @@ class Inpainting(Pretext):
         perceptual: float = 0.2,
         share: float = 0.25,
     ):
-        if mask not in MASKS:
-            raise ValueError(f"unknown mask {mask!r}; one of {', '.join(MASKS)}")
+        check_known(f"unknown mask {mask!r};", mask, MASKS)
         if not 0 < fraction < 1 or cell < 1:
             raise ValueError(f"fraction must lie in (0, 1) and cell be >= 1: {fraction}, {cell}")
         if not 0 < share <= 1:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hmtl.files import read_json
+from hmtl.labels import hint
 from hmtl.method.encoder import Encoder
 
 PERCEPTUAL = "tf_efficientnet_lite0"  # the network where nothing is said: its weights are at hand
@@ -62,7 +63,7 @@ class FrozenFeatures:
         self.layers = self.layers or _LAYERS.get(arch, ())
         if unknown := [name for name in self.layers if name not in modules]:
             raise ValueError(
-                f"{arch} has no layer {', '.join(unknown)}; it has "
+                f"{arch} has no layer {', '.join(unknown)}; {hint(unknown[0], modules)}it has "
                 f"{', '.join(name for name in modules if name.count('.') <= 1 and name)}"
             )
         if not self.layers:

@@ -20,6 +20,7 @@ __all__ = [
     "make_task",
 ]  # fmt: skip
 
+from hmtl.labels import check_known
 from hmtl.method.tasks.affect import Affect
 from hmtl.method.tasks.base import Task
 from hmtl.method.tasks.classes import (
@@ -41,6 +42,5 @@ TASKS: dict[str, type[Task]] = {
 
 def make_task(name: str, **options) -> Task:
     """The task of that name, with its own `options`; ValueError listing the known names."""
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}; one of {', '.join(TASKS)}")
+    check_known(f"unknown task {name!r};", name, TASKS)
     return TASKS[name](**options)

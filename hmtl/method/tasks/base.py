@@ -14,6 +14,8 @@ import torch
 from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 
+from hmtl.labels import check_known
+
 
 class Task:
     """Base of the supervised tasks: override what raises NotImplementedError."""
@@ -116,10 +118,7 @@ class Task:
 
     def check(self, kind: str, sampling: str, weighted: bool) -> None:
         """Raise ValueError if the task knows no such labels, sampling or weights."""
-        if kind not in self.kinds:
-            raise ValueError(
-                f"task {self.name!r} has no labels={kind!r}; one of {', '.join(self.kinds)}"
-            )
+        check_known(f"task {self.name!r} has no labels={kind!r};", kind, self.kinds)
         if not self.has_classes and (sampling == "balanced" or weighted):
             raise ValueError(
                 f"task {self.name!r} has no classes to balance; use sampling='natural' and "

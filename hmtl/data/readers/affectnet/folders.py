@@ -24,6 +24,7 @@ from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import TWO_LABELS, Drops
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 _KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
 _ANSWERS = ("drop", "folder", "csv")
@@ -55,8 +56,7 @@ def read_affectnet_folders(
     image with two labels there agrees with no folder, and "csv" drops it.
     """
     check_classes(classes)
-    if disagreeing not in _ANSWERS:
-        raise ValueError(f"disagreeing={disagreeing!r}: one of {', '.join(_ANSWERS)}")
+    check_known(f"disagreeing={disagreeing!r}:", disagreeing, _ANSWERS)
     source, published = Source(find_classes(root, names=names)), {}
     _refuse_storage(Path(root), source)
     table = list_classes(source.root, source, names=names)

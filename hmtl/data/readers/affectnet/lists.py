@@ -41,7 +41,7 @@ from hmtl.data.readers.listing import (
 )
 from hmtl.data.readers.report import Drops, drop_repeats, map_numbers
 from hmtl.data.readers.source import Source
-from hmtl.labels import EMOTIONS
+from hmtl.labels import EMOTIONS, check_known
 
 LISTS = {
     "manual": "Manually_Annotated_file_lists",
@@ -92,8 +92,7 @@ def read_affectnet_csv(
             header nor row, or more than 5 and more than 1 % of malformed rows).
     """
     check_classes(classes)
-    if annotated not in LISTS:
-        raise ValueError(f"annotated={annotated!r}: one of {', '.join(LISTS)}")
+    check_known(f"annotated={annotated!r}:", annotated, LISTS)
     files = FILES if annotated == "manual" else FILES | {"train": _AUTOMATIC}
     source, images = _find(Path(root), annotated, files)
     root = source.root
