@@ -69,7 +69,7 @@ def read_set(
     reader = _find_reader(data)
     known = _parameters(reader)
     for name in options or {}:
-        _check_option(data, name, known)
+        _check_option(data, name, known, "its options are")
     try:
         inspect.signature(reader).bind(root, **(options or {}))
     except TypeError as error:
@@ -94,10 +94,11 @@ def _parameters(reader: Callable) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in found.items() if p.kind is p.KEYWORD_ONLY}
 
 
-def _check_option(data: str, name: str, known: Collection[str]) -> None:
+def _check_option(data: str, name: str, known: Collection[str], has: str) -> None:
     if name not in known:
-        near, its = hint(name, known), ", ".join(known) or "none"
-        raise ValueError(f"{data} has no option {name!r}; {near}its options are {its}")
+        near = f"; {hint(name, known)}".rstrip("; ")
+        all_names = ", ".join(known) or "none"
+        raise ValueError(f"{data} has no option {name!r}; {has} {all_names}{near}")
 
 
 def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
@@ -110,7 +111,7 @@ def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
     known = _parameters(_find_reader(data))
     options = {}
     for name, *texts in given:
-        _check_option(data, name, known)
+        _check_option(data, name, known, "it has")
         kind = str(known[name].annotation)
         try:
             options[name] = _parse(texts, kind)
