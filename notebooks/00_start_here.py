@@ -112,9 +112,10 @@ with learn.no_logging():  # one table a fit, the one below
 history(learn).tail(5)
 
 # %% [markdown]
-# The last five of 20 epochs. Each loss has its own column. `train_loss` and `valid_loss` are the
-# supervised ones. `puzzling_2x2_score` is the share of tiles put in the right place on validation
-# faces, where a guess would get 0.25.
+# The last five of 20 epochs: few, so emotions are read little better than by a guess, one in eight.
+# Each loss has its own column. `train_loss` and `valid_loss` are the supervised ones; the puzzle's
+# is a sum over four tiles, 5.5 by a guess. `puzzling_2x2_score` is the share of tiles put in the
+# right place on validation faces, where a guess would get 0.25.
 
 # %%
 first, final = history(learn).iloc[0], history(learn).iloc[-1]

@@ -9,9 +9,10 @@
 # %% [markdown]
 # # One after the other, or both at once?
 #
-# **Neither: both at once is 0.9 points above one after the other on rendered faces, and 0.3 below
-# on real ones.** That is with a fifth of the labels, by the old protocol. Training on rendered
-# faces first is worth 2.0 to 2.4 points with 5 % of FER+'s labels, as much as the puzzle.
+# **Neither: with a tenth of the rendered faces' labels both at once is -0.7 [-2.1, +0.6] points
+# above puzzles first, then labels. Claim C5 is undecided there.** On FER+ it is not tested yet.
+# Training on rendered faces first is worth 2.0 to 2.4 points with 5 % of FER+'s labels, as much as
+# the puzzle.
 #
 # The usual order is to learn a pretext on every picture first, without labels, and then to
 # fine-tune. The paper says that training both at once is better (claim C5). This page reads the
@@ -33,18 +34,19 @@ here = open_notebook("22_pretraining_versus_hmtl", preset, data, root, outputs, 
 # %% [markdown]
 # ## What each way costs
 #
-# One unit is a supervised training. Hybrid training after a pre-training gets half the epochs.
-# Equal in cost, they are not equal in pictures: pre-training sees all of them, hybrid training
-# those with labels alone.
+# One unit is a supervised training. Equal in cost, they are not equal in pictures: pre-training
+# sees all of them, hybrid training those with labels alone.
 #
 # | way | before | then | units |
 # |---|---|---|---|
 # | labels alone | | 1 | 1 |
 # | twice the epochs, a second plain view, or the puzzle beside the labels | | 2 | 2 |
 # | pre-training, then labels | 1 | 1 | 2 |
-# | pre-training, then the puzzle for half the epochs | 1 | 1 | 2 |
+# | pre-training, then the puzzle for half the epochs (old protocol) | 1 | 1 | 2 |
 
 # %%
+from hmtl.study.tables import name_trainings, planned
+
 names = ("puzzling_2x2", "image_rotation", "inpainting_grid_pl")
 
 
@@ -72,37 +74,69 @@ def train():
     return here.train(specs) + list(before.values())
 
 
-shown, outcomes = here.results(train()) if here.trains else here.record()
+# %%
+if here.trains:
+    shown, outcomes = here.results(train())
+    named = name_trainings(shown[shown["task"] == "emotion"])
+else:
+    shown, outcomes = here.of("decide").record()
+    ways = ("puzzling_2x2 → SL", "SL", "SL, 2× epochs", "puzzling_2x2 (paired)")
+    named = planned(shown, "few", ways)
 
 # %% [markdown]
-# ## Accuracy on unseen faces
+# ## Few labels, at the plateau
 
 # %%
 from hmtl.study.plots import plot_trainings
-from hmtl.study.tables import name_trainings
 
-named = name_trainings(shown[shown["task"] == "emotion"])
 named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
-caption = "Accuracy by training: puzzles first and puzzles beside the labels lie within a point."
-here.save_figure(plot_trainings(named, "labels"), "accuracy", caption)
+caption = (
+    "Test accuracy with few labels: puzzles first and puzzles beside the labels overlap, above "
+    "labels alone."
+)
+here.save_figure(plot_trainings(named, "labels", "primary"), "accuracy", caption)
 
 # %% [markdown]
-# "puzzling 2×2, then labels alone" was pre-trained by puzzles, then fine-tuned. Means with 95 %
-# intervals over five seeds.
+# "puzzling 2×2, then labels alone" was pre-trained by puzzles of all pictures, for as many epochs.
+# Large marks are means with 95 % intervals over seeds, small dots the seeds.
 
 # %%
-table = here.table("pretraining", shown, outcomes)
-readable(table)
+table = here.table("pretraining" if here.trains else "decided", shown, outcomes)
+readable(table if here.trains else table[table["fraction"] < 1])
+
+# %%
+judged = here.verdicts(shown, outcomes)
+judged[["faces", "effect", "verdict", "n"]]
 
 # %%
 if not here.trains:  # the sentences above, of the record
-    means = named.groupby(["data", "method"])["accuracy"].mean().mul(100).unstack()
-    both = means["puzzling_2x2 (paired)"] - means["puzzling_2x2 → SL"]
-    assert both.round(1).to_dict() == {"faces": 0.9, "ferplus": -0.3}
-judged = here.verdicts(shown, outcomes) if here.trains else None
-judged
+    told = judged.loc[["C5"]].set_index("faces")
+    assert told.loc["faces", "effect"] == "-0.7 [-2.1, +0.6]"
+    assert told.loc["faces", "verdict"] == "undecided"
 
 # %% [markdown]
+# ## Other pretexts first (old protocol)
+#
+# Five seeds with a fifth of the labels, not converged with all. Rotated pictures and in-painting
+# were learned first, too.
+
+# %%
+older, bits = here.record() if not here.trains else (shown, outcomes)
+caption = "Accuracy before the plateau: puzzles first and puzzles beside the labels lie close."
+few = name_trainings(older[older["task"] == "emotion"])
+few["labels"] = few["fraction"].map("{:.0%} of the labels".format)
+here.save_figure(plot_trainings(few, "labels"), "old-protocol", caption)
+
+# %%
+if not here.trains:
+    means = few.groupby(["data", "method"])["accuracy"].mean().mul(100).unstack()
+    both = means["puzzling_2x2 (paired)"] - means["puzzling_2x2 → SL"]
+    assert both.round(1).to_dict() == {"faces": 0.9, "ferplus": -0.3}
+
+# %% [markdown]
+# There both at once is 0.9 points above one after the other on rendered faces, and 0.3 below on
+# real ones. Puzzles before and beside, for the same cost, are worse by 3 points and more.
+#
 # ## From rendered faces to real ones
 #
 # Networks learn from rendered faces: by labels, by labels and puzzles, by puzzles alone. Then they
@@ -196,9 +230,9 @@ if not here.trains:
 #
 # ## What to take away
 #
-# - **Neither: both at once is 0.9 points above one after the other on rendered faces, and 0.3 below
-#   on real ones.** That decides nothing. Puzzles before and beside, for the same cost, are worse by
-#   3 points and more.
+# - **Neither: with a tenth of the rendered faces' labels both at once is -0.7 [-2.1, +0.6] points
+#   above puzzles first, then labels.** Both lie above labels alone. Pre-training saw the pictures
+#   without labels too; the arm where the puzzle beside the labels sees them (C5b) is not made.
 # - A start from rendered labels adds 2.0 to 2.4 points with 5 % of FER+'s labels, the first
 #   training not counted as a cost.
 #

@@ -16,7 +16,7 @@
 # labels alone. (Old protocol: twice the epochs still add 2.0 points and more.)
 #
 # The paper shows its tables for two EfficientNets. And a puzzle must be learned before it can
-# teach, so what looks worse after a few epochs may be better after many (claim C2c). This page
+# teach, so what looks worse after a few epochs may be better after many. This page
 # reads the recorded study, in seconds; with a preset it trains and shows its own runs.
 
 # %% tags=["parameters"]
