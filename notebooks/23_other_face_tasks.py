@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Does it help for head pose and gender?
 #
-# **Before the plateau, no: with a puzzle head pose errs by 0.28 degrees more than with a second
-# view, and gender is 0.1 ± 1.4 points better.** At it neither is tested. After twice the epochs head pose errs
+# **Before the plateau, no: a puzzle makes head pose 0.28 degrees worse than a second view does, and
+# gender 0.1 ± 1.4 points better.** At it neither is tested. After twice the epochs head pose errs
 # by 0.33 degrees less than with a puzzle, and gender is 1.6 points better. The puzzle adds
 # 3.5 ± 1.6 points of gender to labels alone. (Old protocol: not converged.)
 #
@@ -161,8 +161,8 @@ judged
 #
 # ## What to take away
 #
-# - **Before the plateau, no: with a puzzle head pose errs by 0.28 degrees more than with a second
-#   view, and gender is 0.1 ± 1.4 points better.** What helps gender is the
+# - **Before the plateau, no: a puzzle makes head pose 0.28 degrees worse than a second view does, and
+#   gender 0.1 ± 1.4 points better.** What helps gender is the
 #   second pass.
 # - The second view carries the pose as its label, the puzzle's view has none. Rotation first
 #   changes next to nothing.
