@@ -161,9 +161,8 @@ judged
 #
 # ## What to take away
 #
-# - **Before the plateau, no: a puzzle makes head pose 0.28 degrees worse than a second view does, and
-#   gender 0.1 ± 1.4 points better.** What helps gender is the
-#   second pass.
+# - **Before the plateau, no: a puzzle makes head pose 0.28 degrees worse than a second view does,
+#   and gender 0.1 ± 1.4 points better.** What helps gender is the second pass.
 # - The second view carries the pose as its label, the puzzle's view has none. Rotation first
 #   changes next to nothing.
 #
