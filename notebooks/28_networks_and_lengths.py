@@ -13,7 +13,8 @@
 # 0.7 to 2.2 below in the other.** That is with a fifth of the labels. In the other network it is
 # 5.7 (rendered) and 1.3 points (FER+) above labels alone. On the length, no: in trainings twice as
 # long, with all labels, it is 2.2 to 3.0 points below both controls. On FER+ it is then 1.1 below
-# labels alone. (Old protocol: twice the epochs still add 2.0 points and more.)
+# labels alone. (Old protocol: twice the epochs still add 2.0 points and more.
+# At the plateau of rendered faces the puzzle is above both: [20](20_hmtl_emotion.ipynb).)
 #
 # The paper shows its tables for two EfficientNets. And a puzzle must be learned before it can
 # teach, so what looks worse after a few epochs may be better after many. This page
