@@ -319,11 +319,14 @@ def test_no_file_of_a_run_may_be_a_pipe(theirs, capsys, name):
     assert f"{name} is no regular file" in capsys.readouterr().err
 
 
-def test_a_small_folder_cannot_ask_for_a_large_network(theirs):
-    """1.8 thousand million numbers are never made: names and shapes are compared before."""
+@pytest.mark.parametrize(
+    "arch", ["vit_gigantic_patch14_224", "convnext_xxlarge", "regnety_1280", "resnetv2_152x4_bit"]
+)
+def test_a_small_folder_cannot_ask_for_a_large_network(theirs, arch):
+    """Hundreds of millions of numbers are never made: names and shapes are compared before."""
     _, run, _ = theirs
     record = json.loads((run / "spec.json").read_text())
-    reseal(run, spec={**record["spec"], "arch": "vit_gigantic_patch14_224"})
+    reseal(run, spec={**record["spec"], "arch": arch})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=r"safetensors cannot be read .*size mismatch"):
         load(run)
@@ -349,15 +352,18 @@ def test_the_tensors_of_a_network_are_compared_by_name_and_shape(theirs, change)
         load(run)
 
 
-def test_a_number_of_400_digits_is_shortened(theirs, capsys):
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), "9" * 4000, [10**400] * 9], ids=list("+-sl")
+)
+@pytest.mark.parametrize("field", ["seed", "epochs", "size", "lr"])
+def test_a_number_of_400_digits_is_shortened(theirs, capsys, field, value):
     _, run, _ = theirs
     record = json.loads((run / "spec.json").read_text())
-    for value in (10**400, -(10**400)):
-        reseal(run, spec={**record["spec"], "seed": value})
-        assert main(["predict", str(run), "x.png"]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert "seed" in line
-        assert len(line) < 600
+    reseal(run, spec={**record["spec"], field: value})
+    assert main(["predict", str(run), "x.png"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert field in line
+    assert len(line) < 600
 
 
 @pytest.mark.parametrize("name", ["model.PKL", "sub/x.pkl", "a.pt2", "a.h5", "b.Joblib"])
@@ -612,6 +618,35 @@ def test_an_export_onto_a_full_disk_is_one_line(theirs, tmp_path, capsys, format
         assert list(out.parent.iterdir()) == []
     finally:
         subprocess.run(["umount", "-l", str(tmp_path / "disk")], check=True)
+
+
+@pytest.mark.parametrize("command", ["export", "card", "predict"])
+def test_a_folder_that_may_be_read_alone_is_one_line(theirs, tmp_path, capsys, command):
+    """Of a network within it, and of an output in it: nothing advises to delete."""
+    root, run, _ = theirs
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a disk")
+    try:
+        shutil.copytree(run, disk / "run")
+        Image.new("RGB", (48, 48)).save(disk / "a.png")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        told = {
+            "export": ["export", str(disk / "run"), "--out", str(disk / "out")],
+            "card": ["card", str(disk / "run")],
+            "predict": ["predict", str(disk / "run"), str(disk / "a.png"), "--out",
+                        str(disk / "out")],
+        }  # fmt: skip
+        assert main([*told[command], *(["--format", "torch"] if command == "export" else [])]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert str(disk) in line
+        assert "Read-only file system" in line
+        assert "delete" not in line
+        assert sorted(f.name for f in disk.iterdir()) == ["a.png", "run"]
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_run_whose_disk_fills_up_goes_on_to_the_same_bits(made, tmp_path):
