@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from reader_fixtures import change, make_ferplus_csv, pixel_rows
@@ -377,3 +378,17 @@ def test_real_data_has_the_known_counts():
     train = table.emotion[table.split == "train"].value_counts()
     assert train.to_dict() == FERPLUS_TRAIN_EMOTIONS
     assert "image that label.csv does not name" not in table.attrs["report"]["dropped"]
+
+
+@pytest.mark.parametrize("case", ["upper", "lower", "swapcase"])
+@pytest.mark.parametrize("of", ["folders", "files", "all"])
+def test_names_may_be_of_any_letter_case(tmp_path, case, of):
+    whole = read_ferplus(FIXTURE)
+    shutil.copytree(FIXTURE, tmp_path / "copy")
+    for file in sorted((tmp_path / "copy").rglob("*"), reverse=True):  # what lies in a folder first
+        if of == "all" or file.is_dir() == (of == "folders"):
+            file.rename(file.with_name(getattr(file.name, case)()))
+    table = read_ferplus(tmp_path / "copy")
+    pd.testing.assert_frame_equal(table.drop(columns="path"), whole.drop(columns="path"))
+    for own, published in zip(table["path"], whole["path"], strict=True):
+        assert Path(own).read_bytes() == Path(published).read_bytes()

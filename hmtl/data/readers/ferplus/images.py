@@ -28,7 +28,7 @@ from hmtl.data.readers.ferplus.votes import (
     label_votes,
     parse_votes,
 )
-from hmtl.data.readers.listing import read_lines, split_line
+from hmtl.data.readers.listing import list_at, read_lines, split_line
 from hmtl.data.readers.report import Drops, said_once
 from hmtl.data.readers.source import Source
 from hmtl.labels import SPLITS
@@ -74,7 +74,8 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     **Valid and test rows are those of majority mode in every mode**, so that numbers compare, as
     in the authors' training script.
 
-    `root` is the folder that holds `data/FER2013Train`, or up to two around it.
+    `root` is the folder that holds `data/FER2013Train`, or up to two around it. Names of folders
+    and files may be of any letter case.
 
     Raises ValueError for unknown `labels`; for a line of label.csv with a wrong number of fields,
     an image name or box of another form, or votes that are not whole numbers from 0 up; and for
@@ -84,13 +85,12 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     """
     check_mode(labels)
     source = _find_data(root)
-    read = {split: _read_split(source.root / _FOLDERS[split], source) for split in SPLITS}
+    read = {split: _read_split(source.at(_FOLDERS[split]), source) for split in SPLITS}
     tables = []
-    for place, (split, (names, votes)) in enumerate(read.items()):
-        folder = source.root / _FOLDERS[split]
-        prefix = source.key(folder).removeprefix("FER2013")
-        table = pd.DataFrame({"key": [prefix + name for name in names], "split": split})
-        table.insert(1, "path", [str(folder / name) for name in names])
+    for place, (split, (names, paths, votes)) in enumerate(read.items()):
+        prefix = _FOLDERS[split].removeprefix("FER2013")
+        keys = [f"{prefix}/{name}" for name in names]
+        table = pd.DataFrame({"key": keys, "path": paths, "split": split})
         later = {name for other in SPLITS[place + 1 :] for name in read[other][0]}
         again = np.array([name in later for name in names], bool)
         table = source.filter(table, again, "image that a later split has too")
@@ -113,17 +113,17 @@ def _find_data(root: str | Path) -> Source:
             f"{error}; make the images by the FER+ instructions and pass the folder that holds "
             "data/"
         ) from None
-    if (source.root / "data" / train).is_dir():
-        source.root /= "data"
-    lists = {name: source.root / name / "label.csv" for name in _FOLDERS.values()}
+    if source.at(f"data/{train}").is_dir():
+        source.root = source.at("data")
+    lists = {name: source.at(f"{name}/label.csv") for name in _FOLDERS.values()}
     if absent := [name for name, file in lists.items() if not file.is_file()]:
         raise FileNotFoundError(f"{source.root}: no label.csv in {', '.join(absent)}")
     return source
 
 
-def _read_split(folder: Path, drops: Drops) -> tuple[list[str], np.ndarray]:
-    """Return the names in one label.csv, (N,), and their votes, int64 (N, 10), all checked."""
-    file = folder / "label.csv"
+def _read_split(folder: Path, drops: Drops) -> tuple[list[str], list[str], np.ndarray]:
+    """Return the names in one label.csv, (N,), their files, and votes, int64 (N, 10), checked."""
+    file = list_at(folder, "label.csv")
 
     def said() -> Iterator[tuple[str, tuple[int, ...], str]]:
         for number, line in read_lines(file):
@@ -134,7 +134,8 @@ def _read_split(folder: Path, drops: Drops) -> tuple[list[str], np.ndarray]:
     known = said_once(said(), drops)
     names, votes = list(known), list(known.values())
     with os.scandir(folder) as entries:
-        on_disk = {entry.name for entry in entries if entry.name.endswith(".png")}
+        there = sorted(e.name for e in entries if e.name.lower().endswith(".png"))
+    on_disk = {name.lower(): name for name in there} | {name: name for name in there}
     missing = [name for name in names if name not in on_disk]
     if missing:
         more = ", ..." if len(missing) > 5 else ""
@@ -142,9 +143,11 @@ def _read_split(folder: Path, drops: Drops) -> tuple[list[str], np.ndarray]:
             f"{file}: {len(missing)} of {len(names)} images are not in {folder}: "
             f"{', '.join(missing[:5])}{more}; make them again by the FER+ instructions"
         )
-    unnamed = sorted(on_disk - set(names))
+    files = [on_disk[name] for name in names]
+    unnamed = sorted(set(there) - set(files))
     drops.add("image that label.csv does not name", [f"{folder.name}/{name}" for name in unnamed])
-    return names, np.array(votes, dtype=np.int64).reshape(-1, len(COLUMNS))
+    paths = [str(folder / name) for name in files]
+    return names, paths, np.array(votes, dtype=np.int64).reshape(-1, len(COLUMNS))
 
 
 def _check_name(row: list[str], where: str) -> str:
