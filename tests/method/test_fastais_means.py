@@ -54,7 +54,7 @@ def made(*cbs, path=None, dls=None, **options):
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-    dls = dls or loaders(items(24))
+    dls = dls() if dls else loaders(items(24))
     options = {"splitter": groups, "metrics": [accuracy], "path": path, **options}
     return learner(*cbs, dls=dls, loss_func=CrossEntropyLossFlat(), **options)
 
@@ -364,7 +364,7 @@ def test_what_others_predict_within_a_fit_changes_no_number_of_it(event, call, v
     rows = []
     for cbs in ([], [Within(event, CALLS[call])]):
         hybrid = unlabelled() if views == "paired" else Hybrid([Puzzling(2)], views, seed=0)
-        learn = made(hybrid, dls=numbers(), metrics=[])
+        learn = made(hybrid, dls=numbers, metrics=[])
         learn.dls[0].shuffle = False  # else who looks draws another order
         quietly(learn, lambda learn, cbs=cbs: learn.fit(2, 1e-2, cbs=cbs))
         names = list(learn.recorder.metric_names[1:-1])
@@ -379,7 +379,7 @@ def test_what_others_predict_within_a_fit_changes_no_number_of_it(event, call, v
 def test_predictions_fetched_after_each_validation_are_the_plain_networks():
     rows = []
     for cbs in ([], [FetchPredsCallback(ds_idx=0)]):
-        learn = made(unlabelled(), dls=numbers(), metrics=[])
+        learn = made(unlabelled(), dls=numbers, metrics=[])
         quietly(learn, lambda learn, cbs=cbs: learn.fit(1, 1e-2, cbs=cbs))
         rows.append(list(map(float, learn.recorder.values[-1])))
     assert rows[0] == pytest.approx(rows[1], rel=1e-6)
