@@ -152,7 +152,7 @@ def run(
     """Train one run of a preset and print its scores.
 
     Args:
-        preset: smoke, quick, study, gpu or paper.
+        preset: smoke, quick, study, gpu, paper or paper-first.
         data: A set, e.g. 300w-lp-aflw2000, affectnet:classes=7 (default: the preset's).
         root: Folder of a real data set, or a pack of it.
         store: Run store (default: outputs/runs).

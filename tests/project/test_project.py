@@ -143,6 +143,21 @@ def test_readmes_numbers_are_the_records():
     assert verdicts.loc[("C2", "ferplus"), "verdict"] == "not tested"
 
 
+def test_the_plateaus_in_prose_are_the_records():
+    """What RESULTS and PERFORMANCE say of twice the epochs, against the recorded tables."""
+    tables = reference_dir() / "tables"
+    gains = read_table(tables / "plateau.csv").query("study == 'decide' and fraction == 1")
+    gains = gains.set_index("data")["gain"]
+    decided = read_table(tables / "decided.csv").query("fraction == 1 and method == 'SL'")
+    decided = decided.set_index("data").loc["ferplus"]
+    pages = [" ".join((ROOT / "papers" / f"{p}.md").read_text().split())
+             for p in ("RESULTS", "PERFORMANCE")]  # fmt: skip
+    assert f"twice the epochs add {gains['faces']:.1f} points to supervised" in pages[0]
+    assert f"still add {gains['ferplus']:.1f} points of mean recall" in pages[0]
+    best = f"{decided['accuracy %'].split()[0]} % of FER+'s test faces for {decided['CPU s/run']}"
+    assert f"{best} core-seconds a run" in pages[1]
+
+
 def test_backbones_are_counted_as_the_page_says():
     table = read_table(reference_dir() / "tables" / "timm-backbones.csv")
     kinds = table["verdict"].str.extract("^(right|refused|not tried|wrong)")[0].value_counts()
