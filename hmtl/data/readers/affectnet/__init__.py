@@ -12,7 +12,7 @@ from hmtl.data.readers.affectnet.npy import SETS, read_affectnet_npy
 from hmtl.data.readers.affectnet.plus import holds_plus, read_affectnet_plus
 from hmtl.data.readers.affectnet.yolo import holds_yolo, read_affectnet_yolo
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import find_folder, folders_in, locate, subfolder
+from hmtl.data.readers.listing import folders_in, locate, subfolder
 from hmtl.data.readers.names import EMOTION_WORDS
 from hmtl.data.readers.source import Source
 
@@ -48,10 +48,9 @@ def read_affectnet(root: str | Path, *, classes: int = 8, **options) -> pd.DataF
 def _choose(root: Path):
     """Return the reader whose files are in `root` or up to two folders further down."""
     known = {*SPLIT_FOLDERS, *EMOTION_WORDS}
-    loose = find_folder(root, *IMAGES.values()) if root.is_dir() else None
+    first = (*LISTS.values(), *IMAGES.values())  # of the first release
     forms = (
-        (lambda f: any(subfolder(f, n) for n in LISTS.values()), read_affectnet_csv),
-        (lambda f: loose is not None, read_affectnet_csv),
+        (lambda f: any(subfolder(f, name) for name in first), read_affectnet_csv),
         (holds_plus, read_affectnet_plus),
         (lambda f: subfolder(f, SETS["train"]) is not None, read_affectnet_npy),
         (holds_yolo, read_affectnet_yolo),
