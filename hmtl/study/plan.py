@@ -67,6 +67,16 @@ ARMS: dict[str, dict] = {
     "puzzle_then_SL": {},
     "rotation_then_puzzle": _PUZZLE,
     "inpainting": {"pretexts": ("inpainting_grid_pl",)},
+    "inpainting_pixels": {"pretexts": ("inpainting_grid",)},
+    "puzzle_3x3": {"pretexts": ("puzzling_3x3",)},
+    "puzzle_gap": {"pretexts": ("puzzling_2x2_gap4",)},
+    "tile_rotation": {"pretexts": ("tile_rotation_2x2",)},
+    "jigsaw": {"pretexts": ("jigsaw_2x2",)},
+    "image_rotation": {"pretexts": ("image_rotation",)},
+    "random_target": {"pretexts": ("random_target",)},
+    "puzzle_shared": {**_PUZZLE, "views": "shared"},
+    "puzzle_geometric": {**_PUZZLE, "balance": "geometric"},
+    "puzzle_uncertainty": {**_PUZZLE, "balance": "uncertainty"},
     "imagenet": {**_LITE, "init": "imagenet"},
     "scratch": _LITE,
 }
@@ -76,6 +86,11 @@ BEFORE = {"puzzle_then_SL": "puzzling_2x2", "rotation_then_puzzle": "image_rotat
 TUNED = {
     "second_view_unlabelled": "second_view", "only_puzzle": "puzzle",
     "puzzle_unlabelled": "puzzle", "puzzle_then_SL": "SL", "rotation_then_puzzle": "puzzle",
+    **dict.fromkeys((
+        "inpainting_pixels", "puzzle_3x3", "puzzle_gap", "tile_rotation", "jigsaw",
+        "image_rotation", "random_target", "puzzle_shared", "puzzle_geometric",
+        "puzzle_uncertainty",
+    ), "puzzle"),
 }  # fmt: skip
 """Arms that take the choice made for another; those that name a rate above make none."""
 WEIGHTS, GAPS = (0.1, 1.0), (4,)
@@ -135,10 +150,11 @@ def _cell(row: dict, where: str) -> Cell:
 def seeds_planned(data: str, task: str, labels: str) -> int:
     """How many seeds a cell's trainings have before they are judged; 0: the plan has none.
 
-    What only the plateau asks for does not count.
+    What only the plateau asks for, or the table of tasks, does not count.
     """
     own = [c for c in cells() if (c.data, c.task, c.labels) == (data, task, labels)]
-    return min((cell.seeds for cell in own if cell.part != "plateau"), default=0)
+    judged = [cell.seeds for cell in own if cell.part not in ("plateau", "tasks")]
+    return min(judged, default=0)
 
 
 def share(data: str) -> float:
