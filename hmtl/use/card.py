@@ -3,29 +3,25 @@
 The headings follow Mitchell et al., *Model cards for model reporting* (FAT* 2019), and Gebru et
 al., *Datasheets for datasets* (CACM 2021). Intervals are of 95 %, each for itself: Wilson's for a
 share of faces, Efron's bootstrap over test faces for everything else. They say what other faces of
-the same kind would give, not other seeds, and count faces of one person as independent. Ours.
+the same kind would give, not other seeds, and count faces of one person as independent. The texts
+are `card.md.jinja` and `sheet.md.jinja`, beside this file. Ours.
 """
 
-__all__ = [
-    "calibration_error",
-    "data_sheet",
-    "model_card",
-    "score_table",
-    "slice_table",
-    "write_card",
-    "write_sheet",
-]
+__all__ = ["calibration_error", "data_sheet", "model_card", "score_table", "slice_table",
+           "write_card", "write_sheet"]  # fmt: skip
 
 import dataclasses
 import html
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy.stats import binomtest
 
 from hmtl.data.pack import Pack
@@ -38,46 +34,14 @@ from hmtl.runs.store import Run, runs_table, score_predictions, start_of
 from hmtl.study.slices import SLICES, sliced_faces
 from hmtl.study.tables import markdown, outcome_by_face
 from hmtl.study.verdicts import bootstrap_interval
+from hmtl.use import explain
 
 LEVEL = 0.95
 RESAMPLES = 1000
 NAME = "card.md"
 _REMEDY = "pack the set again"
-_UNITS = {
-    "degrees": "degrees, less is better",
-    "in -1..1": "concordance and sign agreement, more is better; errors, less is better",
-}
-"""Of a task's numbers -> how its scores are read."""
-_FROM_THE_WEB = ("ferplus", "ferplus-csv", "fer2013")
-_TOLD = ("train_faces", "left_out", "warnings")  # of a run's machine.json, above its cost
 _SHARES = ("accuracy", "macro_f1", "mean_recall")
-
-_ANSWERS = {
-    "emotion": "which of eight emotions a cropped face shows, as raters would name it",
-    "gender": "whether a cropped face is labelled female or male",
-    "head_pose": "yaw, pitch and roll of a cropped head, in degrees",
-    "affect": "how pleasant and how active a cropped face looks, each from -1 to 1",
-}
-_MEANING = {
-    "emotion": "The answer is how a face looks to raters, not what a person feels: faces do not "
-    "show feelings reliably, raters disagree, and cultures differ. Emotion recognition from faces "
-    "is contested as science and sensitive in use; several uses of it are forbidden by law in "
-    "places.",
-    "gender": "The answer is the annotation of a data set, or the parameter of a rendered head. It "
-    "says nothing about a person's gender or identity, and it knows two words only.",
-    "head_pose": "The answer is where a head is turned. It is not where somebody looks, nor what "
-    "they attend to.",
-    "affect": "The answer is how a face looks to raters, or the parameters of a rendered head, not "
-    "what a person feels.",
-}
-_NEVER = (
-    "to judge, rank, select or watch people: no hiring, schooling, insurance, credit, policing, "
-    "border control, surveillance or advertising",
-    "to infer feelings, honesty, intent, health, character or identity",
-    "on anyone who has not agreed to it",
-    "where a wrong answer has consequences for somebody; it is wrong as often as stated below, and "
-    "more often on pictures of another kind",
-)
+calibration_error = partial(explain.calibration_error, bins=15)
 
 
 # ------------------------------------------------------------------------------------------ models
@@ -113,115 +77,37 @@ def model_card(run: Run, resamples: int = RESAMPLES) -> str:
         ValueError: The run has no answers (a pre-training), or was tested on other faces than its
             spec draws.
     """
-    if not run.spec.make_task().columns:
+    spec, task = run.spec, run.spec.make_task()
+    if not task.columns:
         raise ValueError(
             f"{run.path}: a pre-training answers nothing, so it has no scores to state"
         )
-    parts = [
-        f"# Model card: {_plain(run.id)}", *_use(run), *_training_data(run),
-        *_scores(run, resamples), *_limits(run), *_training(run),
-    ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
-
-
-def _of_task(texts: Mapping[str, str], run: Run) -> str:
-    return next(text for name, text in texts.items() if run.spec.task.startswith(name))
-
-
-def _use(run: Run) -> Iterator[str]:
-    yield (
-        f"A network that answers {_of_task(_ANSWERS, run)}. Trained to study a method "
-        "(arXiv 2105.06421), not to be put to use on people."
-    )
-    yield "## Intended use"
-    yield (
-        "Research and teaching on hybrid multi-task learning: comparing trainings, repeating the "
-        "study, trying the network on pictures of yourself or of others who agreed."
-    )
-    yield "## What it must not be used for"
-    yield "\n".join(f"- {text}" for text in _NEVER)
-    yield _of_task(_MEANING, run)
-
-
-def _training_data(run: Run) -> Iterator[str]:
-    spec, machine = run.spec, run.machine
-    yield "## Training data"
-    rows: list[tuple[str, object]] = [("data set", spec.data)]
-    rows += [("fingerprint of its pack", run.pack)]
-    if spec.data == "faces":
-        rows += [("people in train, valid, test", ", ".join(map(str, spec.people)))]
-        rows += [("proportions of the emotions", spec.proportions)]
-        rows += [("share of labels confused", spec.label_noise)]
-    rows += [("faces trained on", machine.get("train_faces", "not recorded"))]
-    rows += [("faces left out, without a label", machine.get("left_out", "not recorded"))]
-    rows += [("test faces", len(run.predictions)), ("size, pixels", spec.size)]
-    rows += [("share of the training labels", spec.fraction), ("seed", spec.seed)]
-    yield _table(pd.DataFrame(rows, columns=["what", "value"]))
-    if spec.data in RENDERED:
-        yield (
-            "The faces are rendered from a CC0 parametric head, so no person is shown; labels are "
-            "the parameters that shaped the picture."
-        )
-    else:
-        yield "Pictures and labels are that set's, and its terms bind this network too."
-        if spec.data.partition(":")[0] in _FROM_THE_WEB:
-            yield (
-                "The pictures of FER-2013 were gathered from the web by searching for words, for a "
-                "research competition; nobody in them was asked. Use what was learned from them "
-                "for research alone."
-            )
-
-
-def _scores(run: Run, resamples: int) -> Iterator[str]:
-    unit = run.spec.make_task().unit
-    yield "## Scores on the test faces"
-    yield (
-        "Of the last epoch, with intervals of 95 % over test faces"
-        f"{f'; {_UNITS[unit]}' if unit else ', in %'}."
-    )
-    yield _table(score_table(run, resamples))
-    if not unit:
-        shares = run.predictions["target"].value_counts(normalize=True)
-        yield (
-            f"Always answering {shares.index[0]} would be right on {100 * shares.iloc[0]:.1f} %. "
-            "Of the faces of each class, the share that was named rightly:"
-        )
-        classes = pd.Categorical(run.predictions["target"], run.spec.make_task().names)
-        yield _table(_by_slice(run, {"class": pd.Series(classes)}))
-        yield (
-            "How far its probabilities are to be believed (calibration): the test faces by the "
-            "probability of the answer, and the share that was named rightly. Expected calibration "
-            f"error: {100 * calibration_error(run.predictions):.1f} points."
-        )
-        sure = run.predictions.filter(regex="^p_").max(axis=1)
+    scores, by_class = score_table(run, resamples), {}
+    if not task.unit:
+        target, sure = run.predictions["target"], run.predictions.filter(regex="^p_").max(axis=1)
         edges = (0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
         names = [f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:], strict=False)]
         bins = pd.cut(sure, edges, labels=names, include_lowest=True)
-        yield _table(_by_slice(run, {"probability": bins}))
-    if (table := slice_table(run)) is not None:
-        yield "## Scores by slices of the rendered test faces"
-        yield (
-            f"Mean absolute error over {' and '.join(run.spec.make_task().names)} ({unit})"
-            if unit
-            else "Accuracy in %"
-        ) + "; each interval for itself. Small slices say little."
-        yield _table(table)
-
-
-def calibration_error(predictions: pd.DataFrame, bins: int = 15) -> float:
-    """Expected calibration error of named classes (Guo et al., ICML 2017, arXiv 1706.04599).
-
-    Args:
-        predictions: Of a run: target, predicted, `p_<name>`.
-        bins: Of equal width, by the probability of the answer.
-
-    Returns:
-        Mean over faces of |probability of the answer - share named rightly| by bin, in 0..1.
-    """
-    sure = predictions.filter(regex="^p_").max(axis=1).to_numpy()
-    gap = outcome_by_face(predictions).astype(float) - sure
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    return float(np.abs(np.bincount(place, gap, bins)).sum() / len(sure))
+        by_class = {
+            "common": next(iter(target.value_counts(normalize=True).items())),
+            "classes": _by_slice(run, {"class": pd.Series(pd.Categorical(target, task.names))}),
+            "gap": calibration_error(run.predictions),
+            "sure": _by_slice(run, {"probability": bins}),
+        }
+    whole = dataclasses.asdict(spec)
+    for name in ("init", "features"):  # which run, not where it lies on this machine
+        whole[name] = Path(whole[name]).name
+    text = json.dumps(whole, indent=1)
+    for markup in ("<", "`", "]("):  # as JSON escapes: it shows them to nobody's browser
+        text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
+    command = _command(spec)
+    if not re.fullmatch(r"[\w ./:=,+'-]*", command, re.ASCII):  # there is markup in it
+        command = ""
+    return _filled(
+        "card.md.jinja", run=run, spec=spec, task=task, rendered=spec.data in RENDERED,
+        start=start_of(spec), scores=scores, **by_class, slices=slice_table(run), whole=text,
+        command=command,
+    )  # fmt: skip
 
 
 def score_table(run: Run, resamples: int = RESAMPLES) -> pd.DataFrame:
@@ -301,50 +187,6 @@ def _wilson(right: np.ndarray) -> tuple[float, float, float]:
     return float(right.mean()), test.low, test.high
 
 
-def _limits(run: Run) -> Iterator[str]:
-    yield "## Limits"
-    kind = (
-        "Rendered faces are simpler than photographs: nothing above tells how it does on those."
-        if run.spec.data in RENDERED
-        else "The scores hold for pictures gathered, labelled and cut as this set's are."
-    )
-    yield "\n".join(
-        (
-            *(f"- **Warning**: {_plain(text)}" for text in run.machine.get("warnings", [])),
-            f"- {kind}",
-            f"- It is one training, of seed {run.spec.seed}; another seed gives another network.",
-            "- Slices and classes with few faces have wide intervals; a difference within them is "
-            "no finding, and equal scores are no proof of fairness.",
-            f"- It sees {run.spec.size} by {run.spec.size} pixels and always answers, also about "
-            "what is no face; a probability is not a measure of being right.",
-        )
-    )
-
-
-def _training(run: Run) -> Iterator[str]:
-    spec, machine = run.spec, run.machine
-    record = run.record
-    cost: list[tuple[str, object]] = [("method", spec.method), ("backbone", spec.arch)]
-    cost += [("start", start_of(spec))]
-    cost += [("epochs", spec.epochs), ("augmentation", spec.augment)]
-    cost += [("hmtl", record.get("hmtl", "not recorded"))]
-    cost += [(name.replace("_", " "), value) for name, value in machine.items()
-             if name not in _TOLD and value is not None]  # fmt: skip
-    yield "## How it was trained"
-    yield _table(pd.DataFrame(cost, columns=["what", "value"]))
-    yield "The whole spec:"
-    whole = dataclasses.asdict(spec)
-    for name in ("init", "features"):  # which run, not where it lies on this machine
-        whole[name] = Path(whole[name]).name
-    text = json.dumps(whole, indent=1)
-    for markup in ("<", "`", "]("):  # as JSON escapes: it shows them to nobody's browser
-        text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
-    yield f"```json\n{text}\n```"
-    if re.fullmatch(r"[\w ./:=,+'-]*", command := _command(spec), re.ASCII):  # no markup in it
-        yield f"Repeat it:\n\n```\n{command}\n```"
-    yield "That run stores, beside the network, what it answers about every test face."
-
-
 def _command(spec: RunSpec) -> str:
     """What makes such a run: the fields in which it differs from those of preset study."""
     preset = RunSpec.preset("study", spec.data, task=spec.task)
@@ -386,60 +228,50 @@ def data_sheet(pack: Pack) -> str:
     known |= {"photographs of people": "yes" if pack.shows_people else "no"}
     known |= {name: json.dumps(value) if isinstance(value, Mapping) else value
               for name, value in meta.get("settings", {}).items()}  # fmt: skip
-    yes = "Photographs of people: keep to the terms of the set, and show none of them."
-    parts = [
-        f"# Data sheet: {_plain(pack.path.name)}",
-        _table(pd.DataFrame(known.items(), columns=["what", "value"])),
-        yes if pack.shows_people else "Rendered or drawn: no person is shown.",
-        "## Faces by split and label",
-        *_counts(pack.labels),
-        *_left_out(pack.path / "report.json"),
-    ]
-    return "\n\n".join(parts) + "\n"
+    report, notes = _report(pack.path / "report.json")
+    return _filled(
+        "sheet.md.jinja", name=pack.path.name, people=pack.shows_people, report=report, notes=notes,
+        known=pd.DataFrame(known.items(), columns=["what", "value"]), tables=_counts(pack.labels),
+    )  # fmt: skip
 
 
-def _counts(labels: pd.DataFrame) -> Iterator[str]:
+def _counts(labels: pd.DataFrame) -> Iterator[pd.DataFrame]:
     splits = [split for split in SPLITS if (labels["split"] == split).any()]
     for name in ("emotion", "gender"):
         if name in labels:
             values = labels[name].astype(object).where(labels[name].notna(), "not labelled")
             table = pd.crosstab(values, labels["split"])[splits]
             table.loc["all"] = table.sum()
-            yield _table(table.rename_axis(name).reset_index())
+            yield table.rename_axis(name).reset_index()
     if not {"emotion", "gender"} & set(labels):
-        yield _table(labels["split"].value_counts()[splits].rename("faces").reset_index())
-    if measured := [
-        n for n in ("yaw", "pitch", "roll", "valence", "arousal", "age") if n in labels
-    ]:
+        yield labels["split"].value_counts()[splits].rename("faces").reset_index()
+    numbers = ("yaw", "pitch", "roll", "valence", "arousal", "age")
+    if measured := [name for name in numbers if name in labels]:
         table = labels[measured].astype(float).quantile([0, 0.05, 0.5, 0.95, 1]).T.round(2)
         table.columns = ["least", "5 %", "median", "95 %", "most"]
         table["not labelled"] = labels[measured].isna().sum()
-        yield _table(table.rename_axis("label").reset_index())
+        yield table.rename_axis("label").reset_index()
 
 
-def _left_out(file: Path) -> Iterator[str]:
-    """What packing left out or found odd, from its report, if there is one."""
+def _report(file: Path) -> tuple[dict, list]:
+    """The report of a packing and the notes in it; empty if there is none."""
     if not file.is_file():
-        return
+        return {}, []
     lists = dict.fromkeys(("missing", "bad", "tiny", "turned", "differences"), list | dict)
     objects = dict.fromkeys(("reader", "duplicates", "images"), dict)
     report = read_json(checked(file, _REMEDY), _REMEDY, objects | lists, {"warnings": list})
-    reader, duplicates = report["reader"], report["duplicates"]
-    rows = [*report["images"].items()]
-    rows += [(f"left out by the reader: {why}", n) for why, n in reader.get("dropped", {}).items()]
-    rows += [(f"without a label: {why}", n) for why, n in reader.get("unlabelled", {}).items()]
-    for title, what in (("missing on the disk", "missing"), ("unreadable", "bad"),
-                        ("tiny", "tiny"), ("perhaps on their side", "turned")):  # fmt: skip
-        rows.append((title, len(report[what])))
-    rows.append(("one picture in two splits", len(duplicates["across splits"])))
-    rows.append(("left out as duplicates", len(duplicates["dropped"])))
-    yield "## What was found and left out"
-    yield _table(pd.DataFrame(rows, columns=["what", "pictures"]))
-    warned = (f"Warning: {text}" for text in report.get("warnings", []))
-    own = (note for note in reader.get("notes", []) if WARNING not in note)
-    notes: Sequence[str] = [*warned, *own, *report["differences"]]
-    if notes:
-        yield "\n".join(f"- {_plain(note)}" for note in notes)
+    warned = [f"Warning: {text}" for text in report.get("warnings", [])]
+    own = [note for note in report["reader"].get("notes", []) if WARNING not in note]
+    return report, [*warned, *own, *report["differences"]]
+
+
+def _filled(template: str, **values) -> str:
+    """A template of this folder with values in its places."""
+    place = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=place, trim_blocks=True, undefined=StrictUndefined,
+                       keep_trailing_newline=True)  # fmt: skip
+    made.filters |= {"plain": _plain, "table": _table}
+    return made.get_template(template).render(values)
 
 
 def _write(text: str, folder: Path, out: str | Path | None) -> Path:
