@@ -255,7 +255,8 @@ def features_of(
     if len(mine) != 1:
         raise ValueError(
             f"the body, {name}, ran {len(calls)} times in one pass, and which of them saw the "
-            "first input alone is unclear; pass body=, a module that does"
+            "first input alone is unclear; pass body=, a module that does, or give it the "
+            "loader's own tensor once"
         )
     raise ValueError(
         f"the body, {name}, gives {len(mine[0].features['pooled'])} rows for {len(picture)} "
@@ -287,15 +288,15 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
 
 
 def kept_in_backward(
-    model: nn.Module, kept: list[Tensor], own: Sequence[Tensor], before: Sequence[Tensor]
+    model: nn.Module, kept: list[Tensor], own: Sequence[Call], before: Sequence[Call]
 ) -> None:
     """The same for gradient checkpointing, which makes a pass again while gradients are computed.
 
     Args:
         model: the network.
         kept: what to go back to; one list for all passes of a batch.
-        own: the body's outputs in the pass that is not remembered.
-        before: those of the earlier passes that are. Gradients of the later pass are computed
+        own: the body's calls in the pass that is not remembered.
+        before: those in the earlier passes that are. Gradients of the later pass are computed
             first: what it remembers meanwhile is undone when a gradient arrives here.
     """
     buffers = _statistics(model)
@@ -309,10 +310,11 @@ def kept_in_backward(
             _put_back(buffers, kept)
             kept.clear()
 
-    for outputs, hook in ((own, keep), (before, undo)):
-        for output in outputs if buffers else ():
-            if output.requires_grad:
-                output.register_hook(hook)
+    for calls, hook in ((own, keep), (before, undo)):
+        for call in calls if buffers else ():
+            for found in (call.output, *call.features.values()):  # whichever a head hangs on
+                if found.requires_grad:
+                    found.register_hook(hook)
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:

@@ -139,6 +139,7 @@ def first_batch(hybrid, seen: set) -> None:
     if hybrid.training in seen:
         return
     seen.add(hybrid.training)
+    _are_pictures(hybrid.xb[0], hybrid.training)
     _in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), hybrid.training)
     if hybrid.training:
         _no_turned_numbers(hybrid)
@@ -164,13 +165,19 @@ def own_answer(hybrid, seen: set) -> None:
         )
 
 
-def _in_unit_range(pictures: Any, training: bool) -> None:
-    which = "training" if training else "validation"
-    if not (isinstance(pictures, Tensor) and pictures.ndim == 4 and pictures.is_floating_point()):
+def _are_pictures(given: Any, training: bool) -> None:
+    known = isinstance(given, Tensor)
+    if not (known and given.ndim == 4 and given.is_floating_point()):
+        found = f"{tuple(given.shape)}, {given.dtype}" if known else f"a {type(given).__name__}"
         raise ValueError(
-            f"the first input of the {which} batches is no batch of pictures, float (B, C, H, W): "
-            f"{tuple(pictures.shape)}, {pictures.dtype}; let the loader convert them"
+            f"the first input of the {'training' if training else 'validation'} batches is no "
+            f"batch of pictures, float (B, C, H, W): {found}; let the loader give the pictures "
+            "first, each further input after them (n_inp)"
         )
+
+
+def _in_unit_range(pictures: Tensor, training: bool) -> None:
+    which = "training" if training else "validation"
     low, high = pictures.min().item(), pictures.max().item()
     if low < -_MARGIN or high > 1 + _MARGIN:
         raise ValueError(

@@ -132,8 +132,7 @@ class Guest(Callback):
             hook.stored = found
         calls = self._close()
         if not remember:
-            own, before = ([call.output for call in some] for some in (calls, self._passes))
-            kept_in_backward(self.model, self._kept, own, before)
+            kept_in_backward(self.model, self._kept, calls, self._passes)
         else:
             self._passes = [*self._passes, *calls]
         return output, self._told(calls, picture)
@@ -154,9 +153,6 @@ class Guest(Callback):
         head = self.heads.get(name)
         if head is not None:
             head.train(self.training)
-            if features.numel() == width:  # one picture's one cell: batch norm has nothing to norm
-                for norm in (m for m in head.modules() if isinstance(m, _BatchNorm)):
-                    norm.eval()
         return head
 
     def add_head(
@@ -169,6 +165,8 @@ class Guest(Callback):
             head = make(width)
         if head is None:
             return
+        for norm in (m for m in head.modules() if isinstance(m, _BatchNorm)):
+            norm.register_forward_pre_hook(_of_one)
         self.heads[name], self._widths[name] = self._shared(head.to(device)), width
         self._guests.enter(self.learn.opt, [self.heads[name]])
 
@@ -564,6 +562,11 @@ def _slopes(loss: Tensor, edges: Sequence[GradientEdge]) -> tuple[Tensor | None,
     if not loss.requires_grad:
         return (None,) * len(edges)
     return torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+
+
+def _of_one(norm: nn.Module, given: tuple[Tensor]) -> None:
+    """One picture's one cell has no spread: batch norm does with it as at inference."""
+    norm.train(norm.training and given[0].numel() > given[0].shape[1])
 
 
 @contextmanager

@@ -31,7 +31,9 @@ class Hybrid(Session):
 
     Logged by name for each pretext: `train_<name>_loss`; on the validation images `<name>_loss`
     and `<name>_score`. After any fit, interrupted ones included, the Learner is as it was; what is
-    saved in one holds nothing of the heads. Clipping and penalties include the heads.
+    saved in one holds nothing of the heads: of a best epoch that is loaded again, the network is
+    that epoch's and the heads are the last one's. Clipping and penalties include the heads. A
+    forward hook of torch's runs in each view's pass too; fastai's hooks keep the picture's.
 
     Args:
         pretexts: tasks or their short names (`hmtl.method.pretext.make`), one or several.

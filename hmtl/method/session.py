@@ -167,13 +167,16 @@ class Session(Guest):
     # -- after a training --------------------------------------------------------------------
 
     @torch.no_grad()
-    def ask(self, images: Tensor, name: str | None = None, seed: int = 0) -> tuple:
+    def ask(
+        self, images: Tensor, name: str | None = None, seed: int = 0, also: Sequence = ()
+    ) -> tuple:
         """What a trained pretext answers about pictures.
 
         Args:
             images: float (B, 3, H, W) in [0, 1].
             name: the pretext's; None: the first one's.
             seed: of the transformed views.
+            also: the network's further inputs, if it takes more than pictures.
 
         Returns:
             The views, the target and the head's answer, as the pretext has them.
@@ -185,12 +188,14 @@ class Session(Guest):
         pretext = self.pretexts[0] if name is None else checks.known(name, known)
         checks.has_head(pretext.name, self.heads)
         head, training = self.heads[pretext.name], self.model.training
-        images = images.to(next(self.model.parameters()).device)
+        images = images.to(next(self.model.parameters()))
         view, target = pretext.transform(images, Pretext.seeded(seed))
         watch = Watch(self.watched(), self.model, view.shape[-2:])
         try:
-            self.model.eval()(Pictures(self.dls, self.normalize).seen(view))
-            return view, target, head.eval()(checks.read(pretext, watch.features))
+            seen = Pictures(self.dls, self.normalize).seen(view)
+            self.model.eval()(seen, *(part.to(seen.device) for part in also))
+            found = checks.read(pretext, self._told(watch.calls, seen))
+            return view, target, head.eval()(found)
         finally:
             self.model.train(training)
             watch.close()

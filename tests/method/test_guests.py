@@ -31,7 +31,7 @@ from fastai.vision.data import ImageBlock
 from forked import Python
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from hmtl import Hybrid, Inpainting, Puzzling, TileRotation
 from hmtl.method.body import find_body
@@ -75,9 +75,9 @@ def fit(learn, epochs=1, cbs=(), **options):
 
 
 def unlabelled(**options):
-    return Hybrid(
-        [Puzzling(2)], label_views=False, weight=options.pop("weight", 0.3), seed=0, **options
-    )
+    pretexts = options.pop("pretexts", ["puzzling_2x2"])
+    weight = options.pop("weight", 0.3)
+    return Hybrid(pretexts, label_views=False, weight=weight, seed=0, **options)
 
 
 class Grab(Callback):
@@ -666,11 +666,33 @@ def test_bytes_are_no_pictures():
         fit(learner(Hybrid([Puzzling(2)], seed=0), model=Floats(), dls=loaders(data)))
 
 
-@pytest.mark.parametrize("task", [TileRotation(3), ImageRotation()])
-def test_a_picture_that_is_not_square_is_told_the_remedy(task):
-    data = [(torch.rand(3, 50, 35), i % 4) for i in range(8)]
-    with pytest.raises(ValueError, match="quarter; give square pictures"):
+@pytest.mark.parametrize(
+    ("task", "size", "remedy"),
+    [
+        (TileRotation(3), (50, 35), "quarter; give square pictures.* that 3 divides$"),
+        (ImageRotation(), (50, 35), "quarter; give square pictures.*face_dataloaders$"),
+        ("puzzling_rotation_2x2", (33, 30), "quarter; give square pictures.* that 2 divides$"),
+        ("puzzling_2x2_gap7", (9, 31), "a gap below 4, fewer tiles, or larger pictures"),
+    ],
+)  # fmt: skip
+def test_a_picture_of_a_shape_that_will_not_do_is_told_the_remedy(task, size, remedy):
+    data = [(torch.rand(3, *size), i % 4) for i in range(8)]
+    with pytest.raises(ValueError, match=remedy):
         fit(learner(Hybrid(task, seed=0), dls=loaders(data)))
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "shown"),
+    [
+        ("jigsaw_3x3", (50, 35), (51, 36)), ("puzzling_7x7", (33, 31), (35, 28)),
+        ("puzzling_3x3_gap2", (9, 64), (9, 63)), ("tile_rotation_2x2", (33, 32), (32, 32)),
+        ("inpainting_grid", (50, 35), (50, 35)), ("puzzling_16x16", (9, 9), (16, 16)),
+    ],
+)  # fmt: skip
+def test_a_grid_need_not_divide_a_picture(task, size, shown):
+    data = [(torch.rand(3, *size), i % 4) for i in range(8)]
+    learn = fit(learner(Hybrid(task, seed=0), dls=loaders(data)))
+    assert learn.hybrid.ask(torch.rand(2, 3, *size))[0].shape == (2, 3, *shown)
 
 
 class Two(nn.Module):
@@ -723,6 +745,74 @@ def test_pictures_that_go_through_as_one_batch_are_refused():
     dls = DataLoaders(*[DataLoader(data, bs=8, n_inp=2) for _ in "ab"], device="cpu")
     with pytest.raises(ValueError, match="16 rows for 8 pictures"):
         fit(learner(Hybrid([Puzzling(2)], seed=0), model=Two(joined=True), dls=dls))
+
+
+class Several(nn.Module):
+    """Pictures, each through the encoder, and numbers beside them."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.encoder, self.head = nn.Conv2d(3, 8, 3), nn.Linear(width, 4)
+
+    def forward(self, *inputs):
+        parts = [self.encoder(x).mean((2, 3)) if x.ndim == 4 else x.float() for x in inputs]
+        return self.head(torch.cat(parts, 1))
+
+
+def beside(*makes):
+    """fastai's loaders of a picture and further inputs made of it."""
+    data = [(a, *(make(a) for make in makes), y) for a, y in items()]
+    many = 1 + len(makes)
+    return DataLoaders(*[DataLoader(data, bs=8, n_inp=many) for _ in "ab"], device="cpu")
+
+
+OTHERS = {
+    "three pictures": (24, [lambda a: 1 - a, lambda a: a / 2]),
+    "a number": (9, [lambda a: a.mean().view(1)]),
+    "whole numbers": (10, [lambda a: torch.tensor([1, 2])]),
+    "a picture and numbers": (18, [lambda a: 1 - a, lambda a: a.mean((1, 2))[:2]]),
+}
+
+
+@pytest.mark.parametrize("others", OTHERS)
+@pytest.mark.parametrize("pretext", ["puzzling_2x2", "inpainting_grid"])
+def test_further_inputs_go_with_the_picture_and_with_its_views(others, pretext):
+    width, makes = OTHERS[others]
+    got = []
+    for cbs in ([], [Hybrid(pretext, label_views=False, weight=0.0, seed=0)]):
+        torch.manual_seed(0)
+        got.append(fit(learner(*cbs, model=Several(width), dls=beside(*makes)), cbs=[Grab()]).got)
+    for one, other in zip(*got, strict=True):
+        torch.testing.assert_close(one, other)
+    learn = fit(learner(Hybrid(pretext, seed=0), model=Several(width), dls=beside(*makes)), 2)
+    x, *also = learn.dls.one_batch()[:-1]
+    view, _, answer = learn.hybrid.ask(x, seed=3, also=also)
+    other = learn.hybrid.ask(x, seed=3, also=[torch.zeros_like(part) for part in also])[2]
+    assert torch.equal(answer, other)  # it is of the picture, whatever is beside it
+    assert len(view) == 8
+
+
+@pytest.mark.parametrize("kind", ["dict", "list", "tuple", "numbers first", "a grey plane"])
+@pytest.mark.parametrize("fastais", [False, True])
+@pytest.mark.parametrize("normalize", [None, ([0.5] * 3, [0.5] * 3)])
+def test_a_first_input_that_is_no_picture_is_told_what_must_come_first(kind, fastais, normalize):
+    def given(a):
+        return {
+            "dict": ({"image": a, "id": 1},), "list": ([a, 1 - a],), "tuple": ((a, 1 - a),),
+            "numbers first": (torch.rand(2), a), "a grey plane": (a[0],),
+        }[kind]  # fmt: skip
+
+    data = [(*given(a), y) for a, y in items()]
+    some = len(data[0]) - 1
+    fastai_loader = [DataLoader(data, bs=8, n_inp=some) for _ in "ab"]
+    torchs = [torch.utils.data.DataLoader(data, 8) for _ in "ab"]
+    dls = DataLoaders(*(fastai_loader if fastais else torchs), device="cpu")
+    found = {"dict": "a dict", "list": "a (list|tuple)", "tuple": "a (list|tuple)"}
+    for views in ("paired", "shared"):
+        hybrid = Hybrid([Puzzling(2)], views, seed=0, normalize=normalize)
+        named = found.get(kind, r"\(8, .*torch.float32")
+        with pytest.raises(ValueError, match=f"first input of the training.*: {named}; let the"):
+            fit(learner(hybrid, model=Several(8), dls=dls))
 
 
 # -- labels ---
@@ -918,22 +1008,51 @@ class Checkpointed(nn.Module):
         )
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-@pytest.mark.parametrize("pretexts", [["puzzling_2x2"], ["puzzling_2x2", "tile_rotation_2x2"]])
-def test_gradient_checkpointing_with_unlabelled_views(reentrant, pretexts):
-    """Weights and running statistics are those of the same training without the pretexts."""
+class InSegments(Checkpointed):
+    """The same layers by torch's `checkpoint_sequential`."""
+
+    def forward(self, x):
+        if not self.training:
+            return super().forward(x)
+        return checkpoint_sequential(self.rest, 2, self.first(x), use_reentrant=self.reentrant)
+
+
+def trained_beside(make, pretexts, *others, **options):
+    """A network's state after a fit: alone, beside an asked pretext, and a weighed one."""
     trained = []
-    for cbs in (
-        [],
-        [Hybrid(pretexts, label_views=False, weight=0.0, seed=0)],
-        [Hybrid(pretexts, label_views=False, weight=1e-12, seed=0)],
-    ):
+    for weight in (None, 0.0, 1e-12):
+        cbs = [] if weight is None else [unlabelled(weight=weight, pretexts=pretexts)]
         torch.manual_seed(0)
-        model = nn.Sequential(Checkpointed(reentrant), small()[1])
-        trained.append(fit(learner(*cbs, model=model), 2, lr=1e-3).model.state_dict())
+        learn = learner(*cbs, *others, model=make(), **options)
+        trained.append(fit(learn, 2, lr=1e-3).model.state_dict())
     for other in trained[1:]:
         for name, value in trained[0].items():
             torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
+    return trained
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "test_efficientnet"])
+def test_timms_gradient_checkpointing_with_unlabelled_views(arch):
+    def make():
+        model = timm_model(arch, **({"img_size": 32} if arch == "test_vit" else {}))
+        model.set_grad_checkpointing()
+        return model
+
+    pretexts = ["image_rotation", "inpainting_grid"]
+    trained_beside(make, pretexts, dls=loaders(items(8, 32), 4))
+
+
+@pytest.mark.parametrize("others", [[GradientAccumulation(16)], [Sharpness()]])
+def test_gradient_checkpointing_beside_other_callbacks(others):
+    trained_beside(lambda: nn.Sequential(InSegments(False), small()[1]), ["puzzling_2x2"], *others)
+
+
+@pytest.mark.parametrize("kind", [Checkpointed, InSegments])
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("pretexts", [["puzzling_2x2"], ["puzzling_2x2", "tile_rotation_2x2"]])
+def test_gradient_checkpointing_with_unlabelled_views(reentrant, pretexts, kind):
+    """Weights and running statistics are those of the same training without the pretexts."""
+    trained = trained_beside(lambda: nn.Sequential(kind(reentrant), small()[1]), pretexts)
     assert trained[0]["0.rest.0.num_batches_tracked"] == 8  # each pass is made twice
 
 
@@ -998,6 +1117,33 @@ def test_a_last_batch_of_one(pretexts, count):
         torch.tensor([list(map(float, row)) for row in learn.recorder.values])
     ).all()
     assert set(learn.hybrid.heads) == set(pretexts)
+
+
+class Normed(Puzzling):
+    """A user's head: batch norm, before or after a pooling of its own."""
+
+    def __init__(self, reads, norm):
+        super().__init__(2)
+        self.reads, self.norm = reads, norm
+
+    def head(self, width):
+        pool = [nn.AdaptiveAvgPool2d(1)] if self.reads == "map" else []
+        norm = [nn.BatchNorm2d(width)] if self.norm == 2 else []
+        end = [nn.BatchNorm1d(16)] if self.norm == 1 else []
+        parts = [*pool, *norm, nn.Flatten(), nn.Linear(width, 16), *end, nn.Unflatten(1, (4, 4))]
+        return nn.Sequential(*parts)
+
+
+@pytest.mark.parametrize("count", [9, 1])
+@pytest.mark.parametrize(("reads", "norm"), [("pooled", 1), ("map", 1), ("map", 2)])
+@pytest.mark.parametrize("labelled", [None, False])
+def test_a_users_head_is_asked_of_one_picture_as_at_inference(count, reads, norm, labelled):
+    """The network's map has several cells, and it has no batch norm."""
+    hybrid = Hybrid(Normed(reads, norm), label_views=labelled, seed=0)
+    learn = fit(learner(hybrid, model=small(norm=False), dls=loaders(items(count))), 2)
+    (own,) = [m for m in hybrid.heads["puzzling_2x2"].modules() if hasattr(m, "running_mean")]
+    assert own.num_batches_tracked == 2 * (count // 8)
+    assert torch.isfinite(torch.tensor(learn.recorder.values[-1])).all()
 
 
 @pytest.mark.slow

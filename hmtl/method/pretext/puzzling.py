@@ -58,7 +58,10 @@ def crop_tiles(images: Tensor, n: int, gap: int, generator: torch.Generator) -> 
     tiles = cut_tiles(images, n)
     count, places, channels, height, width = tiles.shape
     if not 0 <= gap < min(height, width):
-        raise ValueError(f"a gap of {gap} pixels leaves nothing of a tile of {(height, width)}")
+        raise ValueError(
+            f"a gap of {gap} pixels leaves nothing of a tile of {(height, width)}; take a gap "
+            f"below {min(height, width)}, fewer tiles, or larger pictures"
+        )
     corner = torch.randint(gap + 1, (count, places, 2), generator=generator).to(images.device)
     rows = corner[..., :1] + torch.arange(height - gap, device=images.device)
     columns = corner[..., 1:] + torch.arange(width - gap, device=images.device)

@@ -25,8 +25,9 @@ def turn_tiles(images: Tensor, quarters: Tensor, n: int) -> Tensor:
     if tiles.shape[-1] != tiles.shape[-2]:
         raise ValueError(
             f"tiles of {tuple(tiles.shape[-2:])} pixels cannot be turned by a quarter; give square "
-            f"pictures: Resize(size) in item_tfms, size= of face_dataloaders, with a size that {n} "
-            "divides"
+            f"pictures: Resize(size) in item_tfms, size= of face_dataloaders"
+            + f", with a size that {n} divides"
+            * (n > 1)
         )
     turned = tiles.flatten(0, 1)
     if turned.data_ptr() == images.data_ptr():  # of one tile: the picture itself, not ours to turn
