@@ -14,6 +14,8 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -76,14 +78,11 @@ def _spread(arguments: Sequence[str]) -> list[str]:
 
 def _value(text: str) -> Any:
     """A parameter as papermill's -p reads it: number, true/false or text."""
-    lowered = {"true": True, "false": False}
-    if text.lower() in lowered:
-        return lowered[text.lower()]
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
     return text
 
 
@@ -105,14 +104,10 @@ def _pairs(option: str, given: list[list[str]] | None) -> dict[str, str]:
 
 @command
 def study(
-    preset: str = "quick",
-    data: str | None = None,
-    root: str | None = None,
-    outputs: str | None = None,
-    only: list[str] | None = None,
-    parameters: Parameters = None,
+    preset: str = "quick", data: str | None = None, root: str | None = None,
+    outputs: str | None = None, only: list[str] | None = None, parameters: Parameters = None,
     scheduler: str | None = None,
-) -> int:
+) -> int:  # fmt: skip
     """Execute the notebooks and write index.html.
 
     Args:
@@ -142,13 +137,9 @@ def study(
 
 @command
 def run(
-    preset: str = "smoke",
-    data: str | None = None,
-    root: str | None = None,
-    store: str | None = None,
-    track: list[str] | None = None,
-    fields: Fields = None,
-) -> None:
+    preset: str = "smoke", data: str | None = None, root: str | None = None,
+    store: str | None = None, track: list[str] | None = None, fields: Fields = None,
+) -> None:  # fmt: skip
     """Train one run of a preset and print its scores.
 
     Args:
@@ -168,8 +159,13 @@ def run(
 
     given = _pairs("--set", fields)
     changes = {name: _value(value) for name, value in given.items()}
-    if "people" in changes:
-        changes["people"] = _three_counts(given["people"])
+    if people := given.get("people"):
+        counts = people.replace(",", " ").split()
+        if len(counts) != 3 or not all(count.isdigit() for count in counts):
+            raise ValueError(
+                f"people {people!r}: three counts are needed, e.g. --set people 300,50,125"
+            )
+        changes["people"] = tuple(map(int, counts))
     if isinstance(changes.get("pretexts"), str):
         changes["pretexts"] = tuple(changes["pretexts"].split("+"))
     names = [field.name for field in dataclasses.fields(RunSpec) if field.name != "data"]
@@ -194,13 +190,6 @@ def run(
         score = result.best["scores"][metric]
         told = f"of epoch {result.best['epoch']}, the best on the {split} images"
         print(f"test {metric} {told}: {score:.4f}")
-
-
-def _three_counts(text: str) -> tuple[int, ...]:
-    counts = text.replace(",", " ").split()
-    if len(counts) != 3 or not all(count.isdigit() for count in counts):
-        raise ValueError(f"people {text!r}: three counts are needed, e.g. --set people 300,50,125")
-    return tuple(map(int, counts))
 
 
 @command
@@ -235,17 +224,10 @@ def runs(store: str | None = None) -> int:
 
 @command
 def predict(
-    run: str,
-    images: list[str],
-    out: str = "predictions.csv",
-    no_detect: bool = False,
-    batch: int = 64,
-    every: int = 1,
-    draw: str | None = None,
-    embeddings: str | None = None,
-    device: str | None = None,
-    store: str | None = None,
-) -> int:
+    run: str, images: list[str], out: str = "predictions.csv", no_detect: bool = False,
+    batch: int = 64, every: int = 1, draw: str | None = None, embeddings: str | None = None,
+    device: str | None = None, store: str | None = None,
+) -> int:  # fmt: skip
     """Write a network's answers about pictures as a table.
 
     A row a face; face 0: none was found. Exit status 0: every picture was read; 1: some were not,
@@ -377,17 +359,10 @@ def card(
 
 @command
 def faces(
-    count: int | None = None,
-    people: tuple[int, int, int] | None = None,
-    size: int = 48,
-    seed: int = 0,
-    out: str | None = None,
-    workers: int | None = None,
-    device: str = "cpu",
-    without: list[str] | None = None,
-    fields: Fields = None,
-    mini: bool = False,
-) -> None:
+    count: int | None = None, people: tuple[int, int, int] | None = None, size: int = 48,
+    seed: int = 0, out: str | None = None, workers: int | None = None, device: str = "cpu",
+    without: list[str] | None = None, fields: Fields = None, mini: bool = False,
+) -> None:  # fmt: skip
     """Render faces into a pack; resumable.
 
     Args:
@@ -411,10 +386,8 @@ def faces(
         pack = build_mini()
     else:
         drawn = _face_set(count, people, size, seed, without or (), fields or ())
-        if out:
-            pack = write_faces(drawn, Path(out), processes=workers, device=device)
-        else:
-            pack = face_pack(drawn, processes=workers, device=device)
+        write = partial(write_faces, path=Path(out)) if out else face_pack
+        pack = write(drawn, processes=workers, device=device)
     print(f"{len(pack)} faces: {pack.path}")
 
 
@@ -438,36 +411,22 @@ def _face_set(count, people, size, seed, without, fields):
     except TypeError as error:
         raise ValueError(f"{error}; --set takes a field of FaceSet") from error
     people = tuple(people or (300, 50, 125))
-    if count is not None:
-        people = _people(count, drawn.per_person)
+    if count is not None:  # three quarters of the people to train, a tenth to valid
+        if count < 1:
+            raise ValueError(f"--count must be at least 1, got {count}")
+        every = -(-count // drawn.per_person)
+        valid, test = round(0.1 * every), round(0.15 * every)
+        people = every - valid - test, valid, test
     return dataclasses.replace(drawn, people=people).without(*without)
-
-
-def _people(count: int, per_person: int) -> tuple[int, int, int]:
-    """Three quarters of the people to train, a tenth to valid, the rest to test."""
-    if count < 1:
-        raise ValueError(f"--count must be at least 1, got {count}")
-    people = -(-count // per_person)
-    valid, test = round(0.1 * people), round(0.15 * people)
-    return people - valid - test, valid, test
 
 
 @command
 def pack(
-    data: str,
-    root: Annotated[str, typer.Option()],
-    out: Annotated[str, typer.Option()],
-    size: int = 144,
-    options: Options = None,
-    workers: int | None = None,
-    grey: bool = False,
-    fit: str = "cover",
-    exif: str = "auto",
-    valid: float | None = None,
-    valid_seed: int = 0,
-    max_bad: float | None = None,
-    drop_duplicates: bool = False,
-) -> None:
+    data: str, root: Annotated[str, typer.Option()], out: Annotated[str, typer.Option()],
+    size: int = 144, options: Options = None, workers: int | None = None, grey: bool = False,
+    fit: str = "cover", exif: str = "auto", valid: float | None = None, valid_seed: int = 0,
+    max_bad: float | None = None, drop_duplicates: bool = False,
+) -> None:  # fmt: skip
     """Read a data set on the disk into a pack; resumable.
 
     Args:
@@ -490,19 +449,12 @@ def pack(
 
     parsed = parse_options(data, options or [])
     share = VALID_SHARE if valid is None else valid
+    table = read_set(data, root, parsed, valid=share, seed=valid_seed)
     made = pack_photos(
-        read_set(data, root, parsed, valid=share, seed=valid_seed),
-        Path(out),
-        size,
-        data=data,
-        options=parsed,
-        grey=True if grey else None,
-        fit=fit,
-        exif=exif,
-        max_bad=MAX_BAD if max_bad is None else max_bad,
-        drop_duplicates=drop_duplicates,
+        table, Path(out), size, data=data, options=parsed, grey=grey or None, fit=fit, exif=exif,
+        max_bad=MAX_BAD if max_bad is None else max_bad, drop_duplicates=drop_duplicates,
         workers=workers,
-    )
+    )  # fmt: skip
     report = read_json(made.path / "report.json", "pack the set again")
     for warning in report["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
@@ -528,18 +480,16 @@ def check(folder: str) -> int:
 
     from hmtl.use.check import check_all
 
-    counts: Counter = Counter()
+    kinds: Counter = Counter()
+    changed = old = 0
     for found in check_all(folder):
-        counts[found.kind] += 1
-        counts["changed"] += bool(found.problem)
-        counts["old"] += not found.has_checksums
+        kinds[found.kind] += 1
+        old += not found.has_checksums
         if found.problem:
+            changed += 1
             print(f"hmtl: {found.problem}", file=sys.stderr)
-    kinds = [
-        f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items() if kind not in ("changed", "old")
-    ]
-    changed, old = counts["changed"], counts["old"]
-    print(f"{', '.join(kinds)}: {changed or 'none'} changed or broken")
+    listed = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in kinds.items())
+    print(f"{listed}: {changed or 'none'} changed or broken")
     if old:
         print(f"{old} of an older version have no checksums, so their bytes were not compared")
     return 1 if changed else 0
@@ -588,13 +538,9 @@ def reference(
 
 @command
 def decide(
-    part: str = "",
-    data: str = "",
-    root: str | None = None,
-    store: str | None = None,
-    jobs: int = 1,
-    collect: bool = False,
-) -> None:
+    part: str = "", data: str = "", root: str | None = None, store: str | None = None,
+    jobs: int = 1, collect: bool = False,
+) -> None:  # fmt: skip
     """Train what the plan of the study lacks, or collect it.
 
     The plan is papers/hmtl/plan.csv.

@@ -10,7 +10,7 @@ __all__ = [
     "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_shapes", "checked", "has_kind",
     "hash_file", "hash_folder", "load_weights", "new_file", "read_json", "read_record",
     "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder",
-    "write_text", "writing",
+    "write_record", "write_text", "writing",
 ]  # fmt: skip
 
 import errno
@@ -185,6 +185,11 @@ def sealed(record: Mapping, hashes: Mapping[str, str]) -> dict:
     """The record of a folder with the checksums of its files, by their names, and its own."""
     whole = json.loads(json.dumps({**record, CHECKED: dict(hashes)}))
     return {**whole, SEAL: _digest(whole)}
+
+
+def write_record(file: Path, record: Mapping) -> None:
+    """Write the last file of a folder: its record, with the checksums of all the others."""
+    write_text(file, json.dumps(sealed(record, hash_folder(file.parent)), indent=1) + "\n")
 
 
 def read_record(

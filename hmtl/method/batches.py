@@ -227,20 +227,11 @@ def _held(pack: Pack, device: torch.device) -> torch.Tensor | None:
 
 
 def face_dataloaders(
-    pack: Pack,
-    *,
-    task: str | Task = "emotion",
-    size: int | None = None,
-    bs: int = 64,
-    augment: str = "weak",
-    fraction: float = 1.0,
-    fraction_seed: int = 0,
-    fill: bool = False,
-    labels: str = "majority",
-    sampling: str = "natural",
-    seed: int = 0,
+    pack: Pack, *, task: str | Task = "emotion", size: int | None = None, bs: int = 64,
+    augment: str = "weak", fraction: float = 1.0, fraction_seed: int = 0, fill: bool = False,
+    labels: str = "majority", sampling: str = "natural", seed: int = 0,
     device: str | torch.device | None = None,
-) -> DataLoaders:
+) -> DataLoaders:  # fmt: skip
     """fastai DataLoaders over the train, valid and test rows of a pack. Ours.
 
     Order and augmentation follow `seed` alone, so two methods trained with one seed see the same

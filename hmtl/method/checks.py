@@ -1,9 +1,8 @@
 """What can be wrong with a Hybrid, its Learner or its network, and what is then said."""
 
 __all__ = [
-    "VIEWS", "balance_of", "first_batch", "has_head", "known", "labelled_views", "one_hybrid",
-    "options", "own_answer", "positive", "pretexts_of", "read", "task_of", "tell_sizes",
-    "weights_of",
+    "VIEWS", "balance_of", "first_batch", "labelled_views", "one_hybrid", "options", "own_answer",
+    "positive", "pretexts_of", "read", "task_of", "tell_sizes", "trained", "weights_of",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -262,13 +261,9 @@ def tell_sizes(error: BaseException, shown: tuple | None) -> None:
 # -- after a training ------------------------------------------------------------------------------
 
 
-def known(name: str, among: Mapping[str, T]) -> T:
-    """The pretext of that name."""
+def trained(name: str, among: Mapping[str, T], heads: Mapping) -> T:
+    """The pretext of that name; ValueError if it is unknown, untrained or without a head."""
     check_known(f"unknown pretext {name!r};", name, among)
-    return among[name]
-
-
-def has_head(name: str, heads: Mapping) -> None:
-    """ValueError if the pretext was not trained, or has no head."""
     if name not in heads:
         raise ValueError(f"{name} has no trained head; call learn.fit first")
+    return among[name]

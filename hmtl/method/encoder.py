@@ -82,11 +82,15 @@ class Encoder(nn.Module):
         self.normalize = normalize
         if arch in _OPTIONS and weights == "imagenet":
             raise ValueError(f'{arch!r} has no ImageNet weights: pass "scratch" or a checkpoint')
-        state = _body_weights(self.arch, weights)  # before the body: a wrong path fails at once
+        state = None
+        if weights != "scratch":  # before the body: a wrong path fails at once
+            packaged = weights == "imagenet"
+            state = imagenet_state_dict(arch) if packaged else _read_checkpoint(Path(weights))
         # timm's own pooling is kept, unused by `forward_map`: with global_pool="" the head of a
         # vision transformer would never pool.
-        resizes = ("dynamic_img_size", "dynamic_img_pad") if _resizable(self.arch) else ()
-        self.options = _OPTIONS.get(arch, {}) | dict.fromkeys(resizes, True)
+        self.options = dict(_OPTIONS.get(arch, {}))
+        if timm.models.is_model_in_modules(self.arch.split(".")[0], _RESIZABLE):
+            self.options |= {"dynamic_img_size": True, "dynamic_img_pad": True}
         self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **self.options))
         self.map_features: int = self.body.num_features
         self.num_features: int = getattr(self.body, "head_hidden_size", self.map_features)
@@ -208,20 +212,6 @@ def _resolve(arch: str) -> str:
     return name
 
 
-def _resizable(arch: str) -> bool:
-    """Say whether the network takes images of another size than it was made for, if asked to."""
-    return timm.models.is_model_in_modules(arch.split(".")[0], _RESIZABLE)
-
-
-def _body_weights(arch: str, weights: str | Path) -> dict[str, torch.Tensor] | None:
-    """Return the tensors that `weights` asks for, under timm's names; None for "scratch"."""
-    if weights == "scratch":
-        return None
-    if weights == "imagenet":
-        return imagenet_state_dict(arch)
-    return _read_checkpoint(Path(weights))
-
-
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Return the encoder part of a safetensors checkpoint, under the names of its timm body."""
     file = path / "model.safetensors" if path.is_dir() else path
@@ -243,15 +233,13 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
 def _load(body: nn.Module, state: dict[str, torch.Tensor], what: str) -> None:
     """Load `state` into `body`; ValueError naming every kind of key that does not fit."""
-    own = body.state_dict()
+    own, real = body.state_dict(), torch.is_floating_point
     both = [key for key in own if key in state]
     faults = {
         "missing": [key for key in own if key not in state],
         "unexpected": [key for key in state if key not in own],
         "of another shape": [key for key in both if own[key].shape != state[key].shape],
-        "of another type": [
-            key for key in both if own[key].is_floating_point() != state[key].is_floating_point()
-        ],
+        "of another type": [k for k in both if real(own[k]) != real(state[k])],
     }
     if any(faults.values()):
         found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)

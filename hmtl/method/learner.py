@@ -33,13 +33,8 @@ AUTHORS_SCALES = ((113 / 112, 128 / 112), 1.0, (64 / 112, 111 / 112))
 
 
 def build_model(
-    arch: str,
-    classes: int,
-    task: Task,
-    weights: str | Path = "scratch",
-    *,
-    normalize: bool = True,
-) -> nn.Module:
+    arch: str, classes: int, task: Task, weights: str | Path = "scratch", *, normalize: bool = True,
+) -> nn.Module:  # fmt: skip
     """The plain supervised network, `encoder` then `head`; input float (B, 3, H, W) in [0, 1]."""
     encoder = Encoder(arch, weights, normalize=normalize)
     head = task.head(encoder.num_features, classes)
@@ -69,21 +64,12 @@ def split_model(model: nn.Module) -> list:
 
 
 def hmtl_learner(
-    dls: DataLoaders,
-    arch: str = "tiny",
-    task: Task | None = None,
-    pretexts: Pretext | str | Sequence[Pretext | str] = (),
-    *,
-    views: str = "paired",
-    weights: str | Path = "scratch",
-    pretext_weight: float | dict[str, float] | None = None,
-    scales: Sequence = (1.0,),
-    label_views: bool | None = None,
-    balance: str | Balance = "sum",
-    seed: int | None = None,
-    cbs: Iterable[Callback] = (),
-    **learner_options,
-) -> Learner:
+    dls: DataLoaders, arch: str = "tiny", task: Task | None = None,
+    pretexts: Pretext | str | Sequence[Pretext | str] = (), *, views: str = "paired",
+    weights: str | Path = "scratch", pretext_weight: float | dict[str, float] | None = None,
+    scales: Sequence = (1.0,), label_views: bool | None = None, balance: str | Balance = "sum",
+    seed: int | None = None, cbs: Iterable[Callback] = (), **learner_options
+) -> Learner:  # fmt: skip
     """Build an ordinary fastai Learner whose training is hybrid if pretexts are given.
 
     Pictures are normalised inside the model, unless the DataLoaders already do it.
@@ -131,30 +117,12 @@ def hmtl_learner(
     task = task or made_for or Emotion()
     done = any(isinstance(step, Normalize) for step in batch_steps(dls.train))
     model = build_model(arch, dls.c, task, weights, normalize=not done)
-    hybrid = []
-    if pretexts:
-        hybrid = [
-            Hybrid(
-                pretexts,
-                views,
-                weight=pretext_weight,
-                scales=scales,
-                label_views=label_views,
-                body=model.get_submodule("encoder"),
-                seed=seed,
-                balance=balance,
-                task=task,
-            )
-        ]
-    return Learner(
-        dls,
-        model,
-        **{
-            "loss_func": task.loss(dls),
-            "metrics": task.metrics(dls),
-            "opt_func": fused_adam,
-            "splitter": split_model,
-            "cbs": [*hybrid, *cbs],
-            **learner_options,
-        },
-    )
+    hybrid = [Hybrid(
+        pretexts, views, weight=pretext_weight, scales=scales, label_views=label_views,
+        body=model.get_submodule("encoder"), seed=seed, balance=balance, task=task,
+    )] if pretexts else []  # fmt: skip
+    options = {
+        "loss_func": task.loss(dls), "metrics": task.metrics(dls), "opt_func": fused_adam,
+        "splitter": split_model, "cbs": [*hybrid, *cbs], **learner_options,
+    }  # fmt: skip
+    return Learner(dls, model, **options)

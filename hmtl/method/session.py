@@ -185,8 +185,7 @@ class Session(Guest):
             ValueError: if the pretext is unknown, was not trained yet or has no head.
         """
         known = {p.name: p for p in self.pretexts}
-        pretext = self.pretexts[0] if name is None else checks.known(name, known)
-        checks.has_head(pretext.name, self.heads)
+        pretext = checks.trained(self.pretexts[0].name if name is None else name, known, self.heads)
         head, training = self.heads[pretext.name], self.model.training
         images = images.to(next(self.model.parameters()))
         view, target = pretext.transform(images, Pretext.seeded(seed))

@@ -43,7 +43,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from hmtl.labels import hint
+from hmtl.labels import check_known, hint
 from hmtl.runs import distributed
 
 PRECISIONS = ("", "bf16")
@@ -96,12 +96,8 @@ class BFloat16Products(TorchDispatchMode):
 
     # a set: every operation of a fit is looked up
     _PRODUCTS = {
-        torch.ops.aten.convolution.default,
-        torch.ops.aten.convolution_backward.default,
-        torch.ops.aten.mm.default,
-        torch.ops.aten.addmm.default,
-        torch.ops.aten.bmm.default,
-        torch.ops.aten.baddbmm.default,
+        getattr(torch.ops.aten, name).default
+        for name in ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm")
     }
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -225,10 +221,8 @@ def learning_rate(schedule: str, lr: float, epochs: int) -> Callable[[float], fl
     if schedule == "warmup_cosine":
         warm = min(_WARM_UP, epochs / 2) / epochs
         return combine_scheds([warm, 1 - warm], [SchedLin(0, lr), SchedCos(lr, 0)])
-    if schedule == "steps":
-        return lambda share: lr * 0.1 ** sum(share >= step for step in _STEPS)
-    near = hint(schedule, SCHEDULES[1:])
-    raise ValueError(f"unknown schedule {schedule!r}; {near}one of {', '.join(SCHEDULES[1:])}")
+    check_known(f"unknown schedule {schedule!r};", schedule, SCHEDULES[1:])
+    return lambda share: lr * 0.1 ** sum(share >= step for step in _STEPS)
 
 
 def fit_scheduled(

@@ -24,7 +24,6 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,7 @@ from tqdm import tqdm
 
 from hmtl import __version__
 from hmtl.data.pack import Pack
-from hmtl.files import hash_folder, load_weights, sealed
+from hmtl.files import load_weights, write_record
 from hmtl.labels import SPLITS
 from hmtl.paths import full_root, show_progress
 from hmtl.runs import cluster, distributed
@@ -70,16 +69,10 @@ class Diverged(FloatingPointError):
 
 
 def fit(
-    spec: RunSpec,
-    *,
-    root: str | Path | None = None,
-    store: str | Path | None = None,
-    threads: int = 1,
-    progress: bool = False,
-    pack: Pack | None = None,
-    track: str | Iterable[str] | None = None,
-    wait: bool = True,
-) -> Run:
+    spec: RunSpec, *, root: str | Path | None = None, store: str | Path | None = None,
+    threads: int = 1, progress: bool = False, pack: Pack | None = None,
+    track: str | Iterable[str] | None = None, wait: bool = True,
+) -> Run:  # fmt: skip
     """Train one run, go on with it if it was cut off, or read it if it is finished; returns it.
 
     A `pack` takes the place of the spec's own data. `track` names trackers (`hmtl.runs.tracking`),
@@ -156,45 +149,22 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
     random.seed(spec.seed)
     np.random.seed(spec.seed)
     torch.manual_seed(spec.seed)
-    task = spec.make_task()
+    task, pretexts = spec.make_task(), [make(name, spec.features) for name in spec.pretexts]
     dls = face_dataloaders(
-        pack,
-        task=task,
-        size=spec.size,
-        bs=spec.bs,
-        augment=spec.augment,
-        fraction=spec.fraction,
-        fraction_seed=spec.fraction_seed or 0,
-        fill=spec.fill,
-        labels=spec.labels,
-        sampling=spec.sampling,
-        seed=spec.seed,
-        device=device,
-    )
+        pack, task=task, size=spec.size, bs=spec.bs, augment=spec.augment, fraction=spec.fraction,
+        fraction_seed=spec.fraction_seed or 0, fill=spec.fill, labels=spec.labels,
+        sampling=spec.sampling, seed=spec.seed, device=device,
+    )  # fmt: skip
     return hmtl_learner(
-        dls,
-        spec.arch,
-        task,
-        [make(name, spec.features) for name in spec.pretexts],
-        views=spec.views,
-        weights=spec.init,
-        pretext_weight=spec.pretext_weight,
-        scales=AUTHORS_SCALES if spec.multiscale else (1.0,),
-        label_views=spec.label_views,
-        balance=spec.balance,
-        seed=spec.seed,
-        wd=spec.wd,
+        dls, spec.arch, task, pretexts, views=spec.views, weights=spec.init,
+        pretext_weight=spec.pretext_weight, label_views=spec.label_views, balance=spec.balance,
+        scales=AUTHORS_SCALES if spec.multiscale else (1.0,), seed=spec.seed, wd=spec.wd,
         opt_func=OPTIMIZERS[spec.optimizer],
-    )
+    )  # fmt: skip
 
 
 def _train(
-    spec: RunSpec,
-    pack: Pack,
-    path: Path,
-    unfinished: Path,
-    progress: bool,
-    trackers: Iterable[str] = (),
+    spec: RunSpec, pack: Pack, path: Path, unfinished: Path, progress: bool, trackers: Iterable[str]
 ) -> None:
     """Train, from the last epoch in `unfinished` if there is one, and write the run to `path`."""
     from hmtl.runs.unfinished import store_errors
@@ -205,16 +175,15 @@ def _train(
     metrics.insert(0, "epoch", range(1, len(metrics) + 1))
     left_out = sum(loader.dataset.left_out for loader in learn.dls.loaders)
     record = {
-        "spec": dataclasses.asdict(spec),
-        "data": pack.fingerprint,
-        "colour": "grey" if pack.channels == 1 else "colour",
-        "fit": pack.fit,
-        "hmtl": __version__,
-    }
-    counts = {"train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
-    processes = {"processes": distributed.world()} if distributed.world() > 1 else {}
-    warned = {"warnings": said} if (said := pack.meta.get("warnings")) else {}
-    machine = {**cost, **counts, **processes, **warned, **here_and_now()}
+        "spec": dataclasses.asdict(spec), "data": pack.fingerprint, "fit": pack.fit,
+        "colour": "grey" if pack.channels == 1 else "colour", "hmtl": __version__,
+    }  # fmt: skip
+    machine = {**cost, "train_faces": len(np.unique(learn.dls.train_ds.rows)), "left_out": left_out}
+    if distributed.world() > 1:
+        machine["processes"] = distributed.world()
+    if said := pack.meta.get("warnings"):
+        machine["warnings"] = said
+    machine |= here_and_now()
     with store_errors(path.parent), distributed.one_folder(path) as folder:
         metrics.to_csv(folder / "metrics.csv", index=False)
         _write_json(folder / "machine.json", machine)
@@ -222,7 +191,7 @@ def _train(
             _write_failure(folder, learn, failure, spec.seed, unfinished)
         else:
             _write_answers(folder, learn, keeper, pack, spec)
-        _write_json(folder / "spec.json", sealed(record, hash_folder(folder)))
+        write_record(folder / "spec.json", record)
 
 
 def _fit(spec: RunSpec, *options, **named) -> tuple:
@@ -245,14 +214,9 @@ def _fit(spec: RunSpec, *options, **named) -> tuple:
 
 
 def _fit_in_parts(
-    parts: int,
-    spec: RunSpec,
-    pack: Pack,
-    unfinished: Path,
-    progress: bool = False,
-    trackers: Iterable[str] = (),
-    name: str = "",
-) -> tuple:
+    parts: int, spec: RunSpec, pack: Pack, unfinished: Path, progress: bool = False,
+    trackers: Iterable[str] = (), name: str = "",
+) -> tuple:  # fmt: skip
     """The trained Learner, the keeper of its best epoch, its failure or None, and what it cost.
 
     A batch is made in `parts`, whose gradients are summed before a step. Each has its own batch
@@ -262,20 +226,14 @@ def _fit_in_parts(
     from fastai.callback.progress import ProgressCallback
     from fastai.callback.training import GradientAccumulation
 
-    from hmtl.runs.callbacks import (
-        BestEpoch,
-        FiniteLoss,
-        bfloat16_products,
-        fit_scheduled,
-        mixed_precision,
-    )
+    from hmtl.runs import callbacks
     from hmtl.runs.unfinished import resumable
 
     learn = build_learner(dataclasses.replace(spec, bs=spec.bs // parts), pack)
     gathered = [GradientAccumulation(spec.bs)] if parts > 1 else []
     task = spec.make_task()
-    keeper = [BestEpoch(task.metric, task.better)] if task.metric else []
-    finite = FiniteLoss(learn.hybrid.losses if spec.pretexts else dict)
+    keeper = [callbacks.BestEpoch(task.metric, task.better)] if task.metric else []
+    finite = callbacks.FiniteLoss(learn.hybrid.losses if spec.pretexts else dict)
     trackers = trackers if distributed.is_main() else ()
     if not progress:
         learn.remove_cbs(ProgressCallback)
@@ -285,11 +243,11 @@ def _fit_in_parts(
         learn.no_logging(),
         tracked(trackers, name, dataclasses.asdict(spec)) as watching,
         resumable(learn, unfinished) as checkpoints,
-        bfloat16_products(spec.precision, learn.dls.device),
+        callbacks.bfloat16_products(spec.precision, learn.dls.device),
     ):
-        cbs = [*mixed_precision(spec.precision, learn.dls.device), *gathered]
-        cbs += [*keeper, finite, checkpoints]
-        fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs + watching)
+        cbs = [*callbacks.mixed_precision(spec.precision, learn.dls.device), *gathered, *keeper]
+        cbs += [finite, checkpoints, *watching]
+        callbacks.fit_scheduled(learn, spec.epochs, spec.lr, spec.schedule, cbs)
     cost = {
         "seconds": round(checkpoints.seconds, 2),
         "cpu_seconds": round(sum(distributed.gather(checkpoints.cpu_seconds)), 2),
@@ -331,15 +289,10 @@ def _write_failure(folder: Path, learn, failure: dict, seed: int, unfinished: Pa
 
     loader = learn.dls.train if failure["training"] else learn.dls.valid
     rows = loader.dataset.rows[np.asarray(failure["positions"])]
-    told = {
-        "epoch": failure["epoch"],
-        "batch": failure["batch"],
-        "training": failure["training"],
-        "losses": {name: repr(value) for name, value in failure["losses"].items()},
-        "seed": seed,
-        "faces": loader.dataset.pack.labels["key"].iloc[rows].tolist(),
-    }
-    _write_json(folder / "failure.json", told)
+    told = {name: failure[name] for name in ("epoch", "batch", "training")}
+    told["losses"] = {name: repr(value) for name, value in failure["losses"].items()}
+    faces = loader.dataset.pack.labels["key"].iloc[rows].tolist()
+    _write_json(folder / "failure.json", {**told, "seed": seed, "faces": faces})
     tensors = {"images": failure["images"]}
     tensors |= {f"labels.{i}": labels for i, labels in enumerate(failure["labels"])}
     tensors |= {f"model.{name}": value for name, value in learn.model.state_dict().items()}
@@ -384,14 +337,11 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     weights = run.weights
     if not len(pack.rows("test")):
         raise ValueError("this pack has no test faces, so there is nothing to predict")
-    untrained: dict[str, Any] = {
-        "init": "scratch",
-        "features": "",
-        "fraction": 1.0,
-        "sampling": "natural",
-    }
+    spec = dataclasses.replace(
+        run.spec, init="scratch", features="", fraction=1.0, fill=False, sampling="natural"
+    )
     with _threads(1):
-        learn = build_learner(dataclasses.replace(run.spec, fill=False, **untrained), pack)
+        learn = build_learner(spec, pack)
         load_weights(learn.model, weights, REMEDY)
         return _test(learn, pack)
 
@@ -414,16 +364,10 @@ def here_and_now() -> dict:
     kind = gpu_kind()
     gpu = torch.cuda.get_device_name() if kind == "cuda" else kind or None
     return {
-        "commit": _commit(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "fastai": fastai.__version__,
-        "timm": timm.__version__,
-    }
+        "commit": _commit(), "machine": platform.machine(), "system": platform.system(),
+        "cores": os.cpu_count(), "gpu": gpu, "python": platform.python_version(),
+        "torch": torch.__version__, "fastai": fastai.__version__, "timm": timm.__version__,
+    }  # fmt: skip
 
 
 def _commit() -> str | None:
@@ -441,14 +385,9 @@ def _commit() -> str | None:
 
 
 def run_all(
-    specs: Iterable[RunSpec],
-    *,
-    root: str | Path | None = None,
-    store: str | Path | None = None,
-    jobs: int | None = None,
-    progress: bool | None = None,
-    executor: Executor | None = None,
-) -> list[Run]:
+    specs: Iterable[RunSpec], *, root: str | Path | None = None, store: str | Path | None = None,
+    jobs: int | None = None, progress: bool | None = None, executor: Executor | None = None,
+) -> list[Run]:  # fmt: skip
     """Make every run that is not finished yet and return all, in the order of `specs`.
 
     `jobs` runs at once, each in a process of its own on one thread (default: one a core; 1 on a
@@ -494,9 +433,12 @@ def run_all(
         if todo and executor is None and address:
             executor = stack.enter_context(cluster.cluster_executor(address))
         for spec, outcome in _outcomes(list(todo), min(jobs, len(todo)), options, executor):
-            if isinstance(outcome, Run) and not _is_here(outcome, todo[spec]):
+            here = todo[spec]
+            if isinstance(outcome, Run) and (
+                outcome.path.name != here.name or not (here / "spec.json").is_file()
+            ):
                 failed[spec] = RuntimeError(
-                    f"made as {outcome.path}, which is not {todo[spec]} here: a worker elsewhere "
+                    f"made as {outcome.path}, which is not {here} here: a worker elsewhere "
                     "needs this version of hmtl, and the run store on a disk that all machines "
                     "share, under one path (--outputs or $HMTL_OUTPUTS)"
                 )
@@ -514,11 +456,6 @@ def run_all(
             f"{len(failed)} of {len(specs)} runs failed, the others are stored:\n{listed}"
         ) from next(iter(failed.values()))
     return [done[spec] for spec in specs]
-
-
-def _is_here(run: Run, path: Path) -> bool:
-    """Whether the run that an executor made is the one asked for, on a disk that we see."""
-    return run.path.name == path.name and (path / "spec.json").is_file()
 
 
 def _outcomes(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None = None):

@@ -201,15 +201,9 @@ class RunSpec:
     def load(self, root: str | Path | None = None, progress: bool | None = None) -> Pack:
         """The pack this run learns from."""
         return load_pack(
-            self.data,
-            root,
-            people=self.people,
-            size=self.size,
-            labels=self.labels,
-            proportions=self.proportions,
-            label_noise=self.label_noise,
-            progress=progress,
-        )
+            self.data, root, people=self.people, size=self.size, labels=self.labels,
+            proportions=self.proportions, label_noise=self.label_noise, progress=progress,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -295,38 +289,26 @@ PRESETS = {
     p.name: p
     for p in (
         Preset(
-            "smoke",
-            data="mini",
+            "smoke", data="mini", seeds=1, share={"ferplus": 0.02}, jobs=1, **_FIRST_LOOK,
             base={"epochs": 4, "bs": 32},
-            seeds=1,
             imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
-            share={"ferplus": 0.02},
-            jobs=1,
-            **_FIRST_LOOK,
         ),
         Preset(
-            "quick",
-            data="faces",
+            "quick", data="faces", seeds=2, imagenet_seeds=1, short_seeds=1, **_FIRST_LOOK,
             # the recipe of hmtl.study.plan.BASE in smaller batches: 300 steps, far above chance
             base={
                 "epochs": 8, "people": (300, 50, 125), "bs": 64, "lr": 8e-3, "fill": True,
                 "optimizer": "muon", "precision": "bf16", "norm_stats": "plain",
             },
-            seeds=2,
-            few=(0.2, 1.0),
-            short={"epochs": 6},
+            few=(0.2, 1.0), short={"epochs": 6}, share={"ferplus": 0.1},
             imagenet={
                 "arch": _LITE0, "epochs": 3, "lr": 2e-3, "optimizer": "", "precision": "",
                 "norm_stats": "",
             },
-            imagenet_seeds=1,
-            short_seeds=1,
-            share={"ferplus": 0.1},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.5},
-            **_FIRST_LOOK,
         ),
         Preset(
-            "study",
+            "study", imagenet_seeds=2, short_seeds=3, **_STUDY,
             # longer and in bfloat16: half as long again for the same time on the machine of record
             base={
                 "epochs": 16, "people": (1200, 100, 250), "bs": 32, "lr": 8e-3,
@@ -334,36 +316,27 @@ PRESETS = {
             },
             lrs=(4e-3, 8e-3),
             imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
-            imagenet_seeds=2,
             short={
                 "fraction": 0.2, "fill": False, "epochs": 40, "bs": 64, "lr": 4e-3,
                 "precision": "",
             },
-            short_seeds=3,
             balances=("geometric", "focused", "uncertainty"),
             networks=("test_efficientnet",),  # of the paper's family, a quarter of the weights
             epochs={"ferplus": 6},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
-            **_STUDY,
         ),
         Preset(
-            "gpu",
+            "gpu", imagenet={}, archs=_COMPANIONS, jobs=1, **_STUDY,
             base={
                 "epochs": 30, "people": (5000, 300, 500), "size": 112, "arch": _LITE0, "bs": 128,
                 "lr": 4e-3, "fill": True,
             },
-            lrs=(2e-3, 4e-3),
-            imagenet={},
-            imagenet_lrs=(1e-3, 4e-3),
-            short={"fraction": 0.2, "epochs": 10},
+            lrs=(2e-3, 4e-3), imagenet_lrs=(1e-3, 4e-3), short={"fraction": 0.2, "epochs": 10},
             balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
             networks=("tf_efficientnet_lite2",),
             epochs={"ferplus": 50},
             # even numbers of epochs: after a pre-training the puzzle has half of them (claim C6b)
             lengths={"head_pose": 8 / 15, "head_pose_bins": 8 / 15, "gender": 0.25},
-            archs=_COMPANIONS,
-            jobs=1,
-            **_STUDY,
         ),
         Preset(
             "paper",  # the later scripts

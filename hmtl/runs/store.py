@@ -182,12 +182,11 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     """
     from hmtl.method.pretext import make
 
-    files = {}
+    digests: dict[str, Any] = {}
     if spec.init not in ("scratch", "imagenet"):
-        files["init"] = spec.init
+        digests["init"] = _digest("init", spec.init)
     if spec.features and Path(spec.features).is_dir():
-        files["features"] = spec.features
-    digests: dict[str, Any] = {name: _digest(name, place) for name, place in files.items()}
+        digests["features"] = _digest("features", spec.features)
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
     if kind := gpu_kind():
         text += f"\n{kind}"
@@ -198,9 +197,7 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     if spec.views == "paired" and set(pretexts) - labelled:
         text += "\nstatistics kept"  # not so before 25 November 2026
     parts = {spec.task: task} | pretexts
-    for name, part in parts.items():
-        if part.revision > 1:
-            text += f"\n{name} {part.revision}"
+    text += "".join(f"\n{name} {p.revision}" for name, p in parts.items() if p.revision > 1)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
     task = "" if spec.task == "emotion" else f"-{spec.task}"
@@ -308,14 +305,13 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         task = run.spec.make_task()
         epochs = {}
         if task.metric and whole:
-            valid = run.metrics[task.metric]
+            valid, best = run.metrics[task.metric], run.best
             epochs = {
                 f"valid_{task.metric}": valid.iloc[-1],
                 f"best_valid_{task.metric}": task.better(valid),
-            }
-            epochs["chosen_on"] = run.best.get("chosen_on", "valid")
-            epochs["best_epoch"] = run.best.get("epoch")
-            epochs[f"{task.metric}_at_best"] = run.best.get("scores", {}).get(task.metric)
+                "chosen_on": best.get("chosen_on", "valid"), "best_epoch": best.get("epoch"),
+                f"{task.metric}_at_best": best.get("scores", {}).get(task.metric),
+            }  # fmt: skip
         spec = dataclasses.asdict(run.spec) | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmtl.files import SEAL, hash_folder, sealed, whole_folder, write_text
+from hmtl.files import SEAL, whole_folder, write_record, write_text
 from hmtl.labels import hint
 from hmtl.runs.store import Run
 from hmtl.use.card import NAME, model_card
@@ -88,8 +88,7 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
             _write_torch(model, size, folder / "model.pt2", record)
         if "timm" in formats:
             record = {**record, **_write_timm(model, arch, folder / "encoder.safetensors")}
-        text = json.dumps(sealed(record, hash_folder(folder)), indent=1)
-        write_text(folder / "config.json", text + "\n")
+        write_record(folder / "config.json", record)
         write_text(folder / NAME, card)
     return out
 

@@ -15,9 +15,10 @@ __all__ = ["SAMPLE", "is_handed", "network_table", "open_handed", "score_faces",
            "write_handed"]  # fmt: skip
 
 import dataclasses
-import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ import pandas as pd
 import hmtl.data
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED
-from hmtl.files import hash_folder, read_record, reading, sealed, tensors_in
+from hmtl.files import read_record, reading, tensors_in, whole_folder, write_record
 from hmtl.method.tasks import Task, make_task
 from hmtl.runs.store import Run, score_predictions
 from hmtl.use.card import model_card
@@ -90,15 +91,9 @@ def open_handed(folder: Path):
 
 
 def write_handed(
-    run: Run,
-    folder: Path,
-    record: Mapping[str, str],
-    *,
-    half: bool = False,
-    with_card: bool = True,
-    more: Mapping[str, Any] | None = None,
-    notes: str = "",
-) -> None:
+    run: Run, folder: Path, record: Mapping[str, str], *, half: bool = False,
+    with_card: bool = True, more: Mapping[str, Any] | None = None, notes: str = "",
+) -> None:  # fmt: skip
     """Write a run's network into an empty `folder`.
 
     Args:
@@ -124,8 +119,7 @@ def write_handed(
     if with_card:  # before the record, which vouches for it
         card = model_card(run) + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
         (folder / CARD).write_text(f"---\n{_metadata(run)}---\n\n{card}", encoding="utf-8")
-    text = json.dumps(sealed(config, hash_folder(folder)), indent=1) + "\n"
-    (folder / "config.json").write_text(text, encoding="utf-8")
+    write_record(folder / "config.json", config)
 
 
 def ship(
@@ -148,7 +142,6 @@ def ship(
         ValueError: a name of other characters, a run without answers or on other data; or the
             weights, even of 32 bits, give other scores than the run has.
     """
-    from hmtl.files import whole_folder
     from hmtl.use.predict import load, run_record
 
     if not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
@@ -158,23 +151,18 @@ def ship(
         raise ValueError(f"{run.path} was trained on other data than {pack.path} holds")
     moved: dict[str, float] = {}
     for half in (True, False):
-        fresh = folder / f".{name}.new"
-        _remove(fresh)
-        with whole_folder(fresh) as made:
-            write_handed(run, made, run_record(run), half=half, with_card=False)
-        network = load(fresh)
+        with TemporaryDirectory() as fresh:
+            write_handed(run, Path(fresh), run_record(run), half=half, with_card=False)
+            network = load(fresh)
         scores = score_faces(network, pack, pack.rows("test"))
         moved = {n: abs(scores[n] - run.scores[n]) for n in scores}
-        limit = SAME[0] if network.task.has_classes else SAME[1]
-        if max(moved.values()) <= limit:
+        if max(moved.values()) <= SAME[not network.task.has_classes]:
             sample = score_faces(network, pack, pack.rows("test")[:SAMPLE])
-            _remove(fresh)
-            _remove(place)
+            shutil.rmtree(place, ignore_errors=True)
             with whole_folder(place) as made:
                 write_handed(run, made, run_record(run), half=half, notes=notes,
                              more={"sample": _rounded(sample)})  # fmt: skip
             return place
-    _remove(folder / f".{name}.new")
     raise ValueError(f"{run.path}: its weights give other scores than it has: {moved}")
 
 
@@ -194,24 +182,15 @@ def score_faces(network, pack: Pack, rows: np.ndarray, batch: int = 256) -> dict
     labels = pack.labels.iloc[rows]
     known = task.has_label(labels)
     rows, labels = np.asarray(rows)[known], labels[known]
-    faces = [_plane(face, network.grey) for face in np.asarray(pack.take(rows))]
+    taken = pack.take(rows)  # (n, S, S, 1 or 3)
+    faces = list(taken[..., 0] if network.grey else taken)
     parts = [faces[start : start + batch] for start in range(0, len(faces), batch)]
     said = [network.answer(network.see(part)) for part in parts]
     return score_predictions(task.predictions(labels, np.concatenate(said)), task.name)
 
 
-def _plane(face: np.ndarray, grey: bool) -> np.ndarray:
-    return face[..., 0] if grey and face.ndim == 3 else face
-
-
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in scores.items()}
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _metadata(run: Run) -> str:
@@ -222,6 +201,7 @@ def _metadata(run: Run) -> str:
     rendered = data in RENDERED
     kind = "image-classification" if task.has_classes else "image-feature-extraction"
     names = {"accuracy": "accuracy", "macro_f1": "f1", "mae": "mae", "ccc": "concordance"}
+    names = {name: known for name, known in names.items() if name in run.scores}
     results = [
         EvalResult(
             task_type=kind, dataset_type=data.partition(":")[0], dataset_name=_data_name(data),
@@ -229,22 +209,16 @@ def _metadata(run: Run) -> str:
             metric_value=round(float(run.scores[name]), 4),
         )
         for name, known in names.items()
-        if name in run.scores
     ]  # fmt: skip
-    return (
-        ModelCardData(
-            license="apache-2.0" if rendered else "other",
-            license_name=None if rendered else "terms-of-the-data-set",
-            license_link=None if rendered else CARD,
-            library_name="hmtl",
-            pipeline_tag=kind,
-            tags=["face", task.name.replace("_", "-"), "multi-task-learning", "arxiv:2105.06421"],
-            metrics=[known for name, known in names.items() if name in run.scores],
-            model_name=run.id,
-            eval_results=results,
-        ).to_yaml()
-        + "\n"
-    )
+    terms: dict[str, Any] = {"license": "apache-2.0"}
+    if not rendered:
+        terms = {"license": "other", "license_name": "terms-of-the-data-set", "license_link": CARD}
+    tags = ["face", task.name.replace("_", "-"), "multi-task-learning", "arxiv:2105.06421"]
+    data_of = ModelCardData(
+        **terms, library_name="hmtl", pipeline_tag=kind, tags=tags, metrics=list(names.values()),
+        model_name=run.id, eval_results=results,
+    )  # fmt: skip
+    return data_of.to_yaml() + "\n"
 
 
 def _data_name(data: str) -> str:

@@ -11,7 +11,7 @@ __all__ = ["VIDEOS", "Drawer", "Picture", "count_pictures", "draw_answers", "pic
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -62,40 +62,38 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
     """
     if every < 1:
         raise ValueError(f"every must be at least 1 frame, got {every}")
-    for place, image in enumerate(several(images)):
-        if not isinstance(image, str | Path):
-            yield Picture(str(place), _checked(image, place))
+    for name, source in _sources(images):
+        if not _is_video(source):
+            yield Picture(name, source)
             continue
-        for file in _files_in(Path(image)) if Path(image).is_dir() else [Path(image)]:
-            if file.suffix.lower() not in VIDEOS:
-                yield Picture(_name(file), file)
-                continue
-            try:
-                yield from _frames(file, every)
-            except (ValueError, OSError) as error:
-                yield _name(file), error
+        try:
+            yield from _frames(source, every)
+        except (ValueError, OSError) as error:
+            yield name, error
 
 
 def count_pictures(images, every: int = 1) -> int:
     """How many pictures `pictures_in` will yield, for a bar; of a video as many as it says."""
-    count = 0
-    for image in several(images):
-        path = Path(image) if isinstance(image, str | Path) else None
-        files = [] if path is None else _files_in(path) if path.is_dir() else [path]
-        count += path is None
-        for file in files:
-            is_video = file.suffix.lower() in VIDEOS and file.is_file()
-            count += -(-_length(file) // every) if is_video else 1
-    return count
+    return sum(-(-_length(one) // every) if _is_video(one) else 1 for _, one in _sources(images))
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """The files below a folder whose ending is that of a picture or a video, in order."""
+def _sources(images) -> Iterator[tuple[str, Any]]:
+    """Name and file, or pixels, of each of what a user gives; of folders all files, in order."""
     known = {*Image.registered_extensions(), *VIDEOS}
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in known)
-    if not files:
-        raise ValueError(f"{folder} holds no pictures")
-    return files
+    for place, image in enumerate(several(images)):
+        if not isinstance(image, str | Path):
+            yield str(place), _checked(image, place)
+            continue
+        files = [path := Path(image)]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in known)
+            if not files:
+                raise ValueError(f"{path} holds no pictures")
+        yield from ((_name(file), file) for file in files)
+
+
+def _is_video(source: Path | Image.Image) -> bool:
+    return isinstance(source, Path) and source.suffix.lower() in VIDEOS
 
 
 def _name(file: Path) -> str:

@@ -101,15 +101,9 @@ class Network:
     frame: tuple[float, float] = FRAME
 
     def predict(
-        self,
-        images,
-        *,
-        detect: bool = True,
-        batch: int = 64,
-        progress: bool | None = None,
-        every: int = 1,
-        draw: str | Path | None = None,
-    ) -> pd.DataFrame:
+        self, images, *, detect: bool = True, batch: int = 64, progress: bool | None = None,
+        every: int = 1, draw: str | Path | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
         """Answer about pictures.
 
         Args:
@@ -131,22 +125,14 @@ class Network:
             ValueError: an empty folder, an array of another kind, `batch` or `every` below 1.
             ImportError: the detector or the reader of videos is not installed.
         """
-        return self._answer(images, detect, batch, progress, every, draw, vectors=False)[0]
+        return self._answer(images, detect, batch, progress, every, draw)[0]
 
-    def embed(
-        self,
-        images,
-        *,
-        detect: bool = True,
-        batch: int = 64,
-        progress: bool | None = None,
-        every: int = 1,
-        draw: str | Path | None = None,
-    ) -> tuple[pd.DataFrame, np.ndarray]:
+    def embed(self, images, **options) -> tuple[pd.DataFrame, np.ndarray]:
         """Answer about pictures, and give the representation of each face.
 
         Args:
-            images, detect, batch, progress, every, draw: As in `predict`.
+            images: As in `predict`.
+            options: Those of `predict`.
 
         Returns:
             The table of `predict`, and float32 (n, C): the pooled features of the encoder, a row
@@ -160,9 +146,10 @@ class Network:
             raise ValueError(
                 f"{self.name}: an exported network gives answers alone; give the run's own folder"
             )
-        return self._answer(images, detect, batch, progress, every, draw, vectors=True)
+        return self._answer(images, vectors=True, **options)
 
-    def _answer(self, images, detect, batch, progress, every, draw, vectors: bool) -> tuple:
+    def _answer(self, images, detect=True, batch=64, progress=None, every=1, draw=None,
+                vectors=False) -> tuple:  # fmt: skip
         import torch
 
         if batch < 1:
@@ -171,8 +158,8 @@ class Network:
         progress = show_progress() if progress is None else progress
         total = count_pictures(images, every) if progress else None
         unreadable: dict[str, str] = {}
-        given, keep = pictures_in(images, every), draw is not None
-        found = self._asked(given, detect, batch, vectors, keep, unreadable)
+        given = pictures_in(images, every)
+        found = self._asked(given, detect, batch, vectors, draw is not None, unreadable)
         rows: list[tuple] = []
         answers, features = [np.empty((0, len(self.task.names)), np.float32)], []
         with Drawer(draw, every) if draw else nullcontext() as drawer:
@@ -194,13 +181,7 @@ class Network:
         return table, np.concatenate(features)
 
     def _asked(
-        self,
-        pictures,
-        detect: bool,
-        batch: int,
-        vectors: bool,
-        keep: bool,
-        unreadable: dict[str, str],
+        self, pictures, detect, batch, vectors: bool, keep: bool, unreadable: dict[str, str]
     ) -> Iterator[Answered]:
         """Yield every picture that can be read with its answers, in order, asked in batches."""
         waiting: list[tuple] = []
@@ -228,18 +209,16 @@ class Network:
         yield from self._together(waiting, faces, batch, vectors)
 
     def _together(self, waiting, faces, batch: int, vectors: bool) -> Iterator[Answered]:
-        answers = [np.empty((0, len(self.task.names)), np.float32)]
-        features = [np.empty((0, 0), np.float32)] * (not (vectors and faces))
+        answers, features = [np.empty((0, len(self.task.names)), np.float32)], []
         for start in range(0, len(faces), batch):
             seen = self.see(faces[start : start + batch])
             answers.append(self.answer(seen))
             if vectors and self.represent is not None:
                 features.append(self.represent(seen))
-        answer, feature, place = np.concatenate(answers), np.concatenate(features), 0
-        for picture, pixels, boxes in waiting:
-            own = slice(place, place + len(boxes))
-            yield Answered(picture, pixels, boxes, answer[own], feature[own])
-            place += len(boxes)
+        told = np.concatenate(answers), np.concatenate(features or [np.empty((len(faces), 0))])
+        ends = np.cumsum([len(boxes) for *_, boxes in waiting])
+        for one, *said in zip(waiting, *(np.split(part, ends) for part in told), strict=False):
+            yield Answered(*one, *said)
 
     def see(self, faces: list[np.ndarray]) -> np.ndarray:
         """What the network is given: squares uint8 (S, S) or (S, S, 3) -> (B, 3, size, size)."""

@@ -345,9 +345,8 @@ def test_a_run_of_an_earlier_revision_of_its_task_is_not_taken_for_its_own(monke
 
 
 def test_a_crash_between_the_files_of_a_run_leaves_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        R, "hash_folder", lambda folder: 1 / 0
-    )  # after metrics, predictions and weights
+    # after metrics, predictions and weights
+    monkeypatch.setattr(R, "write_record", lambda file, record: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fit(SPEC, store=tmp_path)
     assert list(tmp_path.glob("[!.]*")) == []

@@ -52,12 +52,8 @@ def draw_masks(
         wide = (width * side / stretch).round().clamp(1, width)
         top = (torch.rand(count, generator=generator) * (height - tall + 1)).floor()
         left = (torch.rand(count, generator=generator) * (width - wide + 1)).floor()
-
-        def spread(values):
-            return values[:, None, None]
-
-        inside = (y >= spread(top)) & (y < spread(top + tall))
-        inside = inside & (x >= spread(left)) & (x < spread(left + wide))
+        tall, wide, top, left = (part[:, None, None] for part in (tall, wide, top, left))
+        inside = (y >= top) & (y < top + tall) & (x >= left) & (x < left + wide)
         masks |= inside[:, None]
     return masks
 
@@ -122,16 +118,10 @@ class Inpainting(Pretext):
     revision = 2  # 1: a deeper decoder; the perceptual loss on whole batches at full size
 
     def __init__(
-        self,
-        mask: str = "blocks",
-        fraction: float = FRACTION,
-        cell: int = CELL,
-        *,
-        masked_only: bool = True,
-        features: Distance | None = None,
-        perceptual: float = 0.2,
+        self, mask: str = "blocks", fraction: float = FRACTION, cell: int = CELL, *,
+        masked_only: bool = True, features: Distance | None = None, perceptual: float = 0.2,
         share: float = 0.25,
-    ):
+    ):  # fmt: skip
         check_known(f"unknown mask {mask!r};", mask, MASKS)
         if not 0 < fraction < 1 or cell < 1:
             raise ValueError(f"fraction must lie in (0, 1) and cell be >= 1: {fraction}, {cell}")

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from fastai.data.core import DataLoaders
-from fastai.metrics import AccumMetric
-from fastai.torch_core import TensorBase, TitledStr
+from fastai.torch_core import TensorBase
 from torch import Tensor
 
 from hmtl.method.tasks.base import NumbersTask, TaskLoss
@@ -98,28 +97,8 @@ class Affect(NumbersTask):
     metric = "ccc"
     measure = staticmethod(affect_scores)
     limit = reach = 1.0  # AffectNet's -2 says that there are none
-
-    def label_type(self, targets: Tensor) -> type:
-        """Numbers of their own type."""
-        return TensorAffect
-
-    def decode(self, target: Tensor) -> TitledStr:
-        """Both numbers with their signs."""
-        return TitledStr(" ".join(f"{value:+.2f}" for value in target.tolist()))
+    kind, words, shown = TensorAffect, "{:+.2f}", ("ccc", "ccc_valence", "ccc_arousal")
 
     def loss(self, dls: DataLoaders | None) -> AffectLoss:
         """The same for all DataLoaders."""
         return AffectLoss()
-
-    def metrics(self, dls: DataLoaders) -> list:
-        """fastai metrics by the names of `affect_scores`, over a whole split."""
-        activation = self.loss(dls).activation
-
-        def metric(name: str) -> AccumMetric:
-            def score(outputs: Tensor, target: Tensor) -> float:
-                answers = activation(self.plain(outputs)).float().numpy(force=True)
-                return affect_scores(answers, self.plain(target).numpy(force=True))[name]
-
-            return AccumMetric(score, name=name, flatten=False)
-
-        return [metric(name) for name in ("ccc", *(f"ccc_{axis}" for axis in AXES))]

@@ -6,12 +6,15 @@ __all__ = ["NumbersTask", "Task", "TaskLoss"]
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
+from fastai.learner import Metric
+from fastai.metrics import AccumMetric, AvgMetric
+from fastai.torch_core import TensorBase, TitledStr
 from torch import Tensor, nn
 
 from hmtl.labels import check_known
@@ -179,6 +182,12 @@ class NumbersTask(Task):
 
     # The largest size that a label and an answer may have.
     limit, reach = np.inf, np.inf
+    # fastai's type of the labels, one of them in words, and which scores the progress table shows:
+    # of a whole split, or the mean over its batches.
+    kind: ClassVar[type] = TensorBase
+    words = "{:g}"
+    shown: ClassVar[tuple[str, ...]] = ()
+    by_batch = False
 
     @staticmethod
     def measure(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -193,6 +202,28 @@ class NumbersTask(Task):
     def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
         """The numbers, float32 (N, columns)."""
         return torch.from_numpy(table[list(self.columns)].to_numpy(np.float32))
+
+    def label_type(self, targets: Tensor) -> type:
+        """Numbers of their own type."""
+        return self.kind
+
+    def decode(self, target: Tensor) -> TitledStr:
+        """The numbers in `words`."""
+        return TitledStr(" ".join(map(self.words.format, target.tolist())))
+
+    def metrics(self, dls: DataLoaders) -> list:
+        """fastai metrics by the names that `measure` gives, those `shown`."""
+        activation = self.loss(dls).activation
+
+        def metric(name: str) -> Metric:
+            def score(outputs: Tensor, target: Tensor) -> float:
+                answers = activation(self.plain(outputs)).float().numpy(force=True)
+                return self.measure(answers, self.plain(target).numpy(force=True))[name]
+
+            score.__name__ = name
+            return AvgMetric(score) if self.by_batch else AccumMetric(score, flatten=False)
+
+        return [metric(name) for name in self.shown]
 
     def head(self, num_features: int, outputs: int = 0) -> nn.Module:
         """(B, num_features) -> (B, columns), in the units of the loss."""

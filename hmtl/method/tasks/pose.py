@@ -23,8 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
-from fastai.metrics import AvgMetric
-from fastai.torch_core import TensorBase, TitledStr
+from fastai.torch_core import TensorBase
 from torch import Tensor, nn
 
 from hmtl.angles import pose_matrix
@@ -185,14 +184,8 @@ class HeadPose(NumbersTask):
     metric, better = "mae", min
     measure = staticmethod(pose_scores)
     limit = LIMIT
-
-    def label_type(self, targets: Tensor) -> type:
-        """Angles."""
-        return TensorPose
-
-    def decode(self, target: Tensor) -> TitledStr:
-        """The three angles in whole degrees."""
-        return TitledStr(" ".join(f"{value:.0f}°" for value in target.tolist()))
+    kind, words, by_batch = TensorPose, "{:.0f}°", True
+    shown = ("mae", "mae_yaw", "mae_pitch", "mae_roll", "geodesic")
 
     def follow(self, targets: Tensor, flipped: Tensor, turned: Tensor) -> Tensor:
         """Turn, then negate yaw and roll where the picture is mirrored; (B, 3)."""
@@ -204,20 +197,6 @@ class HeadPose(NumbersTask):
     def loss(self, dls: DataLoaders | None) -> PoseLoss:
         """The same for all DataLoaders."""
         return PoseLoss()
-
-    def metrics(self, dls: DataLoaders) -> list:
-        """fastai metrics by the names of `pose_scores`."""
-        activation = self.loss(dls).activation
-
-        def metric(name: str) -> AvgMetric:
-            def score(outputs: Tensor, target: Tensor) -> float:
-                angles = activation(self.plain(outputs)).float().numpy(force=True)
-                return pose_scores(angles, self.plain(target).numpy(force=True))[name]
-
-            score.__name__ = name
-            return AvgMetric(score)
-
-        return [metric(name) for name in ("mae", *(f"mae_{a}" for a in ANGLES), "geodesic")]
 
 
 @dataclass(frozen=True)
