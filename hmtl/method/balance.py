@@ -51,10 +51,23 @@ class Balance:
     average: Callable[[Tensor], Tensor] = staticmethod(lambda own: own)
 
     def start(self, count: int, device: torch.device) -> None:
-        """Called before the first batch of a fit whose steps have `count` losses."""
+        """Called before the first batch of a fit.
+
+        Args:
+            count: Losses of each step, k.
+            device: Theirs.
+        """
 
     def combine(self, losses: Tensor, shared: Callable[[], Sequence[Tensor]]) -> Tensor:
-        """One scalar of the losses (k,); `shared()` lists the encoder's parameters."""
+        """One loss of several.
+
+        Args:
+            losses: Float (k,), the supervised one first, each times its weight.
+            shared: Returns the encoder's trainable parameters.
+
+        Returns:
+            A scalar that can be differentiated.
+        """
         return losses.sum()
 
     def after_epoch(self) -> None:

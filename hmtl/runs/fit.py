@@ -73,16 +73,30 @@ def fit(
     threads: int = 1, progress: bool = False, pack: Pack | None = None,
     track: str | Iterable[str] | None = None, wait: bool = True,
 ) -> Run:  # fmt: skip
-    """Train one run, go on with it if it was cut off, or read it if it is finished; returns it.
+    """Train one run, go on with it if it was cut off, or read it if it is finished.
 
-    A `pack` takes the place of the spec's own data. `track` names trackers (`hmtl.runs.tracking`),
-    by default those of `$HMTL_TRACK`; they change no number.
-    `threads` on a CPU: leave it at 1 for numbers that can be reproduced to the bit elsewhere.
-    If another process makes this run, its end is waited for, or with `wait=False` Claimed raised.
     Started on several processes (`hmtl.runs.distributed`), all train this one run and return it.
-    Raises ValueError if a split has no face, ModuleNotFoundError if a tracker is not installed,
-    Diverged if a loss is not finite, now or when the run was made, OSError if the store cannot be
-    written.
+
+    Args:
+        spec: The training.
+        root: Folder of a real data set, or a pack of it.
+        store: Where runs lie; None: `outputs/runs`.
+        threads: Of a CPU; with 1 the numbers can be reproduced to the bit elsewhere.
+        progress: Whether a bar is shown.
+        pack: In the place of the spec's own data.
+        track: Names of trackers (`hmtl.runs.tracking`), which change no number; None: those of
+            `$HMTL_TRACK`.
+        wait: Whether the end is waited for if another process makes this run.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: A split has no face.
+        Diverged: A loss is not finite, now or when the run was made.
+        Claimed: Another process makes this run, and `wait` is False.
+        ModuleNotFoundError: A tracker is not installed.
+        OSError: The store cannot be written.
     """
     from hmtl.runs.unfinished import claim
 
@@ -388,16 +402,30 @@ def run_all(
     specs: Iterable[RunSpec], *, root: str | Path | None = None, store: str | Path | None = None,
     jobs: int | None = None, progress: bool | None = None, executor: Executor | None = None,
 ) -> list[Run]:  # fmt: skip
-    """Make every run that is not finished yet and return all, in the order of `specs`.
+    """Make every run that is not finished yet.
 
-    `jobs` runs at once, each in a process of its own on one thread (default: one a core; 1 on a
-    GPU). An `executor` of concurrent.futures, or Dask's `client.get_executor()`, makes them in the
-    place of these processes and stays open; by default the cluster at `$HMTL_SCHEDULER`, if that is
-    set (`hmtl.runs.cluster`). Runs that another process is making are left to it, and waited for at
-    the end. A run whose loss is not finite is returned like the others, with its `failure`. One
-    that fails otherwise does not stop the others: RuntimeError at the end names every one.
+    Runs that another process is making are left to it, and waited for at the end. A run whose loss
+    is not finite is returned like the others, with its `failure`. One that fails otherwise does not
+    stop the others.
+
+    Args:
+        specs: The trainings; one that is given twice is made once.
+        root: Folder of a real data set, or a pack of it.
+        store: Where runs lie; None: `outputs/runs`.
+        jobs: Runs at once, each in a process of its own on one thread; None: one a core, 1 on a
+            GPU.
+        progress: Whether a bar is shown; None: `hmtl.paths.show_progress`.
+        executor: Of concurrent.futures, or Dask's `client.get_executor()`: makes the runs in the
+            place of these processes, and stays open. None: the cluster at `$HMTL_SCHEDULER`, if
+            that is set (`hmtl.runs.cluster`).
+
+    Returns:
+        The runs, in the order of `specs`.
+
+    Raises:
+        RuntimeError: Naming every run that failed; the others are stored.
+        OSError, ValueError: No run can be made at all: their data cannot be read.
     """
-
     distributed.refuse("run_all")
     check_trackers(None)  # once and now, not once a run
     specs = list(specs)

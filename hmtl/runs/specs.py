@@ -29,41 +29,84 @@ _Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training, completely: what is learned from what, how, and from which seed."""
+    """One training, completely: what is learned from what, how, and from which seed.
 
-    data: _Text = "mini"  # hmtl.data.sets.DATA; its reader's options after a colon
-    task: _Text = "emotion"  # hmtl.method.tasks.TASKS
-    # of "faces": train, valid, test; 8 faces each
+    A field without a meaning for a training is set back to its default (`unused`), so that one
+    training has one name.
+
+    Args:
+        data: A set of `hmtl.data.sets.DATA`; options of its reader after a colon.
+        task: What is supervised: a name in `hmtl.method.tasks.TASKS`.
+        people: Of "faces": how many in train, valid and test, each in 0..10^7; 8 faces each.
+        proportions: Of the emotions in "faces"' train split: "equal" or "affectnet".
+        label_noise: Share of "faces"' train labels that are confused as annotators do, in 0..1.
+        size: Side of the pictures, in 8..4096 pixels.
+        labels: "majority", or "probability" where faces were voted on.
+        fraction: Share of the training labels, in (0, 1], stratified; smaller ones lie in larger.
+        fraction_seed: Which labels are drawn, in 0..2^32 - 1; None: the same for every seed.
+        fill: Whether they are shown again until an epoch is as long as with all labels.
+        sampling: "natural", or "balanced": each class equally often.
+        weighted: Whether the loss weighs classes.
+        arch: "tiny", "small" or any timm backbone.
+        init: Where weights come from: "scratch", "imagenet", or a checkpoint or a run's folder.
+        augment: "none", "weak" or "strong".
+        pretexts: Short names, as `hmtl.method.pretext.make` reads them; () is supervised training.
+        views: "paired": the pretext's view has a pass of its own; "shared": it is the picture.
+        pretext_weight: Of the pretexts' losses, at least 0; None: the authors'.
+        features: Network of perceptual losses: a timm name or a run's folder; "": ImageNet's.
+        label_views: Whether the supervised loss is taken on the transformed views too; None: as the
+            task says, yes but for head pose.
+        multiscale: Whether paired views have the authors' three sizes.
+        balance: How losses become one: a name in `hmtl.method.balance.BALANCES`.
+        epochs: At least 1.
+        lr: Learning rate at the peak of the schedule, above 0.
+        schedule: "": one-cycle, or one of `hmtl.runs.callbacks.SCHEDULES`.
+        optimizer: "": fastai's Adam, or one of `hmtl.method.optim.OPTIMIZERS`.
+        wd: Weight decay, at least 0.
+        bs: Pictures a batch, at least 2.
+        precision: "", or "bf16" (`hmtl.runs.callbacks`).
+        norm_stats: Batch norm's running statistics: "" as the fit left them, or "plain": estimated
+            anew after it.
+        seed: Of weights, order, augmentation and puzzles, in 0..2^32 - 1.
+
+    Raises:
+        ValueError: Naming the field and what it may be, or choices that do not go together.
+
+    Example:
+        >>> from hmtl import RunSpec
+        >>> RunSpec(pretexts=("puzzling_2x2",), epochs=10).method
+        'puzzling_2x2 (paired)'
+    """
+
+    data: _Text = "mini"
+    task: _Text = "emotion"
     people: tuple[_People, _People, _People] = (300, 50, 125)
-    proportions: _Text = "equal"  # of the emotions in "faces"' train split, or "affectnet"
-    label_noise: _Share = 0.0  # share of "faces"' train labels confused as annotators confuse them
-    size: Annotated[int, Interval(ge=8, le=4096)] = 48  # pixels
-    labels: _Text = "majority"  # or "probability", where faces were voted on
-    fraction: Annotated[_Share, Gt(0)] = 1.0  # of the training labels, stratified and nested
-    fraction_seed: _Seed | None = None  # which labels are drawn; None: the same for every seed
-    fill: bool = False  # show these again until an epoch is as long as with all labels
-    sampling: _Text = "natural"  # or "balanced"
-    weighted: bool = False  # class weights in the loss
-    arch: _Text = "tiny"  # or any timm backbone
-    init: _Text = "scratch"  # "imagenet" or a checkpoint
-    augment: _Text = "weak"  # none, weak, strong
-    pretexts: tuple[_Text, ...] = ()  # hmtl.method.pretext.make
-    views: _Text = "paired"  # or "shared"
-    pretext_weight: _Weight | None = None  # None: the authors'
-    # of perceptual losses: a timm network or a finished run's folder; empty: ImageNet's
+    proportions: _Text = "equal"
+    label_noise: _Share = 0.0
+    size: Annotated[int, Interval(ge=8, le=4096)] = 48
+    labels: _Text = "majority"
+    fraction: Annotated[_Share, Gt(0)] = 1.0
+    fraction_seed: _Seed | None = None
+    fill: bool = False
+    sampling: _Text = "natural"
+    weighted: bool = False
+    arch: _Text = "tiny"
+    init: _Text = "scratch"
+    augment: _Text = "weak"
+    pretexts: tuple[_Text, ...] = ()
+    views: _Text = "paired"
+    pretext_weight: _Weight | None = None
     features: _Text = ""
-    # supervised loss on the transformed views too; None: the task's own, True but for head pose
     label_views: bool | None = None
-    multiscale: bool = False  # the authors' three sizes of paired views
-    balance: _Text = "sum"  # of the losses: hmtl.method.balance.BALANCES
+    multiscale: bool = False
+    balance: _Text = "sum"
     epochs: _Count = 5
-    lr: _Above0 = 4e-3  # peak of the schedule
-    schedule: _Text = ""  # one-cycle, or one of hmtl.runs.callbacks.SCHEDULES
-    optimizer: _Text = ""  # fastai's Adam, or one of hmtl.method.optim.OPTIMIZERS
+    lr: _Above0 = 4e-3
+    schedule: _Text = ""
+    optimizer: _Text = ""
     wd: _Weight = 0.01
     bs: Annotated[_Count, Ge(2)] = 64
-    precision: _Text = ""  # or "bf16": hmtl.runs.callbacks
-    # batch norm's running statistics: as the fit left them, or "plain": estimated anew after it
+    precision: _Text = ""
     norm_stats: _Text = ""
     seed: _Seed = 0
 
@@ -365,9 +408,24 @@ def get_preset(name: str) -> Preset:
 
 
 def grid(base: RunSpec, **choices: Iterable) -> list[RunSpec]:
-    """Every combination of `choices` (field=values), the last one changing fastest.
+    """Every combination of choices for fields of a spec, the last one changing fastest.
 
-    A value may be a dict of several fields: `grid(spec, method=[{}, {"pretexts": (...)}])`.
+    Args:
+        base: What they have in common.
+        choices: Field = its values. A value may be a dict of several fields, whatever the name:
+            `method=[{}, {"pretexts": ("puzzling_2x2",), "views": "shared"}]`.
+
+    Returns:
+        The specs; as many as the product of the choices' lengths.
+
+    Raises:
+        ValueError: As `RunSpec`.
+        TypeError: An unknown field.
+
+    Example:
+        >>> from hmtl import RunSpec, grid
+        >>> [(spec.augment, spec.seed) for spec in grid(RunSpec(), augment=["none"], seed=range(2))]
+        [('none', 0), ('none', 1)]
     """
     specs = []
     for values in itertools.product(*(list(v) for v in choices.values())):

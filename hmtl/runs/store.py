@@ -50,7 +50,16 @@ _MACHINE = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run in the store; its files are read when asked for."""
+    """A finished run in the store; its files are read when asked for, and checked then.
+
+    Args:
+        path: Its folder.
+        spec: The training that made it.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: Of each attribute: naming the file, the field and
+            the remedy.
+    """
 
     path: Path
     spec: RunSpec
@@ -216,10 +225,20 @@ def _digest(field: str, place: str) -> str:
 
 
 def load_run(path: str | Path) -> Run:
-    """Open a finished run; FileNotFoundError or ValueError naming the file and field otherwise.
+    """Open a finished run.
 
     Its other files are compared with their checksums when they are asked for, so that opening
     hundreds of runs is cheap (`hmtl.use.check` compares all).
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: There is no finished run.
+        ValueError: Its `spec.json` was changed or says what cannot be, naming the field.
     """
     path = Path(path)
     if not (path / "spec.json").is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hmtl
-from hmtl import method, study, use
+from hmtl import method, runs, study, use
 
 PACKAGE = Path(hmtl.__file__).parent
 SHOWN = [
@@ -17,9 +17,9 @@ SHOWN = [
     for file in sorted(PACKAGE.rglob("*.py"))
     if ">>> " in file.read_text()
 ]
-ROOMS = ("hmtl.method", "hmtl.study", "hmtl.use")
+ROOMS = ("hmtl.method", "hmtl.runs", "hmtl.study", "hmtl.use")
 EXPORTS = {name: hmtl for name, home in hmtl._HOMES.items() if home.startswith(ROOMS)}
-EXPORTS |= {name: room for room in (method, study, use) for name in room.__all__}
+EXPORTS |= {name: room for room in (method, runs, study, use) for name in room.__all__}
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -64,23 +64,61 @@ class Pretext:
     revision = 1
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
-        """Return what the network sees and what it must say of it."""
+        """What the network sees, and what it must say of it.
+
+        Args:
+            images: Float (B, 3, H, W) in [0, 1].
+            generator: On the CPU; every random choice comes from it.
+
+        Returns:
+            Views, float (B, 3, h, w) in [0, 1], and the target, which `loss` and `score` read.
+        """
         raise NotImplementedError
 
     def head(self, num_features: int) -> nn.Module | None:
-        """A head on what it `reads`, of `num_features` channels, or None if there is no loss."""
+        """The head on what the task `reads`.
+
+        Args:
+            num_features: F of the representation (B, F), or C of the feature map (B, C, h, w).
+
+        Returns:
+            What answers; None if there is no loss.
+        """
         raise NotImplementedError
 
     def loss(self, prediction: Any, target: Any) -> Tensor:
-        """Scalar loss."""
+        """The loss of a batch.
+
+        Args:
+            prediction: What the head gave, float32 of B rows.
+            target: What `transform` returned beside the views.
+
+        Returns:
+            A scalar that can be differentiated.
+        """
         raise NotImplementedError
 
     def score(self, prediction: Any, target: Any) -> Tensor:
-        """Scalar in [0, 1], larger is better."""
+        """How good a batch's answers are.
+
+        Args:
+            prediction, target: As `loss` takes them.
+
+        Returns:
+            A scalar in [0, 1], larger is better.
+        """
         raise NotImplementedError
 
     def show(self, images: Tensor, seed: int = 0) -> Figure:
-        """Draw images (B, 3, H, W) in [0, 1] above what the network is asked about them."""
+        """Draw pictures above what the network is asked about them.
+
+        Args:
+            images: Float (B, 3, H, W) in [0, 1].
+            seed: Of the views.
+
+        Returns:
+            The figure.
+        """
         raise NotImplementedError
 
     def shares_view_with(self, other: "Pretext") -> bool:
@@ -88,9 +126,15 @@ class Pretext:
         return False
 
     def relabel(self, labels: tuple) -> tuple:
-        """The supervised labels of the view made last, from those of the picture.
+        """The supervised labels of the view made last.
 
         They differ where the view was not made of the picture itself.
+
+        Args:
+            labels: Those of the pictures, tensors of B rows.
+
+        Returns:
+            As many.
         """
         return labels
 

@@ -45,9 +45,16 @@ class Task:
     better: Callable = max
 
     def has_label(self, table: pd.DataFrame) -> np.ndarray:
-        """Which rows of a label table have a label, bool (N,).
+        """Which rows have a label.
 
-        Raises ValueError naming the columns that the table lacks.
+        Args:
+            table: Labels, N rows.
+
+        Returns:
+            Bool (N,).
+
+        Raises:
+            ValueError: Naming the columns that the table lacks.
         """
         if missing := [name for name in self.columns if name not in table]:
             raise ValueError(
@@ -58,11 +65,26 @@ class Task:
         return table[list(self.columns)].notna().all(axis=1).to_numpy()
 
     def strata(self, table: pd.DataFrame) -> np.ndarray:
-        """Number of the group of each row, int64 (N,), that a share of the labels keeps even."""
+        """The groups that a share of the labels keeps even.
+
+        Args:
+            table: Labels, N rows.
+
+        Returns:
+            Number of each row's group, int64 (N,).
+        """
         return np.zeros(len(table), np.int64)
 
     def targets(self, table: pd.DataFrame, kind: str = "majority") -> Tensor:
-        """Targets of the rows of a label table, all of which have a label."""
+        """What the loss compares with.
+
+        Args:
+            table: Labels, N rows; all of them have one.
+            kind: One of `kinds`.
+
+        Returns:
+            Classes int64 (N,), distributions float32 (N, K) or numbers float32 (N, columns).
+        """
         raise NotImplementedError
 
     def label_type(self, targets: Tensor) -> type:
@@ -74,31 +96,73 @@ class Task:
         raise NotImplementedError
 
     def follow(self, targets: Tensor, flipped: Tensor, turned: Tensor) -> Tensor:
-        """Targets (B, ...) of pictures first turned by `turned` degrees against the clock (B,),
-        then, where `flipped` (B,), mirrored left to right."""
+        """Targets of pictures that were turned, then mirrored.
+
+        Args:
+            targets: Of the pictures as they were, (B, ...).
+            flipped: Bool (B,): mirrored left to right.
+            turned: Float (B,): degrees against the clock.
+
+        Returns:
+            As `targets`.
+        """
         return targets
 
     def head(self, num_features: int, outputs: int) -> nn.Module:
-        """(B, num_features) -> what the loss reads; `outputs` is what the DataLoaders count."""
+        """The supervised head.
+
+        Args:
+            num_features: F of the representation (B, F).
+            outputs: Classes or numbers, as the DataLoaders count them.
+
+        Returns:
+            (B, F) -> what the loss reads.
+        """
         raise NotImplementedError
 
     def loss(self, dls: DataLoaders | None) -> "TaskLoss":
-        """The loss for these DataLoaders; None: for its `activation` alone."""
+        """The loss.
+
+        Args:
+            dls: Whose labels it is for; None: for its `activation` alone.
+
+        Returns:
+            Outputs and targets (B, ...) -> a scalar.
+        """
         raise NotImplementedError
 
     def metrics(self, dls: DataLoaders) -> list:
-        """fastai metrics for these DataLoaders."""
+        """What the progress table shows.
+
+        Args:
+            dls: Whose labels are compared with.
+
+        Returns:
+            fastai metrics.
+        """
         raise NotImplementedError
 
     def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
-        """One row a face: key, what was asked for, what was answered.
+        """The table that a run stores.
 
-        `table` (N rows) are the labels, `predicted` (N, ...) the outputs after `activation`.
+        Args:
+            table: Labels, N rows.
+            predicted: Outputs after `activation`, float (N, ...).
+
+        Returns:
+            One row a face: key, what was asked for, what was answered.
         """
         raise NotImplementedError
 
     def check_predictions(self, predictions: pd.DataFrame) -> None:
-        """Raise ValueError naming the column and row that `predictions` cannot have made."""
+        """Whether `predictions` can have made a table.
+
+        Args:
+            predictions: Of a run's file.
+
+        Raises:
+            ValueError: Naming the column and line that it cannot have made.
+        """
         if predictions.empty:
             raise ValueError("no test face in it")
 
@@ -116,11 +180,27 @@ class Task:
                 raise ValueError(f"line {odd[0] + 2}, column {name}: a number{span} is needed")
 
     def scores(self, predictions: pd.DataFrame) -> dict[str, float]:
-        """Scores by name of a table that `predictions` made, and `test_faces`, their number."""
+        """What is computed of a run's answers.
+
+        Args:
+            predictions: A table that `predictions` made, N rows.
+
+        Returns:
+            Scores by name, and `test_faces`, N.
+        """
         raise NotImplementedError
 
     def check(self, kind: str, sampling: str, weighted: bool) -> None:
-        """Raise ValueError if the task knows no such labels, sampling or weights."""
+        """Whether the task can be trained so.
+
+        Args:
+            kind: Of labels, one of `kinds`.
+            sampling: "natural" or "balanced".
+            weighted: Whether the loss weighs classes.
+
+        Raises:
+            ValueError: It knows no such labels, sampling or weights.
+        """
         check_known(f"task {self.name!r} has no labels={kind!r};", kind, self.kinds)
         if not self.has_classes and (sampling == "balanced" or weighted):
             raise ValueError(
@@ -129,10 +209,17 @@ class Task:
             )
 
     def labelled(self, pretexts: Sequence, label_views: bool | None) -> set[str]:
-        """Names of the pretexts whose views the supervised loss sees; None is the task's choice.
+        """The pretexts whose views the supervised loss sees.
 
         Plain views of the picture, such as the control's, have a label whatever the task; views of
         other pictures have none.
+
+        Args:
+            pretexts: All of a training.
+            label_views: What was asked for; None: the task's choice.
+
+        Returns:
+            Their names.
         """
         return {
             p.name
@@ -142,9 +229,15 @@ class Task:
         }
 
     def check_pretexts(self, pretexts: Sequence, views: str, labelled: Collection[str]) -> None:
-        """Raise ValueError if a pretext turns a picture whose label would then be wrong.
+        """Whether pretexts leave the labels right.
 
-        `labelled` are the names of the pretexts whose views the supervised loss sees.
+        Args:
+            pretexts: All of a training.
+            views: "paired" or "shared".
+            labelled: Names of those whose views the supervised loss sees.
+
+        Raises:
+            ValueError: One turns a picture whose label would then be wrong.
         """
         if "rotation" not in self.changed_by:
             return
