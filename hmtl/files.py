@@ -122,11 +122,9 @@ def has_kind(value: Any, kind: Any) -> bool:
 
 
 def read_json(
-    file: str | Path,
-    remedy: str,
-    needed: Mapping[str, Any] | None = None,
+    file: str | Path, remedy: str, needed: Mapping[str, Any] | None = None,
     optional: Mapping[str, Any] | None = None,
-) -> dict:
+) -> dict:  # fmt: skip
     """The object in a JSON file; `needed` and `optional` fields are of the given types.
 
     Raises FileNotFoundError, OSError or ValueError naming the file, the field and the `remedy`.
@@ -193,11 +191,9 @@ def write_record(file: Path, record: Mapping) -> None:
 
 
 def read_record(
-    file: str | Path,
-    remedy: str,
-    needed: Mapping[str, Any] | None = None,
+    file: str | Path, remedy: str, needed: Mapping[str, Any] | None = None,
     optional: Mapping[str, Any] | None = None,
-) -> dict:
+) -> dict:  # fmt: skip
     """The record of a folder (`read_json`), after comparing it with its own checksum.
 
     One without checksums, of an older version, passes.

@@ -232,12 +232,9 @@ class Augment(DisplayedTransform):
     split_idx, order = None, 20  # after IntToFloatTensor (10)
 
     def __init__(
-        self,
-        level: str = "weak",
-        size: int = 48,
-        seed: int = 0,
+        self, level: str = "weak", size: int = 48, seed: int = 0,
         follow: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
-    ):
+    ):  # fmt: skip
         check_known(f"unknown augmentation {level!r};", level, LEVELS)
         super().__init__()
         self.level, self.size, self.follow = level, size, follow

@@ -104,13 +104,9 @@ class FaceDataset:
     n_inp = 1
 
     def __init__(
-        self,
-        pack: Pack,
-        rows: np.ndarray,
-        labels: str = "majority",
-        split_idx: int = 0,
+        self, pack: Pack, rows: np.ndarray, labels: str = "majority", split_idx: int = 0,
         task: Task | None = None,
-    ):
+    ):  # fmt: skip
         self.pack, self.labels, self.split_idx = pack, labels, split_idx
         self.task = task or Emotion()
         known = self.task.has_label(pack.labels.iloc[rows])
@@ -166,12 +162,8 @@ class FaceDataset:
 
     def new_empty(self) -> "FaceDataset":
         """The same without rows: `learn.export()` pickles it, and no picture may go with it."""
-        none = Pack(
-            Path(),
-            np.empty((0, *self.pack.images.shape[1:]), np.uint8),
-            self.pack.labels.iloc[:0],
-            self.pack.meta,
-        )
+        images = np.empty((0, *self.pack.images.shape[1:]), np.uint8)
+        none = Pack(Path(), images, self.pack.labels.iloc[:0], self.pack.meta)
         return FaceDataset(none, self.rows[:0], self.labels, self.split_idx, self.task)
 
 
@@ -283,13 +275,9 @@ def face_dataloaders(
             counts = np.bincount(data.classes, minlength=data.c)
             data.sampling_weights = (1 / counts[data.classes]).tolist()
         training = i == 0
-        loader = FaceDL(
-            data,
-            bs=min(bs, len(data)) if training else 2 * bs,
-            shuffle=training,
-            drop_last=training,  # a last batch of one image would upset batch norm
-            num_workers=0,
-            after_batch=tfms,
+        count = min(bs, len(data)) if training else 2 * bs
+        loader = FaceDL(  # a last batch of one image would upset batch norm: it is dropped
+            data, bs=count, shuffle=training, drop_last=training, num_workers=0, after_batch=tfms
         )
         loader.rng = random.Random(seed)  # not the global one: see the docstring
         loaders.append(loader)

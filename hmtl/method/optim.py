@@ -64,23 +64,14 @@ class FusedAdam(Optimizer):
 
     def _step(self, weights: list, hyper: dict, wd: float) -> None:
         states = [self._started(weight) for weight in weights]
+        gradients = [self._as_laid(weight.grad, weight) for weight in weights]
+        firsts, seconds = ([state[name] for state in states] for name in ("grad_avg", "sqr_avg"))
         adam(
-            weights,
-            [self._as_laid(weight.grad, weight) for weight in weights],
-            [state["grad_avg"] for state in states],
-            [state["sqr_avg"] for state in states],
-            [],
-            [self._counts[weight] for weight in weights],
-            fused=True,
-            decoupled_weight_decay=True,
-            amsgrad=False,
-            beta1=hyper["mom"],
-            beta2=hyper["sqr_mom"],
-            lr=hyper["lr"],
-            weight_decay=wd,
-            eps=hyper["eps"],
+            weights, gradients, firsts, seconds, [], [self._counts[weight] for weight in weights],
+            fused=True, decoupled_weight_decay=True, amsgrad=False, beta1=hyper["mom"],
+            beta2=hyper["sqr_mom"], lr=hyper["lr"], weight_decay=wd, eps=hyper["eps"],
             maximize=False,
-        )
+        )  # fmt: skip
 
     @staticmethod
     def _as_laid(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -181,14 +181,12 @@ class FiniteLoss(Callback):
 
     def _told(self, total: float) -> dict:
         return {
-            "epoch": self.epoch + 1,
-            "batch": self.iter + 1,
-            "training": self.training,
+            "epoch": self.epoch + 1, "batch": self.iter + 1, "training": self.training,
             "losses": {"total": total, **(self._losses() if self.training else {})},
             "images": self.x.detach().as_subclass(torch.Tensor).cpu(),
             "labels": [y.detach().as_subclass(torch.Tensor).cpu() for y in self.yb],
             "positions": list(getattr(self.learn.dl, "positions", ())),
-        }
+        }  # fmt: skip
 
 
 def plain_statistics(learn: Learner, seed: int = 0, bs: int = 256) -> None:

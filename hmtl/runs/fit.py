@@ -152,7 +152,16 @@ def _protocols_of(data: str) -> str:
 
 
 def build_learner(spec: RunSpec, pack: Pack, device=None):
-    """The fastai Learner a spec describes, before its training."""
+    """The fastai Learner a spec describes, before its training.
+
+    Args:
+        spec: The training.
+        pack: The faces it learns from.
+        device: Where it runs; None: fastai's default.
+
+    Returns:
+        The Learner; its network, heads and order follow the spec's seed.
+    """
     import torch
 
     from hmtl.method.batches import face_dataloaders
@@ -319,12 +328,22 @@ def _write_failure(folder: Path, learn, failure: dict, seed: int, unfinished: Pa
 
 
 def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None) -> dict:
-    """Train a run that failed once more, from its last whole epoch to where it failed; nothing is
-    stored.
+    """Train a run that failed once more, from its last whole epoch to where it failed.
 
-    Returns that batch: `epoch`, `batch`, `training`, `losses` by name, `images`, `labels`; on the
-    CPU it made them on, they are those of `failure.json` and `failure.safetensors` to the bit.
-    Raises ValueError if the run did not fail, or does not fail again.
+    Nothing is stored.
+
+    Args:
+        run: It failed, and one process made it.
+        root: Folder of its data set, where that is a real one.
+        pack: In the place of the spec's own data.
+
+    Returns:
+        That batch: `epoch`, `batch`, `training`, `losses` by name, `images` float (B, 3, H, W),
+        `labels`. On the CPU that made them they are those of `failure.json` and
+        `failure.safetensors` to the bit.
+
+    Raises:
+        ValueError: The run did not fail, or does not fail again.
     """
     if not run.failure:
         raise ValueError(f"{run.id} did not fail, so there is nothing to replay")
@@ -345,8 +364,15 @@ def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None
 def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     """The predictions of a finished run's network for the test faces of another pack.
 
-    As the run's task stores them; nothing is trained, and the pack may have no other faces. Raises
-    ValueError if the run failed, or if the pack has no test faces or not the labels of the task.
+    Args:
+        run: A finished run with a network.
+        pack: It may have no other faces than test faces.
+
+    Returns:
+        One row a test face, as `Run.predictions` has them.
+
+    Raises:
+        ValueError: The run failed, or the pack has no test faces or not the labels of the task.
     """
     weights = run.weights
     if not len(pack.rows("test")):

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from hmtl.files import SEAL, whole_folder, write_record, write_text
-from hmtl.labels import hint
+from hmtl.labels import check_known
 from hmtl.runs.store import Run
 from hmtl.use.card import NAME, model_card
 from hmtl.use.networks import CARD, open_handed, read_config, write_handed
@@ -61,9 +61,8 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         OSError: with a remedy, if the folder cannot be written.
     """
     out = Path(out)
-    if unknown := set(formats) - set(FORMATS):
-        near = hint(min(unknown), FORMATS)
-        raise ValueError(f"unknown format {', '.join(unknown)}; {near}one of {', '.join(FORMATS)}")
+    for name in formats:
+        check_known(f"unknown format {name};", name, FORMATS)
     if "hub" in formats and (len(formats) > 1 or isinstance(run, Path)):
         more = f"; {run} is such a folder already" if isinstance(run, Path) else ""
         raise ValueError(f"format hub goes alone, and of a run: it has a folder of its own{more}")
@@ -103,11 +102,8 @@ def _write_timm(model, arch: str, file: Path) -> dict[str, str]:
     save_file({name: t.contiguous() for name, t in encoder.body.state_dict().items()}, file)
     told = {"num_classes": 0, "checkpoint_path": str(file), **encoder.options}
     saved = timm.create_model(encoder.arch, **told).eval()
-    faces = _faces(2, 64)
-    with torch.inference_mode():
-        gap = (saved((faces - encoder.mean) / encoder.std) - encoder(faces)).abs().max().item()
-    if not gap <= TOLERANCE:
-        raise RuntimeError(f"{file.name} differs from PyTorch by {gap:.2g}; it was not kept")
+    own = torch.no_grad()(lambda faces: saved((faces - encoder.mean) / encoder.std).numpy())
+    _check(encoder, 64, own, file)
     mean, std = (json.dumps(v.flatten().tolist()) for v in (encoder.mean, encoder.std))
     options = {"model_args": json.dumps(encoder.options)} if encoder.options else {}
     return {"arch": encoder.arch, **options, "mean": mean, "std": std}

@@ -64,13 +64,9 @@ def _units(row: pd.Series, emotion: str, second: str, share: float, strength: fl
 
 
 def posed(
-    face: pd.DataFrame,
-    emotion: str | None = None,
-    intensity: float | None = None,
-    yaw: float | None = None,
-    pitch: float | None = None,
-    light: float | None = None,
-) -> pd.DataFrame:
+    face: pd.DataFrame, emotion: str | None = None, intensity: float | None = None,
+    yaw: float | None = None, pitch: float | None = None, light: float | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """The same person in another picture: one row of `hmtl.faces.table.draw_faces`, changed.
 
     What is None stays as it is, all other columns too. With an emotion or an intensity, the action
@@ -174,13 +170,9 @@ class FaceSliders(VBox):
     """
 
     def __init__(
-        self,
-        faces: pd.DataFrame,
-        answer: Callable | None = None,
-        size: int = 48,
-        puzzle: int = 2,
+        self, faces: pd.DataFrame, answer: Callable | None = None, size: int = 48, puzzle: int = 2,
         seed: int = 0,
-    ):
+    ):  # fmt: skip
         if VBox is object:
             raise ImportError('FaceSliders needs ipywidgets: pip install "hmtl[notebooks]"')
         from ipywidgets import HTML, Dropdown, FloatSlider, HBox, Image

@@ -411,18 +411,13 @@ def run_record(run: Run) -> dict[str, str]:
     # runs of older versions do not say what their packs were
     colour = "grey" if run.spec.data in GREY_SETS else "colour"
     return {
-        "hmtl": __version__,
-        "run": run.id,
-        "task": task.name,
-        "labels": json.dumps(list(task.names)),
-        "output": task.unit or "probabilities",
+        "hmtl": __version__, "run": run.id, "task": task.name,
+        "labels": json.dumps(list(task.names)), "output": task.unit or "probabilities",
         "input": "images, float32 in [0, 1], (batch, 3, size, size), RGB",
-        "size": str(run.spec.size),
-        "crop": str(VALID_CROP),
-        "colour": run.record.get("colour", colour),
-        "fit": run.record.get("fit", "cover"),
+        "size": str(run.spec.size), "crop": str(VALID_CROP),
+        "colour": run.record.get("colour", colour), "fit": run.record.get("fit", "cover"),
         "frame": json.dumps(FRAMES.get(run.spec.data.partition(":")[0], FRAME)),
-    }
+    }  # fmt: skip
 
 
 def _network(

@@ -10,6 +10,7 @@ Twice the batch, the last control, is no task: a supervised run with `bs` double
 
 __all__ = ["NoLoss", "RandomTarget", "SecondView", "TransformOnly"]
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -114,6 +115,11 @@ class RandomTarget(_Augmented):
         return (prediction.argmax(1) == target).float().mean()
 
 
+def _own(name: str) -> Callable:
+    """A method that is the wrapped pretext's own."""
+    return lambda self, *given, **named: getattr(self.pretext, name)(*given, **named)
+
+
 class _Wrapped(Pretext):
     """Base of the controls that change one thing about another pretext."""
 
@@ -128,25 +134,9 @@ class _Wrapped(Pretext):
         self.plain_view = pretext.plain_view
         self.weight = dict.fromkeys(pretext.weight, 0.0)
 
-    def transform(self, images: Tensor, generator: torch.Generator):
-        """The pretext's own."""
-        return self.pretext.transform(images, generator)
-
-    def relabel(self, labels: tuple) -> tuple:
-        """The pretext's own."""
-        return self.pretext.relabel(labels)
-
-    def attach(self, dls) -> None:
-        """The pretext's own."""
-        self.pretext.attach(dls)
-
-    def prepare(self, device: torch.device) -> None:
-        """The pretext's own."""
-        self.pretext.prepare(device)
-
-    def show(self, images: Tensor, seed: int = 0) -> Figure:
-        """The pretext's own."""
-        return self.pretext.show(images, seed)
+    transform, relabel, attach, prepare, show = map(
+        _own, ("transform", "relabel", "attach", "prepare", "show")
+    )
 
 
 class TransformOnly(_Wrapped):
@@ -161,17 +151,7 @@ class TransformOnly(_Wrapped):
 class _Whole(_Wrapped):
     """A wrapped pretext with its head, loss and score."""
 
-    def head(self, num_features: int) -> nn.Module | None:
-        """The pretext's own."""
-        return self.pretext.head(num_features)
-
-    def loss(self, prediction: Any, target: Any) -> Tensor:
-        """The pretext's own."""
-        return self.pretext.loss(prediction, target)
-
-    def score(self, prediction: Any, target: Any) -> Tensor:
-        """The pretext's own."""
-        return self.pretext.score(prediction, target)
+    head, loss, score = map(_own, ("head", "loss", "score"))
 
 
 class NoLoss(_Whole):

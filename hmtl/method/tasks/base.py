@@ -155,7 +155,7 @@ class Task:
         raise NotImplementedError
 
     def check_predictions(self, predictions: pd.DataFrame) -> None:
-        """Whether `predictions` can have made a table.
+        """Refuse a table that `predictions` cannot have made.
 
         Args:
             predictions: Of a run's file.
@@ -191,7 +191,7 @@ class Task:
         raise NotImplementedError
 
     def check(self, kind: str, sampling: str, weighted: bool) -> None:
-        """Whether the task can be trained so.
+        """Refuse what the task cannot be trained by.
 
         Args:
             kind: Of labels, one of `kinds`.
@@ -229,7 +229,7 @@ class Task:
         }
 
     def check_pretexts(self, pretexts: Sequence, views: str, labelled: Collection[str]) -> None:
-        """Whether pretexts leave the labels right.
+        """Refuse pretexts that make the labels wrong.
 
         Args:
             pretexts: All of a training.

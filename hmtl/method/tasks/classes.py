@@ -140,14 +140,10 @@ class ClassTask(Task):
 
     def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
         """key, target, predicted (names) and `p_<name>`, the probability (N, K) of each class."""
-        return pd.DataFrame(
-            {
-                "key": table["key"].to_numpy(),
-                "target": table[self.columns[0]].to_numpy(),
-                "predicted": np.array(self.names)[predicted.argmax(1)],
-                **{f"p_{name}": predicted[:, i] for i, name in enumerate(self.names)},
-            }
-        )
+        told = {"key": table["key"].to_numpy(), "target": table[self.columns[0]].to_numpy()}
+        told["predicted"] = np.array(self.names)[predicted.argmax(1)]
+        shares = {f"p_{name}": predicted[:, i] for i, name in enumerate(self.names)}
+        return pd.DataFrame(told | shares)
 
     def check_predictions(self, predictions: pd.DataFrame) -> None:
         """Raise ValueError naming the column and line of no class or no probability."""
