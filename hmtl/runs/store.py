@@ -308,17 +308,17 @@ def start_of(spec: RunSpec) -> str:
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     """One row a run: id, method, the fields of its spec, test scores, epoch scores, cost.
 
-    Args:
-        runs: Finished ones, failed ones too.
-
-    Returns:
-        A row a run, in their order; `start` says where its weights come from (`start_of`).
-
     Scores of the last and the best epoch on the valid split are `valid_<metric>` and
     `best_valid_<metric>`: accuracy of classes, mae of head pose. `<metric>_at_best` is the test
     score of that `best_epoch`. Where `chosen_on` is "test", all of these are of the test images.
     What a task has not stays empty, and so do the scores of a run that failed, whose `failure` says
-    why.
+    why. `start` says where its weights come from (`start_of`).
+
+    Args:
+        runs: Finished ones, failed ones too.
+
+    Returns:
+        The table, in their order.
     """
     rows = []
     for run in runs:
