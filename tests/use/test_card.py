@@ -10,6 +10,7 @@ import pytest
 from toys import make_toy_pack, reseal
 
 from hmtl.__main__ import main
+from hmtl.data.pack import Pack
 from hmtl.data.sets import load_pack
 from hmtl.method.tasks.pose import ANGLES
 from hmtl.runs.fit import fit
@@ -171,6 +172,13 @@ def test_the_sheet_of_a_set_says_what_was_left_out(tmp_path):
     for why, count in report["reader"]["dropped"].items():
         assert f"| left out by the reader: {why} | {count} |" in text
     assert f"| packed | {len(pack)} |" in text
+
+
+@pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% if x %}", "{# gone #}", "{{ run.__class__ }}"])
+def test_what_a_file_says_is_shown_and_never_read_as_a_template(text):
+    pack = load_pack("mini")
+    told = Pack(pack.path, pack.images, pack.labels, {**pack.meta, "source": text})
+    assert f"| source | {text} |" in data_sheet(told)
 
 
 def test_calibration_error_is_guos():
