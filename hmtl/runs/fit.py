@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 from threading import RLock
 
@@ -452,6 +453,8 @@ def run_all(
         RuntimeError: Naming every run that failed; the others are stored.
         OSError, ValueError: No run can be made at all: their data cannot be read.
     """
+    from hmtl.runs.unfinished import Claimed
+
     distributed.refuse("run_all")
     check_trackers(None)  # once and now, not once a run
     specs = list(specs)
@@ -486,7 +489,12 @@ def run_all(
         address = os.environ.get(cluster.VARIABLE)
         if todo and executor is None and address:
             executor = stack.enter_context(cluster.cluster_executor(address))
-        for spec, outcome in _outcomes(list(todo), min(jobs, len(todo)), options, executor):
+        elsewhere: list[RunSpec] = []  # what others make: waited for, and taken up if they die
+        ours = _attempts(list(todo), jobs, {**options, "wait": False}, executor)
+        for spec, outcome in chain(ours, _attempts(elsewhere, jobs, options, executor)):
+            if isinstance(outcome, Claimed):
+                elsewhere.append(spec)
+                continue
             here = todo[spec]
             if isinstance(outcome, Run) and (
                 outcome.path.name != here.name or not (here / "spec.json").is_file()
@@ -512,24 +520,9 @@ def run_all(
     return [done[spec] for spec in specs]
 
 
-def _outcomes(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None = None):
-    """Yield (spec, Run or Exception) as runs end, `jobs` at once or as the executor has room.
-
-    Those that other processes are making come last.
-    """
-    from hmtl.runs.unfinished import Claimed
-
-    elsewhere = []
-    for spec, outcome in _attempts(todo, jobs, {**options, "wait": False}, executor):
-        if isinstance(outcome, Claimed):
-            elsewhere.append(spec)
-        else:
-            yield spec, outcome
-    # waited for: if the other process dies, its run is taken up here
-    yield from _attempts(elsewhere, min(jobs, len(elsewhere)), options, executor)
-
-
 def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None):
+    """Yield (spec, Run or Exception) as runs end, `jobs` at once or as the executor has room."""
+    jobs = min(jobs, len(todo))
     if jobs <= 1 and executor is None:
         for spec in todo:
             try:
