@@ -22,7 +22,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.exceptions import TyperException
 
-from hmtl.labels import hint
+from hmtl.labels import hint, shown
 
 app = typer.Typer(
     help="Hybrid multi-task learning on faces.", add_completion=False, rich_markup_mode=None,
@@ -216,9 +216,9 @@ def runs(store: str | None = None) -> int:
             said = f"{metric} {one.scores[metric]:.3f}" if metric else ""
         except (ValueError, OSError) as error:
             broken = True
-            print(f"hmtl: {error}", file=sys.stderr)
+            print(f"hmtl: {shown(error)}", file=sys.stderr)
             continue
-        print(f"{folder.name}  {one.spec.task}  {one.spec.method}  {said}".rstrip())
+        print(shown(f"{folder.name}  {one.spec.task}  {one.spec.method}  {said}".rstrip()))
     return 1 if broken else 0
 
 
@@ -262,7 +262,7 @@ def predict(
         table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")
     unreadable = table.attrs["unreadable"]
     for name, problem in unreadable.items():
-        print(f"hmtl: {name}: {problem}", file=sys.stderr)
+        print(f"hmtl: {shown(name)}: {shown(problem)}", file=sys.stderr)
     faces = int((table["face"] > 0).sum())
     pictures = len(table[[n for n in ("file", "frame") if n in table]].drop_duplicates())
     print(f"{faces} faces in {pictures} pictures: {out}")
@@ -487,7 +487,7 @@ def check(folder: str) -> int:
         old += not found.has_checksums
         if found.problem:
             changed += 1
-            print(f"hmtl: {found.problem}", file=sys.stderr)
+            print(f"hmtl: {shown(found.problem)}", file=sys.stderr)
     listed = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in kinds.items())
     print(f"{listed}: {changed or 'none'} changed or broken")
     if old:
@@ -583,7 +583,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except told as error:
-        print(f"hmtl: {str(error) or type(error).__name__}", file=sys.stderr)
+        print(f"hmtl: {shown(error) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hmtl: stopped; the same command goes on where it was", file=sys.stderr)

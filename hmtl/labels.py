@@ -6,7 +6,7 @@ AffectNet numbers its eight emotions 0 to 7 in this order; every data set is map
 
 __all__ = [
     "EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices", "hint",
-    "odd_label",
+    "odd_label", "shown",
 ]  # fmt: skip
 
 import difflib
@@ -86,3 +86,14 @@ def hint(name: object, known: Iterable[str]) -> str:
     by_lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
     return f"did you mean {by_lower[near[0]]}? " if near else ""
+
+
+def shown(text: object) -> str:
+    """Return a text, perhaps a stranger's file name, as a terminal shows it and is not steered.
+
+    Line breaks stay; all else that is not printed is written as its escape, such as "\\x1b".
+    """
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
+        for sign in str(text)
+    )

@@ -173,6 +173,7 @@ def _limited() -> Iterator[None]:
 
     timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what a decoder passes over
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         before = signal.signal(signal.SIGVTALRM, stop) if timed else None
         try:

@@ -34,8 +34,8 @@ from hmtl.files import SEAL, whole_folder, write_record, write_text
 from hmtl.labels import check_known
 from hmtl.runs.store import Run
 from hmtl.use.card import NAME, model_card
-from hmtl.use.networks import CARD, open_handed, read_config, write_handed
-from hmtl.use.predict import answers_of, run_record
+from hmtl.use.networks import open_handed, read_card, read_config, write_handed
+from hmtl.use.predict import answers_of, load, run_record
 
 FORMATS = ("onnx", "torch", "timm", "hub")
 OPSET = 18
@@ -70,8 +70,7 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         raise ValueError(f"{out} is there already; choose another folder")
     if isinstance(run, Path):
         model, config = open_handed(run), read_config(run)
-        card = (run / CARD).read_text(encoding="utf-8").split("---\n", 2)[-1].lstrip()
-        arch, size = config["arch"], int(config["size"])
+        card, arch, size = read_card(run), config["arch"], load(run, device="cpu").size
         record = {name: value for name, value in config.items() if isinstance(value, str)}
         record.pop(SEAL)
     else:

@@ -11,8 +11,10 @@ and keeps weights of 16 bits if no score moves by more than 0.05 points (0.05 de
 the scores of the first test faces too, which a test renders and answers again. Ours.
 """
 
-__all__ = ["SAMPLE", "is_handed", "network_table", "open_handed", "score_faces", "ship", "shipped",
-           "write_handed"]  # fmt: skip
+__all__ = [
+    "SAMPLE", "is_handed", "network_table", "open_handed", "read_card", "score_faces", "ship",
+    "shipped", "write_handed",
+]  # fmt: skip
 
 import dataclasses
 import shutil
@@ -27,7 +29,15 @@ import pandas as pd
 import hmtl.data
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED
-from hmtl.files import read_record, reading, tensors_in, whole_folder, write_record
+from hmtl.files import (
+    check_shapes,
+    checked,
+    read_record,
+    reading,
+    tensors_in,
+    whole_folder,
+    write_record,
+)  # fmt: skip
 from hmtl.method.tasks import Task, make_task
 from hmtl.runs.store import Run, score_predictions
 from hmtl.use.card import model_card
@@ -61,6 +71,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_record(folder / "config.json", _REMEDY, _FIELDS, optional)
 
 
+def read_card(folder: Path) -> str:
+    """The card of such a folder, without the metadata; it is its maker's text, and no link.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: naming the file and the remedy.
+    """
+    file = checked(folder / CARD, _REMEDY)
+    if file.is_symlink():  # what another file holds is not passed on
+        raise ValueError(f"{file} is a link; {_REMEDY}")
+    with reading(file, _REMEDY):
+        return file.read_text(encoding="utf-8").split("---\n", 2)[-1].lstrip()
+
+
 def open_handed(folder: Path):
     """The network in such a folder.
 
@@ -75,12 +98,18 @@ def open_handed(folder: Path):
     """
     from hmtl.method.learner import Answers, build_model
 
-    config = read_config(folder)
+    config, weights = read_config(folder), folder / "model.safetensors"
     with reading(folder / "config.json", _REMEDY):
         task = make_task(config["task"])
-        model = build_model(config["arch"], len(task.names), task)
-    tensors = tensors_in(folder / "model.safetensors", _REMEDY)
-    with reading(folder / "model.safetensors", _REMEDY):
+
+    def build():
+        with reading(folder / "config.json", _REMEDY):
+            return build_model(config["arch"], len(task.names), task)
+
+    check_shapes(build, weights, _REMEDY)
+    model = build()
+    tensors = tensors_in(weights, _REMEDY)
+    with reading(weights, _REMEDY):
         model.load_state_dict(
             {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
         )

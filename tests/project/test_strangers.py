@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import warnings
 from functools import partial
@@ -31,7 +32,7 @@ from hmtl.data.pack import open_pack
 from hmtl.data.photos import PhotoTask, open_photo, read_photos
 from hmtl.data.readers import READERS
 from hmtl.data.sets import MINI_PATH
-from hmtl.files import check_shapes, new_file, whole_folder, write_text
+from hmtl.files import check_shapes, new_file, whole_folder, write_record, write_text
 from hmtl.method.learner import build_model
 from hmtl.method.tasks import make_task
 from hmtl.runs.fit import fit
@@ -39,7 +40,9 @@ from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run
 from hmtl.use import card
 from hmtl.use.card import model_card
-from hmtl.use.predict import load
+from hmtl.use.export import export_run
+from hmtl.use.networks import write_handed
+from hmtl.use.predict import load, run_record
 
 pytestmark = pytest.mark.slow
 
@@ -256,6 +259,20 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
             open_photo(str(tmp_path / "a.png"))
 
 
+def test_a_decoder_warns_nobody(tmp_path, recwarn):
+    """A TIFF that says 2 GB of one field are in it."""
+    file = tmp_path / "a.tif"
+    Image.new("L", (8, 8), 90).save(file, tiffinfo={700: b"x" * 64})
+    data = bytearray(file.read_bytes())
+    place = data.index(struct.pack("<HH", 700, 1))
+    data[place + 4 : place + 8] = struct.pack("<I", 2**31)
+    file.write_bytes(data)
+    squares, (note,) = read_photos(PhotoTask([str(file)], None, None, 8, True, "cover", "auto"))
+    assert (squares == 90).all()
+    assert note.problem == ""
+    assert not recwarn
+
+
 def test_a_picture_that_takes_too_long_costs_itself(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
@@ -334,6 +351,66 @@ def test_a_small_folder_cannot_ask_for_a_large_network(theirs, arch):
     assert grown < 1000, "MB; the network itself has 7,000"
 
 
+@pytest.fixture
+def handed(theirs, tmp_path):
+    """A stranger's network as the hub has it, with a card of theirs."""
+    folder, run = tmp_path / "downloads" / "hub", load_run(theirs[1])
+    folder.mkdir()
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n\n# Their card\n")
+    write_handed(run, folder, run_record(run), with_card=False)
+    return folder
+
+
+def claim_handed(folder, **values):
+    """Let its config.json say other values, with checksums that fit."""
+    record = json.loads((folder / "config.json").read_text())
+    write_record(folder / "config.json", {**record, **values})
+
+
+@pytest.mark.parametrize("arch", ["vit_gigantic_patch14_224", "regnety_1280"])
+def test_a_network_from_the_hub_cannot_be_larger_than_its_weights(handed, arch):
+    assert load(handed).size == 32
+    claim_handed(handed, arch=arch)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"model.safetensors cannot be read .*size mismatch"):
+        load(handed)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < 1000, "MB"
+    claim_handed(handed, arch="hf-hub:evil/network")
+    with pytest.raises(ValueError, match=r"config.json cannot be read .*unknown backbone"):
+        load(handed)
+
+
+@pytest.mark.parametrize("kind", ["link", "link within", "pipe", "changed", "missing", "not UTF-8"])
+def test_the_card_of_a_network_from_the_hub_is_its_own_file(handed, theirs, tmp_path, kind):
+    """An export passes the card on: a link would pass on a file of the user's."""
+    own, card = theirs[2], handed / "README.md"
+    if kind != "changed":
+        card.unlink()
+    if kind == "link":
+        card.symlink_to(own)
+    elif kind == "link within":
+        card.symlink_to("config.json")
+    elif kind == "pipe":
+        os.mkfifo(card)
+    elif kind == "changed":
+        card.write_text("# Another card")
+    elif kind == "not UTF-8":
+        card.write_bytes(b"\xff\xfe")
+    if kind in ("link", "not UTF-8"):
+        claim_handed(handed)
+    out = tmp_path / "out"
+    with pytest.raises((ValueError, OSError), match=r"README\.md .*make it again"):
+        export_run(handed, out, ["onnx"])
+    assert not out.exists()
+
+
+def test_an_export_of_a_network_from_the_hub_is_of_a_size_that_it_sees(handed, tmp_path):
+    claim_handed(handed, size="99999")
+    with pytest.raises(ValueError, match="size 99999"):
+        export_run(handed, tmp_path / "out", ["onnx"])
+
+
 @pytest.mark.parametrize("change", ["more", "fewer", "another shape"])
 def test_the_tensors_of_a_network_are_compared_by_name_and_shape(theirs, change):
     _, run, _ = theirs
@@ -403,6 +480,31 @@ def test_a_name_that_is_no_utf8_costs_itself_and_is_named(theirs, tmp_path, caps
     assert "its name is no UTF-8; rename the file" in said
     table = pd.read_csv(out)
     assert sorted(table["file"]) == sorted(str(folder / name) for name in good)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"), ("a\rb", r"a\rb"),
+        ("\u202egnp.exe", r"\u202egnp.exe"), ("\x9b2J", r"\x9b2J"), ("über 笑😀", "über 笑😀"),
+    ],
+)  # fmt: skip
+def test_a_name_does_not_steer_the_terminal(theirs, tmp_path, capsys, name, told):
+    """Of a picture, a run and a folder: what is not printed is written as its escape."""
+    _, run, _ = theirs
+    (tmp_path / f"{name}.png").write_bytes(b"no picture")
+    out = ["--no-detect", "--out", str(tmp_path / "o.csv")]
+    assert main(["predict", str(run), str(tmp_path / f"{name}.png"), *out]) == 1
+    assert f"{told}.png: no picture" in capsys.readouterr().err
+    named = shutil.copytree(run, tmp_path / "store" / name)
+    (tmp_path / "store" / f"{name} broken").mkdir()
+    (tmp_path / "store" / f"{name} broken" / "spec.json").write_text("[")
+    assert main(["runs", "--store", str(named.parent)]) == 0
+    assert f"{told}  emotion" in capsys.readouterr().out
+    assert main(["check", str(named.parent)]) == 1
+    assert f"{told} broken" in capsys.readouterr().err
+    assert main(["card", str(tmp_path / "store" / f"{name} broken")]) == 2
+    assert f"{told} broken" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["=cmd|calc!A0.png", "+1.png", "-1.png", "@a.png"])
