@@ -52,15 +52,10 @@ book: $(READY)  ## notebooks as they are committed, papers, pages: a site that r
 	$(BIN)/python -m sphinx -W --keep-going --quiet -c book -d outputs/.book . outputs/book
 	@echo "book: outputs/book/index.html"
 
-# HMTL_FERPLUS=DIR runs the real faces too; without it their recorded runs stay. Resumable:
-# finished runs are read, not repeated.
-reference: $(READY)  ## outputs/reference: the study preset, hours on two cores
-	$(BIN)/python -m hmtl study --preset study --only 10 11 12 20 21 22 23 28
-ifdef HMTL_FERPLUS
-	$(BIN)/python -m hmtl study --preset study --data ferplus --root "$(HMTL_FERPLUS)" --only 10 20 21 22 28
-	$(BIN)/python -m hmtl study --preset study --only 22 --root "$(HMTL_FERPLUS)"
-endif
-	$(BIN)/python -m hmtl reference outputs/study $(if $(HMTL_FERPLUS),outputs/study-ferplus,--keep)
+# Resumable: finished runs are read, not repeated. HMTL_FERPLUS=DIR has the real faces.
+reference: $(READY)  ## train what the record lacks of the plan, hours; put it into outputs/reference
+	$(BIN)/python -W ignore -m hmtl decide $(if $(HMTL_FERPLUS),--root "$(HMTL_FERPLUS)",--data faces)
+	$(BIN)/python -m hmtl decide --collect $(if $(HMTL_FERPLUS),--root "$(HMTL_FERPLUS)")
 
 check-faces: $(READY)  ## can a network cheat on the rendered faces? minutes; into the record
 	$(BIN)/python -m hmtl check-faces --preset study

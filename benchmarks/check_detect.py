@@ -90,7 +90,7 @@ def summary(table: pd.DataFrame, what: str, slice_: str) -> dict:
     """One row of the table that is written."""
     found = table[table["found"]]
     gap = 100 * (found["box"].astype(float) - found["own"].astype(float)).to_numpy()
-    mean, low, high = bootstrap_interval(gap[None])
+    mean, low, high = bootstrap_interval(gap)
     return {
         "faces": what, "slice": slice_, "count": len(table),
         "found %": round(100 * table["found"].mean(), 1), "false boxes": table["false"].sum(),

@@ -42,9 +42,10 @@ def components(runs: pd.DataFrame, outcomes: dict, data: str) -> dict[str, float
     `seed` of a mean score; `mixed` of seed and person (face) together, `gap` of the difference of
     two trainings by person (face), both of one person's contribution.
     """
-    own = runs[(runs["data"] == data) & (runs["study"] == "21_few_labels")]
+    own = runs[(runs["data"] == data) & (runs["task"] == "emotion")]
+    own = own[own.groupby(["fraction", "method", "epochs", "start"])["run"].transform("size") > 1]
     cells = {}
-    for key, group in own.groupby(["fraction", "method", "epochs"]):
+    for key, group in own.groupby(["fraction", "method", "epochs", "start"]):
         found = np.stack([outcomes[run] for run in group.sort_values("seed")["run"]])
         cells[key] = unit_scores(found, people_tested(group))
     mixed, gaps = [], []
@@ -55,7 +56,7 @@ def components(runs: pd.DataFrame, outcomes: dict, data: str) -> dict[str, float
     for a, b in zip(keys, keys[1:], strict=False):
         if a[0] == b[0]:  # of one share
             raw = (cells[a].mean(0) - cells[b].mean(0)).var(ddof=1)
-            gaps.append(raw - 2 * np.mean(mixed) / 5)
+            gaps.append(raw - np.mean(mixed) * (1 / len(cells[a]) + 1 / len(cells[b])))
     units = next(iter(cells.values())).shape[1]
     total = pooled_variance(cells.values())[0]
     mixed = float(np.mean(mixed))

@@ -517,23 +517,11 @@ def check_faces(preset: str = "study", out: str | None = None) -> None:
 
 
 @command
-def reference(
-    folders: Annotated[list[str] | None, typer.Argument()] = None,
-    keep: bool = False,
-    add: bool = False,
-) -> None:
-    """Collect finished studies for the record.
+def reference() -> None:
+    """Make the record's tables, figures and the numbers in its pages anew."""
+    from hmtl.study.record import write_tables
 
-    Args:
-        folders: Output folders, e.g. outputs/study; none: the record's tables and figures anew.
-        keep: Keep recorded runs of data sets not in the folders.
-        add: Keep all recorded runs, add those of the folders.
-    """
-    from hmtl.study.record import write_reference, write_tables
-
-    if keep and add:
-        raise ValueError("give --keep or --add, not both")
-    print(write_reference(folders, keep=keep, add=add) if folders else write_tables())
+    print(write_tables())
 
 
 @command

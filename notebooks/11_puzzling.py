@@ -9,10 +9,8 @@
 # %% [markdown]
 # # Is any puzzle above its controls?
 #
-# **Not in short trainings with a fifth of the labels: the 2×2 puzzle reaches 55.0 %, a second
-# plain view 59.1 %.** Labels alone reach 51.4 %, a random target 60.0 and twice the epochs 63.6.
-# The puzzle itself is solved: 99 % of the tiles of people never seen. (Old protocol, rendered
-# faces, three seeds.)
+# **Yes, with a tenth of the rendered faces' labels: the 2×2 puzzle reaches 37.0 %, a second plain
+# view 31.7 % and the puzzle's pictures without its loss 32.6 %.** Labels alone reach 31.9 %.
 #
 # The paper's first pretext shuffles the tiles of a picture;
 # [05_the_method_in_the_open](05_the_method_in_the_open.ipynb) builds it. This page shows how a
@@ -101,44 +99,44 @@ here.save_figure(figure, "tasks", "Eight faces, and what four tasks make of them
 
 
 # %%
+from hmtl.study.tables import name_trainings, small_variations
+
+
 def train():
-    base, tasks = here.short(), [(), ("second_view",), ("puzzling_2x2",), ("puzzling_3x3",)]
-    longer = {"epochs": 2 * base.epochs}
-    methods = [{"pretexts": names} for names in tasks + [(name,) for name in here.preset.tasks]]
-    methods += [longer, longer | {"bs": 2 * base.bs}]
-    methods += [{"pretexts": ("puzzling_2x2",), "views": "shared"}]
+    puzzle = {"pretexts": ("puzzling_2x2",)}
+    names = ("second_view", "puzzling_2x2", "puzzling_3x3", *here.preset.tasks)
+    methods = [{}, {"epochs": 2 * here.short().epochs}, *({"pretexts": (name,)} for name in names)]
+    methods += [{**puzzle, "views": "shared"}]
+    methods += [puzzle | {"balance": name} for name in here.preset.balances]
     specs = [here.short(seed=s, **method) for method in methods for s in here.short_seeds]
     return here.train(dict.fromkeys(specs))
 
 
 shown, outcomes = here.results(train()) if here.trains else here.record()
+ranked = name_trainings(shown if here.trains else small_variations(shown))
 
 # %%
 from hmtl.study.plots import plot_ranking
-from hmtl.study.tables import CONTROL, few_labels, near_chance
+from hmtl.study.tables import CONTROL, PUZZLE, near_chance
 
 show_in_few_colours()
-ranked = few_labels(shown)
-caption = "Accuracy by task: the puzzle is above labels alone and below a second view."
+caption = "Accuracy by task: the 2×2 puzzle is above labels alone and above a second plain view."
 here.save_figure(plot_ranking(ranked, ["SL", CONTROL]), "ranking", caption)
 
 # %%
-tasks_table = here.table("tasks", shown, outcomes)
+tasks_table = here.table("tasks", shown, outcomes, ("SL", CONTROL, PUZZLE))
 readable(tasks_table)
 
 # %%
 print(near_chance(ranked))
 if not here.trains:  # the sentences at the top, of the record
     means = (100 * ranked.groupby("method")["accuracy"].mean()).round(1)
-    assert means["puzzling_2x2 (paired)"] == 55.0
-    assert (means["SL"], means[CONTROL], means["random_target (paired)"]) == (51.4, 59.1, 60.0)
-    assert means["SL, 2× epochs"] == 63.6
-    own = shown[shown["method"] == "puzzling_2x2 (paired)"]
-    assert round(own["puzzling_2x2_score"].mean(), 2) == 0.99
+    assert (means[PUZZLE], means[CONTROL], means["SL"]) == (37.0, 31.7, 31.9)
+    assert means["only_puzzling_2x2 (paired)"] == 32.6
 
 # %% [markdown]
-# In the shared view the emotion head sees puzzles and nothing else, and stays near chance. The
-# loss of 3×3 adds up nine softmaxes, and at this scale the emotion suffers.
+# Few labels are 240 faces of 300 people, each shown again and again. How the claims are judged:
+# [21_few_labels](21_few_labels.ipynb).
 #
 # ## How the losses become one
 #
@@ -155,40 +153,13 @@ for name in ("sum", "geometric", "focused"):
     (weights,) = torch.autograd.grad(total, losses)
     print(f"{name:10} total {total.item():.1f}  weights", [f"{w:.2f}" for w in weights.tolist()])
 
-# %%
-balance = here.of("13_balance")
-
-
-def train_balances():
-    puzzle = {"pretexts": ("puzzling_2x2",)}
-    methods = [{}, {"pretexts": ("second_view",)}, puzzle]
-    methods += [puzzle | {"balance": name} for name in here.preset.balances]
-    return balance.train(balance.short(seed=s, **m) for m in methods for s in here.short_seeds)
-
-
-balanced, bits = balance.results(train_balances()) if here.trains else balance.record()
-balances = balance.table("balance", balanced, bits)
-readable(balances)
-
-# %% [markdown]
-# A puzzle can be solved until hardly any loss is left. Whoever weighs a loss by the inverse of its
-# size then spends the step on it: the geometric mean stays near chance, at 17.6 %.
-
-# %%
-if not here.trains:
-    share = balances.set_index("method")["accuracy %"]
-    assert share["puzzling_2x2 (paired, geometric)"].startswith("17.6")
-    assert share.str.split().str[0].astype(float).nlargest(2).index[1] == "puzzling_2x2 (paired)"
-
 # %% [markdown]
 # ## What to take away
 #
-# - **Not in short trainings with a fifth of the labels: the 2×2 puzzle reaches 55.0 %, a second
-#   plain view 59.1 %.** No task is above a second view but a random target, by 1.0 ± 4.0 points. So
-#   what helped was the second pass.
-# - **The plain sum with the authors' weight of 0.3 is the best balance tried, by 20 points and
-#   more.** It is one task, one weight, few labels.
-# - Longer trainings and fewer labels are another matter: [21_few_labels](21_few_labels.ipynb).
+# - **Yes, with a tenth of the rendered faces' labels: the 2×2 puzzle reaches 37.0 %, a second plain
+#   view 31.7 % and the puzzle's pictures without its loss 32.6 %.** So the task helps, not the
+#   second pass and not the pictures.
+# - The losses are added with fixed weights; other sums are a preset away.
 #
 # **Where this departs from the paper:** one puzzle a picture at the picture's size, unless
 # `multiscale=True` asks for the authors' three sizes.

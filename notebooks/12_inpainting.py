@@ -125,16 +125,18 @@ shown, outcomes = here.results(train()) if here.trains else here.record()
 
 # %%
 from hmtl.study.plots import plot_ranking
-from hmtl.study.tables import CONTROL, PUZZLE, few_labels, near_chance
+from hmtl.study.tables import CONTROL, PUZZLE, name_trainings, near_chance, small_variations
 
 show_in_few_colours()
-ranked = few_labels(shown)
+ranked = name_trainings(shown if here.trains else small_variations(shown))
+ways = ranked["method"].str.contains("inpainting") | ranked["method"].isin(["SL", CONTROL, PUZZLE])
+ranked = ranked[ways]
 caption = "Accuracy by way of in-painting: all are below the puzzle and below a second view."
 here.save_figure(plot_ranking(ranked, ["SL", CONTROL, PUZZLE]), "ranking", caption)
 
 # %%
-table = here.table("inpainting", shown, outcomes)
-readable(table)
+table = here.table("tasks", shown, outcomes, ("SL", CONTROL, PUZZLE))
+readable(table[table["method"].isin(ranked["method"])])
 
 # %%
 print(near_chance(ranked))

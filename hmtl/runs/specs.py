@@ -272,7 +272,6 @@ class Preset:
     tasks: tuple[str, ...] = ()  # other pretexts and controls, beside puzzling 2x2
     inpaintings: tuple[str, ...] = ()  # ways to hide and to compare, beside the plain grid
     balances: tuple[str, ...] = ()  # of puzzling 2x2's losses, beside the sum
-    networks: tuple[str, ...] = ()  # siblings of the preset's own, usually of another size
     jobs: int | None = None  # runs at once; None: one a core
 
     def spec(self, data: str | None = None, **changes) -> RunSpec:
@@ -313,7 +312,7 @@ _INPAINTINGS = (
 )  # fmt: skip
 _FIRST_LOOK: dict[str, Any] = {
     "fractions": (1.0,), "tasks": ("tile_rotation_2x2",), "inpaintings": ("inpainting_grid_pl",),
-    "balances": ("uncertainty",), "networks": ("test_efficientnet",),
+    "balances": ("uncertainty",),
 }  # fmt: skip
 _STUDY: dict[str, Any] = {
     "data": "faces", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
@@ -326,7 +325,7 @@ _AUTHORS_STUDY: dict[str, Any] = {
     "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
     "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
     "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),
-    "networks": ("efficientnet_b2",), "archs": _COMPANIONS,
+    "archs": _COMPANIONS,
 }  # fmt: skip
 PRESETS = {
     p.name: p
@@ -364,7 +363,6 @@ PRESETS = {
                 "precision": "",
             },
             balances=("geometric", "focused", "uncertainty"),
-            networks=("test_efficientnet",),  # of the paper's family, a quarter of the weights
             epochs={"ferplus": 6},
             lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
         ),
@@ -376,7 +374,6 @@ PRESETS = {
             },
             lrs=(2e-3, 4e-3), imagenet_lrs=(1e-3, 4e-3), short={"fraction": 0.2, "epochs": 10},
             balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
-            networks=("tf_efficientnet_lite2",),
             epochs={"ferplus": 50},
             # even numbers of epochs: after a pre-training the puzzle has half of them (claim C6b)
             lengths={"head_pose": 8 / 15, "head_pose_bins": 8 / 15, "gender": 0.25},

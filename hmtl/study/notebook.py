@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +37,14 @@ from hmtl.runs import cluster, distributed
 from hmtl.runs.fit import here_and_now, run_all
 from hmtl.runs.specs import Preset, RunSpec, get_preset
 from hmtl.runs.store import Run, runs_table, why
-from hmtl.study.record import (
-    KEPT,
-    RATES,
-    collect_curves,
-    collect_runs,
-    name_curves,
-    read_table,
-)
+from hmtl.study.record import read_table
 from hmtl.study.tables import (
+    CONTROL,
+    LONGER,
+    gains,
     name_trainings,
     outcomes_by_run,
     recorded_runs,
-    study_tables,
 )
 from hmtl.study.verdicts import verdict_table
 
@@ -59,10 +54,12 @@ _PLACES = ("root", "outputs")
 _COMMON = ("preset", "data", *_PLACES, "seed")  # parameters of every notebook
 _REMEDY = "execute it again"
 NEEDS = {
-    **dict.fromkeys(("00", "01", "10", "11", "12", "20", "21", "22", "28", "40"), "emotion"),
+    **dict.fromkeys(("00", "01", "10", "11", "12", "20", "21", "22", "40"), "emotion"),
     "23": "head_pose",
 }
 """What a notebook, by its number, needs: labels of a task."""
+_RATE = ["data", "task", "fraction", "arch", "start", "method", "epochs"]
+"""What tells rows of a table of learning rates apart."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +143,9 @@ class Setting:
 
         One seed, in a spec with `changes`, is trained with each of `lrs`, the preset's own unless
         given; the last epoch's score on the valid split decides, never a test face; a rate at which
-        the loss stops being finite is not chosen. `learning_rates` shows what was tried. Without
-        `lrs`, and where the data have no valid split but the test images, a method keeps its own
-        rate. Raises ValueError if no rate trains a method.
+        the loss stops being finite is not chosen. `tables/<notebook>-learning-rates.csv` says what
+        was tried. Without `lrs`, and where the data have no valid split but the test images, a
+        method keeps its own rate. Raises ValueError if no rate trains a method.
         """
         ways = [dict(method) for method in methods]
         rates = self.preset.lrs if lrs is None else tuple(lrs)
@@ -161,31 +158,13 @@ class Setting:
         runs = iter(self.train(spec for row in tried for spec in row))
         table = pd.concat([rate_row([next(runs) for _ in rates]) for _ in ways])
         self.rates.append(table)
-        self.save(pd.concat(self.rates).drop_duplicates(), RATES)
+        self.save(pd.concat(self.rates).drop_duplicates(), "learning-rates")
         return [way | {"lr": lr} for way, lr in zip(ways, table["chosen"], strict=True)]
-
-    def learning_rates(self) -> pd.DataFrame:
-        """What `choose_lr` tried: scores on the valid split; the record's at defaults."""
-        shown = self.kept(RATES).drop(columns="study", errors="ignore")
-        return shown.dropna(axis=1, how="all")  # other tasks' scores, other rates
-
-    def kept(self, name: str) -> pd.DataFrame:
-        """A table of `KEPT` that this notebook saved; at defaults the record's."""
-        if not self.trains:
-            table = read_table(reference_dir() / "tables" / f"{name}.csv")
-            own = table[table["study"] == self.notebook] if len(table) else table
-            return own.reset_index(drop=True)
-        return read_table(self.outputs / "tables" / f"{self.notebook}-{name}.csv")
 
     @property
     def is_read(self) -> bool:
         """Whether the data are read from a user's folder, not rendered."""
         return parse_data(self.data)[0] not in RENDERED
-
-    def on(self, data: str, root: str | Path | None) -> "Setting":
-        """The same notebook and places on another data set; ValueError if there is no such."""
-        check_data(data, root)
-        return replace(self, data=full_name(data), root=str(root) if root else None)
 
     def load(self) -> Pack:
         """The pack of this data."""
@@ -196,13 +175,6 @@ class Setting:
         return run_all(
             specs, root=self.root, store=self.outputs.parent / "runs", jobs=self.preset.jobs
         )
-
-    def of(self, study: str) -> "Setting":
-        """The same notebook's setting for runs that another study's name files.
-
-        Studies keep the names that they were recorded under, whatever page shows them.
-        """
-        return replace(self, notebook=study, rates=[])
 
     def results(self, runs: list[Run]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """What runs just made say; they are recorded in `tables/<notebook>-runs.csv`.
@@ -216,41 +188,30 @@ class Setting:
         return table, outcomes_by_run(runs)
 
     def record(self) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """What this study's finished runs say: at defaults the committed ones.
+        """What the study's committed runs say (`hmtl.study.tables.recorded_runs`), as `results`."""
+        return recorded_runs()
 
-        At a preset they are those that notebooks recorded in `outputs` before.
+    def table(
+        self,
+        name: str,
+        runs: pd.DataFrame,
+        outcomes: dict[str, np.ndarray],
+        bases: Iterable[str] = ("SL", CONTROL, LONGER),
+    ) -> pd.DataFrame:
+        """A table of this page's own runs, saved; at defaults the record's of that name.
 
-        Returns:
-            As `results`.
-
-        Raises:
-            ValueError: No run of this study is recorded.
-            FileNotFoundError: No notebook recorded a run in `outputs`.
+        Args:
+            name: Of the record's table, such as "decided"; of the page's own, in its file's name.
+            runs: From `results`.
+            outcomes: From `results`.
+            bases: Trainings by full name that every other is held against (`gains`).
         """
-        runs, outcomes = collect_runs([self.outputs]) if self.trains else recorded_runs()
-        own = runs[runs["study"] == self.notebook].reset_index(drop=True)
-        if own.empty:
-            where = self.outputs if self.trains else reference_dir()
-            raise ValueError(f"{where} has no runs of {self.notebook}; run its notebook first")
-        return own, outcomes
-
-    def table(self, name: str, runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.DataFrame:
-        """A table of `study_tables` of these runs, saved; at defaults the record's file of it."""
         if self.trains:
-            table = study_tables(runs, outcomes)[name]
+            by = ["data", *(c for c in ("task", "arch") if runs[c].nunique() > 1), "fraction"]
+            table = gains(runs, outcomes, list(bases), by)
         else:
             table = read_table(reference_dir() / "tables" / f"{name}.csv")
-            words = table.select_dtypes(exclude="number").columns
-            table[words] = table[words].fillna("")
         return self.save(table, name)
-
-    def curves(self, recorded: pd.DataFrame) -> pd.DataFrame:
-        """Every epoch of recorded runs, by `name_curves`; runs without any are left out."""
-        if not self.trains:
-            epochs = read_table(reference_dir() / "curves.csv")
-        else:
-            epochs = collect_curves([self.outputs])
-        return name_curves(epochs, recorded)
 
     def verdicts(self, runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.DataFrame:
         """`verdict_table` of this notebook's claims, from its `results`, saved beside them.
@@ -292,16 +253,14 @@ class Setting:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of the study in words: names spelled out, shares in %, intervals without a p.
+    """A table of the study in words: names spelled out, shares in %.
 
-    p asks of one contrast whether other faces would agree, an interval whether other seeds would:
-    beside each other they are read as a contradiction. The saved table has both, and what each
-    training cost and had at its best epoch.
+    The saved table also has what each training cost and had at its best epoch.
     """
     from hmtl.study.plots import method_label, network_label, set_label
 
     left = [name for name in table if name.startswith(("CPU s/run", "at best epoch"))]
-    shown = table.drop(columns=left).replace(r" \(p [=<>] [\d.]+\)", "", regex=True)
+    shown = table.drop(columns=left)
     words = {"method": method_label, "data": set_label, "fraction": "{:.0%}".format}
     words["arch"] = network_label
     for name in [name for name in words if name in shown]:
@@ -324,7 +283,7 @@ def rate_row(runs: list[Run]) -> pd.DataFrame:
     best = runs[scores.index(task.better(whole))].spec
     tried = {f"valid {task.metric}, lr {r.spec.lr:g}": s for r, s in zip(runs, scores, strict=True)}
     (own,) = name_trainings(runs_table(runs[:1])).to_dict("records")
-    row = {name: own[name] for name in KEPT[RATES] if name != "study"}
+    row = {name: own[name] for name in _RATE}
     return pd.DataFrame([row | tried | {"chosen": best.lr}])
 
 

@@ -15,7 +15,7 @@ trials with few labels, half the epochs and seeds that no cell has. Ours.
 
 __all__ = [
     "ARMS", "BASE", "FEW", "RATES", "TUNED", "Cell", "cells", "choose", "decide", "gather",
-    "seeds_planned", "spec_of", "trials_table",
+    "missing_runs", "row_key", "seeds_planned", "spec_of", "trials_table",
 ]  # fmt: skip
 
 import csv
@@ -274,7 +274,7 @@ _TRIED = ("data", "task", "arm", "lr", "pretext_weight", "gap", "seed", "epochs"
 _TRAINED = ("data", "task", "method", "start", "fraction", "epochs", "seed", "lr")
 
 
-def _row_key(row: dict, names: Iterable[str]) -> tuple:
+def row_key(row: dict, names: Iterable[str]) -> tuple:
     """Values of a row that tell trainings apart, numbers as the record writes them."""
     values = (row[name] for name in names)
     shown = ("" if value is None or value != value else value for value in values)
@@ -318,8 +318,8 @@ def _in_record(folder: Path | None = None) -> tuple[dict[tuple, float], set[tupl
     for row in tables["trials"]:
         sign = 1 if make_task(row["task"]).better is max else -1
         valid = float(row["valid"])  # infinite of one that diverged: never the best
-        trials[_row_key(row, _TRIED)] = sign * valid if math.isfinite(valid) else -math.inf
-    return trials, {_row_key(row, _TRAINED) for row in tables["runs"]}
+        trials[row_key(row, _TRIED)] = sign * valid if math.isfinite(valid) else -math.inf
+    return trials, {row_key(row, _TRAINED) for row in tables["runs"]}
 
 
 def chosen_for(cell: Cell, score: Callable[[Cell, RunSpec], float]) -> dict:
@@ -392,7 +392,7 @@ def decide(
         )
 
     def score(cell: Cell, spec: RunSpec) -> float:
-        if (key := _row_key(_tried(cell.arm, spec), _TRIED)) in tried:
+        if (key := row_key(_tried(cell.arm, spec), _TRIED)) in tried:
             return tried[key]
         started = time.perf_counter()
         run = _make(cell, spec, root, store)
@@ -408,11 +408,43 @@ def decide(
             for seed in sorted({s for c in own for s in range(c.first, c.first + c.seeds)})
             for cell in own
             if cell.first <= seed < cell.first + cell.seeds
-            and _row_key(_trained(cell, seed, best[cell]), _TRAINED) not in trained
+            and row_key(_trained(cell, seed, best[cell]), _TRAINED) not in trained
         ]
         _all(tasks, jobs, partial(tell, block[0]))
         made += len(tasks)
     return made
+
+
+def missing_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the plan still lacks, and what it would cost.
+
+    Args:
+        runs: Rows of the record.
+
+    Returns:
+        One row a part and data set that lacks any: part, data, runs, and core-hours without
+        trials, from the seconds an epoch of the same network, data set and kind of training
+        takes in the record; empty where it has none.
+    """
+    told, trained = _TRAINED[:-1], {row_key(row, _TRAINED[:-1]) for row in runs.to_dict("records")}
+    own = runs[runs["fraction"].eq(1) | runs["fill"].eq(True)]
+    kinds = [own["data"], own["arch"], own["pretexts"].fillna("").ne("")]
+    rate = (own["cpu_seconds"] / own["epochs"]).groupby(kinds).median()
+    rows = []
+    for cell in cells():
+        for seed in range(cell.first, cell.first + cell.seeds):
+            if row_key(_trained(cell, seed, {}), told) not in trained:
+                spec = spec_of(cell, seed)
+                first = (
+                    rate.get((cell.data, spec.arch, True), math.nan) if cell.arm in BEFORE else 0
+                )
+                seconds = rate.get((cell.data, spec.arch, bool(spec.pretexts)), math.nan) + first
+                rows.append((cell.part, cell.data, seconds * cell.epochs / 3600))
+    table = pd.DataFrame(rows, columns=["part", "data", "core-hours"])
+    parts = table.groupby(["part", "data"], sort=False)["core-hours"]
+    return parts.agg(
+        **{"runs": "size", "core-hours": lambda hours: hours.sum(skipna=False)}
+    ).round(1).reset_index()  # fmt: skip
 
 
 class _MissingError(Exception):
@@ -447,7 +479,7 @@ def gather(
         try:
             run = find(cell, spec)
         except _MissingError:
-            if (key := _row_key(_tried(cell.arm, spec), _TRIED)) in known:
+            if (key := row_key(_tried(cell.arm, spec), _TRIED)) in known:
                 return known[key]
             raise
         trials[run.id] = (cell.arm, run)
@@ -470,8 +502,9 @@ def gather(
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
     runs = list(found.values())
     table = runs_table(runs)
-    table.insert(0, "study", PLAN)
-    table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
+    if runs:
+        table.insert(0, "study", PLAN)
+        table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
     return table, runs, trials_table(trials.values(), chosen)
 
 

@@ -2,16 +2,15 @@
 
 __all__ = [
     "METHOD_COLORS", "in_few_colours", "method_label", "network_label", "plot_balance",
-    "plot_confusion", "plot_gains", "plot_label_curve", "plot_learning", "plot_lengths",
-    "plot_ranking", "plot_slices", "plot_trainings", "plot_verdicts", "set_label",
-    "set_style", "show_as_jpeg", "show_captioned", "show_faces", "show_in_few_colours",
+    "plot_confusion", "plot_gains", "plot_learning", "plot_ranking", "plot_slices",
+    "plot_trainings", "plot_verdicts", "set_label", "set_style", "show_as_jpeg",
+    "show_captioned", "show_faces", "show_in_few_colours",
 ]  # fmt: skip
 
 import io
 import itertools
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,16 +27,10 @@ METHOD_COLORS = {
     "SL": _COLORS[7],
     "second_view (paired)": _COLORS[1],
     "puzzling_2x2 (paired)": _COLORS[0],
-    "puzzling_3x3 (paired)": _COLORS[9],
     "SL, 2× epochs": _COLORS[3],
     "inpainting_grid_pl (paired)": _COLORS[2],
-    "puzzling_2x2 (shared)": _COLORS[5],
-    "puzzling_3x3 (shared)": _COLORS[4],
 }
-# colour is never alone: each training has a marker and a line of its own
-_MARKERS = dict(zip(METHOD_COLORS, "oDsd^XPv", strict=True))
-_LINES = [(1, 1), (4, 1.5), "", (2, 1), (5, 1, 1, 1), (3, 1), (6, 2), (2, 1, 1, 1)]
-_DASHES = dict(zip(METHOD_COLORS, _LINES, strict=True))
+_MARKERS = dict(zip(METHOD_COLORS, "oDsXP", strict=True))  # colour is never alone
 _WORDS = {
     "SL": "labels alone",
     "SL, 2× epochs": "labels alone, twice the epochs",
@@ -322,107 +315,25 @@ def plot_balance(labels: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_learning(curves: pd.DataFrame, ylabel: str = "valid accuracy (%)") -> Figure:
-    """The score on the valid split by epoch, of `hmtl.study.notebook.Setting.curves`, a panel a
-    share of the labels, each data set in rows of its own: one line a training, its band over seeds.
+def plot_learning(curves: pd.DataFrame) -> Figure:
+    """The accuracy on the valid split by epoch: a line a training, its band over all seeds.
 
-    Accuracies are shown in %, degrees of head pose as they are. A column `length`, "" or words of
-    how long the trainings are, parts the panels further.
+    Args:
+        curves: A row a run and epoch: epoch, valid (accuracy in [0, 1]), data, fraction, and method
+            (of `METHOD_COLORS`). Data set and share of the labels have a panel each.
     """
-    curves = curves if "length" in curves else curves.assign(length="")
-    keys = ["data", "fraction", "length"]
-    panels = [list(own.groupby(keys)) for _, own in curves.groupby("data")]
-    rows = []
-    for own in panels:  # three in a row at most; four are two and two
-        wide = math.ceil(len(own) / math.ceil(len(own) / 3))
-        rows += [own[i : i + wide] for i in range(0, len(own), wide)]
-    width = max(map(len, rows))
-    legend = max(1.6, 0.08 * curves["method"].map(method_label).str.len().max())  # inches
-    figure, axes = plt.subplots(
-        len(rows), width, figsize=(legend + 2.9 * width, 0.3 + 2.7 * len(rows)),
-        layout="constrained", squeeze=False,
+    panel = curves["data"].map(set_label) + curves["fraction"].map(", {:.0%} of the labels".format)
+    shown = curves.assign(valid=100 * curves["valid"], panel=panel)
+    shown["training"] = curves["method"].map(method_label)
+    colors = {method_label(name): METHOD_COLORS[name] for name in curves["method"].unique()}
+    grid = sns.relplot(
+        shown, kind="line", x="epoch", y="valid", hue="training", style="training", palette=colors,
+        col="panel", col_wrap=3, height=2.8, aspect=1.15, errorbar=("pi", 100),
+        facet_kws={"sharex": False, "sharey": False},
     )  # fmt: skip
-    palette = _palette(curves["method"])
-    for axis in axes.flat:
-        axis.set_visible(False)  # until it has curves
-    cells = [
-        pair for line, row in zip(axes, rows, strict=True) for pair in zip(line, row, strict=False)
-    ]
-    for axis, ((data, fraction, length), own) in cells:
-        axis.set_visible(True)
-        factor = 100 if own["valid"].max() <= 1 else 1
-        table = own.assign(valid=factor * own["valid"])
-        sns.lineplot(
-            table, x="epoch", y="valid", hue="method", style="method", ax=axis,
-            errorbar=("pi", 100), legend=axis is cells[-1][0], palette=palette,
-            dashes={name: _DASHES.get(name, "") for name in palette},
-        )  # fmt: skip
-        title = ", ".join(filter(None, (data, f"{fraction:.0%}", length)))
-        axis.set(title=title, ylabel=ylabel if axis in axes[:, 0] else "")
-        axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-    handles, labels = cells[-1][0].get_legend_handles_labels()
-    cells[-1][0].get_legend().remove()  # beside one of several rows it would push columns apart
-    words = [method_label(label) for label in labels]
-    figure.legend(handles, words, title="method", loc="outside right upper", frameon=False)
-    return figure
-
-
-def plot_label_curve(runs: pd.DataFrame, *, night: bool = False) -> Figure:
-    """Test scores by the number of labels: a line a training through its means over seeds.
-
-    A panel of accuracy a data set, and one of mean recall where the test faces are not balanced.
-    Bars are 95 % intervals over seeds. With `night` it is drawn for a dark page.
-    """
-    panels = []
-    for data, own in runs.groupby("data", sort=False):
-        for score in dict.fromkeys(("accuracy", _primary(own))):
-            panels.append((f"{set_label(data)}: {score.replace('_', ' ')}", own, score))
-    with plt.rc_context(_NIGHT if night else {}):  # type: ignore[arg-type]
-        return _scores_by("train_faces", panels, "labelled pictures", runs["method"])
-
-
-def plot_lengths(runs: pd.DataFrame) -> Figure:
-    """Test accuracy by how often a training passes each face, as `plot_label_curve` by the labels.
-
-    A pass is an epoch of one view: paired views pass twice an epoch, at twice its cost. Trainings
-    are named as by `runs_table`, without their length.
-    """
-    paired = runs["method"].str.contains("(paired", regex=False)
-    runs = runs.assign(passes=runs["epochs"] * (1 + paired))
-    sets = runs.groupby("data", sort=False)
-    panels = [(set_label(data), own, "accuracy") for data, own in sets]
-    return _scores_by("passes", panels, "passes of a face", runs["method"])
-
-
-def _scores_by(x: str, panels: Sequence[tuple], xlabel: str, methods: Iterable[str]) -> Figure:
-    """Lines of test scores over the column `x`, each value of which is a tick.
-
-    `panels` are (title, runs, score); the legend stands below them all.
-    """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(max(7.0, 4.2 * len(panels)), 3.9), layout="constrained",
-        squeeze=False,
-    )  # fmt: skip
-    palette = _palette(methods)
-    for axis, (title, own, score) in zip(axes.flat, panels, strict=True):
-        sns.lineplot(
-            own.assign(shown=100 * own[score]), x=x, y="shown", hue="method", style="method",
-            ax=axis, err_style="bars", palette=palette, markersize=7, legend=axis is axes.flat[-1],
-            markers={name: _MARKERS.get(name, "o") for name in palette},
-            dashes={name: _DASHES.get(name, "") for name in palette},
-        )  # fmt: skip
-        ticks = sorted(own[x].unique())
-        axis.set_xscale("log")
-        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axis.minorticks_off()
-        axis.set(title=title, xlabel=xlabel, ylabel=f"test {score.replace('_', ' ')} (%)")
-    handles, names = axes.flat[-1].get_legend_handles_labels()
-    axes.flat[-1].get_legend().remove()
-    figure.legend(
-        handles, [method_label(name) for name in names], loc="outside lower center",
-        ncols=len(names) if len(names) < 5 else 3, frameon=False,
-    )  # fmt: skip
-    return figure
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("epoch", "valid accuracy (%)")
+    return grid.figure
 
 
 def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
@@ -514,14 +425,6 @@ def _draw_effect(axis, effect, place: float, edge: float) -> None:
             0.97 * side * edge, place, says, color=color, fontsize=7, va="center", ha=align,
             bbox={"fc": "white", "ec": "none", "pad": 0.5},
         )  # fmt: skip
-
-
-def _palette(methods: Iterable[str]) -> dict:
-    """One colour a training; those of `METHOD_COLORS` keep theirs."""
-    names = list(dict.fromkeys(methods))
-    spare = [c for c in _COLORS if c not in [METHOD_COLORS.get(name) for name in names]]
-    spare = [*spare, *sns.color_palette("husl", len(names))]
-    return {name: METHOD_COLORS.get(name) or spare.pop(0) for name in names}
 
 
 def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:

@@ -1,8 +1,7 @@
 """Where hybrid training helps and where it costs: gains by slices of the rendered test faces.
 
 The parameters that shaped each picture are known, so test faces can be sliced by all of them. Every
-interval covers other seeds and other people, and all of a table hold together, or of several
-(Bonferroni). Ours.
+interval covers other seeds and other people, and all of a table hold together (Bonferroni). Ours.
 """
 
 __all__ = ["SLICES", "slice_gains", "sliced_faces"]
@@ -15,8 +14,7 @@ import pandas as pd
 from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.faces.table import tested_faces
 from hmtl.labels import EMOTIONS
-from hmtl.study.tables import gain_by_face
-from hmtl.study.verdicts import LEVEL, bootstrap_interval
+from hmtl.study.verdicts import LEVEL, estimate, pooled_variance, unit_scores
 
 
 def _bins(edges: Sequence[float], names: Sequence[str], of: Callable) -> Callable:
@@ -70,7 +68,6 @@ def slice_gains(
     treated: Mapping[int, np.ndarray],
     base: Mapping[int, np.ndarray],
     columns: Sequence[str] = tuple(SLICES),
-    tables: int = 1,
 ) -> pd.DataFrame:
     """The gain of one training on another by slice of the test faces.
 
@@ -78,12 +75,11 @@ def slice_gains(
         faces: `sliced_faces`.
         treated, base: Seed -> outcomes of its run, (faces,) (`hmtl.study.tables.outcome_by_face`).
         columns: Of `SLICES`.
-        tables: As many such tables have intervals that hold together.
 
     Returns:
         Columns: column, slice, faces, base (accuracy in %, or the mean error in degrees), gain
-        (`gain_by_face`) with low and high of its interval, and `says`: "gains" or "costs" where
-        that interval leaves zero out.
+        (points, or degrees less) with low and high of its interval, and `says`: "gains" or "costs"
+        where that interval leaves zero out. A slice of one person has no interval.
 
     Raises:
         ValueError: No seed is common to both, or runs and faces differ in number.
@@ -91,21 +87,23 @@ def slice_gains(
     seeds = sorted(set(treated) & set(base))
     if not seeds:
         raise ValueError("the two trainings have no seed in common")
-    plain = np.stack([base[seed] for seed in seeds])
-    if plain.shape[1] != len(faces):
+    both = [np.stack([outcomes[seed] for seed in seeds]) for outcomes in (treated, base)]
+    if both[1].shape[1] != len(faces):
         raise ValueError(
-            f"runs were tested on {plain.shape[1]} faces, the slices have {len(faces)}"
+            f"runs were tested on {both[1].shape[1]} faces, the slices have {len(faces)}"
         )
-    by_face = gain_by_face(np.stack([treated[seed] for seed in seeds]), plain)
-    level = 1 - (1 - LEVEL) / (tables * sum(faces[column].nunique() for column in columns))
+    level = 1 - (1 - LEVEL) / sum(faces[column].nunique() for column in columns)
     rows, people = [], faces["person"].to_numpy()
     for column in columns:
         for name in faces[column].cat.remove_unused_categories().cat.categories:
             inside = (faces[column] == name).to_numpy()
-            gap = by_face[:, inside]
-            mean, low, high = bootstrap_interval(gap, level, people=people[inside])
+            cells = [unit_scores(found[:, inside], people[inside]) for found in both]
+            low = high = np.nan
+            if cells[0].shape[1] > 1:
+                low, high = estimate(cells, (1, -1), pooled_variance(cells)).interval(level)
             says = "gains" if low > 0 else "costs" if high < 0 else ""
-            before = plain[:, inside].mean() * (100 if plain.dtype == bool else 1)
-            rows.append((column, name, int(inside.sum()), before, mean, low, high, says))
+            before = abs(cells[1].mean())  # of degrees the score is minus the error
+            gain = cells[0].mean() - cells[1].mean()
+            rows.append((column, name, int(inside.sum()), before, gain, low, high, says))
     names = ["column", "slice", "faces", "base", "gain", "low", "high", "says"]
     return pd.DataFrame(rows, columns=names).round(2)

@@ -1,31 +1,29 @@
-"""Runs -> tables: means with intervals over seeds, paired contrasts, the paper's numbers beside.
+"""Runs -> tables: means with intervals over seeds, paired gaps, the paper's numbers beside.
 
-Two questions are kept apart. *Would another seed say the same?* The interval and `p (seeds)` are
-Student's t over the seeds' means. *Would other faces say the same?* `p (faces)` is a sign-flip test
-over the test faces, on the same faces for both methods (with one seed: McNemar's exact test, up to
-the draws of signs); it takes a person's faces as independent. Standard statistics, scipy's; the
-choice of them is ours.
+Intervals are Student's t over the seeds' means. What is decided, for other faces too, is
+`hmtl.study.verdicts`. Standard statistics, scipy's; the choice of them is ours.
 """
 
 __all__ = [
-    "ABLATIONS", "CLAIM_TABLES", "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes",
-    "ablation", "claims", "contrast", "contrasts", "cost_table", "few_labels", "gain_by_face",
-    "gains", "interval", "markdown", "name_trainings", "near_chance", "outcome_by_face",
-    "outcomes_by_run", "planned", "readme_table", "recorded_runs", "reported",
-    "reported_effect", "study_tables", "summary", "supervised_runs", "write_outcomes",
+    "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes", "claims",
+    "cost_table", "gain_by_face", "gains", "interval", "markdown", "name_trainings",
+    "near_chance", "outcome_by_face", "outcomes_by_run", "planned", "recorded_runs", "reported",
+    "reported_effect", "small_variations", "study_tables", "summary", "supervised_runs",
+    "write_outcomes",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hmtl.data.sets import RENDERED
 from hmtl.files import read_table, reading
 from hmtl.paths import reference_dir
 
-RESAMPLES = 9999
 _SIZES = ", three sizes"  # what `RunSpec.method` says of `multiscale`
 PAPERS = Path(__file__).parents[2] / "papers"
 
@@ -106,12 +104,6 @@ def _failed(runs: pd.DataFrame) -> pd.Series:
     return runs["failure"].notna() & (runs["failure"] != "")
 
 
-def _p(value: float) -> str:
-    if np.isnan(value):
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _round(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.2f}"
 
@@ -135,7 +127,7 @@ class Outcomes(dict):
     """Run id -> `outcome_by_face`, (faces,); of classes also what was said and what was true.
 
     Attributes:
-        predicted: Run id -> class named, uint8 (faces,); of older records unknown.
+        predicted: Run id -> class named, uint8 (faces,).
         truth: (fingerprint of the data, task) -> true class, uint8 (faces,).
     """
 
@@ -204,62 +196,15 @@ def gain_by_face(treated: np.ndarray, base: np.ndarray) -> np.ndarray:
     return base.astype(float) - treated
 
 
-def contrast(treated: np.ndarray, base: np.ndarray, seed: int = 0) -> dict:
-    """Paired comparison of two methods' outcomes (seeds, faces), seed by seed and face by face.
-
-    Returns `difference` (mean of `gain_by_face`: points, or degrees less), `half` (half-width of
-    its 95 % t interval over seeds), `p_seeds` (paired t-test over seeds; both nan with one seed)
-    and `p_faces` (sign-flip permutation over faces, two-sided).
-    """
-    gains = gain_by_face(treated, base)
-    by_seed = gains.mean(1)
-    mean, half = interval(by_seed)
-    p_seeds = float("nan")
-    if len(by_seed) > 1 and np.ptp(by_seed) > 0:
-        p_seeds = float(stats.ttest_1samp(by_seed, 0).pvalue)
-    return {
-        "difference": mean,
-        "half": half,
-        "p_seeds": p_seeds,
-        "p_faces": _sign_flip(gains.mean(0), np.random.default_rng(seed)),
-    }
-
-
-def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
-    """Two-sided p of a mean of zero: how often random signs give as large a sum."""
-    nonzero = differences[differences != 0]
-    if len(nonzero) < 2:  # one flip either way proves nothing
-        return 1.0
-    test = stats.permutation_test(
-        (nonzero,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng,
-        vectorized=True, batch=500,
-    )  # fmt: skip
-    return float(test.pvalue)
-
-
-def contrasts(
-    runs: pd.DataFrame,
-    outcomes: dict[str, np.ndarray],
-    base: str,
-    by: Sequence[str] = ("fraction",),
-) -> pd.DataFrame:
-    """Every method against the method `base`, one row a method and combination of `by`.
-
-    `runs` is a `runs_table`; `outcomes` maps a run's id to what became of each face
-    (`outcome_by_face`). Only seeds that both methods have, and where none of the two failed, are
-    paired. `gain` is in points of
-    accuracy, or, of head pose, in degrees less error.
-    """
-    gaps = _gaps(runs, outcomes, base, by)
-    if len(gaps):
-        gaps.insert(len(by), "contrast", gaps.pop("method") + f" − {base}")
-    return gaps
-
-
 def _gaps(
     runs: pd.DataFrame, outcomes: dict[str, np.ndarray], base: str, by: Sequence[str]
 ) -> pd.DataFrame:
-    """The rows of `contrasts` with the column `method` for the contrast."""
+    """Every method against the method `base`: one row a method and combination of `by`.
+
+    Only seeds that both methods have, and where none of the two failed, are paired. `gain` is in
+    points of accuracy, or, of head pose, in degrees less error, with the half-width of its 95 % t
+    interval over seeds.
+    """
     rows = []
     runs = runs[~_failed(runs)]
     for key, group in runs.groupby(list(by), sort=False):
@@ -268,25 +213,15 @@ def _gaps(
             own = own.set_index("seed")["run"]
             if own.index.has_duplicates or reference.index.has_duplicates:
                 raise ValueError(f"{method} or {base}: several runs of one seed under one name")
-            seeds = [s for s in own.index if s in reference.index]
-            if not seeds:
+            seeds = own.index.intersection(reference.index)
+            if seeds.empty:
                 continue
-            result = contrast(
-                np.stack([outcomes[own[s]] for s in seeds]),
-                np.stack([outcomes[reference[s]] for s in seeds]),
-            )
-            digits = 1 if outcomes[own[seeds[0]]].dtype == bool else 2
-            half = "" if np.isnan(result["half"]) else f" ± {result['half']:.{digits}f}"
-            rows.append(
-                {
-                    **dict(zip(by, key, strict=True)),
-                    "method": method,
-                    "gain": f"{result['difference']:+.{digits}f}{half}",
-                    "p (seeds)": _p(result["p_seeds"]),
-                    "p (faces)": _p(result["p_faces"]),
-                    "seeds": len(seeds),
-                }
-            )
+            treated, plain = (np.stack([outcomes[of[s]] for s in seeds]) for of in (own, reference))
+            mean, half = interval(gain_by_face(treated, plain).mean(1))
+            digits = 1 if plain.dtype == bool else 2
+            spread = "" if np.isnan(half) else f" ± {half:.{digits}f}"
+            told = {"method": method, "gain": f"{mean:+.{digits}f}{spread}"}
+            rows.append(dict(zip(by, key, strict=True)) | told)
     return pd.DataFrame(rows)
 
 
@@ -294,32 +229,8 @@ CONTROL = "second_view (paired)"
 PUZZLE = "puzzling_2x2 (paired)"
 LONGER = "SL, 2× epochs"
 _SHORT = {CONTROL: "second view", PUZZLE: "puzzling 2×2", LONGER: "2× epochs"}
-ABLATIONS = {
-    "tasks": ("11_puzzling", ("SL", CONTROL)),
-    "inpainting": ("12_inpainting", ("SL", CONTROL, PUZZLE)),
-    "balance": ("13_balance", ("SL", CONTROL, PUZZLE)),
-}
-"""Tables of small variations, with few labels: the notebook, and what each row is held against."""
-CLAIM_TABLES = {
-    "emotion": ("20_hmtl_emotion", ("SL", CONTROL, LONGER)),
-    "few-labels": ("21_few_labels", ("SL", CONTROL, LONGER)),
-    "pretraining": ("22_pretraining_versus_hmtl", ("SL", CONTROL, LONGER)),
-    "head-pose": ("23_head_pose", ("SL", CONTROL, LONGER)),
-    "gender": ("24_gender", ("SL", CONTROL, LONGER)),
-    "rendered-to-real": ("27_rendered_to_real", ("SL", CONTROL, LONGER)),
-    "networks": ("28_other_networks", ("SL", CONTROL, LONGER)),
-    "lengths": ("29_longer_trainings", ("SL", CONTROL, LONGER)),
-}
-"""Tables the claims rest on: the notebook, and what each row is held against."""
 PLAN = "decide"
 """The study that the runs of papers/hmtl/plan.csv are recorded under."""
-
-
-def ablation(
-    runs: pd.DataFrame, outcomes: dict[str, np.ndarray], bases: Sequence[str]
-) -> pd.DataFrame:
-    """`gains` of the runs with the fewest labels of each data set."""
-    return gains(_fewest(runs), outcomes, bases)
 
 
 def gains(
@@ -330,10 +241,19 @@ def gains(
 ) -> pd.DataFrame:
     """`summary` of the runs, trainings by their full names, and each one's gap to every base.
 
-    Of runs without an answer of their own, pre-trainings, nothing is said; of those that failed,
-    that they did. The gap is a `contrast`
-    with the half-width of its interval over seeds; in brackets its p over faces, by sign flips.
-    Where none of the bases was run the table is empty.
+    Args:
+        runs: Rows of `runs_table`. Of those without an answer of their own, pre-trainings, nothing
+            is said; of those that failed, that they did.
+        outcomes: Run id -> `outcome_by_face`.
+        bases: Full names. Without runs of any the table is empty.
+        by: Columns that tell cells apart.
+
+    Returns:
+        A row a training of a cell. A gap is paired by seed and face, in points or degrees less,
+        with the half-width of its 95 % t interval over seeds.
+
+    Raises:
+        ValueError: A training of a cell has several runs of one seed.
     """
     runs = name_trainings(runs[runs["run"].isin(set(outcomes)) | _failed(runs)])
     bases = [base for base in bases if base in set(runs["method"])]
@@ -347,10 +267,8 @@ def gains(
         gaps = _gaps(runs, outcomes, base, by)
         if gaps.empty:
             continue
-        title = f"− {_SHORT.get(base, base)}"
-        sure = gaps["p (faces)"].replace("^([^<])", r"= \1", regex=True)
-        gaps[title] = gaps["gain"] + " (p " + sure + ")"
-        out = out.merge(gaps[[*by, "method", title]], on=[*by, "method"], how="left")
+        gaps = gaps.rename(columns={"gain": f"− {_SHORT.get(base, base)}"})
+        out = out.merge(gaps, on=[*by, "method"], how="left")
     return out.fillna("").assign(**table[cost])
 
 
@@ -380,10 +298,8 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def supervised_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Plain supervised runs of emotion at their usual length, each once; none of the ablations, nor
-    of those that failed."""
-    short = {notebook for notebook, _ in ABLATIONS.values()}
-    own = name_trainings(runs[(runs["task"] == "emotion") & ~runs["study"].isin(short)])
+    """Plain supervised runs of emotion at their usual length, each once; none that failed."""
+    own = name_trainings(runs[runs["task"] == "emotion"])
     return own[(own["method"] == "SL") & ~_failed(own)].drop_duplicates("run")
 
 
@@ -407,11 +323,6 @@ def near_chance(runs: pd.DataFrame, classes: int = 8) -> str:
     return "\n".join(lines)
 
 
-def few_labels(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the fewest labels of each data set, by the full names of their trainings."""
-    return name_trainings(_fewest(runs))
-
-
 def planned(
     runs: pd.DataFrame, labels: str = "few", ways: Sequence[str] = ("SL", LONGER, CONTROL, PUZZLE)
 ) -> pd.DataFrame:
@@ -431,39 +342,32 @@ def planned(
     return own.sort_values("method", key=lambda name: name.map(list(ways).index), kind="stable")
 
 
-def _fewest(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["fraction"] == runs.groupby("data")["fraction"].transform("min")]
+def small_variations(runs: pd.DataFrame) -> pd.DataFrame:
+    """The plan's trainings with few labels of rendered faces, at the seeds that all of them have.
+
+    Args:
+        runs: Rows of the record.
+
+    Returns:
+        These rows: pretexts, views and sums of losses that have three seeds, and the same three
+        seeds of the trainings that have ten.
+    """
+    own = runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & (runs["fraction"] < 1)]
+    own = own[own["data"].isin(RENDERED)]
+    trainings = name_trainings(own).groupby("seed")["method"].nunique()
+    return own[own["seed"].isin(trainings.index[trainings == trainings.max()])]
 
 
 def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
-    """Every table of the study by name, from all its runs; without runs a table is empty.
+    """The tables of the plan's runs by name; without runs a table is empty.
 
-    `c1` and `c1-contrasts` (ImageNet or scratch), `decided` (the plan's trainings: what is held
-    against what stands in the verdicts), those of `CLAIM_TABLES` and of `ABLATIONS`.
+    `decided` has every training (what is held against what stands in the verdicts); `tasks` has the
+    `small_variations` and their gaps.
     """
-    c1 = runs[runs["study"] == "10_imagenet_versus_scratch"]
-    starts = c1.assign(method=c1["init"])
-    claimed = {}
-    for name, (study, bases) in CLAIM_TABLES.items():
-        own = runs[(runs["study"] == study) & (runs["run"].isin(set(outcomes)) | _failed(runs))]
-        several = [c for c in ("task", "arch") if c in own and own[c].nunique() > 1]
-        by = ("data", *several, "fraction")
-        claimed[name] = gains(own, outcomes, bases, by)
-    if len(claimed["emotion"]):
-        claimed["emotion"]["paper: AffectNet %"] = [
-            _reported_accuracy(row.method, row.fraction) for row in claimed["emotion"].itertuples()
-        ]
-    small = {
-        name: ablation(runs[runs["study"] == study], outcomes, bases)
-        for name, (study, bases) in ABLATIONS.items()
-    }
     planned = name_trainings(runs[(runs["study"] == PLAN) & (runs["task"] != "pretraining")])
     return {
         "decided": summary(planned, ["data", "task", "fraction", "method"], ["epochs"]),
-        "c1": summary(c1, ["data", "init", "augment"]),
-        "c1-contrasts": contrasts(starts, outcomes, "imagenet", ["data", "augment"]),
-        **claimed,
-        **small,
+        "tasks": gains(small_variations(runs), outcomes, ("SL", CONTROL, PUZZLE)),
     }
 
 
@@ -519,24 +423,10 @@ def reported_effect(method: str, base: str, where: str) -> float | None:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown, cells as they print."""
-    rows = [list(table), ["---"] * table.shape[1], *table.itertuples(index=False)]
+    """A table in Markdown, cells as they print, nan as an empty one."""
+    cells = table.astype(object).where(table.notna(), "")
+    rows = [list(table), ["---"] * table.shape[1], *cells.itertuples(index=False)]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
-
-
-def readme_table(runs: pd.DataFrame) -> str:
-    """README's table in Markdown: test accuracy in %, data and label share by training."""
-    own = name_trainings(runs[runs["study"] == CLAIM_TABLES["emotion"][0]])
-    methods = list(dict.fromkeys(own["method"]))
-    if "arch" in own and own["arch"].nunique() > 1:  # one row is of one network
-        own = own.assign(data=own["data"] + ", " + own["arch"])
-    rows = []
-    for (data, fraction), group in own.groupby(["data", "fraction"]):
-        scores = {m: own["accuracy"] for m, own in group.groupby("method")}
-        cells = [_scaled(scores[m]) if m in scores else "" for m in methods]
-        seeds = group.groupby("method")["seed"].nunique().min()
-        rows.append([data, f"{fraction:.0%}", *cells, seeds])
-    return markdown(pd.DataFrame(rows, columns=["faces", "labels", *methods, "seeds"]))
 
 
 def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
@@ -570,30 +460,22 @@ def _of_checkout(file: Path) -> Path:
 def recorded_runs(folder: Path | None = None) -> tuple[pd.DataFrame, Outcomes]:
     """The committed runs: (runs.csv as a table, their outcomes).
 
-    Degrees of head pose are recorded to three digits; of runs older than predictions.npz, one bit a
-    face. Raises as `reported`.
+    Degrees of head pose are recorded to three digits. Raises as `reported`.
     """
     folder = folder or reference_dir()
     remedy = "git checkout it, or make reference"
-    needed = ("study", "run", "init", "test_faces")
+    needed = ("study", "run", "pack", "task")
     runs = read_table(_of_checkout(folder / "runs.csv"), remedy, needed, keep_default_na=True)
-    # what was recorded before there were other tasks, or other runs to start from
-    for name, default in (("task", "emotion"), ("start", runs["init"])):
-        runs[name] = runs[name].fillna(default) if name in runs else default
-    said = dict(_arrays(folder / "predictions.npz", remedy))
-    outcomes, faces = Outcomes(), dict(zip(runs["run"], runs["test_faces"], strict=True))
-    for run, packed in _arrays(folder / "correct.npz", remedy, needed=not said):
-        if run in faces:
-            outcomes[run] = np.unpackbits(packed, count=int(faces[run])).astype(bool)
+    outcomes = Outcomes()
+    said = _arrays(folder / "predictions.npz", remedy)
     for name in [name for name in said if name.startswith(_TRUTH)]:
         pack, task = name.removeprefix(_TRUTH).split("/")
         outcomes.truth[pack, task] = said.pop(name)
-    if said:
-        for row in runs[["run", "pack", "task"]].drop_duplicates().itertuples():
-            if row.run in said:
-                outcomes.answer(row.run, row.pack, row.task, said[row.run])
-    for run, packed in _arrays(folder / "errors.npz", remedy):
-        outcomes[run] = packed.astype(np.float32)
+    for row in runs.itertuples():
+        if row.run in said:
+            outcomes.answer(row.run, row.pack, row.task, said[row.run])
+    for run, degrees in _arrays(folder / "errors.npz", remedy).items():
+        outcomes[run] = degrees.astype(np.float32)
     return runs, outcomes
 
 
@@ -601,19 +483,15 @@ _TRUTH = "truth/"  # what a name in predictions.npz begins with that is no run's
 
 
 def write_outcomes(folder: Path, outcomes: Outcomes) -> None:
-    """Write what `recorded_runs` reads beside runs.csv: a byte, a bit or a float16 a face."""
+    """Write what `recorded_runs` reads beside runs.csv: a byte or a float16 a face."""
     said = {f"{_TRUTH}{pack}/{task}": true for (pack, task), true in outcomes.truth.items()}
-    bits = {r: np.packbits(v) for r, v in outcomes.items() if v.dtype == bool}
-    bits = {run: packed for run, packed in bits.items() if run not in outcomes.predicted}
     degrees = {r: v.astype(np.float16) for r, v in outcomes.items() if v.dtype != bool}
-    for name, arrays in (
-        ("predictions", said | outcomes.predicted), ("correct", bits), ("errors", degrees),
-    ):  # fmt: skip
+    arrays: dict[str, Any]
+    for name, arrays in (("predictions", said | outcomes.predicted), ("errors", degrees)):
         np.savez_compressed(folder / f"{name}.npz", **arrays)
 
 
-def _arrays(file: Path, remedy: str, needed: bool = False) -> Iterable[tuple[str, np.ndarray]]:
-    """The arrays of a file of them by name; none if there is no such file and none is needed."""
-    if needed or file.is_file():
-        with reading(file, remedy), np.load(file, allow_pickle=False) as packed:
-            yield from packed.items()
+def _arrays(file: Path, remedy: str) -> dict[str, np.ndarray]:
+    """The arrays of a file of them by name."""
+    with reading(file, remedy), np.load(file, allow_pickle=False) as packed:
+        return dict(packed.items())

@@ -23,7 +23,8 @@ the controls of every claim. What else is asked is exploratory and gets no verdi
 
 __all__ = [
     "BESIDE", "MARGIN", "MIN_SEEDS", "Effect", "Estimate", "bootstrap_interval", "effect_table",
-    "estimate", "holm", "judge", "people_tested", "plateau_table", "pooled_variance",
+    "estimate",
+    "holm", "judge", "people_tested", "plateau_table", "pooled_variance",
     "readme_claims", "readme_verdicts", "unit_scores", "verdict_table",
 ]  # fmt: skip
 
@@ -33,7 +34,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
@@ -50,7 +50,6 @@ DECIDED = ("supported", "refuted", "equivalent")
 ASSERTED = "asserted in its notebook"  # of a claim that asks "identical": no matter of seeds
 EXPLORATORY = "exploratory"
 NOT_TESTED = "not tested"
-RESAMPLES = 20_000
 CONTRASTS = {
     "base": ("effect", "verdict"),
     "control": ("− second view", "verdict, second view"),
@@ -98,46 +97,15 @@ def _people(data: str, people: str, size: int) -> np.ndarray:
 
 
 def bootstrap_interval(
-    differences: np.ndarray,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    people: np.ndarray | None = None,
+    values: np.ndarray, level: float = LEVEL, resamples: int = 20_000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Mean of `differences` (seeds, faces) and its interval for other seeds and other faces.
-
-    Faces are resampled (Efron's bootstrap, percentiles), whole people with all of theirs where
-    `people` (faces,) tells them apart: faces of one person are alike. Seeds are too few to
-    resample: to each resample of faces Student's t is added, with as many degrees of freedom as
-    they leave, so with faces that all agree this is the t interval. Its tails, where intervals of a
-    table with many claims end, are computed, not drawn. With one seed the interval knows the faces
-    only. Raises ValueError if `people` are of another number of faces.
-    """
-    seeds, faces = differences.shape
-    rng = np.random.default_rng(seed)
-    mean, sums, counts = float(differences.mean()), differences.mean(0), np.ones(faces, int)
-    if people is not None:
-        if len(people) != faces:
-            raise ValueError(f"{len(people)} faces have a person, {faces} were tested")
-        _, number = np.unique(people, return_inverse=True)
-        sums, counts = np.bincount(number, sums), np.bincount(number)
-    means = np.empty(resamples)
+    """Mean of one run's `values`, (faces,), and its interval for other faces: Efron's bootstrap."""
+    rng, means = np.random.default_rng(seed), np.empty(resamples)
     for start in range(0, resamples, 500):  # a block of resamples at a time
-        drawn = rng.integers(0, len(sums), (min(500, resamples - start), len(sums)))
-        means[start : start + 500] = sums[drawn].sum(1) / counts[drawn].sum(1)
-    tails = 0.5 - level / 2, 0.5 + level / 2
-    error = differences.mean(1).std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
-    if error == 0:
-        low, high = np.quantile(means, tails)
-        return mean, float(low), float(high)
-    added = student(seeds - 1, scale=error)
-
-    def end(tail: float) -> float:
-        reach = added.ppf(tail)  # the end lies this far from some resample, to either side of it
-        bounds = means.min() + reach - error, means.max() + reach + error
-        return brentq(lambda x: added.cdf(x - means).mean() - tail, *bounds)
-
-    return mean, end(tails[0]), end(tails[1])
+        drawn = rng.integers(0, len(values), (min(500, resamples - start), len(values)))
+        means[start : start + 500] = values[drawn].sum(1) / len(values)
+    low, high = np.quantile(means, (0.5 - level / 2, 0.5 + level / 2))
+    return float(values.mean()), float(low), float(high)
 
 
 class Estimate(NamedTuple):
@@ -453,6 +421,8 @@ class _Study:
     def asked(self, claim, data: str) -> list[_Asked]:
         """The contrasts of a claim that were run on a data set."""
         own = self.runs[self.runs["data"] == data]
+        if "task" in own and "task=" not in claim.where:
+            own = own[own["task"] == "emotion"]
         parts = [_where(own, claim, where) for where in (claim.where, claim.versus) if where]
         parts, found = parts or [own], []
         for kind in CONTRASTS:

@@ -168,7 +168,7 @@ def slice_table(run: Run) -> pd.DataFrame | None:
 def _by_slice(run: Run, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     outcomes, rows = outcome_by_face(run.predictions), []
     share = outcomes.dtype == bool
-    interval: Callable = _wilson if share else lambda inside: bootstrap_interval(inside[None])
+    interval: Callable = _wilson if share else bootstrap_interval
     for by, values in columns.items():
         values = values.astype("category")
         for name in values.cat.categories:

@@ -28,7 +28,7 @@ def test_help_names_every_option_and_says_what_it_is(name, capsys):
         [], ["bogus"], ["run", "--bogus", "1"], ["run", "stray"], ["faces", "--size", "large"],
         ["faces", "--people", "1", "2"], ["pack", "csv", "--out", "x"], ["predict", "latest"],
         ["run", "--set"], ["run", "--set", "lr"], ["run", "--set", "lr", "1", "2"],
-        ["study", "-p", "seed"], ["reference", "--keep", "--add"], ["check"],
+        ["study", "-p", "seed"], ["reference", "--keep"], ["check"],
     ],
 )  # fmt: skip
 def test_bad_usage_is_one_line_and_status_2(typed, capsys):

@@ -9,12 +9,10 @@ from hmtl.runs.specs import PRESETS, RunSpec
 from hmtl.study.notebook import Setting
 from hmtl.study.plan import BEFORE, cells, pretraining_of, spec_of
 from hmtl.study.tables import (
-    CONTROL,
+    PLAN,
     PUZZLE,
-    ablation,
     claims,
-    contrast,
-    contrasts,
+    gain_by_face,
     gains,
     interval,
     name_trainings,
@@ -22,6 +20,7 @@ from hmtl.study.tables import (
     outcome_by_face,
     outcomes_by_run,
     reported,
+    small_variations,
     study_tables,
     summary,
 )
@@ -55,76 +54,34 @@ def test_summary_groups_and_counts_seeds():
     assert summary(best, ["method"])["at best epoch %"].tolist() == ["60.0", "70.0"]
 
 
-def test_contrast_agrees_with_the_paired_t_test_and_with_enumeration():
+def test_a_gap_agrees_with_the_paired_t_test_over_common_seeds():
     rng = np.random.default_rng(0)
-    base = rng.random((4, 12)) < 0.5
-    treated = rng.random((4, 12)) < 0.7
-    out = contrast(treated, base)
-    expected = stats.ttest_rel(100 * treated.mean(1), 100 * base.mean(1))
-    assert out["p_seeds"] == pytest.approx(expected.pvalue)
-    low, high = expected.confidence_interval(0.95)
-    assert out["difference"] - out["half"] == pytest.approx(low)
-    assert out["difference"] + out["half"] == pytest.approx(high)
-    # every one of the 2^n sign patterns, by brute force
-    by_face = treated.mean(0) - base.mean(0)
-    nonzero = by_face[by_face != 0]
-    signs = 1 - 2 * ((np.arange(2 ** len(nonzero))[:, None] >> np.arange(len(nonzero))) & 1)
-    sums = signs @ nonzero
-    observed = nonzero.sum()
-    low_tail, high_tail = (sums <= observed + 1e-9).mean(), (sums >= observed - 1e-9).mean()
-    assert out["p_faces"] == pytest.approx(min(1, 2 * min(low_tail, high_tail)), abs=1e-9)
-
-
-def test_with_one_seed_the_test_over_faces_is_mcnemars():
-    rng = np.random.default_rng(4)
-    base, treated = rng.random((1, 300)) < 0.6, rng.random((1, 300)) < 0.63
-    won, lost = int((treated & ~base).sum()), int((base & ~treated).sum())
-    exact = stats.binomtest(won, won + lost).pvalue
-    assert 0.001 < exact < 0.9
-    assert contrast(treated, base)["p_faces"] == pytest.approx(exact, abs=0.02)
-
-
-def test_equal_methods_do_not_differ():
-    same = np.random.default_rng(1).random((3, 50)) < 0.5
-    out = contrast(same, same)
-    assert out["difference"] == 0
-    assert out["p_faces"] == 1
-    one_face = same.copy()
-    one_face[:, 0] ^= True
-    assert contrast(one_face, same)["p_faces"] == 1
-    with pytest.raises(ValueError, match="differ"):
-        contrast(same, same[:, :-1])
-
-
-def test_a_real_gap_is_found_and_a_null_one_is_not_more_often_than_it_should():
-    rng = np.random.default_rng(2)
-    gap = contrast(rng.random((2, 400)) < 0.7, rng.random((2, 400)) < 0.5)
-    assert gap["p_faces"] < 0.01
-    nulls = [
-        contrast(rng.random((2, 100)) < 0.5, rng.random((2, 100)) < 0.5)["p_faces"]
-        for _ in range(60)
-    ]
-    assert np.mean(np.array(nulls) < 0.05) < 0.15
-
-
-def test_contrasts_pair_only_common_seeds():
+    base, treated = rng.random((4, 40)) < 0.5, rng.random((4, 40)) < 0.7
     runs = table(
-        method=["SL", "SL", "X"], seed=[0, 1, 1], fraction=1.0, accuracy=0.5, run=list("abc")
-    )
-    outcomes = {"a": np.zeros(4, bool), "b": np.array([1, 0, 0, 0], bool), "c": np.ones(4, bool)}
-    out = contrasts(runs, outcomes, "SL")
-    assert out["gain"].tolist() == ["+75.0"]
-    assert out["seeds"].tolist() == [1]
+        data="faces", fraction=1.0, epochs=9, bs=64, method=["SL"] * 5 + ["X"] * 4, accuracy=0.5,
+        seed=[0, 1, 2, 3, 9, 0, 1, 2, 3], run=[*"abcdefghi"],
+    )  # fmt: skip
+    outcomes = dict(zip("abcd", base, strict=True)) | {"e": np.ones(40, bool)}
+    outcomes |= dict(zip("fghi", treated, strict=True))
+    gap = gains(runs, outcomes, ["SL"]).set_index("method").loc["X", "− SL"]
+    expected = stats.ttest_rel(100 * treated.mean(1), 100 * base.mean(1))
+    low, high = expected.confidence_interval(0.95)
+    mean, half = map(float, gap.split(" ± "))
+    assert mean == pytest.approx((low + high) / 2, abs=0.06)
+    assert half == pytest.approx((high - low) / 2, abs=0.06)
+    twice = runs.assign(seed=0)
+    with pytest.raises(ValueError, match="several runs of one seed"):
+        gains(twice, outcomes, ["SL"])
 
 
 def test_a_gain_in_degrees_is_the_error_saved():
     base, treated = np.array([[4.0, 6, 5], [5, 5, 8]]), np.array([[3.0, 6, 5], [5, 4, 7]])
-    out = contrast(treated.astype(np.float32), base.astype(np.float32))
-    assert out["difference"] == pytest.approx(3 / 6)
-    expected = stats.ttest_rel(base.mean(1), treated.mean(1))
-    assert out["p_seeds"] == pytest.approx(expected.pvalue)
+    gained = gain_by_face(treated.astype(np.float32), base.astype(np.float32))
+    assert gained.mean() == pytest.approx(3 / 6)
     with pytest.raises(ValueError, match="do not compare"):
-        contrast(treated.astype(np.float32), base > 5)
+        gain_by_face(treated.astype(np.float32), base > 5)
+    with pytest.raises(ValueError, match="differ in seeds or faces"):
+        gain_by_face(base > 5, (base > 5)[:, :-1])
 
 
 def test_what_became_of_a_face():
@@ -161,7 +118,7 @@ def test_a_training_is_named_by_where_it_starts_and_by_what_is_unusual_of_it():
     outcomes = {name: np.arange(4) < i for i, name in enumerate("abcde")}  # f answers nothing
     out = gains(runs, outcomes, ["SL"]).set_index("method")
     assert "Q → P, 0.5× epochs" not in out.index
-    assert out.loc["P", "− SL"] == "+100.0 (p = 0.125)"
+    assert out.loc["P", "− SL"] == "+100.0"
     assert gains(runs, outcomes, ["unknown"]).empty
 
 
@@ -172,42 +129,19 @@ def test_reported_values_have_sources_and_unknown_cells_stay_empty():
     assert (values["source"].notna() == values["value"].notna()).all()
 
 
-def test_the_papers_column_is_filled_only_where_it_is_known():
-    runs = table(
-        study="20_hmtl_emotion", data="faces", task="emotion", init="scratch", augment="weak",
-        epochs=9, bs=64, accuracy=0.5,
-        method=["SL", "puzzling_2x2 (paired)", "inpainting_grid_pl (paired)"] * 2, seed=0,
-        fraction=[0.2] * 3 + [1.0] * 3, run=list("abcdef"),
-    )  # fmt: skip
-    outcomes = {name: np.ones(4, bool) for name in "abcdef"}
-    column = study_tables(runs, outcomes)["emotion"]["paper: AffectNet %"]
-    assert column.tolist() == ["52.46", "", "55.36", "60.34", "61.09", "61.72"]
-
-
-def test_an_ablation_sets_every_row_beside_its_bases():
-    methods = ["SL", CONTROL, "X", "SL"]
-    runs = table(
-        data="faces", fraction=[0.2] * 8 + [1.0], method=[m for m in methods for _ in "ab"] + ["X"],
-        seed=[0, 1] * 4 + [0], epochs=[40] * 6 + [80] * 2 + [12], bs=[64] * 6 + [128] * 2 + [64],
-        run=list("abcdefghi"), accuracy=[0.25, 0.25, 0.5, 0.5, 0.75, 0.25, 0.5, 0.5, 1.0],
-    )  # fmt: skip
-    right = {0.25: [1, 0, 0, 0], 0.5: [1, 1, 0, 0], 0.75: [1, 1, 1, 0], 1.0: [1] * 4}
-    outcomes = {
-        r: np.array(right[a], bool) for r, a in zip(runs["run"], runs["accuracy"], strict=True)
-    }
-    out = ablation(runs, outcomes, ["SL", CONTROL]).set_index("method")
-    # only the fewest labels, and the longer training is no second SL
-    assert out.index.tolist() == ["SL", CONTROL, "X", "SL, 2× epochs, batch 128"]
-    assert out["− SL"].tolist()[0] == ""
-    assert out.loc[CONTROL, "− SL"].startswith("+25.0 ± 0.0 (p ")
-    # by hand: gaps +50 and 0, half-width t(0.975, 1) * 50 / 2
-    assert out.loc["X", "− SL"].startswith(f"+25.0 ± {12.7062 * 25:.1f} (p ")
-    assert out.loc["X", "− second view"].startswith("+0.0 ±")
-    assert out["seeds"].tolist() == [2, 2, 2, 2]
-    assert ablation(runs[runs["method"] == "X"], outcomes, ["SL", CONTROL]).empty
-    assert "− second view" not in ablation(
-        runs[runs["method"] != CONTROL], outcomes, ["SL", CONTROL]
-    )
+def test_small_variations_stand_beside_the_same_seeds_of_the_others():
+    rows = [("SL", s, 32) for s in range(10, 14)] + [("SL", s, 64) for s in range(10, 14)]
+    rows += [("X", s, 32) for s in (10, 11)]
+    runs = pd.DataFrame(rows, columns=["method", "seed", "epochs"])
+    runs = runs.assign(study=PLAN, task="emotion", data="faces", fraction=0.1, bs=64)
+    runs["run"] = [f"r{i}" for i in runs.index]
+    other = runs.assign(data="ferplus", run="f" + runs["run"])
+    whole = runs.assign(fraction=1.0, run="w" + runs["run"])
+    found = small_variations(pd.concat([runs, other, whole]))
+    assert sorted(found["seed"].unique()) == [10, 11]
+    assert found["run"].str.startswith("r").all()
+    assert len(found) == 6
+    assert small_variations(runs[:0]).empty
 
 
 def test_scores_of_different_tasks_stand_in_columns_of_their_own():
@@ -254,15 +188,26 @@ def test_a_training_that_never_began_to_learn_is_named_once():
 
 def test_gaps_of_several_networks_are_within_each():
     runs = table(
-        study="28_other_networks", data="faces", task="emotion", init="scratch", augment="weak",
-        arch=["tiny", "tiny", "large", "large"], fraction=0.2, epochs=9, bs=64, seed=0,
-        method=["SL", "puzzling_2x2 (paired)"] * 2, run=list("abcd"), accuracy=[0, 0.25, 0.5, 1],
+        data="faces", task="emotion", arch=["tiny", "tiny", "large", "large"], fraction=0.2,
+        epochs=9, bs=64, seed=0, method=["SL", "puzzling_2x2 (paired)"] * 2, run=list("abcd"),
+        accuracy=[0, 0.25, 0.5, 1],
     )  # fmt: skip
     outcomes = {name: np.arange(4) < i for name, i in zip("abcd", (0, 1, 2, 4), strict=True)}
-    out = study_tables(runs, outcomes)["networks"].set_index(["arch", "method"])["− SL"]
+    out = gains(runs, outcomes, ["SL"], ["arch", "fraction"]).set_index(["arch", "method"])["− SL"]
     assert out["tiny", "puzzling_2x2 (paired)"].startswith("+25.0")
     assert out["large", "puzzling_2x2 (paired)"].startswith("+50.0")
     assert out["large", "SL"] == ""
+
+
+def test_the_plans_tables_leave_out_other_studies():
+    runs = table(
+        study=[PLAN, "20_hmtl_emotion", PLAN], data="faces", task=["emotion"] * 2 + ["pretraining"],
+        method="SL", fraction=0.1, epochs=9, bs=64, seed=0, run=list("abc"), accuracy=0.5,
+        arch="tiny",
+    )  # fmt: skip
+    out = study_tables(runs, {"a": np.ones(4, bool), "b": np.ones(4, bool)})
+    assert out["decided"]["seeds"].tolist() == [1]
+    assert set(out) == {"decided", "tasks"}
 
 
 def test_three_sizes_are_said_only_beside_runs_of_one():
