@@ -229,6 +229,7 @@ CONTROL = "second_view (paired)"
 PUZZLE = "puzzling_2x2 (paired)"
 LONGER = "SL, 2× epochs"
 _SHORT = {CONTROL: "second view", PUZZLE: "puzzling 2×2", LONGER: "2× epochs"}
+FEWEST = 3  # seeds of a training that a table shows
 PLAN = "decide"
 """The study that the runs of papers/hmtl/plan.csv are recorded under."""
 
@@ -350,23 +351,27 @@ def small_variations(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         These rows: pretexts, views and sums of losses that have three seeds, and the same three
-        seeds of the trainings that have ten.
+        seeds of the trainings that have ten. Those with fewer are left out.
     """
     own = runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & (runs["fraction"] < 1)]
-    own = own[own["data"].isin(RENDERED)]
-    trainings = name_trainings(own).groupby("seed")["method"].nunique()
-    return own[own["seed"].isin(trainings.index[trainings == trainings.max()])]
+    named = name_trainings(own[own["data"].isin(RENDERED)])
+    named = named[named.groupby("method")["seed"].transform("nunique") >= FEWEST]
+    trainings = named.groupby("seed")["method"].nunique()
+    named = named[named["seed"].isin(trainings.index[trainings == trainings.max()])]
+    return own[own["run"].isin(named["run"])]
 
 
 def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
     """The tables of the plan's runs by name; without runs a table is empty.
 
-    `decided` has every training (what is held against what stands in the verdicts); `tasks` has the
-    `small_variations` and their gaps.
+    `decided` has every training of three seeds or more (what is held against what stands in the
+    verdicts); `tasks` has the `small_variations` and their gaps.
     """
     planned = name_trainings(runs[(runs["study"] == PLAN) & (runs["task"] != "pretraining")])
+    by = ["data", "task", "fraction", "method"]
+    planned = planned[planned.groupby(by)["seed"].transform("nunique") >= FEWEST]
     return {
-        "decided": summary(planned, ["data", "task", "fraction", "method"], ["epochs"]),
+        "decided": summary(planned, by, ["epochs"]),
         "tasks": gains(small_variations(runs), outcomes, ("SL", CONTROL, PUZZLE)),
     }
 

@@ -130,17 +130,17 @@ def test_reported_values_have_sources_and_unknown_cells_stay_empty():
 
 
 def test_small_variations_stand_beside_the_same_seeds_of_the_others():
-    rows = [("SL", s, 32) for s in range(10, 14)] + [("SL", s, 64) for s in range(10, 14)]
-    rows += [("X", s, 32) for s in (10, 11)]
+    rows = [("SL", s, 32) for s in range(10, 15)] + [("SL", s, 64) for s in range(10, 14)]
+    rows += [("X", s, 32) for s in (10, 11, 12)] + [("Y", s, 32) for s in (10, 11)]
     runs = pd.DataFrame(rows, columns=["method", "seed", "epochs"])
     runs = runs.assign(study=PLAN, task="emotion", data="faces", fraction=0.1, bs=64)
     runs["run"] = [f"r{i}" for i in runs.index]
     other = runs.assign(data="ferplus", run="f" + runs["run"])
     whole = runs.assign(fraction=1.0, run="w" + runs["run"])
     found = small_variations(pd.concat([runs, other, whole]))
-    assert sorted(found["seed"].unique()) == [10, 11]
+    assert sorted(found["seed"].unique()) == [10, 11, 12]
     assert found["run"].str.startswith("r").all()
-    assert len(found) == 6
+    assert len(found) == 9, "Y has too few seeds yet"
     assert small_variations(runs[:0]).empty
 
 
@@ -201,12 +201,12 @@ def test_gaps_of_several_networks_are_within_each():
 
 def test_the_plans_tables_leave_out_other_studies():
     runs = table(
-        study=[PLAN, "20_hmtl_emotion", PLAN], data="faces", task=["emotion"] * 2 + ["pretraining"],
-        method="SL", fraction=0.1, epochs=9, bs=64, seed=0, run=list("abc"), accuracy=0.5,
-        arch="tiny",
+        study=[PLAN, PLAN, PLAN, "20_hmtl_emotion", PLAN, PLAN], data="faces", fraction=0.1,
+        task=["emotion"] * 4 + ["pretraining", "gender"], method="SL", epochs=9, bs=64,
+        seed=[0, 1, 2, 3, 4, 5], run=list("abcdef"), accuracy=0.5, arch="tiny",
     )  # fmt: skip
-    out = study_tables(runs, {"a": np.ones(4, bool), "b": np.ones(4, bool)})
-    assert out["decided"]["seeds"].tolist() == [1]
+    out = study_tables(runs, dict.fromkeys("abcdf", np.ones(4, bool)))
+    assert out["decided"]["seeds"].tolist() == [3], "one seed of gender is not shown"
     assert set(out) == {"decided", "tasks"}
 
 
