@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Is any puzzle above its controls?
 #
-# **Yes, with a tenth of the rendered faces' labels: the 2×2 puzzle reaches 37.0 %, a second plain
-# view 31.7 % and the puzzle's pictures without its loss 32.6 %.** Labels alone reach 31.9 %.
+# **Yes, with few labels: the 2×2 puzzle reaches 37.0 %, a second plain view 31.7 % and the puzzle's
+# pictures without its loss 32.6 %.** Labels alone reach 31.9 %.
 #
 # The paper's first pretext shuffles the tiles of a picture;
 # [05_the_method_in_the_open](05_the_method_in_the_open.ipynb) builds it. This page shows how a
@@ -156,9 +156,8 @@ for name in ("sum", "geometric", "focused"):
 # %% [markdown]
 # ## What to take away
 #
-# - **Yes, with a tenth of the rendered faces' labels: the 2×2 puzzle reaches 37.0 %, a second plain
-#   view 31.7 % and the puzzle's pictures without its loss 32.6 %.** So the task helps, not the
-#   second pass and not the pictures.
+# - **Yes, with few labels: the 2×2 puzzle reaches 37.0 %, a second plain view 31.7 % and the puzzle's
+#   pictures without its loss 32.6 %.** So the task helps, not the second pass and not the pictures.
 # - The losses are added with fixed weights; other sums are a preset away.
 #
 # **Where this departs from the paper:** one puzzle a picture at the picture's size, unless
