@@ -156,8 +156,9 @@ for name in ("sum", "geometric", "focused"):
 # %% [markdown]
 # ## What to take away
 #
-# - **Yes, with few labels: the 2×2 puzzle reaches 37.0 %, a second plain view 31.7 % and the puzzle's
-#   pictures without its loss 32.6 %.** So the task helps, not the second pass and not the pictures.
+# - **Yes, with few labels: the 2×2 puzzle reaches 37.0 %, a second plain view 31.7 % and the
+#   puzzle's pictures without its loss 32.6 %.** So the task helps, not the second pass and not the
+#   pictures.
 # - The losses are added with fixed weights; other sums are a preset away.
 #
 # **Where this departs from the paper:** one puzzle a picture at the picture's size, unless
