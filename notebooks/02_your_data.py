@@ -39,10 +39,14 @@ here = open_notebook("02_your_data", preset, data, root, outputs, seed)
 # AFLW2000-3D. Names, fields and file types are those of the real sets; the faces are rendered.
 
 # %%
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hmtl.data.examples import EXAMPLES
+from hmtl.study.notebook import NOTEBOOKS
+
+sys.path.append(str(NOTEBOOKS.parent / "tests/helpers"))  # what writes the folders lies there
+from made_up_folders import EXAMPLES
 
 temporary = TemporaryDirectory()
 made = Path(temporary.name).resolve()
@@ -264,7 +268,7 @@ say(load_pack, "affectnot", made)
 # in AffectNet's own neutral. So folders `0` to `7` are refused until you say what they mean.
 
 # %%
-from hmtl.data.examples import save_annotation, write_affectnet_npy
+from made_up_folders import save_annotation, write_affectnet_npy
 
 spoilt = write_affectnet_npy(made / "spoilt", people=1)
 save_annotation(spoilt / "train_set/annotations", 3, expression=11)
@@ -392,7 +396,7 @@ assert len(tested) == 47, "the 48th is beyond 99 degrees, as 31 of the 2,000 rea
 # A set that has a person in its names is split by whole people. `papers/DATA.md` has the list.
 
 # %% tags=["nbval-ignore-output"]
-from hmtl.data.examples import COPIES
+from made_up_folders import COPIES
 
 recipes, copied = [], {}
 for what, (data, task, write) in COPIES.items():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_folders import write_affectnet_npy, write_aflw2000, write_w300lp
 from PIL import Image
 from reader_fixtures import draw_photo, make_fer2013, make_ferplus_csv, write
 
 from hmtl.__main__ import main
 from hmtl.data import packing
 from hmtl.data import sets as datasets
-from hmtl.data.examples import write_affectnet_npy, write_aflw2000, write_w300lp
 from hmtl.data.pack import open_pack, write_pack
 from hmtl.data.readers import READERS
 from hmtl.data.readers.protocols import PROTOCOLS

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_folders import EXAMPLES, write_affectnet_csv, write_affectnet_npy, write_w300lp
 
-from hmtl.data.examples import EXAMPLES, write_affectnet_csv, write_affectnet_npy, write_w300lp
 from hmtl.data.packing import fingerprint, read_set
 from hmtl.data.readers.report import Drops, counts_table, dropped_table, finish_table
 from hmtl.data.sets import load_pack

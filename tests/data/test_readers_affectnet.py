@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_folders import LANDMARKS
 from PIL import Image
 from reader_fixtures import (
     HEADER,
@@ -20,7 +21,6 @@ from reader_fixtures import (
     write,
 )
 
-from hmtl.data.examples import LANDMARKS
 from hmtl.data.readers.affectnet import read_affectnet
 from hmtl.data.readers.affectnet.folders import read_affectnet_folders
 from hmtl.data.readers.affectnet.lists import read_affectnet_csv

@@ -3,17 +3,16 @@
 Each `make_<name>(root)` writes a small data set and returns its root. No photograph is used: images
 are a few grey levels, or empty files where a reader only looks names up. Tests break what is
 written here and assert what the reader says. What one picture's labels look like is written by
-`hmtl.data.examples`, whose folders have rendered faces in them.
+`made_up_folders`, whose folders have rendered faces in them.
 """
 
 import json
 from pathlib import Path
 
 import numpy as np
+from made_up_folders import HEADER, affectnet_row, save_annotation, save_mat
+from made_up_folders import write_lines as write
 from PIL import Image
-
-from hmtl.data.examples import HEADER, affectnet_row, save_annotation, save_mat
-from hmtl.data.examples import write_lines as write
 
 
 def touch(root: Path, *names: str) -> None:

@@ -11,9 +11,9 @@ import huggingface_hub.constants
 import nbformat
 import pandas as pd
 import pytest
+from made_up_folders import write_affectnet_npy, write_aflw2000, write_w300lp
 
 from hmtl.__main__ import main
-from hmtl.data.examples import write_affectnet_npy, write_aflw2000, write_w300lp
 from hmtl.paths import full_root, reference_dir
 from hmtl.runs.specs import PRESETS, Preset, get_preset
 from hmtl.runs.store import load_run

@@ -160,7 +160,8 @@ def test_a_sheet_counts_every_face_once(tmp_path):
 
 
 def test_the_sheet_of_a_set_says_what_was_left_out(tmp_path):
-    from hmtl.data.examples import write_affectnet_csv
+    from made_up_folders import write_affectnet_csv
+
     from hmtl.data.packing import pack_photos, read_set
 
     table = read_set("affectnet", write_affectnet_csv(tmp_path / "set"), {})

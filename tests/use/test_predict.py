@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_folders import _background
 from PIL import Image, ImageOps
 from toys import reseal
 
 import hmtl
 from hmtl.__main__ import main
-from hmtl.data.examples import _background
 from hmtl.data.packing import pack_photos, read_set
 from hmtl.data.sets import load_pack
 from hmtl.files import hash_folder, sealed

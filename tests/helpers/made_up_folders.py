@@ -3,7 +3,7 @@
 Their pictures are rendered faces of the shipped mini set, so they may be shown, and their labels
 are exact. `write_<name>(root)` writes a folder and returns it; files have one fixed time, so that a
 folder written anew is the same data. `affectnet_row`, `save_annotation` and `save_mat` write one
-picture's labels to the letter of a format; the tests of the readers use them too. Ours.
+picture's labels to the letter of a format. Notebook 02 and the tests of the readers use them. Ours.
 """
 
 __all__ = [
