@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import list_at, place_of, read_list
-from hmtl.data.readers.report import drop_repeats, map_labels
+from hmtl.data.readers.listing import place_of
+from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
 
@@ -56,14 +56,13 @@ def read_adience(root: str | Path, *, images: str = "aligned", fold: int = 4) ->
     source, parts = Source(root, _FOLDS, expected=expected), []
     folder = source.folder(images)
     for i, name in enumerate(_FOLDS):
-        file = list_at(source.root, name)
-        part = read_list(file, _COLUMNS, source, _ORDER)
+        part = source.read_list(file := source.at(name), _COLUMNS, _ORDER)
         part["gender"] = map_labels(part["gender"], _GENDERS, place_of(file, part), "gender")
         parts.append(part.assign(split="test" if i == fold else "train"))
     table = pd.concat(parts, ignore_index=True)
     names = _IMAGES[images] + "." + table["face"] + "." + table["image"]
     table["key"] = source.key(folder) + table["person"] + "/" + names
-    table = drop_repeats(table, source, ["gender", "age_range", "split"])
+    table = source.drop_repeats(table, ["gender", "age_range", "split"])
     table = source.present(table, folder)
     table["gender"] = table["gender"].where(table["gender"] != "")
     return source.finish(

@@ -16,11 +16,10 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import list_at, number_repeats, place_of, present, read_list
+from hmtl.data.readers.listing import place_of
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
-from hmtl.data.readers.report import Drops, drop_repeats, map_numbers
+from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
-from hmtl.data.readers.splits import seeded_split
 from hmtl.labels import hint
 
 _WORDS = {"split": SPLIT_FOLDERS, "emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
@@ -59,32 +58,28 @@ def read_csv(
     also if `columns` names some sides of the box and not all.
     """
     source = Source(root, [file], expected=file)
-    root, place = source.root, list_at(source.root, file)
+    root, place = source.root, source.at(file)
     table = _read_columns(place, columns, source)
     table = _name_columns(table, place, names or {})
     table["key"] = _relative(table, root, place)
     face = ["key", *(c for c in BOX if c in table)]
-    table = drop_repeats(
-        table, source, [c for c in table if c not in ("line", "path", *face)], face
-    )
-    there = {key for key in table["key"] if os.path.isfile(root / key)}
-    if not set(table["key"]) <= there:  # or it may lie there under another ending
-        table = present(table, sorted(there.union(source.files())), source)
+    table = source.drop_repeats(table, [c for c in table if c not in ("line", "path", *face)], face)
+    there = [key for key in table["key"].unique() if os.path.isfile(root / key)]
+    if len(there) < table["key"].nunique():  # or it may lie there under another ending
+        table = source.present(table, root, more=there)
     table["path"] = [str(root / key) for key in table["key"]]
-    notes = []
     if "split" not in table and len(table):
-        by = {"by": "emotion"} if "emotion" in table and "person" not in table else {}
-        group = "person" if "person" in table else "key"
-        table["split"] = seeded_split(table, shares, seed=seed, group=group, **by)
-        notes = [f"no split in the csv: {shares} drawn by seed {seed}"]
-    table["key"] = number_repeats(table["key"])
+        alone = {"by": "emotion"} if "emotion" in table else {}
+        table = source.draw(
+            table, shares, seed, **({"group": "person"} if "person" in table else alone)
+        )
     labels = [c for c in COLUMNS if c in table and c not in ("path", "split")]
     empty = {f"{c}: empty": int(table[c].isna().sum()) for c in labels}
     order = [c for c in ("key", "path", "split", *labels) if c in table]
-    return source.finish(table, order, source=str(place), unlabelled=empty, notes=notes)
+    return source.finish(table, order, several=True, source=str(place), unlabelled=empty)
 
 
-def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.DataFrame:
+def _read_columns(file: Path, columns: Mapping[str, str], source: Source) -> pd.DataFrame:
     """Return the named columns as text, with the `line` of each row."""
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown or "path" not in columns:
@@ -96,7 +91,7 @@ def _read_columns(file: Path, columns: Mapping[str, str], drops: Drops) -> pd.Da
         raise ValueError(
             f"columns={dict(columns)!r}: a box has four sides; name {', '.join(lost)} too, or none"
         )
-    return read_list(file, columns, drops)
+    return source.read_list(file, columns)
 
 
 def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping]) -> pd.DataFrame:

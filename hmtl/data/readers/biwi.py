@@ -13,7 +13,6 @@ takes the angles as they are, without turning them into the colour camera's (abo
 
 __all__ = ["PEOPLE", "biwi_angles", "read_biwi"]
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +26,8 @@ from hmtl.data.readers.listing import (
     list_at,
     list_files,
     read_lines,
-    read_rows,
-    rows_after,
 )
-from hmtl.data.readers.report import Drops, said_once
+from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split
 
@@ -98,27 +95,20 @@ def read_biwi(
     )
 
 
-def _crop_boxes(table: pd.DataFrame, file: Path, drops: Drops) -> pd.DataFrame:
+def _crop_boxes(table: pd.DataFrame, file: Path, source: Source) -> pd.DataFrame:
     """Return the rows that `file` has a box for, with Hopenet's crop of it."""
-    rows = list(read_rows(file))
-    if rows and rows[0][1] == ["key", *BOX]:
-        rows = rows_after(rows[0][1], rows[1:], file, drops)
-
-    def said() -> Iterator[tuple[str, tuple[float, ...], str]]:
-        for line, fields in rows:
-            key, *sides = (field.strip() for field in fields)
-            try:
-                left, top, right, bottom = box = tuple(float(side) for side in sides)
-            except ValueError:
-                left, top, right, bottom = box = (0.0,) * 4
-            if not (right > left and bottom > top and max(map(abs, box)) < _FAR):
-                raise ValueError(
-                    f"{file} line {line}: expected key,left,top,right,bottom in pixels"
-                )
-            yield key, box, f"{file.name} line {line}"
-
-    tight = said_once(said(), drops)
-    table = drops.filter(table, ~table["key"].isin(tight), "no face box")
+    said = []
+    for line, fields in source.rows(file, lambda names: names == ["key", *BOX])[1]:
+        key, *sides = (field.strip() for field in fields)
+        try:
+            left, top, right, bottom = box = tuple(float(side) for side in sides)
+        except ValueError:
+            left, top, right, bottom = box = (0.0,) * 4
+        if not (right > left and bottom > top and max(map(abs, box)) < _FAR):
+            raise ValueError(f"{file} line {line}: expected key,left,top,right,bottom in pixels")
+        said.append((key, box, f"{file.name} line {line}"))
+    tight = source.said_once(said)
+    table = source.filter(table, ~table["key"].isin(tight), "no face box")
     crops = hopenet_crop(
         np.array([tight[key] for key in table["key"]]).reshape(-1, 4), 0.35, HOPENET_BIWI
     )

@@ -14,13 +14,13 @@ or, from Kaggle, list_attr_celeba.csv (`image_id,5_o_Clock_Shadow,...`) and list
 __all__ = ["read_celeba"]
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import base_names, find_list, read_rows, rows_after, without_ending
-from hmtl.data.readers.report import Drops, map_labels, said_once
+from hmtl.data.readers.listing import base_names, find_list, read_rows, without_ending
+from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import SPLITS
 
@@ -71,7 +71,7 @@ def _find(root: Path, name: str) -> Path | None:
     return next((file for file in found if file), None)
 
 
-def _read_male(file: Path, drops: Drops) -> pd.Series:
+def _read_male(file: Path, source: Source) -> pd.Series:
     """Return the gender of each image by its name."""
     lines = read_rows(file)
     _, header = next(lines, (1, [""]))
@@ -84,11 +84,11 @@ def _read_male(file: Path, drops: Drops) -> pd.Series:
             "no count)"
         )
     own = count is None  # whether the images' column has a name too
-    rows = rows_after(header, lines, file, drops)
+    rows = source.without_header(header, list(lines), file)
     if count is not None and count not in (len(rows), len({fields[0] for _, fields in rows})):
         raise ValueError(f"{file}: line 1 says {count:,} images, but {len(rows):,} follow")
     width, at = len(names) - own, names.index("Male") - own
-    return _read_column(file, rows, width, at, "attributes", drops, _GENDERS, "Male")
+    return _read_column(file, rows, width, at, "attributes", source, _GENDERS, "Male")
 
 
 def _read_column(
@@ -97,22 +97,20 @@ def _read_column(
     width: int,
     at: int,
     what: str,
-    drops: Drops,
+    source: Source,
     names: Mapping[int, str] | None = None,
     field: str = "",
 ) -> pd.Series:
     """Return the number in column `at` of `width` after each image's name, or its name."""
     lines: dict[str, int] = {}
-
-    def said() -> Iterator[tuple[str, str, str]]:
-        for line, (name, *rest) in rows:
-            if len(rest) != width:
-                fewer = "fewer" if len(rest) < width else "more"
-                raise ValueError(f"{file} line {line}: {fewer} than {width} {what}")
-            lines.setdefault(name, line)
-            yield name, rest[at].strip(), f"{file.name} line {line}"
-
-    words = said_once(said(), drops)
+    said = []
+    for line, (name, *rest) in rows:
+        if len(rest) != width:
+            fewer = "fewer" if len(rest) < width else "more"
+            raise ValueError(f"{file} line {line}: {fewer} than {width} {what}")
+        lines.setdefault(name, line)
+        said.append((name, rest[at].strip(), f"{file.name} line {line}"))
+    words = source.said_once(said)
     numbers = pd.Series({name: _number(word) for name, word in words.items()}, dtype=object)
     if names is None:
         return numbers
@@ -120,13 +118,11 @@ def _read_column(
 
 
 def _read_pairs(
-    file: Path, drops: Drops, names: Mapping[int, str] | None = None, field: str = ""
+    file: Path, source: Source, names: Mapping[int, str] | None = None, field: str = ""
 ) -> pd.Series:
     """Return the number of each image by its name, or the name of that number."""
-    rows = list(read_rows(file))
-    if rows and "." not in rows[0][1][0]:  # a header, no picture
-        rows = rows_after(rows[0][1], rows[1:], file, drops)
-    return _read_column(file, rows, 1, 0, "number", drops, names, field)
+    _, rows = source.rows(file, lambda fields: "." not in fields[0])  # else it is a picture
+    return _read_column(file, rows, 1, 0, "number", source, names, field)
 
 
 def _number(text: str) -> int | str:

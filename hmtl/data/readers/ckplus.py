@@ -71,17 +71,17 @@ def read_ckplus(
     if (file := source.at(_CSV)).is_file():
         labels = {str(i): name for i, name in enumerate((*LABELS, "contempt"))}
         table = list_rows(file, None, source, labels)
-        table = table[["key", "path", "split", "emotion", "offset"]]
         note = f"{WARNING}{_CSV} does not say who is in a row; its test may show people of train"
         return source.finish(
-            table, published={"all": 920}, groups=["faces/" + table["emotion"]], notes=[note]
-        )
+            table, ["key", "path", "split", "emotion", "offset"], published={"all": 920},
+            groups=["faces/" + table["emotion"]], notes=[note],
+        )  # fmt: skip
     if source.at(archives[0]).is_dir():
         table = _read_sequences(source, archives[0], archives[1])
     else:
         table = list_classes(source.root, source, names=names)
-    table, notes = draw_splits(table, shares, seed, "emotion")
-    return source.finish(table, published={"all": 981}, faces=_COUNTS, notes=notes)
+    table = draw_splits(table, source, shares, seed, "emotion")
+    return source.finish(table, published={"all": 981}, faces=_COUNTS)
 
 
 def _read_sequences(source: Source, images: str, emotions: str) -> pd.DataFrame:

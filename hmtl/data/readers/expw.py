@@ -18,17 +18,9 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.fer2013 import LABELS
-from hmtl.data.readers.listing import (
-    find_list,
-    list_at,
-    number_repeats,
-    place_of,
-    read_list,
-    with_paths,
-)
-from hmtl.data.readers.report import drop_repeats, map_labels
+from hmtl.data.readers.listing import find_list, list_at, place_of
+from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
-from hmtl.data.readers.splits import seeded_split
 
 _ORDER = ("image_name", "face_id_in_image", "face_box_top", "face_box_left", "face_box_right",
           "face_box_bottom", "face_box_confidence", "expression_label")  # fmt: skip
@@ -66,7 +58,7 @@ def read_expw(
     source = Source(root, *([name] for name in lists), expected="label.lst and origin/")
     file = find_list(source.root, lists[0]) or list_at(source.root, lists[1])
     folder = source.folder("origin")
-    table = read_list(file, _COLUMNS, source, _ORDER)
+    table = source.read_list(file, _COLUMNS, _ORDER)
     numbers = {str(i): name for i, name in enumerate(LABELS)}
     table["emotion"] = map_labels(
         table["emotion"], numbers, place_of(file, table), "expression_label"
@@ -78,14 +70,12 @@ def read_expw(
     table["key"] = source.key(folder) + table["key"]
     table = source.filter(table, ~good, "no face box")
     table = source.present(table, folder).astype(dict.fromkeys(BOX, int))
-    table = drop_repeats(table, source, ["emotion"], ["key", *BOX])
-    table["source"] = table["key"]
-    table["split"] = seeded_split(table, shares, seed=seed, group="source")
-    table = with_paths(table[["key", "split", "emotion", *BOX, "source"]], source.root)
-    table["key"] = number_repeats(table["key"])
+    table = source.drop_repeats(table, ["emotion"], ["key", *BOX])
+    table = source.draw(table.assign(source=table["key"]), shares, seed, group="source")
     return source.finish(
         table,
+        ["key", "split", "emotion", *BOX, "source"],
+        several=True,
         published={"all": sum(_COUNTS)},
         faces=dict(zip(LABELS, _COUNTS, strict=True)),
-        notes=[f"no official split: {shares} of whole pictures drawn by seed {seed}"],
     )

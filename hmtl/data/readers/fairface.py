@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import find_root, list_at, place_of, read_list
+from hmtl.data.readers.listing import find_root, list_at, place_of
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
-from hmtl.data.readers.report import drop_repeats
 from hmtl.data.readers.source import Source
 
 _FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}
@@ -42,13 +41,12 @@ def read_fairface(root: str | Path) -> pd.DataFrame:
     source = Source(lists, ["train", "val"], expected="train/ and val/ with the images")
     columns, parts = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}, []
     for split, name in _FILES.items():
-        file = list_at(lists, name)
-        part = read_list(file, columns, source, _ORDER)
+        part = source.read_list(file := list_at(lists, name), columns, _ORDER)
         where = place_of(file, part)
         part["gender"] = name_labels(part["gender"], where, "gender", words=GENDER_WORDS)
         parts.append(part.assign(split=split))
     table = pd.concat(parts, ignore_index=True)
-    table = drop_repeats(table, source, ["gender", "race", "age_range"])
+    table = source.drop_repeats(table, ["gender", "race", "age_range"])
     return source.finish(
         source.present(table, source.at("train"), source.at("val")),
         ["key", "split", "gender", "race", "age_range"],

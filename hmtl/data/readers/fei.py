@@ -19,11 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import find_list, list_at, locate, read_rows, rows_after
+from hmtl.data.readers.listing import find_list, list_at, locate
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
-from hmtl.data.readers.report import Drops, said_once
 from hmtl.data.readers.source import Source
-from hmtl.data.readers.splits import seeded_split
 
 GENDERS = "fei_gender.csv"
 _SUBJECTS = 200  # 100 women and 100 men
@@ -73,7 +71,7 @@ def read_fei(
     table["gender"] = table["subject"].map(of_subject)
     table = source.filter(table, table["gender"].isna(), "subject without a gender in the csv")
     table["person"] = table["subject"].astype(str).str.zfill(3)
-    table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
+    table = source.draw(table, shares, seed, by="gender", group="person")
     subjects = table.drop_duplicates("person")["gender"]
     half = _SUBJECTS // 2
     return source.finish(
@@ -81,39 +79,32 @@ def read_fei(
         ["key", "split", "gender", "person", "shot"],
         published={"all": _PUBLISHED[images], "subjects/female": half, "subjects/male": half},
         groups=["subjects/" + subjects.astype(str)],
-        notes=[
-            f"gender is the user's own, from {GENDERS}; FEI ships none",
-            f"no official split: subjects {shares} drawn by seed {seed}",
-        ],
+        notes=[f"gender is the user's own, from {GENDERS}; FEI ships none"],
     )
 
 
-def _read_genders(file: Path, drops: Drops) -> dict[int, str]:
+def _read_genders(file: Path, source: Source) -> dict[int, str]:
     """Return subject -> gender of the user's csv."""
     if not file.is_file():
         raise FileNotFoundError(
             f"{file}: expected a csv with the header subject,gender; FEI ships no gender, so label "
             f"the {_SUBJECTS} subjects yourself"
         )
-    rows = [(line, [field.strip() for field in fields]) for line, fields in read_rows(file)]
-    header = [name.lower() for name in rows[0][1]] if rows else []
-    if header == ["subject", "gender"]:
-        rows = rows_after(rows[0][1], rows[1:], file, drops)
-    elif not header or not header[0].isdecimal():
+    header, rows = source.rows(
+        file, lambda names: [name.lower() for name in names] == ["subject", "gender"]
+    )
+    if not header and not (rows and rows[0][1][0].strip().isdecimal()):
         raise ValueError(f"{file} line 1: expected the header subject,gender")
+    said = []
     for line, fields in rows:
-        number = int(fields[0]) if fields[0].isdecimal() else 0
-        if len(fields) != 2 or not 1 <= number <= _SUBJECTS:
+        subject = fields[0].strip()
+        if len(fields) != 2 or not subject.isdecimal() or not 1 <= int(subject) <= _SUBJECTS:
             raise ValueError(
                 f"{file} line {line}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS} "
                 "and a gender"
             )
-    genders = name_labels(
-        pd.Series([fields[1] for _, fields in rows], dtype=object),
-        lambda i: f"{file} line {rows[i][0]}", "gender", words=GENDER_WORDS,
-    )  # fmt: skip
-    said = zip(rows, genders, strict=True)
-    return said_once(
-        ((int(fields[0]), gender, f"{file.name} line {line}") for (line, fields), gender in said),
-        drops,
-    )
+        said.append((int(subject), fields[1], f"{file.name} line {line}"))
+    table = pd.DataFrame(said, columns=["subject", "gender", "place"], dtype=object)
+    where = lambda i: f"{file} line {rows[i][0]}"  # noqa: E731
+    table["gender"] = name_labels(table["gender"], where, "gender", words=GENDER_WORDS)
+    return source.said_once(table.itertuples(index=False, name=None))

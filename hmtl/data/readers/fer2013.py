@@ -95,7 +95,6 @@ def _read_class_folders(source: Source) -> pd.DataFrame:
     table = list_classes(source.root, source)
     names = base_names(table["key"]).str.lower()
     said = names.str.split("_").str[0].map({usage.lower(): s for usage, s in USAGES.items()})
-    notes: list[str] = []
     if said.notna().all():
         table["split"] = said
         merged = {split: [split] for split in COUNTS}
@@ -103,12 +102,11 @@ def _read_class_folders(source: Source) -> pd.DataFrame:
         merged = {split: [split] for split in COUNTS}
     elif "test" in set(table["split"]):
         merged = {"train": ["train"], "test": ["valid", "test"]}
-        notes = ["copies in folders merge FER2013's PublicTest and PrivateTest into one test"]
+        source.notes = ["copies in folders merge PublicTest and PrivateTest into one test"]
     else:
         merged = {"train": ["train"]}
-        table["split"] = table["split"].replace("valid", "test")
-        notes = ["no test folder: the validation images are the test split"]
-    return source.finish(table, published=_published(merged), notes=notes)
+        table = source.test_on_valid(table)
+    return source.finish(table, published=_published(merged))
 
 
 def list_rows(

@@ -70,8 +70,7 @@ def read_folders(
     check_known(f"label={label!r}:", label, _WORDS)
     source = Source(root)
     table = list_classes(root, source, label=label, names=names)
-    table, notes = draw_splits(table, shares, seed, label, person)
-    return source.finish(table, notes=notes)
+    return source.finish(draw_splits(table, source, shares, seed, label, person))
 
 
 def find_classes(root: str | Path, label: str = "emotion", names: Mapping | None = None) -> Path:

@@ -6,21 +6,19 @@ seconds; nothing is opened.
 
 __all__ = [
     "PICTURES", "base_names", "by_stem", "describe", "find_folder", "find_header", "find_list",
-    "find_root", "folders_in", "is_folder", "list_at", "list_files", "locate", "number_repeats",
-    "place_of", "present", "read_lines", "read_list", "read_rows", "rows_after", "split_line",
-    "subfolder", "with_paths", "without_ending",
+    "find_root", "folders_in", "is_folder", "list_at", "list_files", "locate", "place_of",
+    "read_lines", "read_rows", "split_line", "subfolder", "with_paths", "without_ending",
 ]  # fmt: skip
 
 import csv
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 import pandas as pd
 
-from hmtl.data.readers.report import NOT_ON_DISK, Drops
 from hmtl.files import check_regular
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -248,50 +246,6 @@ def split_line(line: str, where: str, delimiter: str = ",") -> list[str]:
         raise ValueError(f"{where}: {error}; mend the line") from None
 
 
-def read_list(
-    file: Path, columns: Mapping[str, str], drops: Drops, order: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Return columns of a list with or without a header, as text, and the `line` of each row.
-
-    Args:
-        file: Fields may end at commas, tabs or blanks (`read_rows`).
-        columns: Name in the result -> name in the header, or number of the column from 1.
-        drops: Counts rows with another number of fields.
-        order: Names of all columns where there is no header, as published.
-
-    Raises:
-        ValueError: A column is not there, or there twice.
-    """
-    rows = list(read_rows(file))
-    header = [name.strip() for name in rows[0][1]] if rows else []
-    names = list(columns.values())
-    cased = {name.lower(): name for name in names if name not in header}
-    header = [cased.get(name.lower(), name) for name in header]
-    if not set(names) & set(header) and (order or all(name.isdecimal() for name in names)):
-        header = list(order) or [str(i) for i in range(1, len(header) + 1)]
-    else:
-        rows = rows_after(rows[0][1], rows[1:], file, drops) if rows else []
-    at = find_header(file, header, names)
-    good, malformed = [], []
-    for line, fields in rows:
-        if len(fields) == len(header):
-            good.append([line, *(fields[i].strip() for i in at)])
-        else:
-            malformed.append(f"{file.name} line {line}")
-    drops.add("malformed row", malformed)
-    return pd.DataFrame(good, columns=["line", *columns])
-
-
-def rows_after(
-    header: Sequence[str], rows: Iterable[tuple[int, list[str]]], file: Path, drops: Drops
-) -> list[tuple[int, list[str]]]:
-    """Return the rows that follow a header in a list; where it stands again it is counted."""
-    rows = list(rows)
-    again = [line for line, fields in rows if fields == header]
-    drops.add("repeated header", [f"{file.name} line {line}" for line in again])
-    return [row for row in rows if row[1] != header]
-
-
 def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
     """Return where each name stands in the header of a csv file, its first line.
 
@@ -307,28 +261,8 @@ def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list
 
 
 def place_of(file: Path, table: pd.DataFrame) -> Callable[[int], str]:
-    """Return a function from a row's position to the words for its place, of a `read_list`."""
+    """Return a function from a row's position to the words for its place, of a list read."""
     return lambda i: f"{file} line {table['line'].iloc[i]}"
-
-
-def present(table: pd.DataFrame, on_disk: Sequence[str], drops: Drops) -> pd.DataFrame:
-    """Return the rows whose `key` is among the files `on_disk`; the others are dropped.
-
-    A picture that lies there under another ending (1.png for 1.jpg, or for 1), or another case, is
-    the one that is meant, if it is the only one.
-    """
-    there, other = set(on_disk), {}
-    for name in on_disk:
-        stem = os.path.splitext(name)[0].lower()
-        other[stem] = "" if stem in other else name  # two: nothing says which is meant
-
-    def find(key: str) -> str:
-        stem, ending = os.path.splitext(key.lower())
-        known = ending in ("", ".gif", ".pgm", ".ppm", *PICTURES)  # else it names something else
-        return key if key in there else (known and other.get(stem)) or key
-
-    table = table.assign(key=[find(key) for key in table["key"]])
-    return drops.filter(table, ~table["key"].isin(there), NOT_ON_DISK)
 
 
 def base_names(keys: pd.Series) -> pd.Series:
@@ -341,18 +275,9 @@ def without_ending(keys: pd.Series) -> pd.Series:
     return keys.str.replace(r"\.[^./]*$", "", regex=True)
 
 
-def number_repeats(keys: pd.Series) -> pd.Series:
-    """Return `keys` with "#2", "#3" ... after the second and further rows of one picture."""
-    number = keys.groupby(keys).cumcount() + 1
-    return keys + ("#" + number.astype(str)).where(number > 1, "")
-
-
 def with_paths(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Return `table` with `path`, absolute, made of `root` and the relative `key`."""
-    base = str(root).rstrip(os.sep) + os.sep
-    names = table["key"].astype(str)
-    if os.sep != "/":
-        names = names.str.replace("/", os.sep, regex=False)
+    names = table["key"].astype(str).str.replace("/", os.sep, regex=False)
     table = table.copy()
-    table.insert(1, "path", base + names)
+    table.insert(1, "path", str(root).rstrip(os.sep) + os.sep + names)
     return table

@@ -18,7 +18,7 @@ import pandas as pd
 
 from hmtl.data.readers.listing import base_names
 from hmtl.data.readers.report import WARNING
-from hmtl.data.readers.splits import seeded_split
+from hmtl.data.readers.source import Source
 
 KDEF = r"[AB](?P<person>[FM]\d\d)(?P<emotion>A[FN]|DI|HA|NE|S[AU])(?P<side>F[LR]|H[LR]|S)\b"
 JAFFE = r"(?P<person>[A-Z]{2})\.(?P<emotion>AN|DI|FE|HA|NE|S[AU])\d\.\d+"
@@ -72,9 +72,14 @@ def name_people(keys: pd.Series, person: str = "") -> tuple[pd.Series | None, li
 
 
 def draw_splits(
-    table: pd.DataFrame, shares: tuple[float, float, float], seed: int, by: str, person: str = ""
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table with a split for training and one for tests, and notes on both.
+    table: pd.DataFrame,
+    source: Source,
+    shares: tuple[float, float, float],
+    seed: int,
+    by: str,
+    person: str = "",
+) -> pd.DataFrame:
+    """Return the table with a split for training and one for tests; notes on both go to `source`.
 
     Where names show people (`name_people`), a column `person` says whom. A table that is all train
     is split by `seed`: whole people, else class by class of the column `by`. A table without test
@@ -83,13 +88,10 @@ def draw_splits(
     who, notes = name_people(table["key"], person)
     if who is not None:
         table = table.assign(person=who)
-    splits = set(table["split"])
-    if splits <= {"train"}:
+    if (splits := set(table["split"])) <= {"train"}:
         how = {"by": by} if who is None else {"group": "person"}
-        table = table.assign(split=seeded_split(table, shares, seed=seed, **how))
-        whole = "" if who is None else " of whole people"
-        notes.insert(0, f"no official split: {shares}{whole} drawn by seed {seed}")
+        table = source.draw(table, shares, seed, **how)
     elif "test" not in splits:
-        table = table.assign(split=table["split"].replace("valid", "test"))
-        notes.insert(0, "no test folder: the validation images are the test split")
-    return table, notes
+        table = source.test_on_valid(table)
+    source.notes += notes
+    return table

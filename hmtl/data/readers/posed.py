@@ -17,9 +17,7 @@ import pandas as pd
 
 from hmtl.data.readers.listing import base_names, without_ending
 from hmtl.data.readers.people import JAFFE, KDEF
-from hmtl.data.readers.report import drop_repeats
 from hmtl.data.readers.source import Source
-from hmtl.data.readers.splits import seeded_split
 
 _CODES = {"AF": "fear", "AN": "anger", "DI": "disgust", "FE": "fear", "HA": "happy",
           "NE": "neutral", "SA": "sad", "SU": "surprise"}  # fmt: skip
@@ -57,7 +55,7 @@ def read_kdef(
     if frontal:
         table = source.filter(table, table["side"] != "S", "not frontal")
     table["gender"] = table["person"].str[0].map(_GENDERS)
-    table["split"] = seeded_split(table, shares, seed=seed, by="gender", group="person")
+    table = source.draw(table, shares, seed, by="gender", group="person")
     each = 140 if frontal else 700
     return source.finish(
         table,
@@ -65,7 +63,6 @@ def read_kdef(
         published={"all": 7 * each, "people": 70},
         faces=dict.fromkeys(sorted(set(_CODES.values())), each),
         groups=[_people(table)],
-        notes=[f"no official split: {shares} of whole people drawn by seed {seed}"],
     )
 
 
@@ -93,14 +90,13 @@ def read_jaffe(
     """
     source = Source(root)
     table = _read_names(source, JAFFE, "KA.AN1.39.tiff")
-    table["split"] = seeded_split(table, shares, seed=seed, group="person")
+    table = source.draw(table, shares, seed, group="person")
     return source.finish(
         table,
         ["key", "split", "emotion", "person"],
         published={"all": 213, "people": 10},
         faces=_JAFFE,
         groups=[_people(table)],
-        notes=[f"no official split: {shares} of whole people drawn by seed {seed}"],
     )
 
 
@@ -117,6 +113,5 @@ def _read_names(source: Source, form: str, example: str) -> pd.DataFrame:
     if table["person"].isna().all():
         raise source.lacks(f"{example} ...")
     table = source.filter(table, table["person"].isna(), "name of another form")
-    table = drop_repeats(table, source, ["emotion"], ["name"])
-    table["emotion"] = table["emotion"].map(_CODES)
-    return table
+    table = source.drop_repeats(table, ["emotion"], ["name"])
+    return table.assign(emotion=table["emotion"].map(_CODES))

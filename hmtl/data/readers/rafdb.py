@@ -28,10 +28,9 @@ from hmtl.data.readers.listing import (
     locate,
     place_of,
     read_lines,
-    read_list,
     subfolder,
 )
-from hmtl.data.readers.report import Drops, drop_repeats, map_labels
+from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
 
 LABELS = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")  # 1 to 7
@@ -74,7 +73,7 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     plain = not any(re.search(r"_aligned\.\w+$", file, re.IGNORECASE) for file in files)
     ending = ".jpg" if images == "original" or plain else "_aligned.jpg"
     table["key"] = source.key(place) + table["stem"] + ending
-    table = drop_repeats(table, source, ["emotion"])
+    table = source.drop_repeats(table, ["emotion"])
     table = source.present(table, place, deep=False)
     unlabelled: dict[str, int] = {}
     notes = ["no Annotation/manual, so no gender"]
@@ -100,10 +99,10 @@ def _find_copy(root: Path) -> Path | None:
     return next(iter(locate(root, fits)), None)
 
 
-def _read_list(file: Path, drops: Drops) -> pd.DataFrame:
+def _read_list(file: Path, source: Source) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
     names = {"name": "name", "emotion": "label"}
-    table = read_list(file, names, drops, order=list(names.values()))
+    table = source.read_list(file, names, list(names.values()))
     where = place_of(file, table)
     table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "label")
     table["split"] = table["name"].str.split("_").str[0]

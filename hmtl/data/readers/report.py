@@ -14,12 +14,11 @@ are reported. Ours.
 """
 
 __all__ = [
-    "NOT_ON_DISK", "TWO_LABELS", "WARNING", "Drops", "counts_table", "differences", "drop_repeats",
-    "dropped_table", "finish_table", "map_labels", "map_numbers", "said_once", "warned",
+    "NOT_ON_DISK", "TWO_LABELS", "WARNING", "Drops", "counts_table", "differences",
+    "dropped_table", "finish_table", "map_labels", "map_numbers", "warned",
 ]  # fmt: skip
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,8 +32,6 @@ WARNING = "warning: "
 TWO_LABELS = "one face with two labels"
 """The reason to leave out rows that contradict each other."""
 _EXAMPLES = 5
-Name = TypeVar("Name", bound=Hashable)
-Value = TypeVar("Value", bound=Hashable)
 _ANGLES = ("yaw", "pitch", "roll")
 _PLACES = ("key", "path", "offset")
 
@@ -65,40 +62,33 @@ class Drops:
         self.add(reason, table.loc[bad, by].astype(str))
         return table[~bad].copy()
 
+    def drop_repeats(
+        self,
+        table: pd.DataFrame,
+        labels: Sequence[str],
+        by: Sequence[str] = ("key",),
+        place: str = "key",
+    ) -> pd.DataFrame:
+        """Return one row for each picture, or face in one: rows alike in the columns `by`.
 
-def drop_repeats(
-    table: pd.DataFrame, drops: Drops, labels: Sequence[str], by: Sequence[str] = ("key",)
-) -> pd.DataFrame:
-    """Return one row for each picture, or face in one: rows alike in the columns `by`.
+        A row that repeats another is counted. Where two of them differ in `labels`, nothing says
+        which is right: all of them are dropped and counted, each by its `place`.
+        """
+        by = list(by)
+        said = table[[*by, *labels]].drop_duplicates()
+        two = pd.MultiIndex.from_frame(said[by][said.duplicated(by)])
+        bad = pd.MultiIndex.from_frame(table[by]).isin(two)
+        table = self.filter(table, bad, TWO_LABELS, place)
+        return self.filter(table, table.duplicated(by), "repeated row", place)
 
-    A row that repeats another is counted. Where two of them differ in `labels`, nothing says which
-    is right: all of them are dropped and counted.
-    """
-    by = list(by)
-    said = table[[*by, *labels]].drop_duplicates()
-    two = pd.MultiIndex.from_frame(said[by][said.duplicated(by)])
-    table = drops.filter(table, pd.MultiIndex.from_frame(table[by]).isin(two), TWO_LABELS)
-    return drops.filter(table, table.duplicated(by), "repeated row")
+    def said_once(self, rows: Iterable[tuple]) -> dict:
+        """Return what a list says of each name, rows being (name, what is said, file and line).
 
-
-def said_once(rows: Iterable[tuple[Name, Value, str]], drops: Drops) -> dict[Name, Value]:
-    """Return what a list says of each name, as `drop_repeats` does of tables.
-
-    Args:
-        rows: (name, what is said of it, file and line).
-        drops: Counts a row that repeats another, and all rows of a name of which two things are
-            said: it is left out.
-    """
-    said: dict[Name, dict[Value, str]] = {}
-    for name, value, place in rows:
-        known = said.setdefault(name, {})
-        if value in known:
-            drops.add("repeated row", [place])
-        else:
-            known[value] = place
-    two = [place for known in said.values() if len(known) > 1 for place in known.values()]
-    drops.add(TWO_LABELS, two)
-    return {name: next(iter(known)) for name, known in said.items() if len(known) == 1}
+        Rows that repeat or contradict another are those of `drop_repeats`.
+        """
+        table = pd.DataFrame(list(rows), columns=["name", "said", "place"], dtype=object)
+        table = self.drop_repeats(table, ["said"], ["name"], "place")
+        return dict(zip(table["name"], table["said"], strict=True))
 
 
 def map_labels(
@@ -165,13 +155,13 @@ def finish_table(
 
     Found are counted: the rows of each split, of each split and emotion, of each split and gender,
     and of each value of the Series in `groups`, which may count rows dropped since. `faces` are the
-    published counts of emotions where there are no splits. `source` names
-    the folder or file in errors. Rows that share a key are dropped as by `drop_repeats`. Raises
-    ValueError if no row is left (with what was dropped), or if a split, emotion, gender or angle is
-    not one the project knows.
+    published counts of emotions where there are no splits. `source` names the folder or file in
+    errors. Rows that share a key are dropped as by `Drops.drop_repeats`. Raises ValueError if no
+    row is left (with what was dropped), or if a split, emotion, gender or angle is not one the
+    project knows.
     """
     if table["key"].duplicated().any():  # such as the names 1.jpg and 1.png of one picture
-        table = drop_repeats(table, drops, [c for c in table if c not in _PLACES])
+        table = drops.drop_repeats(table, [c for c in table if c not in _PLACES])
     if table.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items())
         raise ValueError(f"{source}: no image is left; dropped: {reasons or 'nothing'}")

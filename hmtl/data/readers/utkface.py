@@ -16,7 +16,6 @@ import pandas as pd
 
 from hmtl.data.readers.listing import base_names, describe, list_files, locate
 from hmtl.data.readers.source import Source
-from hmtl.data.readers.splits import seeded_split
 
 RACES = ("white", "black", "asian", "indian", "other")  # 0 to 4
 _NAME = r"^(?P<age>\d{1,3})_(?:(?P<gender>\d)_(?P<race>\d)|\d)_\d{14,17}\D*$"
@@ -63,7 +62,7 @@ def read_utkface(
     table["gender"] = table["gender"].map(_GENDERS)
     table["race"] = table["race"].map({str(i): name for i, name in enumerate(RACES)})
     table["age"] = table["age"].astype(int)
-    table["split"] = seeded_split(table, shares, seed=seed, by="gender")
+    table = source.draw(table, shares, seed, by="gender")
     return source.finish(
         table,
         ["key", "split", "gender", "age", "race"],
@@ -71,7 +70,6 @@ def read_utkface(
         unlabelled={
             f"{c}: not in the name": int(table[c].isna().sum()) for c in ("gender", "race")
         },
-        notes=[f"no official split: {shares} drawn by seed {seed}"],
     )
 
 

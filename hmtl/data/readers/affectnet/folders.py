@@ -19,7 +19,7 @@ import pandas as pd
 from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.affectnet.lists import IMAGES, lists_below
 from hmtl.data.readers.folders import find_classes, list_classes
-from hmtl.data.readers.listing import find_header, find_list, read_rows, rows_after
+from hmtl.data.readers.listing import find_header, find_list
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import TWO_LABELS, Drops
@@ -61,14 +61,14 @@ def read_affectnet_folders(
     _refuse_storage(Path(root), source)
     table = list_classes(source.root, source, names=names)
     parted = set(table["split"]) != {"train"}
-    table, notes = draw_splits(table, shares, seed, "emotion", "none")
+    table = draw_splits(table, source, shares, seed, "emotion", "none")
     on_disk = pd.Series("images on disk", table.index)
     if labels := find_list(source.root, "labels.csv"):
         published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
         said = _read_labels(labels, names, source)
         table = _compare_labels(table, said, labels, disagreeing, source)
     table = leave_contempt_out(table, classes, source)
-    return source.finish(table, published=published, groups=[on_disk], notes=notes)
+    return source.finish(table, published=published, groups=[on_disk])
 
 
 def _refuse_storage(root: Path, source: Source) -> None:
@@ -82,14 +82,12 @@ def _refuse_storage(root: Path, source: Source) -> None:
         )
 
 
-def _read_labels(file: Path, names: Mapping | None, drops: Drops) -> pd.Series:
+def _read_labels(file: Path, names: Mapping | None, source: Source) -> pd.Series:
     """Return path -> emotion as labels.csv has it; its columns may stand anywhere."""
-    rows = list(read_rows(file))
-    header = [name.strip() for name in rows[0][1]] if rows else []
+    header, rows = source.rows(file)
     if not set(_HEADER) <= set(header):
         raise ValueError(f"{file} line 1: expected the columns pth and label, found {header}")
     at = find_header(file, header, _HEADER)
-    rows = rows_after(rows[0][1], rows[1:], file, drops)
     for line, fields in rows:
         if len(fields) != len(header):
             raise ValueError(
@@ -102,7 +100,7 @@ def _read_labels(file: Path, names: Mapping | None, drops: Drops) -> pd.Series:
         said, lambda i: f"{file} line {lines[i]}", "label", names=names, option="names "
     )
     again = pd.DataFrame({"path": named.index.str.lower(), "label": named.array}).duplicated()
-    drops.add(
+    source.add(
         "repeated row", [f"{file.name} line {lines[i]}" for i in again.to_numpy().nonzero()[0]]
     )
     return named.set_axis(named.index.str.lower())[~again.to_numpy()]

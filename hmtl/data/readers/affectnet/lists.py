@@ -33,13 +33,11 @@ from hmtl.data.readers.listing import (
     find_list,
     list_at,
     locate,
-    number_repeats,
     place_of,
     read_rows,
     subfolder,
-    with_paths,
 )
-from hmtl.data.readers.report import Drops, drop_repeats, map_numbers
+from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
 from hmtl.labels import EMOTIONS, check_known
 
@@ -111,19 +109,22 @@ def read_affectnet_csv(
     table = check_affect(table, _where(None, table))
     table = source.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
     table = source.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
-    table = _drop_repeats(source.present(table, *images.values()), source)
+    table = source.present(table, *images.values())
+    in_test = table.loc[table["split"] == "test", "key"]
+    leaks = (table["split"] == "train") & table["key"].isin(in_test)
+    table = source.filter(table, leaks, "training image that is in validation too")
+    # one picture may hold several faces: rows with another box stay
+    table = source.drop_repeats(table, ["emotion"], ["key", *_BOX])
     table = table.assign(
         left=table["x"], top=table["y"], right=table["x"] + table["width"],
         bottom=table["y"] + table["height"],
     )  # fmt: skip
-    table = with_paths(table[_COLUMNS], root)
-    table["key"] = number_repeats(table["key"])
     notes = [NO_TEST]
     published = published_counts(classes, dict.fromkeys(EMOTIONS, 500))
     if annotated == "automatic":
         notes = ["trained on labels that a network gave", *notes]
         published = {name: n for name, n in published.items() if name.startswith("test")}
-    return source.finish(table, published=published, notes=notes)
+    return source.finish(table, _COLUMNS, several=True, published=published, notes=notes)
 
 
 def find_lists(root: Path, kind: str, name: str) -> list[Path]:
@@ -232,14 +233,3 @@ def _check_malformed(file: Path, malformed: list[int], rows: int) -> None:
             f"{malformed[0]}; expected {_FIRST},face_x,face_y,face_width,face_height,"
             f"facial_landmarks,{','.join(_LAST)}"
         )
-
-
-def _drop_repeats(table: pd.DataFrame, drops: Drops) -> pd.DataFrame:
-    """Drop what would count a face twice, or show a test face in training.
-
-    One picture may hold several faces: rows with the same picture and another box stay.
-    """
-    in_test = table.loc[table["split"] == "test", "key"]
-    leaks = (table["split"] == "train") & table["key"].isin(in_test)
-    table = drops.filter(table, leaks, "training image that is in validation too")
-    return drop_repeats(table, drops, ["emotion"], ["key", *_BOX])

@@ -23,16 +23,9 @@ from hmtl.data.photos import FORMATS
 from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import (
-    folders_in,
-    list_files,
-    number_repeats,
-    read_rows,
-    subfolder,
-    with_paths,
-)
+from hmtl.data.readers.listing import folders_in, list_files, read_rows, subfolder
 from hmtl.data.readers.names import name_labels
-from hmtl.data.readers.report import Drops, drop_repeats
+from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular, reading
 
@@ -69,7 +62,7 @@ def read_affectnet_yolo(
     """
     check_classes(classes)
     source = Source(root, holds_yolo, expected="data.yaml and train/ with images/ and labels/")
-    root, file, notes = source.root, source.at("data.yaml"), []
+    root, file = source.root, source.at("data.yaml")
     with reading(file, "it names the emotions; copy it anew"):
         said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {})["names"]
         said = dict(said.items() if isinstance(said, dict) else enumerate(said))
@@ -81,19 +74,16 @@ def read_affectnet_yolo(
             rows += _read_part(part, images, labels, source)
     table = pd.DataFrame(rows, columns=["key", "split", "where", "number", *BOX])
     if "test" not in set(table["split"]):
-        table["split"] = table["split"].replace("valid", "test")
-        notes = ["no test folder: the validation images are the test split"]
+        table = source.test_on_valid(table)
     words = table["number"].map({str(k): str(v) for k, v in said.items()})
     for i in np.flatnonzero(words.isna()):
         raise ValueError(f"{table['where'][i]}: {table['number'][i]} is not named in {file}")
     table["emotion"] = name_labels(
         words, lambda i: str(file), "names", names=names, option="names "
     )
-    table = drop_repeats(table, source, ["emotion"], ["key", *BOX])
+    table = source.drop_repeats(table, ["emotion"], ["key", *BOX])
     table = leave_contempt_out(table, classes, source)
-    table = with_paths(table[["key", "split", "emotion", *BOX]], root)
-    table["key"] = number_repeats(table["key"])
-    return source.finish(table, notes=notes)
+    return source.finish(table, ["key", "split", "emotion", *BOX], several=True)
 
 
 def _read_part(part: str, images: Path, labels: Path, drops: Drops) -> list[tuple]:

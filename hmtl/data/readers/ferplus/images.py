@@ -14,7 +14,6 @@ order and under other names; here they are mapped by name to `hmtl.labels.EMOTIO
 __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,6 @@ from hmtl.data.readers.ferplus.votes import (
     parse_votes,
 )
 from hmtl.data.readers.listing import list_at, read_lines, split_line
-from hmtl.data.readers.report import Drops, said_once
 from hmtl.data.readers.source import Source
 from hmtl.labels import SPLITS
 
@@ -121,18 +119,17 @@ def _find_data(root: str | Path) -> Source:
     return source
 
 
-def _read_split(folder: Path, drops: Drops) -> tuple[list[str], list[str], np.ndarray]:
+def _read_split(folder: Path, source: Source) -> tuple[list[str], list[str], np.ndarray]:
     """Return the names in one label.csv, (N,), their files, and votes, int64 (N, 10), checked."""
     file = list_at(folder, "label.csv")
 
-    def said() -> Iterator[tuple[str, tuple[int, ...], str]]:
-        for number, line in read_lines(file):
-            where, place = f"{file} line {number}", f"{folder.name}/{file.name} line {number}"
-            row = split_line(line, where)
-            yield _check_name(row, where), tuple(parse_votes(row[2:], where)), place
-
-    known = said_once(said(), drops)
-    names, votes = list(known), list(known.values())
+    said = []
+    for number, line in read_lines(file):
+        row = split_line(line, where := f"{file} line {number}")
+        votes = tuple(parse_votes(row[2:], where))
+        said.append((_check_name(row, where), votes, f"{folder.name}/{file.name} line {number}"))
+    known = source.said_once(said)
+    names = list(known)
     with os.scandir(folder) as entries:
         there = sorted(e.name for e in entries if e.name.lower().endswith(".png"))
     on_disk = {name.lower(): name for name in there} | {name: name for name in there}
@@ -145,9 +142,9 @@ def _read_split(folder: Path, drops: Drops) -> tuple[list[str], list[str], np.nd
         )
     files = [on_disk[name] for name in names]
     unnamed = sorted(set(there) - set(files))
-    drops.add("image that label.csv does not name", [f"{folder.name}/{name}" for name in unnamed])
+    source.add("image that label.csv does not name", [f"{folder.name}/{name}" for name in unnamed])
     paths = [str(folder / name) for name in files]
-    return names, paths, np.array(votes, dtype=np.int64).reshape(-1, len(COLUMNS))
+    return names, paths, np.array(list(known.values()), dtype=np.int64).reshape(-1, len(COLUMNS))
 
 
 def _check_name(row: list[str], where: str) -> str:
