@@ -27,20 +27,20 @@ def _draw_pose(rng: np.random.Generator, face_set: FaceSet) -> dict:
     }
 
 
+def _uniform(rng: np.random.Generator, face_set: FaceSet, *names: str) -> dict:
+    """A number within the range of each field, in this order."""
+    return {name: float(rng.uniform(*getattr(face_set, name))) for name in names}
+
+
 def _draw_light(rng: np.random.Generator, face_set: FaceSet) -> dict:
     warm, cold = 1e6 / np.array(face_set.light_kelvin)
     return {
-        "light_azimuth": float(rng.uniform(*face_set.light_azimuth)),
-        "light_elevation": float(rng.uniform(*face_set.light_elevation)),
-        "light_power": float(rng.uniform(*face_set.light_power)),
-        "light_size": float(rng.uniform(*face_set.light_size)),
+        **_uniform(rng, face_set, "light_azimuth", "light_elevation", "light_power", "light_size"),
         # even steps in mired look evenly spaced
         "light_kelvin": float(1e6 / rng.uniform(cold, warm)),
-        "fill_azimuth": float(rng.uniform(*face_set.fill_azimuth)),
-        "fill_elevation": float(rng.uniform(*face_set.fill_elevation)),
-        "fill_power": float(rng.uniform(*face_set.fill_power)),
+        **_uniform(rng, face_set, "fill_azimuth", "fill_elevation", "fill_power"),
         "fill_kelvin": float(1e6 / rng.uniform(cold, warm)),
-        "ambient": float(rng.uniform(*face_set.ambient)),
+        **_uniform(rng, face_set, "ambient"),
     }
 
 
@@ -53,16 +53,15 @@ def _draw_camera(rng: np.random.Generator, face_set: FaceSet) -> dict:
     return {
         "focal": focal,
         "distance": float(0.24 * focal / (24 * filled)),
-        "crop_scale": float(rng.uniform(*face_set.crop_scale)),
+        **_uniform(rng, face_set, "crop_scale"),
         "crop_x": float(face_set.crop_shift * rng.normal()),
         "crop_y": float(face_set.crop_shift * rng.normal()),
         "exposure": float(face_set.exposure * rng.normal()),
         "white_balance": face_set.white_balance,
-        "blur": float(rng.uniform(*face_set.blur)),
+        **_uniform(rng, face_set, "blur"),
         "motion": float(shake),  # length, % of the picture's side
         "motion_angle": float(180 * angle),
-        "noise": float(rng.uniform(*face_set.noise)),
-        "jpeg": float(rng.uniform(*face_set.jpeg)),
+        **_uniform(rng, face_set, "noise", "jpeg"),
     }
 
 
@@ -79,12 +78,10 @@ def _draw_background(rng: np.random.Generator, face_set: FaceSet) -> dict:
         "background": kind,
         "background_angle": float(180 * angle),
         "background_scale": float(0.5 + 1.5 * scale),
-        **colour("back1", _muted(rng)),
-        **colour("back2", _muted(rng)),
-        **colour("back3", _muted(rng)),
-        **colour("clothes", _muted(rng)),
+        **{c: v for n in ("back1", "back2", "back3", "clothes")
+           for c, v in colour(n, _muted(rng)).items()},
         "noise_seed": int(rng.integers(0, 2**31 - 1)),
-    }
+    }  # fmt: skip
 
 
 def _draw_wear(rng: np.random.Generator, face_set: FaceSet, has_glasses: int) -> dict:

@@ -55,16 +55,19 @@ def kernels() -> SimpleNamespace:
     fields = dict.fromkeys((*VECTORS, *(f"{name}_colour" for name in COLOURS)), wp.vec3)
     fields |= dict.fromkeys((*SCALARS, *NUMBERS), float) | dict.fromkeys(WHOLE, int)
     Scene = wp.struct(type("Scene", (), {"__annotations__": fields}))
+    Scenes, Ints = wp.array(dtype=Scene), wp.array(dtype=int)
+    Places, Points = wp.array(dtype=wp.vec3), wp.array2d(dtype=wp.vec3)
+    Depths = wp.array4d(dtype=wp.uint64)  # face, head or worn, y, x: depth and triangle
 
     @wp.struct
     class Head:
         # everything of the head that is the same for every face
-        faces: wp.array(dtype=int)
-        material: wp.array(dtype=int)
-        neutral: wp.array(dtype=wp.vec3)
+        faces: Ints
+        material: Ints
+        neutral: Places
         masks: wp.array(dtype=wp.vec4)
-        hair: wp.array(dtype=wp.vec3)
-        sight: wp.array(dtype=wp.vec3)
+        hair: Places
+        sight: Places
         moved: wp.array(dtype=float)
         bare: int  # triangles before this one are the head's, the others are worn
 
@@ -85,16 +88,16 @@ def kernels() -> SimpleNamespace:
 
     @wp.kernel(enable_backward=False)
     def deform(
-        neutral: wp.array(dtype=wp.vec3),
-        normals: wp.array(dtype=wp.vec3),
-        hair: wp.array(dtype=wp.vec3),
-        piece: wp.array(dtype=int),
-        start: wp.array(dtype=int),
-        index: wp.array(dtype=int),
-        offset: wp.array(dtype=wp.vec3),
+        neutral: Places,
+        normals: Places,
+        hair: Places,
+        piece: Ints,
+        start: Ints,
+        index: Ints,
+        offset: Places,
         weights: wp.array2d(dtype=float),
-        scenes: wp.array(dtype=Scene),
-        out: wp.array2d(dtype=wp.vec3),
+        scenes: Scenes,
+        out: Points,
     ):
         face, v = wp.tid()
         kind = piece[v]
@@ -116,13 +119,7 @@ def kernels() -> SimpleNamespace:
             out[face, v] = p
 
     @wp.kernel(enable_backward=False)
-    def shade_normals(
-        start: wp.array(dtype=int),
-        corner: wp.array(dtype=int),
-        faces: wp.array(dtype=int),
-        points: wp.array2d(dtype=wp.vec3),
-        out: wp.array2d(dtype=wp.vec3),
-    ):
+    def shade_normals(start: Ints, corner: Ints, faces: Ints, points: Points, out: Points):
         face, v = wp.tid()
         n = wp.vec3(0.0, 0.0, 0.0)
         for j in range(start[v], start[v + 1]):
@@ -144,12 +141,7 @@ def kernels() -> SimpleNamespace:
         return wp.vec3(x, y, 10.0 - wp.dot(d, s.light))
 
     @wp.kernel(enable_backward=False)
-    def project(
-        scenes: wp.array(dtype=Scene),
-        points: wp.array2d(dtype=wp.vec3),
-        side: int,
-        out: wp.array2d(dtype=wp.vec3),
-    ):
+    def project(scenes: Scenes, points: Points, side: int, out: Points):
         # place in a picture of `side` samples (x to the right, y down) and depth
         face, v = wp.tid()
         s = scenes[face]
@@ -161,12 +153,7 @@ def kernels() -> SimpleNamespace:
         out[face, v] = wp.vec3((1.0 + x) * half - 0.5, (1.0 - y) * half - 0.5, depth)
 
     @wp.kernel(enable_backward=False)
-    def project_to_light(
-        scenes: wp.array(dtype=Scene),
-        points: wp.array2d(dtype=wp.vec3),
-        side: int,
-        out: wp.array2d(dtype=wp.vec3),
-    ):
+    def project_to_light(scenes: Scenes, points: Points, side: int, out: Points):
         face, v = wp.tid()
         out[face, v] = light_place(scenes[face], points[face, v], side)
 
@@ -175,12 +162,7 @@ def kernels() -> SimpleNamespace:
         return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
 
     @wp.kernel(enable_backward=False)
-    def find_nearest(
-        head: Head,
-        places: wp.array2d(dtype=wp.vec3),
-        side: int,
-        nearest: wp.array4d(dtype=wp.uint64),
-    ):
+    def find_nearest(head: Head, places: Points, side: int, nearest: Depths):
         # depth in the upper bits, triangle in the lower: the minimum is the same in any order;
         # the head and what it wears have a buffer each, so that we know what is hidden
         face, f = wp.tid()
@@ -403,14 +385,7 @@ def kernels() -> SimpleNamespace:
         return wp.vec4(colour[0], colour[1], colour[2], gloss)
 
     @wp.func
-    def arriving(
-        s: Scene,
-        face: int,
-        p: wp.vec3,
-        n: wp.vec3,
-        turn: float,
-        shadows: wp.array4d(dtype=wp.uint64),
-    ):
+    def arriving(s: Scene, face: int, p: wp.vec3, n: wp.vec3, turn: float, shadows: Depths):
         # share of the light that reaches p: places around it, wider for a larger light, each
         # held against what the light sees there
         side = shadows.shape[2]
@@ -450,9 +425,9 @@ def kernels() -> SimpleNamespace:
         px: float,
         py: float,
         turn: float,
-        points: wp.array2d(dtype=wp.vec3),
-        normals: wp.array2d(dtype=wp.vec3),
-        shadows: wp.array4d(dtype=wp.uint64),
+        points: Points,
+        normals: Points,
+        shadows: Depths,
     ):
         if triangle < 0:
             return background(s, state, px, py)
@@ -501,7 +476,7 @@ def kernels() -> SimpleNamespace:
         return wp.vec3(wp.min(result[0], 1.0), wp.min(result[1], 1.0), wp.min(result[2], 1.0))
 
     @wp.func
-    def front_triangle(nearest: wp.array4d(dtype=wp.uint64), face: int, y: int, x: int):
+    def front_triangle(nearest: Depths, face: int, y: int, x: int):
         key = wp.min(nearest[face, 0, y, x], nearest[face, 1, y, x])
         if key == NOTHING:
             return -1
@@ -510,12 +485,12 @@ def kernels() -> SimpleNamespace:
     @wp.kernel(enable_backward=False)
     def shade(
         head: Head,
-        scenes: wp.array(dtype=Scene),
+        scenes: Scenes,
         size: int,
-        points: wp.array2d(dtype=wp.vec3),
-        normals: wp.array2d(dtype=wp.vec3),
-        nearest: wp.array4d(dtype=wp.uint64),
-        shadows: wp.array4d(dtype=wp.uint64),
+        points: Points,
+        normals: Points,
+        nearest: Depths,
+        shadows: Depths,
         out: wp.array3d(dtype=wp.vec3),
     ):
         # four samples a pixel; two of them are shaded where all four lie on one thing
@@ -560,12 +535,7 @@ def kernels() -> SimpleNamespace:
         out[face, y, x] = total / count
 
     @wp.kernel(enable_backward=False)
-    def count_hidden(
-        head: Head,
-        side: int,
-        nearest: wp.array4d(dtype=wp.uint64),
-        out: wp.array2d(dtype=int),
-    ):
+    def count_hidden(head: Head, side: int, nearest: Depths, out: wp.array2d(dtype=int)):
         # samples on what an expression moves: all of them, and those that something hides
         face, y = wp.tid()
         whole = wp.int32(0)
@@ -595,7 +565,7 @@ def kernels() -> SimpleNamespace:
 
     @wp.kernel(enable_backward=False)
     def develop(
-        scenes: wp.array(dtype=Scene),
+        scenes: Scenes,
         size: int,
         picture: wp.array3d(dtype=wp.vec3),
         out: wp.array4d(dtype=wp.uint8),

@@ -173,5 +173,5 @@ class Source(Drops):
             number = table.groupby("key").cumcount() + 1
             again = ("#" + number.astype(str)).where(number > 1, "")
             table = table.assign(key=table["key"] + again)
-        report["notes"] = [*self.notes, *report.get("notes", ())]
+        report["notes"] = [*report.get("notes", ()), *self.notes]
         return finish_table(table, self, **{"source": str(self.root)} | report)
