@@ -98,22 +98,16 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
 
 def _read_video(file: Path, labels: str, every: int, drops: Drops) -> pd.DataFrame:
     """Return the labelled frames of one list: `frame` (from 1) and the labels."""
-    rows = read_rows(file)
-    _, header = next(rows, (1, [""]))
-    width = 1 if labels == "emotion" else 2
-    lines, fields, bad = [], [], []
-    for line, row in rows:
-        if len(row) == width:
-            lines.append(line)
-            fields.append([field.strip() for field in row])
-        else:
-            bad.append(f"{file.name} line {line}")
+    rows = list(read_rows(file))
+    header = rows[0][1] if rows else []
+    columns = ["first"] if labels == "emotion" else ["first", "second"]
+    bad = [f"{file.name} line {line}" for line, row in rows[1:] if len(row) != len(columns)]
     drops.add("malformed row", bad)
-    table = pd.DataFrame(fields, columns=["first", "second"][:width], dtype=str)
-    table["line"] = np.array(lines, int)
+    good = [(n, *map(str.strip, row)) for n, row in rows[1:] if len(row) == len(columns)]
+    table = pd.DataFrame(good, columns=["line", *columns])
     table["frame"] = table["line"] - 1
-    table = table[(table["frame"] - 1) % every == 0].assign(place=file.name)
-    table["place"] += " line " + table["line"].astype(str)
+    table = table[(table["frame"] - 1) % every == 0]
+    table = table.assign(place=f"{file.name} line " + table["line"].astype(str))
     if labels == "emotion":
         table = drops.filter(table, table["first"] == "-1", "frame without a label", "place")
         named = {str(i): name.strip() for i, name in enumerate(header)}

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.crops import BOX, HOPENET_TEST, hopenet_crop, plain_crop
-from hmtl.data.readers.listing import by_stem, without_ending
-from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
+from hmtl.data.readers.crops import BOX, HOPENET_TEST
+from hmtl.data.readers.listing import by_stem
+from hmtl.data.readers.pose_mat import ANGLES, CROPS, add_crops, add_poses, keep_angles
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
 
-_CROPS = ("hopenet", "plain")
 _POINTS = ("pt2d", "pt3d_68")
 _HOPENET_K = 0.2
 
@@ -44,7 +43,7 @@ def read_aflw2000(
 
     `root` is the folder AFLW2000 or its parent. Dropped and counted, and raised, as `read_w300lp`.
     """
-    for name, value, known in (("crop", crop, _CROPS), ("points", points, _POINTS)):
+    for name, value, known in (("crop", crop, CROPS), ("points", points, _POINTS)):
         check_known(f"{name}={value!r}:", value, known)
     source = Source(
         root, lambda folder: any(_is_named(file) for file in os.listdir(folder)),
@@ -54,15 +53,10 @@ def read_aflw2000(
     mats = by_stem(source.files(endings=(".mat",), deep=False), ".mat")
     table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
     on_disk = pd.Series("images on disk", table.index)
-    table["mat"] = without_ending(table["key"]).map(mats)
-    table = source.filter(table, table["mat"].isna(), "image without .mat")
-    table = add_poses(table, source, points=points, seen_only=crop == "plain")
+    table = add_poses(table, source, mats, points=points, seen_only=crop == "plain")
     table = keep_angles(table, source, all_angles)
-    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
-    plain = crop == "plain"
-    table[BOX] = plain_crop(boxes) if plain else hopenet_crop(boxes, _HOPENET_K, HOPENET_TEST)
     return source.finish(
-        table,
+        add_crops(table, crop, _HOPENET_K, HOPENET_TEST),
         ["key", "split", *ANGLES, *BOX],
         published={"images on disk": 2_000, "test": 2_000 if all_angles else 1_969},
         groups=[on_disk],

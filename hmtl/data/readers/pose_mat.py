@@ -6,17 +6,22 @@ theirs, so signs stay: positive yaw turns the nose towards the left edge of the 
 pitch lifts it, positive roll turns the picture clockwise.
 """
 
-__all__ = ["ANGLES", "LIMIT", "add_poses", "keep_angles"]
+__all__ = ["ANGLES", "CROPS", "LIMIT", "add_crops", "add_poses", "keep_angles"]
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import scipy.io
 
+from hmtl.data.readers.crops import BOX, hopenet_crop, plain_crop
+from hmtl.data.readers.listing import without_ending
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.files import reading
 
 ANGLES = ["yaw", "pitch", "roll"]
+CROPS = ("hopenet", "plain")
 LIMIT = 99.0
 """Degrees: images with a larger angle are left out by Hopenet and all who compare with it."""
 _ORDER = [1, 0, 2]  # Pose_Para has pitch first
@@ -25,16 +30,23 @@ _FAR = 1e6  # pixels
 
 
 def add_poses(
-    table: pd.DataFrame, source: Source, *, points: str = "pt2d", seen_only: bool = False
+    table: pd.DataFrame,
+    source: Source,
+    mats: Mapping[str, str],
+    *,
+    points: str = "pt2d",
+    seen_only: bool = False,
 ) -> pd.DataFrame:
     """Return `table` with `yaw, pitch, roll` (degrees) and the tight box `x0, y0, x1, y1`.
 
-    The file `mat` of each row is read, some 0.1 ms each. The box holds all landmarks `points` (2 or
-    3, n), or with `seen_only` those with x > 0 and y > 0: placeholders and landmarks outside of the
-    picture are negative. Dropped and counted: files that cannot be read, and faces without such a
-    landmark. Raises ValueError naming a file that has no `Pose_Para` of seven numbers or no
-    `points`.
+    `mats` has the .mat of each picture by its key without ending; it is read, some 0.1 ms each. The
+    box holds all landmarks `points` (2 or 3, n), or with `seen_only` those with x > 0 and y > 0:
+    placeholders and landmarks outside of the picture are negative. Dropped and counted: images
+    without .mat, files that cannot be read, and faces without such a landmark. Raises ValueError
+    naming a file that has no `Pose_Para` of seven numbers or no `points`.
     """
+    table = table.assign(mat=without_ending(table["key"]).map(mats))
+    table = source.filter(table, table["mat"].isna(), "image without .mat")
     rows = np.full((len(table), 7), np.nan)
     torn = np.zeros(len(table), bool)
     for i, name in enumerate(table["mat"]):
@@ -82,3 +94,10 @@ def keep_angles(table: pd.DataFrame, drops: Drops, all_angles: bool) -> pd.DataF
     """Return the rows whose angles are all within `LIMIT`, or every row if `all_angles`."""
     beyond = (table[ANGLES].abs() > LIMIT).any(axis=1) & (not all_angles)
     return drops.filter(table, beyond, f"beyond {LIMIT:g} degrees")
+
+
+def add_crops(table: pd.DataFrame, crop: str, k: float | np.ndarray, sides: tuple) -> pd.DataFrame:
+    """Return `table` with the crop of its tight boxes: Hopenet's by `k` and `sides`, or plain."""
+    tight = table[_BOX].to_numpy()
+    crops = plain_crop(tight) if crop == "plain" else hopenet_crop(tight, k, sides)
+    return table.assign(**dict(zip(BOX, crops.T, strict=True)))

@@ -84,9 +84,11 @@ class Drops:
     def said_once(self, rows: Iterable[tuple]) -> dict:
         """Return what a list says of each name, rows being (name, what is said, file and line).
 
-        Rows that repeat or contradict another are those of `drop_repeats`.
+        A row that repeats another is counted, and so is what is left of a name of which two things
+        are said (`drop_repeats`).
         """
         table = pd.DataFrame(list(rows), columns=["name", "said", "place"], dtype=object)
+        table = self.filter(table, table.duplicated(["name", "said"]), "repeated row", "place")
         table = self.drop_repeats(table, ["said"], ["name"], "place")
         return dict(zip(table["name"], table["said"], strict=True))
 
@@ -233,16 +235,13 @@ def differences(report: Mapping) -> list[str]:
 
 def counts_table(report: Mapping) -> pd.DataFrame:
     """Return a row for each count, by its name: found, published ("" if unknown), difference."""
-    rows = {}
-    for name, count in report["counts"].items():
-        found, known = count["found"], count["published"]
-        gap = "" if known is None else f"{found - known:+,}"
-        rows[name] = {
-            "found": f"{found:,}",
-            "published": "" if known is None else f"{known:,}",
-            "difference": gap,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("count")
+    rows = {name: (n["found"], n["published"]) for name, n in report["counts"].items()}
+    told = {
+        name: [f"{n:,}", *(("", "") if known is None else (f"{known:,}", f"{n - known:+,}"))]
+        for name, (n, known) in rows.items()
+    }
+    columns = ["found", "published", "difference"]
+    return pd.DataFrame.from_dict(told, "index", columns=columns).rename_axis("count")
 
 
 def dropped_table(report: Mapping) -> pd.DataFrame:

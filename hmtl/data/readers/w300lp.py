@@ -11,18 +11,16 @@ __all__ = ["read_w300lp"]
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.crops import BOX, HOPENET_TRAIN, hopenet_crop, plain_crop
+from hmtl.data.readers.crops import BOX, HOPENET_TRAIN
 from hmtl.data.readers.listing import PICTURES, by_stem, without_ending
-from hmtl.data.readers.pose_mat import ANGLES, add_poses, keep_angles
+from hmtl.data.readers.pose_mat import ANGLES, CROPS, add_crops, add_poses, keep_angles
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import draw_uniform
 from hmtl.labels import check_known
 
 SUBSETS = {"AFW": 5_207, "HELEN": 37_676, "IBUG": 1_786, "LFPW": 16_556}  # 61,225 without flips
-_CROPS = ("hopenet", "plain")
 _HOPENET_K = (0.2, 0.4)  # drawn anew in each epoch there, once an image here
 
 
@@ -50,7 +48,7 @@ def read_w300lp(
     and any angle beyond 99 degrees (unless `all_angles`), as Hopenet does. Raises FileNotFoundError
     for a wrong root, ValueError for a .mat without pose or landmarks.
     """
-    check_known(f"crop={crop!r}:", crop, _CROPS)
+    check_known(f"crop={crop!r}:", crop, CROPS)
     source = Source(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
     folders = [*SUBSETS, *(f"{name}_Flip" for name in SUBSETS if flips)]
     endings = (*PICTURES, ".mat")
@@ -60,28 +58,17 @@ def read_w300lp(
     keys = [key for files in pictures.values() for key in files]
     table = pd.DataFrame({"key": keys, "split": "train"}, dtype=str)
     stem = without_ending(table["key"])
-    table["mat"] = stem.map({s: mat for found in mats.values() for s, mat in found.items()})
     table["source"] = stem.str.replace(r"(?i)(_flip(?=/)|_\d+$)", "", regex=True)
     subset = pd.Series([n for n, files in pictures.items() for _ in files], dtype=str)
-    table = source.filter(table, table["mat"].isna(), "image without .mat")
-    table = add_poses(table, source, seen_only=crop == "plain")
+    every = {stem: mat for found in mats.values() for stem, mat in found.items()}
+    table = add_poses(table, source, every, seen_only=crop == "plain")
     table = keep_angles(table, source, all_angles)
-    table[BOX] = _crop(table, crop, seed)
+    low, high = _HOPENET_K
+    k = low + (high - low) * draw_uniform(table["key"], seed, "crop")
     published = {f"{name} on disk": SUBSETS[name.removesuffix("_Flip")] for name in folders}
     return source.finish(
-        table,
+        add_crops(table, crop, k, HOPENET_TRAIN),
         ["key", "split", *ANGLES, *BOX, "source"],
         published={"images on disk": sum(published.values()), **published},
         groups=[subset + " on disk", pd.Series("images on disk", subset.index)],
-    )
-
-
-def _crop(table: pd.DataFrame, crop: str, seed: int) -> np.ndarray:
-    """Return the box of each row, int64 (N, 4)."""
-    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy()
-    if crop == "plain":
-        return plain_crop(boxes)
-    low, high = _HOPENET_K
-    return hopenet_crop(
-        boxes, low + (high - low) * draw_uniform(table["key"], seed, "crop"), HOPENET_TRAIN
     )
