@@ -326,6 +326,17 @@ class GrowingPack:
                     raise
             file.truncate(whole)
 
+    def opened(self, **same) -> Pack:
+        """The finished pack; ValueError if it is another one, or its meta is not as `same`."""
+        pack = open_pack(self.path)
+        if pack.meta | {"identity": self.identity} | same != pack.meta:
+            there = pack.meta.get("identity") or pack.meta.get("source")
+            raise ValueError(
+                f"{self.path} holds other data or settings: {there} at {pack.size} pixels; choose "
+                "another folder, or delete it"
+            )
+        return pack
+
     def missing(self) -> list[tuple[int, int]]:
         """(start, stop) of the parts that are not written yet."""
         starts = self.step * np.flatnonzero(~self.done)

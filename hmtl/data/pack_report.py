@@ -87,10 +87,10 @@ def _duplicates(table: pd.DataFrame, groups: list[list[int]]) -> dict:
     """Return groups of keys ("train: happy/1.jpg"), and how many disagree on the emotion."""
     splits = table["split"].to_numpy()
     named = splits + ": " + table["key"].to_numpy(object)
-    across = [len(set(splits[group])) > 1 for group in groups]
     emotions = table["emotion"].to_numpy() if "emotion" in table else np.zeros(len(table))
     lists: dict[str, list] = {"across splits": [], "within a split": []}
-    for group, apart in zip(groups, across, strict=True):
+    for group in groups:
+        apart = len(set(splits[group])) > 1
         lists["across splits" if apart else "within a split"].append(list(named[group]))
     return lists | {"with two emotions": sum(len(set(emotions[group])) > 1 for group in groups)}
 

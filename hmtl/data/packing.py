@@ -21,6 +21,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ import pandas as pd
 
 from hmtl import files
 from hmtl.data.duplicates import find_groups
-from hmtl.data.pack import GrowingPack, Pack, open_pack
+from hmtl.data.pack import GrowingPack, Pack
 from hmtl.data.pack_report import make_report, write_text
 from hmtl.data.photos import EXIF, FITS, Note, PhotoTask, read_photos
 from hmtl.data.readers import READERS
@@ -141,7 +142,14 @@ def _write(value) -> list[str]:
 
 def _parse(texts: list[str], kind: str):
     if "Mapping" in kind:
-        return _parse_mapping(texts)
+        mapping: dict = {}
+        for key, equals, value in (text.partition("=") for text in texts):
+            if not equals:
+                raise ValueError(f"{key!r} is not KEY=VALUE")
+            outer, colon, inner = key.partition(":")
+            within = mapping.setdefault(outer, {}) if colon else mapping
+            within[inner if colon else key] = value
+        return mapping
     if "tuple" in kind:
         return tuple(float(text) for text in texts)
     if len(texts) != 1:
@@ -151,24 +159,8 @@ def _parse(texts: list[str], kind: str):
         if text.lower() not in ("true", "false"):
             raise ValueError("true or false is needed")
         return text.lower() == "true"
-    for number in (int, float):
-        if number.__name__ in kind:
-            return number(text)
-    return text
-
-
-def _parse_mapping(texts: list[str]) -> dict:
-    mapping: dict = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"{text!r} is not KEY=VALUE")
-        outer, colon, inner = key.partition(":")
-        if colon:
-            mapping.setdefault(outer, {})[inner] = value
-        else:
-            mapping[key] = value
-    return mapping
+    number = next((number for number in (int, float) if number.__name__ in kind), str)
+    return number(text)
 
 
 def hold_out_valid(table: pd.DataFrame, share: float = VALID_SHARE, seed: int = 0) -> pd.DataFrame:
@@ -268,16 +260,10 @@ def pack_photos(
         path, len(table), size, 1 if grey else 3, identity=identity, step=_STEP
     ) as growing:
         if not growing.finished:
-            make = _tasks(table, size, grey, fit, exif)
+            make = partial(_task, table, size, grey, fit, exif)
             _read_into(growing, table, make, max_bad, workers, progress)
             _finish(growing, table, reader, settings, {"identity": identity, **protocol})
-    pack = open_pack(path)
-    if pack.meta.get("identity") != identity or pack.size != size or grey != (pack.channels == 1):
-        raise ValueError(
-            f"{path} holds other data or settings: {pack.meta.get('source')} at {pack.size} "
-            "pixels; choose another folder, or delete it"
-        )
-    return pack
+    return growing.opened(size=size, channels=1 if grey else 3)
 
 
 def _check(table, size, fit, exif, max_bad, workers) -> None:
@@ -292,19 +278,14 @@ def _check(table, size, fit, exif, max_bad, workers) -> None:
         raise ValueError(f"workers must be at least 1, got {workers!r}")
 
 
-def _tasks(
-    table: pd.DataFrame, size: int, grey: bool, fit: str, exif: str
-) -> Callable[[int, int], PhotoTask]:
-    """Return a function from first and last row to the task of reading them."""
-    boxed, offset = set(BOX) <= set(table), "offset" in table
-
-    def make(start: int, stop: int) -> PhotoTask:
-        rows = table.iloc[start:stop]
-        boxes = list(rows[BOX].itertuples(index=False, name=None)) if boxed else None
-        offsets = rows["offset"].tolist() if offset else None
-        return PhotoTask(rows["path"].tolist(), boxes, offsets, size, grey, fit, exif)
-
-    return make
+def _task(
+    table: pd.DataFrame, size: int, grey: bool, fit: str, exif: str, start: int, stop: int
+) -> PhotoTask:
+    """Return the task of reading some rows."""
+    rows = table.iloc[start:stop]
+    boxes = list(rows[BOX].itertuples(index=False, name=None)) if {*BOX} <= {*rows} else None
+    offsets = rows["offset"].tolist() if "offset" in rows else None
+    return PhotoTask(rows["path"].tolist(), boxes, offsets, size, grey, fit, exif)
 
 
 def _read_into(

@@ -243,21 +243,17 @@ def square_box(box: Box, fit: str) -> Box:
 
 def _crop(picture: Image.Image, box: Box) -> Image.Image:
     """Return the pixels in a box, black where it reaches outside, in a mode that keeps them."""
-    if box == (0, 0, *picture.size):
-        return picture
-    inside = (
-        max(box[0], 0), max(box[1], 0), min(box[2], picture.width), min(box[3], picture.height)
-    )  # fmt: skip
-    if inside == box:
-        return picture.crop(box)
-    if (box[2] - box[0]) * (box[3] - box[1]) > _MOST_PIXELS:
-        raise ValueError(f"a face box of {box[2] - box[0]} by {box[3] - box[1]} pixels")
-    # padded by hand: 0 is not black in every mode (CMYK, palettes)
+    left, top, right, bottom = box
+    x, y = max(left, 0), max(top, 0)
+    inside = (x, y, min(right, picture.width), min(bottom, picture.height))
     part = picture.crop(inside)
+    if inside == box:
+        return part
+    if (right - left) * (bottom - top) > _MOST_PIXELS:
+        raise ValueError(f"a face box of {right - left} by {bottom - top} pixels")
+    # Pillow pads with 0, which is not black in every mode (CMYK, palettes)
     part = to_mode(part, "L" if part.mode in ("1", "L") or part.mode[0] == "I" else "RGB")
-    whole = Image.new(part.mode, (box[2] - box[0], box[3] - box[1]), _BACKGROUND)
-    whole.paste(part, (inside[0] - box[0], inside[1] - box[1]))
-    return whole
+    return part.crop((left - x, top - y, right - x, bottom - y))
 
 
 def to_mode(picture: Image.Image, mode: str) -> Image.Image:

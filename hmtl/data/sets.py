@@ -198,13 +198,7 @@ def write_faces(
             parts = _render_parts(growing, face_set, processes, device)
             growing.fill(parts, "face", "rendering", progress)
             growing.finish(_FACE_COLUMNS, source="rendered faces", identity=identity)
-    pack = open_pack(path)
-    if pack.meta.get("identity") != identity:
-        raise ValueError(
-            f"{path} holds other data: {pack.meta.get('identity') or pack.meta.get('source')}; "
-            "choose another folder"
-        )
-    return pack
+    return growing.opened()
 
 
 def _render_parts(

@@ -126,8 +126,8 @@ def _read_split(folder: Path, source: Source) -> tuple[list[str], list[str], np.
     said = []
     for number, line in read_lines(file):
         row = split_line(line, where := f"{file} line {number}")
-        votes = tuple(parse_votes(row[2:], where))
-        said.append((_check_name(row, where), votes, f"{folder.name}/{file.name} line {number}"))
+        name, place = _check_name(row, where), f"{folder.name}/{file.name} line {number}"
+        said.append((name, tuple(parse_votes(row[2:], where)), place))
     known = source.said_once(said)
     names = list(known)
     with os.scandir(folder) as entries:
