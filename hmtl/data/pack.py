@@ -549,8 +549,12 @@ def _verify(path: Path, meta: dict, anew: bool) -> None:
     times = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in there]
     state = f"{path.resolve()} {meta['fingerprint']} {times}"
     large = there[0].st_size > _LARGE
-    if not anew and (state in _verified or (large and _said(path) == state)):
-        return
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    stamp = cache_dir() / "verified" / digest[:16]
+    if not anew:
+        with suppress(OSError, ValueError):
+            if state in _verified or (large and stamp.read_text(encoding="utf-8") == state):
+                return
     hashes, fingerprint = _hashes(path)
     wanted = meta.get(CHECKED, hashes)
     changed = [name for name in (IMAGES, LABELS) if hashes[name] != wanted.get(name)]
@@ -560,16 +564,4 @@ def _verify(path: Path, meta: dict, anew: bool) -> None:
     _verified.add(state)
     if large:
         with suppress(OSError, ValueError):  # a cache that cannot be written costs time only
-            write_text(_stamp(path), state)
-
-
-def _stamp(path: Path) -> Path:
-    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
-    return cache_dir() / "verified" / digest[:16]
-
-
-def _said(path: Path) -> str:
-    try:
-        return _stamp(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
+            write_text(stamp, state)

@@ -70,10 +70,6 @@ def kelvin_colour(kelvin: np.ndarray) -> np.ndarray:
     return np.clip(np.einsum("ij,nj->ni", to_rgb, xyz), 0, None)
 
 
-def _unit(v: np.ndarray) -> np.ndarray:
-    return v / np.linalg.norm(v, axis=-1, keepdims=True)
-
-
 def _towards(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """Directions (N, 3) in the camera's axes, degrees."""
     a, e = np.radians(azimuth), np.radians(elevation)
@@ -113,7 +109,8 @@ def _hand(column: dict, middle: np.ndarray, span: np.ndarray) -> dict[str, np.nd
     zero = np.zeros_like(tilt)
     up = np.stack([np.sin(tilt), np.cos(tilt), zero], -1)
     # the tips lean towards the face
-    up = _unit(up * np.cos(lean)[:, None] - np.array([0, 0, 1]) * np.sin(lean)[:, None])
+    up = up * np.cos(lean)[:, None] - np.array([0, 0, 1]) * np.sin(lean)[:, None]
+    up = up / np.linalg.norm(up, axis=-1, keepdims=True)
     aside = np.stack([np.cos(tilt), -np.sin(tilt), zero], -1) * column["hand_side"][:, None]
     out = np.cross(aside, up) * column["hand_side"][:, None]
     scale = span / 0.07  # small people have small hands

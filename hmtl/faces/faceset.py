@@ -30,7 +30,8 @@ _SPREADS = ("yaw", "pitch", "roll", "local_shape")  # pairs (sd, limit)
 _UNORDERED = (*_SPREADS, "coactivation")
 _CHANCE, _ANGLE = (0.0, 1.0), (-180.0, 180.0)
 _BOUNDS = {
-    "people": (0, math.inf), "label_noise": _CHANCE, "compound": _CHANCE, "intensity": _CHANCE,
+    "people": (0, MOST_PEOPLE), "per_person": (1, math.inf), "size": (8, math.inf),
+    "seed": (0, math.inf), "label_noise": _CHANCE, "compound": _CHANCE, "intensity": _CHANCE,
     "expressivity": (0, 3), "style": _CHANCE, "unit_noise": _CHANCE, "asymmetry": _CHANCE,
     "coactivation": _CHANCE, "resting": _CHANCE, "blink": _CHANCE, "gaze": _CHANCE,
     "ages": (18, 90), "local_shape": _CHANCE, "skin_texture": (0, 2), "age_marks": _CHANCE,
@@ -135,26 +136,18 @@ class FaceSet:
             if value == ():
                 raise ValueError(f"{field.name} must be one or more values, got none")
             object.__setattr__(self, field.name, value)
-        if not all(n <= MOST_PEOPLE for n in self.people):
-            raise ValueError(f"people must be at most {MOST_PEOPLE} a split, got {self.people!r}")
-        for name, low in (("per_person", 1), ("size", 8), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)!r}")
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if not all(low <= x <= high for x in np.atleast_1d(value)):
-                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {value!r}")
-        for name in _SPREADS:
-            sd, limit = getattr(self, name)
-            if sd > 2 * limit:
-                raise ValueError(
-                    f"{name} must be (sd, limit), sd <= 2 limit, got {sd:g}, {limit:g}"
-                )
+                within = f"be at least {low}" if high == math.inf else f"lie in {low:g}..{high:.7g}"
+                raise ValueError(f"{name} must {within}, got {value!r}")
         for field in fields(self):
-            value = getattr(self, field.name)
-            ordered = field.type == tuple[float, float] and field.name not in _UNORDERED
+            name, value = field.name, getattr(self, field.name)
+            if name in _SPREADS and value[0] > 2 * value[1]:
+                raise ValueError(f"{name} must be (sd, limit), sd <= 2 limit, got {value!r}")
+            ordered = field.type == tuple[float, float] and name not in _UNORDERED
             if ordered and value[0] > value[1]:
-                raise ValueError(f"{field.name} must be (low, high), low <= high, got {value!r}")
+                raise ValueError(f"{name} must be (low, high), low <= high, got {value!r}")
         if not set(self.backgrounds) <= set(BACKGROUNDS):
             other = next(name for name in self.backgrounds if name not in BACKGROUNDS)
             raise ValueError(
@@ -201,15 +194,9 @@ NUISANCES: dict[str, dict] = {
     "blinks": {"blink": 0.0},
     "gaze": {"gaze": 0.0},
     "skin texture": {"skin_texture": (0.0, 0.0)},
-    "age marks": {"age_marks": 0.0},
-    "makeup": {"makeup": 0.0},
-    "beards": {"beards": 0.0},
-    "long hair": {"long_hair": 0.0},
-    "glasses": {"glasses": 0.0},
-    "sunglasses": {"sunglasses": 0.0},
-    "hats": {"hats": 0.0},
-    "masks": {"masks": 0.0},
-    "hands": {"hands": 0.0},
+    **{name: {name.replace(" ", "_"): 0.0}
+       for name in ("age marks", "makeup", "beards", "long hair", "glasses", "sunglasses", "hats",
+                    "masks", "hands")},
     "pose": {"yaw": (0.0, 65.0), "pitch": (0.0, 30.0), "roll": (0.0, 30.0)},
     "light direction": {
         "light_azimuth": (-25.0, -25.0), "light_elevation": (35.0, 35.0),

@@ -207,7 +207,6 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
     names, shapes = zip(*((n, s[used]) for n, s in _shapes(root, len(vertices))), strict=True)
     dense = np.stack(shapes)  # (K, V, 3)
     moved = np.linalg.norm(dense[np.isin(names, _EXPRESSIONS)], axis=2).max(0) > _SEEN
-    landmarks = [_landmark(dense, template, at) for at in landmarks]
     wear = build_wear(template, skin, masks["ears"] > 0.3)
     dense = np.concatenate([dense, _wear_shapes(wear, dense, names)], 1)
     own = np.zeros((len(WEAR_SHAPES), *dense.shape[1:]))
@@ -246,14 +245,10 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
         "corner_start": np.searchsorted(corner_vertex[order], np.arange(len(points) + 1))
         .astype(np.int32),
         "corner_face": (order // 3).astype(np.int32),
-        "points": np.stack([place for place, _ in landmarks]),
-        "point_shapes": np.stack([shapes for _, shapes in landmarks], 1),  # (K, 3 points, 3)
+        # the middle of some vertices, and how every shape moves it: (3, 3) and (K, 3 points, 3)
+        "points": np.stack([template[at].mean(0) for at in landmarks]),
+        "point_shapes": np.stack([dense[:, at].mean(1) for at in landmarks], 1),
     }  # fmt: skip
-
-
-def _landmark(dense: np.ndarray, template: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Place (3,) of the middle of some vertices, and how every shape moves it (K, 3)."""
-    return template[at].mean(0), dense[:, at].mean(1)
 
 
 def _wear_shapes(wear: Wear, dense: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -315,16 +310,13 @@ def _hat(value: np.ndarray, anchors: tuple[float, ...]) -> np.ndarray:
     return np.stack([np.interp(value, anchors, row) for row in eye], 1)
 
 
-def _anny_age(years: np.ndarray) -> np.ndarray:
-    """anny's age parameter. MakeHuman's anchors: child 10, young 25 and old 90 years."""
-    return np.interp(years, (10, 25, 90), (1 / 3, 2 / 3, 1))
-
-
 def coefficients(params: pd.DataFrame, head: dict[str, np.ndarray]) -> np.ndarray:
     """Weight (N, K) of every blendshape. Phenotypes multiply, as in anny; the rest is linear."""
     values = {name: params[name].to_numpy(np.float64) for name in ("muscle", "weight", *_RACES)}
     gender = _hat(params["gender_shape"].to_numpy(np.float64), (0, 1))  # [:, 1] is female
-    age = _hat(_anny_age(params["age"].to_numpy(np.float64)), (1 / 3, 2 / 3, 1))
+    # MakeHuman's anchors: child 10, young 25 and old 90 years
+    years = np.interp(params["age"].to_numpy(np.float64), (10, 25, 90), (1 / 3, 2 / 3, 1))
+    age = _hat(years, (1 / 3, 2 / 3, 1))
     muscle, weight = (_hat(values[name], (0, 0.5, 1)) for name in ("muscle", "weight"))
     race = np.stack([values[name] for name in _RACES], 1)
     race = race / race.sum(1, keepdims=True)

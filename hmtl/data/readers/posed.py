@@ -62,7 +62,7 @@ def read_kdef(
         ["key", "split", "emotion", "gender", "person", "side"],
         published={"all": 7 * each, "people": 70},
         faces=dict.fromkeys(sorted(set(_CODES.values())), each),
-        groups=[_people(table)],
+        groups=[pd.Series("people", table["person"].unique())],
     )
 
 
@@ -96,12 +96,8 @@ def read_jaffe(
         ["key", "split", "emotion", "person"],
         published={"all": 213, "people": 10},
         faces=_JAFFE,
-        groups=[_people(table)],
+        groups=[pd.Series("people", table["person"].unique())],
     )
-
-
-def _people(table: pd.DataFrame) -> pd.Series:
-    return pd.Series("people", table.drop_duplicates("person").index)
 
 
 def _read_names(source: Source, form: str, example: str) -> pd.DataFrame:

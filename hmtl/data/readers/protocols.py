@@ -53,12 +53,12 @@ class Protocol(NamedTuple):
 _70_30 = (0.7, 0.0, 0.3)
 _W300LP: tuple[str, Callable, dict] = ("300W-LP", read_w300lp, {})
 PROTOCOLS: dict[str, Protocol] = {
-    "affectnet-8": Protocol(
-        (("AffectNet", read_affectnet, {"classes": 8}),), _ACCURACY, by="emotion"
-    ),
-    "affectnet-7": Protocol(
-        (("AffectNet", read_affectnet, {"classes": 7}),), _ACCURACY, by="emotion"
-    ),
+    **{
+        f"affectnet-{n}": Protocol(
+            (("AffectNet", read_affectnet, {"classes": n}),), _ACCURACY, by="emotion"
+        )
+        for n in (8, 7)
+    },
     "rafdb-7": Protocol(
         (("RAF-DB", read_rafdb, {}),), f"{_ACCURACY}; and the mean recall", by="emotion"
     ),
@@ -152,7 +152,9 @@ def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
         signature.bind(root, **given)  # TypeError, as any function's
         own = {option: given.pop(option) for option in ("chosen_on", "seed") if option in given}
         of_set = {s: {o: v for o, v in given.items() if o in known} for s, known in taken.items()}
-        roots = _roots(root, len(protocol.sets))
+        count = len(protocol.sets)  # a folder for all, or as many, joined
+        together = count == 1 or Path(root).exists()
+        roots = [root] * count if together else str(root).split(os.pathsep)
         return read_protocol(name, roots, options=of_set, **own)
 
     root = inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -165,12 +167,6 @@ def _options(reader: Callable, fixed: dict) -> dict[str, inspect.Parameter]:
     """Return the options of a reader that a protocol leaves open."""
     known = inspect.signature(reader).parameters.items()
     return {n: p for n, p in known if p.kind is p.KEYWORD_ONLY and n not in {*fixed, "seed"}}
-
-
-def _roots(root: str | Path, count: int) -> list[str]:
-    """Return a folder for each of `count` sets: one for all, or as many, joined."""
-    together = count == 1 or Path(root).exists()
-    return [str(root)] * count if together else str(root).split(os.pathsep)
 
 
 SOURCES: dict[str, Callable[..., pd.DataFrame]] = {

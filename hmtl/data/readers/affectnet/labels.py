@@ -5,8 +5,8 @@ annotated part are the paper's table 3 as the files have it; validation is 500 i
 """
 
 __all__ = [
-    "CLASSES", "EXPRESSIONS", "NO_TEST", "check_affect", "check_classes", "choose_expressions",
-    "leave_contempt_out", "published_counts",
+    "CLASSES", "EXPRESSIONS", "NO_TEST", "check_classes", "label_rows", "leave_contempt_out",
+    "published_counts",
 ]  # fmt: skip
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ EXPRESSIONS = dict(enumerate((*EMOTIONS, "None", "Uncertain", "Non-Face")))
 CLASSES = {8: EMOTIONS, 7: EMOTIONS[:7]}
 """AffectNet-8 and AffectNet-7: the emotions of the customary protocols; 7 leaves contempt out."""
 NO_TEST = "AffectNet's validation images are the test split: there is no public test set"
-Place = Callable[[int, str], str]
+Place = Callable[[pd.Series, str], str]
 _UNKNOWN_AFFECT = -2  # what valence and arousal hold where annotators gave none
 
 
@@ -42,40 +42,31 @@ def check_classes(classes: int) -> None:
         raise ValueError(f"classes={classes!r}: 8, or 7 without contempt")
 
 
-def choose_expressions(
-    table: pd.DataFrame, classes: int, drops: Drops, where: Place
-) -> pd.DataFrame:
-    """Return the rows of a protocol's emotions, with `emotion` (a name) for the number in it.
+def label_rows(table: pd.DataFrame, classes: int, drops: Drops, where: Place) -> pd.DataFrame:
+    """Return the rows of a protocol's emotions: names for numbers, -2 (not annotated) made missing.
 
     None, Uncertain and Non-Face are dropped, and contempt from AffectNet-7. Raises ValueError for
-    a number that is not AffectNet's; `where(i, column)` says where row i has a column's value.
+    an expression that is not AffectNet's, and for valence or arousal outside -1..1;
+    `where(row, column)` says where a row has a column's value.
     """
-    emotion = map_labels(table["emotion"], EXPRESSIONS, lambda i: where(i, "emotion"), "expression")
-    table = table.assign(emotion=emotion)
+    emotion = map_labels(
+        table["emotion"], EXPRESSIONS, lambda i: where(table.iloc[i], "emotion"), "expression"
+    )
+    kept = table.assign(emotion=emotion)
     for name in ("None", "Uncertain", "Non-Face"):
-        table = drops.filter(table, table["emotion"] == name, name)
-    return leave_contempt_out(table, classes, drops)
+        kept = drops.filter(kept, kept["emotion"] == name, name)
+    kept = leave_contempt_out(kept, classes, drops)
+    for column in ("valence", "arousal"):
+        values = kept[column].to_numpy(float)
+        unknown = values == _UNKNOWN_AFFECT
+        for i in np.flatnonzero(~unknown & ~(np.abs(values) <= 1 + 1e-6)):
+            place = where(kept.iloc[i], column)
+            raise ValueError(f"{place}, field {column}: {values[i]:g} is not in -1..1")
+        kept[column] = np.where(unknown, np.nan, values)
+    return kept
 
 
 def leave_contempt_out(table: pd.DataFrame, classes: int, drops: Drops) -> pd.DataFrame:
     """Return the rows of a protocol's emotions: of AffectNet-7 those without contempt."""
     kept = table["emotion"].isin(CLASSES[classes])
     return drops.filter(table, ~kept, "contempt, which AffectNet-7 leaves out")
-
-
-def check_affect(table: pd.DataFrame, where: Place) -> pd.DataFrame:
-    """Return `table` with -2 (not annotated) in valence and arousal made missing.
-
-    Raises ValueError for any other value outside -1..1.
-    """
-    table = table.copy()
-    for column in ("valence", "arousal"):
-        values = table[column].to_numpy(float)
-        unknown = values == _UNKNOWN_AFFECT
-        odd = np.flatnonzero(~unknown & ~(np.abs(values) <= 1 + 1e-6))
-        if len(odd):
-            raise ValueError(
-                f"{where(int(odd[0]), column)}, field {column}: {values[odd[0]]:g} is not in -1..1"
-            )
-        table[column] = np.where(unknown, np.nan, values)
-    return table

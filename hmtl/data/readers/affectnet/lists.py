@@ -23,9 +23,8 @@ import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import (
     NO_TEST,
-    check_affect,
     check_classes,
-    choose_expressions,
+    label_rows,
     published_counts,
 )
 from hmtl.data.readers.listing import (
@@ -99,14 +98,10 @@ def read_affectnet_csv(
         for split, (kind, name) in files.items()
         if kind in images and (found := find_lists(root, kind, name))
     ]
-    table = pd.concat(
-        [
-            choose_expressions(part, classes, source, _where(file, part)).assign(file=str(file))
-            for file, part in parts
-        ],
-        ignore_index=True,
-    )
-    table = check_affect(table, _where(None, table))
+    table = label_rows(
+        pd.concat(parts, ignore_index=True), classes, source,
+        lambda row, _: f"{row['file']} line {row['line']}",
+    )  # fmt: skip
     table = source.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
     table = source.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
     table = source.present(table, *images.values())
@@ -176,13 +171,8 @@ def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Pa
     return source, {kind: images[kind] for kind in images if kind in (annotated, "manual")}
 
 
-def _where(file: Path | None, table: pd.DataFrame):
-    """Return a function from a row's position and a column to the words for its place."""
-    return lambda i, column: f"{file or table['file'].iloc[i]} line {table['line'].iloc[i]}"
-
-
-def _read_list(file: Path, split: str, images: Path, source: Source) -> tuple[Path, pd.DataFrame]:
-    """Return (file, its well-formed rows as numbers and names)."""
+def _read_list(file: Path, split: str, images: Path, source: Source) -> pd.DataFrame:
+    """Return the well-formed rows of a list as numbers and names, with `file` and `line`."""
     rows, lines, malformed, headers = [], [], [], []
     for line, fields in read_rows(file, _WIDTHS):
         if fields[0].strip().lower() == _FIRST.lower():
@@ -209,7 +199,7 @@ def _read_list(file: Path, split: str, images: Path, source: Source) -> tuple[Pa
     for column, field in (("emotion", "expression"), ("valence",) * 2, ("arousal",) * 2):
         table[column] = map_numbers(table[column], where, field)
     table["key"] = source.key(images) + table["key"].str.strip()
-    return file, table.assign(split=split)
+    return table.assign(split=split, file=str(file))
 
 
 def _check_header(file: Path, line: int, fields: list[str]) -> None:

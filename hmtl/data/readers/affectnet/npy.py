@@ -25,9 +25,8 @@ import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import (
     NO_TEST,
-    check_affect,
     check_classes,
-    choose_expressions,
+    label_rows,
     published_counts,
 )
 from hmtl.data.readers.listing import by_stem, list_at, list_files
@@ -77,13 +76,10 @@ def finish_sets(
     **more,
 ) -> pd.DataFrame:
     """Return the sample table of sets by `pair_images`; `name` is the file of a stem's column."""
-    table = pd.concat(parts, ignore_index=True)
-
-    def where(i: int, column: str) -> str:
-        return str(source.at(name(table["stem"].iloc[i], column)))
-
-    table = choose_expressions(table, classes, source, where)
-    table = check_affect(table, where)
+    table = label_rows(
+        pd.concat(parts, ignore_index=True), classes, source,
+        lambda row, column: str(source.at(name(row["stem"], column))),
+    )  # fmt: skip
     return source.finish(table.drop(columns="stem"), notes=[NO_TEST], **more)
 
 
