@@ -104,7 +104,7 @@ def _read_video(file: Path, labels: str, every: int, drops: Drops) -> pd.DataFra
     bad = [f"{file.name} line {line}" for line, row in rows[1:] if len(row) != len(columns)]
     drops.add("malformed row", bad)
     good = [(n, *map(str.strip, row)) for n, row in rows[1:] if len(row) == len(columns)]
-    table = pd.DataFrame(good, columns=["line", *columns])
+    table = pd.DataFrame(good, columns=["line", *columns]).astype(dict.fromkeys(columns, str))
     table["frame"] = table["line"] - 1
     table = table[(table["frame"] - 1) % every == 0]
     table = table.assign(place=f"{file.name} line " + table["line"].astype(str))
