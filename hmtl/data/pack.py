@@ -58,7 +58,14 @@ IMAGES, LABELS, META = "images.npy", "labels.csv", "pack.json"
 
 @dataclass(frozen=True)
 class Pack:
-    """An opened pack: `images` uint8 (N, S, S, C) memory-mapped, `labels` one row an image."""
+    """An opened pack (`open_pack`).
+
+    Args:
+        path: Its folder.
+        images: uint8 (N, S, S, C), memory-mapped; C is 1 (grey) or 3 (sRGB).
+        labels: One row an image, in the same order; `key` (unique) and `split` always, then labels.
+        meta: What pack.json says: size, fingerprint, source, settings and more.
+    """
 
     path: Path
     images: np.ndarray
@@ -475,16 +482,31 @@ def _read_text(part: Path) -> pd.DataFrame:
 
 
 def open_pack(path: str | Path, verify: bool = False) -> Pack:
-    """Open the pack at `path`, memory-mapped and read-only, and notice what changed in it.
+    """Open a pack, memory-mapped and read-only, and notice what changed in it.
 
     Compared with pack.json every time: its own checksum, the labels', shapes and counts, names of
     splits, emotions and genders. The pixels too, up to 256 MB of them once in a process, beyond
     that once on a machine (the cache remembers it); in both cases again as soon as the size or a
-    time of a file is another. `verify` compares them now, whatever is remembered: that finds a bit
-    that turned on the disk. Packs of older versions have no checksums but the fingerprint, which
+    time of a file is another. Packs of older versions have no checksums but the fingerprint, which
     is treated as the pixels are.
 
-    Raises FileNotFoundError, OSError or ValueError naming the file, the field and the remedy.
+    Args:
+        path: The pack's folder.
+        verify: Compare the pixels now, whatever is remembered: that finds a bit that turned on the
+            disk.
+
+    Returns:
+        The pack.
+
+    Raises:
+        FileNotFoundError: A file of the pack is not there.
+        OSError, ValueError: A file cannot be read, was changed, or does not fit the others; the
+            error names the file, the field and the remedy.
+
+    Example:
+        >>> from hmtl.data.sets import MINI_PATH
+        >>> open_pack(MINI_PATH).images.shape
+        (640, 48, 48, 3)
     """
     path = Path(path)
     for name in (META, IMAGES, LABELS):

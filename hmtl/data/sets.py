@@ -127,12 +127,33 @@ def load_pack(
 ) -> Pack:
     """The pack of a data set by name, made and cached if need be.
 
-    `data` may carry options ("affectnet:classes=7"); `options` are more of them. `people`, `size`,
-    `face_seed`, `proportions` and `label_noise` say which rendered faces ("faces", see
-    `hmtl.faces.faceset`); `root` and `size` which photographs, `options` how their reader takes
-    them (`{"classes": 7}`), and `labels` which rows of FER+. `progress` shows a bar on long renders
-    (None: `hmtl.paths.show_progress`). Raises ValueError for an unknown name, a missing root, and
-    options of a set that has none.
+    Args:
+        data: A name of `DATA`, such as "mini", "faces" or "rafdb"; it may carry options of its
+            reader ("affectnet:classes=7").
+        root: Folder of a real data set, or a pack of it; nothing for "mini" and "faces".
+        people: Rendered people in train, valid and test, of "faces".
+        size: Side of the square pictures in pixels, 8 or more; "mini" has 48.
+        labels: Which rows and labels of FER+: "majority", "probability", "crossentropy" or
+            "multi_target".
+        face_seed: Of the draw of "faces", 0 or more.
+        proportions: Of the emotions in the training part of "faces": "equal" or "affectnet".
+        label_noise: Share of the training labels of "faces" that are confused, 0..1.
+        options: More options of the reader: `{"classes": 7}`.
+        progress: Whether a long render or packing shows a bar (None: `$HMTL_PROGRESS`).
+
+    Returns:
+        The pack: pictures uint8 (N, size, size, 1 or 3), and a label table of N rows.
+
+    Raises:
+        FileNotFoundError: A root without the data set; it says what was expected and found.
+        ValueError: An unknown name, a missing root, an option that the reader has not, a value out
+            of range; as the reader, for a file of another format.
+        OSError: The cache cannot be written.
+
+    Example:
+        >>> pack = load_pack("mini")
+        >>> len(pack), pack.size, pack.channels
+        (640, 48, 3)
     """
     check_data(data, root)
     check_not_a_worker("load_pack")

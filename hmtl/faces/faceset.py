@@ -51,78 +51,140 @@ _BOUNDS = {
 class FaceSet:
     """A set of rendered faces, completely.
 
-    `(low, high)` is a uniform range. `(sd, limit)` is a normal spread around 0 that never passes
-    the limit. A chance is a probability in 0..1, of a face unless it says of a person. Angles are
-    degrees, ages years. ValueError naming the field where one makes no sense.
+    A range `(low, high)` is uniform. `(sd, limit)` is a normal spread around 0 that never passes
+    the limit. A chance is a probability in 0..1, of a face unless it says of a person; what has no
+    range below lies in 0..1. `NUISANCES` has the switches.
+
+    Args:
+        people: Different people in train, valid and test, up to 1,000,000 each.
+        per_person: Faces of each person, 1 or more; a multiple of 8 shows every emotion equally
+            often.
+        size: Side of the square picture in pixels, 8 or more.
+        seed: Of all draws, 0 or more.
+        proportions: Of the emotions in train: "equal", or "affectnet". They are equal in valid and
+            test.
+        label_noise: Share of train's labels confused as annotators would.
+        compound: Chance that a second emotion shows beside the label's.
+        intensity: Range of an expression's strength, 0..1; a neutral face has 0.
+        expressivity: Range of a person's factor on all action units, 0..3.
+        style: Relative sd of a person's factor on each unit.
+        unit_noise: Relative sd of each unit of the emotion, face by face.
+        asymmetry: Relative sd between the left and the right side of a unit.
+        coactivation: (chance, ceiling) of a unit that is of no emotion.
+        resting: Ceiling of what a person's face shows at rest.
+        blink: Chance of eyes caught half or fully closed.
+        gaze: Ceiling of the eyes' turn away from the head's direction.
+        ages: Range in years, 18..90.
+        local_shape: (sd, limit) of each local shape.
+        skin_texture: Range of the mottling, 0..2.
+        age_marks: Factor on wrinkles, spots and freckles, 0..1.
+        makeup: Chance of a woman.
+        beards: Chance of a man: stubble, moustache or beard.
+        long_hair: Chance of a woman; of a man a tenth of it.
+        glasses: Chance of a person, who wears them in most pictures.
+        sunglasses: Chance.
+        hats: Chance.
+        masks: Chance.
+        hands: Chance of a hand before the face.
+        yaw: (sd, limit) in degrees, up to 89; positive turns the nose towards the left edge.
+        pitch: (sd, limit) in degrees, up to 89; positive lifts the nose.
+        roll: (sd, limit) in degrees, up to 89; positive turns the picture clockwise.
+        light_azimuth: Range in degrees, -180..180; positive: from the picture's right.
+        light_elevation: Range in degrees, -90..90.
+        light_power: Range, 0..5.
+        light_size: Range of the radius in degrees, 0..15: how soft shadows are.
+        light_kelvin: Range of the colour temperature, 2,000..20,000 K.
+        fill_power: Range of a second light, 0..5.
+        fill_azimuth: As that of the light.
+        fill_elevation: As that of the light.
+        ambient: Range of the light from all around, 0..2.
+        white_balance: How far the camera corrects the light's colour; 1 is fully.
+        backgrounds: Some of `BACKGROUNDS`.
+        focal: Focal lengths in mm on 35 mm film, 15..400.
+        head_share: Range of the head's share of the frame before the crop, 0.1..1: how near one is.
+        crop_shift: Sd of the crop's place, in picture widths.
+        crop_scale: Range of the crop's side, 0.2..4.
+        exposure: Sd in stops, 0..3.
+        blur: Range of the focus: sd in % of the picture's side, 0..10.
+        motion: Chance of a shake.
+        noise: Range of the sd at mid-grey, as a share of white, 0..0.5.
+        jpeg: Range of the quality, 1..100, on a picture of 112 pixels or more.
+
+    Raises:
+        ValueError: A field of another type or out of its range; it names the field.
+
+    Example:
+        >>> FaceSet((300, 50, 125)).n
+        3800
     """
 
-    people: tuple[int, int, int]  # different people in train, valid and test
-    per_person: int = 8  # faces of each person; a multiple of 8 shows every emotion equally often
-    size: int = 48  # side of the square picture, pixels
+    people: tuple[int, int, int]
+    per_person: int = 8
+    size: int = 48
     seed: int = 0
 
     # -- labels ---
-    proportions: str = "equal"  # of the emotions in train, or "affectnet"; valid, test: equal
-    label_noise: float = 0.0  # share of train's labels confused as annotators would
-    compound: float = 0.0  # chance that a second emotion shows beside the label's
+    proportions: str = "equal"
+    label_noise: float = 0.0
+    compound: float = 0.0
 
     # -- expression ---
-    intensity: tuple[float, float] = (0.45, 1.0)  # of an expression; a neutral face has 0
-    expressivity: tuple[float, float] = (0.8, 1.15)  # a person's factor on all units
-    style: float = 0.12  # relative sd of a person's factor on each unit
-    unit_noise: float = 0.12  # relative sd of each unit of the emotion, face by face
-    asymmetry: float = 0.08  # relative sd between the left and the right side of a unit
-    coactivation: tuple[float, float] = (0.1, 0.22)  # chance, ceiling of a unit of no emotion
-    resting: float = 0.08  # ceiling of what a person's face shows at rest
-    blink: float = 0.03  # chance of eyes caught half or fully closed
-    gaze: float = 0.35  # ceiling of the eyes' turn away from the head's direction
+    intensity: tuple[float, float] = (0.45, 1.0)
+    expressivity: tuple[float, float] = (0.8, 1.15)
+    style: float = 0.12
+    unit_noise: float = 0.12
+    asymmetry: float = 0.08
+    coactivation: tuple[float, float] = (0.1, 0.22)
+    resting: float = 0.08
+    blink: float = 0.03
+    gaze: float = 0.35
 
     # -- people ---
     ages: tuple[float, float] = (18.0, 80.0)
-    local_shape: tuple[float, float] = (0.3, 0.8)  # (sd, limit) of each local shape
-    skin_texture: tuple[float, float] = (0.3, 1.0)  # mottling
-    age_marks: float = 1.0  # factor on wrinkles, spots and freckles
-    makeup: float = 0.35  # chance of a woman
-    beards: float = 0.4  # chance of a man: stubble, moustache or beard
-    long_hair: float = 0.7  # chance of a woman, a tenth of it of a man
-    glasses: float = 0.25  # chance of a person, who wears them in most pictures
+    local_shape: tuple[float, float] = (0.3, 0.8)
+    skin_texture: tuple[float, float] = (0.3, 1.0)
+    age_marks: float = 1.0
+    makeup: float = 0.35
+    beards: float = 0.4
+    long_hair: float = 0.7
+    glasses: float = 0.25
 
     # -- what hides the face ---
-    sunglasses: float = 0.03  # chance
-    hats: float = 0.1  # chance
-    masks: float = 0.03  # chance
-    hands: float = 0.08  # chance of a hand before the face
+    sunglasses: float = 0.03
+    hats: float = 0.1
+    masks: float = 0.03
+    hands: float = 0.08
 
     # -- head pose ---
-    yaw: tuple[float, float] = (18.0, 65.0)  # (sd, limit)
-    pitch: tuple[float, float] = (9.0, 30.0)  # (sd, limit)
-    roll: tuple[float, float] = (8.0, 30.0)  # (sd, limit)
+    yaw: tuple[float, float] = (18.0, 65.0)
+    pitch: tuple[float, float] = (9.0, 30.0)
+    roll: tuple[float, float] = (8.0, 30.0)
 
     # -- light ---
-    light_azimuth: tuple[float, float] = (-80.0, 80.0)  # positive: from the picture's right
+    light_azimuth: tuple[float, float] = (-80.0, 80.0)
     light_elevation: tuple[float, float] = (-10.0, 60.0)
     light_power: tuple[float, float] = (0.5, 1.1)
-    light_size: tuple[float, float] = (1.0, 9.0)  # radius: how soft shadows are
-    light_kelvin: tuple[float, float] = (2800.0, 9000.0)  # colour temperature
-    fill_power: tuple[float, float] = (0.0, 0.5)  # a second light
+    light_size: tuple[float, float] = (1.0, 9.0)
+    light_kelvin: tuple[float, float] = (2800.0, 9000.0)
+    fill_power: tuple[float, float] = (0.0, 0.5)
     fill_azimuth: tuple[float, float] = (-90.0, 90.0)
     fill_elevation: tuple[float, float] = (-20.0, 60.0)
     ambient: tuple[float, float] = (0.25, 0.55)
-    white_balance: float = 0.75  # how far the camera corrects the light's colour, 1 fully
+    white_balance: float = 0.75
 
     # -- background ---
     backgrounds: tuple[str, ...] = BACKGROUNDS
 
     # -- camera ---
-    focal: tuple[float, ...] = (24.0, 35.0, 50.0, 85.0)  # mm, on 35 mm film
-    head_share: tuple[float, float] = (0.3, 0.6)  # of the frame before the crop: how near one is
-    crop_shift: float = 0.03  # sd of the crop's place, in picture widths
-    crop_scale: tuple[float, float] = (0.95, 1.25)  # of the crop's side
-    exposure: float = 0.2  # sd, stops
-    blur: tuple[float, float] = (0.2, 1.0)  # focus, sd in % of the picture's side
-    motion: float = 0.15  # chance of a shake
-    noise: tuple[float, float] = (0.0, 0.02)  # sd at mid-grey, share of white
-    jpeg: tuple[float, float] = (35.0, 95.0)  # quality, on a picture of 112 pixels or more
+    focal: tuple[float, ...] = (24.0, 35.0, 50.0, 85.0)
+    head_share: tuple[float, float] = (0.3, 0.6)
+    crop_shift: float = 0.03
+    crop_scale: tuple[float, float] = (0.95, 1.25)
+    exposure: float = 0.2
+    blur: tuple[float, float] = (0.2, 1.0)
+    motion: float = 0.15
+    noise: tuple[float, float] = (0.0, 0.02)
+    jpeg: tuple[float, float] = (35.0, 95.0)
 
     def __post_init__(self):
         for field in fields(self):

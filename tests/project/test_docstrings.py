@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hmtl
-from hmtl import method, runs, study, use
+from hmtl import data, faces, method, runs, study, use
 
 PACKAGE = Path(hmtl.__file__).parent
 SHOWN = [
@@ -17,9 +17,9 @@ SHOWN = [
     for file in sorted(PACKAGE.rglob("*.py"))
     if ">>> " in file.read_text()
 ]
-ROOMS = ("hmtl.method", "hmtl.runs", "hmtl.study", "hmtl.use")
-EXPORTS = {name: hmtl for name, home in hmtl._HOMES.items() if home.startswith(ROOMS)}
-EXPORTS |= {name: room for room in (method, runs, study, use) for name in room.__all__}
+ROOMS = (data, faces, method, runs, study, use)
+EXPORTS = {name: hmtl for name in hmtl.__all__} | {name: r for r in ROOMS for name in r.__all__}
+EXPORTS = {name: home for name, home in EXPORTS.items() if callable(getattr(home, name))}
 
 
 @pytest.mark.parametrize("name", SHOWN)
