@@ -18,7 +18,7 @@ SHOWN = [
     if ">>> " in file.read_text()
 ]
 ROOMS = (data, faces, method, runs, study, use)
-EXPORTS = {name: hmtl for name in hmtl.__all__} | {name: r for r in ROOMS for name in r.__all__}
+EXPORTS = dict.fromkeys(hmtl.__all__, hmtl) | {name: r for r in ROOMS for name in r.__all__}
 EXPORTS = {name: home for name, home in EXPORTS.items() if callable(getattr(home, name))}
 
 
