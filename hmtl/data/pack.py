@@ -108,11 +108,9 @@ class Pack:
         Pages of the file that were touched would count as this process's memory until it ends; of
         a large pack they are given back at once. The system keeps what it has room for.
         """
-        taken = self.images[rows]
-        if self.images.nbytes > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
-            mapped = getattr(self.images, "_mmap", None)
-            if mapped is not None:
-                mapped.madvise(mmap.MADV_DONTNEED)
+        taken, mapped = self.images[rows], getattr(self.images, "_mmap", None)
+        if mapped is not None and self.images.nbytes > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
         return taken
 
     @property
@@ -169,23 +167,16 @@ def _finish(
     tables = [labels] if isinstance(labels, pd.DataFrame) else labels
     keys: set = set()
     rows = 0
-    with (
-        new_file(folder / LABELS) as part,
-        part.open("w", encoding="utf-8", newline="") as file,
-    ):
+    with new_file(folder / LABELS) as part, part.open("w", encoding="utf-8", newline="") as file:
         for table in tables:
-            missing = {"key", "split"} - set(table)
-            if missing:
-                raise ValueError(
-                    f"labels need the columns key and split, missing {sorted(missing)}"
-                )
+            if missing := sorted({"key", "split"} - set(table)):
+                raise ValueError(f"labels need the columns key and split, missing {missing}")
             if odd := odd_label(table):
                 name = table[odd[1]].iloc[odd[0]]
                 raise ValueError(f"{table['key'].iloc[odd[0]]}: {odd[1]} {name!r} is not known")
-            for key in table["key"]:
-                if key in keys:
-                    raise ValueError(f"two images share the key {key!r}")
-                keys.add(key)
+            for key in table["key"][table["key"].duplicated() | table["key"].isin(keys)]:
+                raise ValueError(f"two images share the key {key!r}")
+            keys.update(table["key"])
             table.to_csv(file, index=False, header=file.tell() == 0, float_format=_FLOATS)
             rows += len(table)
         if rows != count:
@@ -556,8 +547,7 @@ def _read_labels(file: Path, meta: dict) -> pd.DataFrame:
             f"{file} line {row + 2}, field {column}: {labels[column].iloc[row]!r} is not known; "
             f"{_REMEDY}"
         )
-    if labels["key"].duplicated().any():
-        key = labels["key"][labels["key"].duplicated()].iloc[0]
+    for key in labels["key"][labels["key"].duplicated()]:
         raise ValueError(f"{file}, field key: {key!r} is there twice; {_REMEDY}")
     return labels
 

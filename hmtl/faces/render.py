@@ -69,11 +69,10 @@ class _Renderer:
 
         self.head = self.kernels.Head()
         self.head.faces = wp.array(head["faces"].ravel(), dtype=int, device=device)
-        self.head.neutral = put("template", wp.vec3)
+        self.head.neutral, self.head.bare = put("template", wp.vec3), int(head["bare_faces"])
         for name, dtype in (("material", int), ("masks", wp.vec4), ("hair", wp.vec3),
                             ("sight", wp.vec3), ("moved", float)):  # fmt: skip
             setattr(self.head, name, put(name, dtype))
-        self.head.bare = int(head["bare_faces"])
         self.normals_at_rest = put("normals", wp.vec3)
         self.shapes = [put("piece", int), put("shape_start", int), put("shape_index", int),
                        put("shape_offset", wp.vec3)]  # fmt: skip

@@ -117,11 +117,9 @@ def _read_video(file: Path, labels: str, every: int, drops: Drops) -> pd.DataFra
         return table[["frame"]].assign(emotion=name_labels(words, place_of(file, table), "emotion"))
     values = table[["first", "second"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     none = (values == -5).any(axis=1)
-    odd = np.flatnonzero(~none & ~(np.abs(values) <= 1).all(axis=1))
-    if len(odd):
-        raise ValueError(
-            f"{place_of(file, table)(odd[0])}: expected valence and arousal in -1..1, or -5"
-        )
+    for i in np.flatnonzero(~none & ~(np.abs(values) <= 1).all(axis=1)).tolist():
+        where = place_of(file, table)(i)
+        raise ValueError(f"{where}: expected valence and arousal in -1..1, or -5")
     table = table.assign(valence=values[:, 0], arousal=values[:, 1])
     table = drops.filter(table, none, "frame without a label", "place")
     return table[["frame", "valence", "arousal"]]

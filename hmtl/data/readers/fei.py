@@ -62,8 +62,8 @@ def read_fei(
     places = locate(source.root, lambda folder: find_list(folder, GENDERS) is not None)
     file = Path(genders) if genders else list_at((*places, source.root)[0], GENDERS)
     of_subject = _read_genders(file, source)
-    known = [re.compile(form) for form in _FORMS.values()]
-    odd = [f for f in files if not any(form.fullmatch(f.rpartition("/")[2]) for form in known)]
+    either = "|".join(_FORMS.values())
+    odd = [f for f in files if not re.fullmatch(either, f.rpartition("/")[2])]
     source.add("name of another form", odd)
     table = pd.DataFrame(rows, columns=["key", "subject", "shot"]).sort_values(
         ["subject", "shot", "key"]
@@ -95,16 +95,14 @@ def _read_genders(file: Path, source: Source) -> dict[int, str]:
     )
     if not header and not (rows and rows[0][1][0].strip().isdecimal()):
         raise ValueError(f"{file} line 1: expected the header subject,gender")
-    said = []
-    for line, fields in rows:
+    places = [f"{file} line {line}" for line, _ in rows]
+    for place, (_, fields) in zip(places, rows, strict=True):
         subject = fields[0].strip()
         if len(fields) != 2 or not subject.isdecimal() or not 1 <= int(subject) <= _SUBJECTS:
             raise ValueError(
-                f"{file} line {line}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS} "
-                "and a gender"
+                f"{place}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS} and a gender"
             )
-        said.append((int(subject), fields[1], f"{file.name} line {line}"))
-    table = pd.DataFrame(said, columns=["subject", "gender", "place"], dtype=object)
-    where = lambda i: f"{file} line {rows[i][0]}"  # noqa: E731
-    table["gender"] = name_labels(table["gender"], where, "gender", words=GENDER_WORDS)
-    return source.said_once(table.itertuples(index=False, name=None))
+    said = pd.Series([fields[1] for _, fields in rows], dtype=object)
+    named = name_labels(said, places.__getitem__, "gender", words=GENDER_WORDS)
+    places = [f"{file.name} line {line}" for line, _ in rows]
+    return source.said_once(zip((int(f[0]) for _, f in rows), named, places, strict=True))

@@ -23,7 +23,6 @@ from hmtl.data.readers.listing import (
     by_stem,
     find_folder,
     find_list,
-    list_at,
     list_files,
     locate,
     place_of,
@@ -67,7 +66,7 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
     source = Source(root, [LIST, folder], [_SPELT, folder], expected=expected)
     root = source.root
-    table = _read_list(find_list(root, LIST) or list_at(root, _SPELT), source)
+    table = _read_list(find_list(root, LIST) or source.at(_SPELT), source)
     place = find_folder(source.at("Image"), images) or root / folder
     files = source.files(place, deep=False)
     plain = not any(re.search(r"_aligned\.\w+$", file, re.IGNORECASE) for file in files)
@@ -76,17 +75,12 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     table = source.drop_repeats(table, ["emotion"])
     table = source.present(table, place, deep=False)
     unlabelled: dict[str, int] = {}
-    notes = ["no Annotation/manual, so no gender"]
     if (attributes := source.at("Annotation/manual")).is_dir():
         table, unlabelled = _add_gender(table, attributes)
-        notes = []
-    return source.finish(
-        table,
-        ["key", *table.columns.drop(["key", "stem"])],
-        published=_PUBLISHED,
-        unlabelled=unlabelled,
-        notes=notes,
-    )
+    else:
+        source.notes = ["no Annotation/manual, so no gender"]
+    columns = ["key", *table.columns.drop(["key", "stem"])]
+    return source.finish(table, columns, published=_PUBLISHED, unlabelled=unlabelled)
 
 
 def _find_copy(root: Path) -> Path | None:
@@ -106,10 +100,9 @@ def _read_list(file: Path, source: Source) -> pd.DataFrame:
     where = place_of(file, table)
     table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "label")
     table["split"] = table["name"].str.split("_").str[0]
-    odd = np.flatnonzero(~table["split"].isin(["train", "test"]))
-    if len(odd):
-        name = table["name"].iloc[odd[0]]
-        raise ValueError(f"{where(odd[0])}: {name!r} begins with neither train_ nor test_")
+    for i in np.flatnonzero(~table["split"].isin(["train", "test"])).tolist():
+        name = table["name"].iloc[i]
+        raise ValueError(f"{where(i)}: {name!r} begins with neither train_ nor test_")
     ending = r"(_aligned)?\.(jpe?g|png)$"
     table["stem"] = table["name"].str.replace(ending, "", case=False, regex=True)
     return table[["stem", "split", "emotion"]]
@@ -125,9 +118,8 @@ def _add_gender(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[s
         values.append(words[10] if len(words) == 13 else None)  # after five points x, y
     values = pd.Series(values, table.index, dtype=object)
     known = values.dropna()
-    named = map_labels(
-        known, _GENDERS, lambda i: f"{folder / files[stems[known.index[i]]]}", "gender"
-    )
+    where = [str(folder / files[stem]) for stem in stems[known.index]]
+    named = map_labels(known, _GENDERS, where.__getitem__, "gender")
     table = table.assign(gender=named[named != ""].reindex(table.index))
     unlabelled = {
         "gender: unsure": int((named == "").sum()),

@@ -115,9 +115,7 @@ def map_labels(
         ValueError: With the place, the field, the value and the values that are known.
     """
     mapped = values.map(names)
-    unknown = np.flatnonzero(mapped.isna())
-    if len(unknown):
-        first = int(unknown[0])
+    for first in np.flatnonzero(mapped.isna()).tolist():
         value = values.iloc[first]
         shown = f"{value:g}" if isinstance(value, (int, float, np.number)) else repr(value)
         listed = ", ".join(str(name) for name in (names if known is None else known))
@@ -133,12 +131,9 @@ def map_numbers(
 ) -> pd.Series:
     """Return text as finite numbers from -`limit` to `limit`; ValueError, as `map_labels`, else."""
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers.abs() > limit))
-    if len(bad):
+    for i in np.flatnonzero(~np.isfinite(numbers) | (numbers.abs() > limit)).tolist():
         within = f" from -{limit:g} to {limit:g}" if np.isfinite(limit) else ""
-        raise ValueError(
-            f"{where(bad[0])}, field {field}: {values.iloc[bad[0]]!r} is no number{within}"
-        )
+        raise ValueError(f"{where(i)}, field {field}: {values.iloc[i]!r} is no number{within}")
     return numbers
 
 
@@ -193,16 +188,10 @@ def finish_table(
 
 def _shared_people(table: pd.DataFrame) -> list[str]:
     """Return a warning if people of the test rows are in other splits too."""
-    if "person" not in table:
-        return []
-    test = table["split"] == "test"
-    both = set(table["person"][test].dropna()) & set(table["person"][~test].dropna())
-    if not both:
-        return []
-    return [
-        f"{WARNING}{len(both):,} of the people in test are in train or valid too, such as "
-        f"{min(both)}: scores are partly memory"
-    ]
+    people, test = table.get("person", pd.Series(dtype=object)), table["split"] == "test"
+    both = set(people[test].dropna()) & set(people[~test].dropna()) if len(people) else set()
+    such = f"{WARNING}{len(both):,} of the people in test are in train or valid too, such as "
+    return [f"{such}{min(both)}: scores are partly memory"] if both else []
 
 
 def _compare(

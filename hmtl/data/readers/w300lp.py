@@ -51,17 +51,17 @@ def read_w300lp(
     check_known(f"crop={crop!r}:", crop, CROPS)
     source = Source(root, list(SUBSETS), expected="AFW/, HELEN/, IBUG/ and LFPW/")
     folders = [*SUBSETS, *(f"{name}_Flip" for name in SUBSETS if flips)]
-    endings = (*PICTURES, ".mat")
-    named = {n: source.files(source.at(n), endings, deep=False) for n in folders}
-    mats = {n: by_stem(files, ".mat") for n, files in named.items()}
-    pictures = {n: sorted({*files} - {*mats[n].values()}) for n, files in named.items()}
-    keys = [key for files in pictures.values() for key in files]
-    table = pd.DataFrame({"key": keys, "split": "train"}, dtype=str)
-    stem = without_ending(table["key"])
-    table["source"] = stem.str.replace(r"(?i)(_flip(?=/)|_\d+$)", "", regex=True)
-    subset = pd.Series([n for n, files in pictures.items() for _ in files], dtype=str)
-    every = {stem: mat for found in mats.values() for stem, mat in found.items()}
-    table = add_poses(table, source, every, seen_only=crop == "plain")
+    pictures, mats = (
+        [(key, n) for n in folders for key in source.files(source.at(n), endings, deep=False)]
+        for endings in (PICTURES, (".mat",))
+    )
+    table = pd.DataFrame(pictures, columns=["key", "subset"], dtype=str).assign(split="train")
+    table["source"] = without_ending(table["key"]).str.replace(
+        r"(?i)(_flip(?=/)|_\d+$)", "", regex=True
+    )
+    subset = table["subset"]
+    found = by_stem((key for key, _ in mats), ".mat")
+    table = add_poses(table, source, found, seen_only=crop == "plain")
     table = keep_angles(table, source, all_angles)
     low, high = _HOPENET_K
     k = low + (high - low) * draw_uniform(table["key"], seed, "crop")
