@@ -216,14 +216,7 @@ class GrowingPack:
     """
 
     def __init__(
-        self,
-        path: Path,
-        count: int,
-        size: int,
-        channels: int = 3,
-        *,
-        identity: str,
-        step: int = 64,
+        self, path: Path, count: int, size: int, channels: int = 3, *, identity: str, step: int = 64
     ):
         self.path = Path(path).absolute()
         self.shape = (count, size, size, channels)

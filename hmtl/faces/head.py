@@ -294,10 +294,7 @@ def head_arrays() -> dict[str, np.ndarray]:
             with FileLock(path.with_suffix(".lock")):  # another process may be at it
                 if not path.exists():
                     _write_arrays(root, path)
-    with (
-        reading(path, "delete it, and it is made anew"),
-        np.load(path, allow_pickle=False) as file,
-    ):
+    with reading(path, "delete it, and it is made anew"), np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 

@@ -22,11 +22,7 @@ _HOPENET_K = 0.2
 
 
 def read_aflw2000(
-    root: str | Path,
-    *,
-    crop: str = "hopenet",
-    points: str = "pt2d",
-    all_angles: bool = False,
+    root: str | Path, *, crop: str = "hopenet", points: str = "pt2d", all_angles: bool = False
 ) -> pd.DataFrame:
     """Return AFLW2000-3D, all of it test: `key` ("image00002.jpg"), `path`, `split`, ...
 

@@ -19,14 +19,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
-from hmtl.data.readers.listing import (
-    PICTURES,
-    by_stem,
-    folders_in,
-    list_at,
-    list_files,
-    read_lines,
-)
+from hmtl.data.readers.listing import PICTURES, by_stem, folders_in, list_at, list_files, read_lines
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import seeded_split

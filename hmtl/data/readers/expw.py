@@ -31,10 +31,7 @@ _COUNTS = (3_671, 3_995, 1_088, 30_537, 10_559, 7_060, 34_883)
 
 
 def read_expw(
-    root: str | Path,
-    *,
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    seed: int = 0,
+    root: str | Path, *, shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
 ) -> pd.DataFrame:
     """Return ExpW: `key` ("origin/afraid_1.jpg"; "...#2" for a second face in one picture), `path`,
     `split`, `emotion`, `source` (the picture) and the box `left, top, right, bottom` in pixels.

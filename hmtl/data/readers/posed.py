@@ -67,10 +67,7 @@ def read_kdef(
 
 
 def read_jaffe(
-    root: str | Path,
-    *,
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    seed: int = 0,
+    root: str | Path, *, shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
 ) -> pd.DataFrame:
     """Return JAFFE: `key` ("KA.AN1.39.tiff"), `path`, `split`, `emotion`, `person` ("KA").
 

@@ -25,10 +25,7 @@ _COUNTS = {"utkface": 23_708, "crop_part1": 9_780}
 
 
 def read_utkface(
-    root: str | Path,
-    *,
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    seed: int = 0,
+    root: str | Path, *, shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
 ) -> pd.DataFrame:
     """Return UTKFace: `key` ("26_1_3_20170119171116264.jpg.chip.jpg"), `path`, `split`, `gender`,
     `age` (years) and `race`; both are missing where the name does not say them (counted).

@@ -21,12 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.affectnet.labels import (
-    NO_TEST,
-    check_classes,
-    label_rows,
-    published_counts,
-)
+from hmtl.data.readers.affectnet.labels import NO_TEST, check_classes, label_rows, published_counts
 from hmtl.data.readers.listing import (
     find_folder,
     find_list,

@@ -23,12 +23,7 @@ from tokenize import TokenError
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.affectnet.labels import (
-    NO_TEST,
-    check_classes,
-    label_rows,
-    published_counts,
-)
+from hmtl.data.readers.affectnet.labels import NO_TEST, check_classes, label_rows, published_counts
 from hmtl.data.readers.listing import by_stem, list_at, list_files
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
@@ -69,11 +64,7 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
 
 
 def finish_sets(
-    source: Source,
-    parts: list[pd.DataFrame],
-    classes: int,
-    name: Callable[[str, str], str],
-    **more,
+    source: Source, parts: list[pd.DataFrame], classes: int, name: Callable[[str, str], str], **more
 ) -> pd.DataFrame:
     """Return the sample table of sets by `pair_images`; `name` is the file of a stem's column."""
     table = label_rows(

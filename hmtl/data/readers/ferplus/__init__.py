@@ -4,11 +4,7 @@
 `votes` turns ten votes into a label.
 """
 
-from hmtl.data.readers.ferplus.images import (
-    FERPLUS_COUNTS,
-    FERPLUS_TRAIN_EMOTIONS,
-    read_ferplus,
-)
+from hmtl.data.readers.ferplus.images import FERPLUS_COUNTS, FERPLUS_TRAIN_EMOTIONS, read_ferplus
 from hmtl.data.readers.ferplus.votes import COLUMNS, MODES
 
 __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read_ferplus"]
