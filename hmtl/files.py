@@ -7,10 +7,10 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_shapes", "checked", "has_kind",
-    "hash_file", "hash_folder", "load_weights", "new_file", "read_json", "read_record",
-    "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in", "whole_folder",
-    "write_record", "write_text", "writing",
+    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_shapes", "checked",
+    "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file", "read_json",
+    "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
+    "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import errno
@@ -168,7 +168,8 @@ def hash_file(file: str | Path, digest=None) -> str:
         return hashlib.file_digest(handle, lambda: digest or hashlib.sha256()).hexdigest()
 
 
-def _digest(record: Mapping) -> str:
+def digest_of(record: Mapping) -> str:
+    """SHA-256 of a record without its own, hexadecimal."""
     rest = {name: value for name, value in record.items() if name != SEAL}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -182,7 +183,7 @@ def hash_folder(folder: str | Path) -> dict[str, str]:
 def sealed(record: Mapping, hashes: Mapping[str, str]) -> dict:
     """The record of a folder with the checksums of its files, by their names, and its own."""
     whole = json.loads(json.dumps({**record, CHECKED: dict(hashes)}))
-    return {**whole, SEAL: _digest(whole)}
+    return {**whole, SEAL: digest_of(whole)}
 
 
 def write_record(file: Path, record: Mapping) -> None:
@@ -203,7 +204,7 @@ def read_record(
             are no plain names: a record must not lead out of its folder.
     """
     record = read_json(file, remedy, needed, {**(optional or {}), CHECKED: dict, SEAL: str})
-    if (SEAL in record or CHECKED in record) and record.get(SEAL) != _digest(record):
+    if (SEAL in record or CHECKED in record) and record.get(SEAL) != digest_of(record):
         raise ValueError(f"{file} was changed: it does not have its {SEAL}; {remedy}")
     hashes = record.get(CHECKED, {})
     plain = (n not in ("", ".", "..") and not set(n) & set("/\\\0") for n in hashes)

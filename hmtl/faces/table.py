@@ -17,8 +17,6 @@ __all__ = [
 ]  # fmt: skip
 
 import functools
-import hashlib
-import json
 from dataclasses import asdict
 
 import numpy as np
@@ -36,6 +34,7 @@ from hmtl.faces.expressions import (
 from hmtl.faces.faceset import FaceSet
 from hmtl.faces.people import draw_person
 from hmtl.faces.scenes import draw_scene
+from hmtl.files import digest_of
 from hmtl.labels import EMOTIONS, PROPORTIONS, SPLITS
 
 DRAW_VERSION = 2  # raise it whenever the same FaceSet would give another table
@@ -223,5 +222,4 @@ def tested_faces(face_set: FaceSet) -> pd.DataFrame:
 
 def fingerprint(face_set: FaceSet) -> str:
     """Sixteen hexadecimal digits over every field and `DRAW_VERSION`: the table's identity."""
-    text = json.dumps({"draw": DRAW_VERSION} | asdict(face_set), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of({"draw": DRAW_VERSION} | asdict(face_set))[:16]

@@ -11,7 +11,7 @@ AffectNet and neutral in AffectNet's own order. Where names show people (`hmtl.d
 whole people are split. Ours.
 """
 
-__all__ = ["SPLIT_FOLDERS", "find_classes", "list_classes", "read_folders"]
+__all__ = ["SPLIT_FOLDERS", "find_classes", "holds_classes", "list_classes", "read_folders"]
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,17 +73,18 @@ def read_folders(
     return source.finish(draw_splits(table, source, shares, seed, label, person))
 
 
+def holds_classes(folder: Path, label: str = "emotion", names: Mapping | None = None) -> bool:
+    """Whether a folder holds split or class folders; numbers may be classes."""
+    known = {*SPLIT_FOLDERS, *_known(label, names)}
+    return any(name.lower() in known or name.isdigit() for name in folders_in(folder))
+
+
 def find_classes(root: str | Path, label: str = "emotion", names: Mapping | None = None) -> Path:
     """Return the folder, `root` or further down, that holds split or class folders.
 
     It is absolute; `root` itself if there is none. Raises ValueError if there are several.
     """
-    known = {*SPLIT_FOLDERS, *_known(label, names)}
-
-    def fits(folder: Path) -> bool:
-        return any(name.lower() in known or name.isdigit() for name in folders_in(folder))
-
-    found = locate(root, fits) or [Path(root)]
+    found = locate(root, lambda folder: holds_classes(folder, label, names)) or [Path(root)]
     if len(found) > 1:
         inside = ", ".join(folder.relative_to(root).as_posix() for folder in found[:10])
         raise ValueError(f"{root}: {inside} all hold class folders; pass one of them")

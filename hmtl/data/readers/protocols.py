@@ -25,13 +25,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hmtl.data.readers import READERS
-from hmtl.data.readers.affectnet import read_affectnet
-from hmtl.data.readers.aflw2000 import read_aflw2000
-from hmtl.data.readers.biwi import read_biwi
-from hmtl.data.readers.rafdb import read_rafdb
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import hold_out
-from hmtl.data.readers.w300lp import read_w300lp
 from hmtl.labels import check_known, hint
 
 _ACCURACY = "accuracy on the test images, %"
@@ -40,10 +35,10 @@ CHOSEN_ON = ("held-out", "test")
 
 
 class Protocol(NamedTuple):
-    """Data sets (name, reader, its options) in the order of their roots, metric, and what to hold
+    """Data sets (name, its reader's, options) in the order of their roots, metric, and what to hold
     out of training: a share of the groups, within each value of `by`."""
 
-    sets: tuple[tuple[str, Callable, dict], ...]
+    sets: tuple[tuple[str, str, dict], ...]
     metric: str
     group: str = "key"
     by: str | None = None
@@ -51,25 +46,23 @@ class Protocol(NamedTuple):
 
 
 _70_30 = (0.7, 0.0, 0.3)
-_W300LP: tuple[str, Callable, dict] = ("300W-LP", read_w300lp, {})
+_W300LP: tuple[str, str, dict] = ("300W-LP", "300w-lp", {})
 PROTOCOLS: dict[str, Protocol] = {
     **{
         f"affectnet-{n}": Protocol(
-            (("AffectNet", read_affectnet, {"classes": n}),), _ACCURACY, by="emotion"
+            (("AffectNet", "affectnet", {"classes": n}),), _ACCURACY, by="emotion"
         )
         for n in (8, 7)
     },
     "rafdb-7": Protocol(
-        (("RAF-DB", read_rafdb, {}),), f"{_ACCURACY}; and the mean recall", by="emotion"
+        (("RAF-DB", "rafdb", {}),), f"{_ACCURACY}; and the mean recall", by="emotion"
     ),
-    "300w-lp-aflw2000": Protocol(
-        (_W300LP, ("AFLW2000", read_aflw2000, {})), _ERROR, group="source"
-    ),
+    "300w-lp-aflw2000": Protocol((_W300LP, ("AFLW2000", "aflw2000", {})), _ERROR, group="source"),
     "300w-lp-biwi": Protocol(
-        (_W300LP, ("BIWI", read_biwi, {"protocol": 1, "shares": _70_30})), _ERROR, group="source"
+        (_W300LP, ("BIWI", "biwi", {"protocol": 1, "shares": _70_30})), _ERROR, group="source"
     ),
     "biwi-70-30": Protocol(
-        (("BIWI", read_biwi, {"protocol": 2, "shares": _70_30}),),
+        (("BIWI", "biwi", {"protocol": 2, "shares": _70_30}),),
         _ERROR,
         group="person",
         share=0.15,
@@ -110,7 +103,7 @@ def read_protocol(
         near = hint(unknown[0], sets)
         raise ValueError(f"options for {', '.join(unknown)}; {near}{name} has {', '.join(sets)}")
     tables = {
-        label: reader(root, **own | options.get(label, {}))
+        label: READERS[reader](root, **own | options.get(label, {}))
         for (label, reader, own), root in zip(protocol.sets, roots, strict=True)
     }
     reports = {label: table.attrs["report"] for label, table in tables.items()}
@@ -143,7 +136,7 @@ def _join(reports: dict[str, dict], whole: dict) -> dict:
 def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
     """Return a protocol as a reader: root, `chosen_on`, `seed`, and what its sets' readers take."""
     protocol, own = PROTOCOLS[name], inspect.signature(read_protocol).parameters
-    taken = {label: _options(reader, fixed) for label, reader, fixed in protocol.sets}
+    taken = {label: _options(READERS[reader], fixed) for label, reader, fixed in protocol.sets}
     all_taken = {"chosen_on": own["chosen_on"], "seed": own["seed"]}
     for options in taken.values():
         all_taken = options | all_taken

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.files import read_json, write_text
+from hmtl.files import SEAL, digest_of, read_json, write_text
 from hmtl.labels import SPLITS
 
 
@@ -90,9 +90,8 @@ def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
 
     Such as the shares of the labels that runs see (`hmtl.method.batches.fraction_lists`).
     """
-    digest = _digest(lists)
-    text = json.dumps({"sha256": digest, **lists}, indent=1)
-    write_text(file, text + "\n")
+    digest = digest_of(lists)
+    write_text(file, json.dumps({SEAL: digest, **lists}, indent=1) + "\n")
     return digest
 
 
@@ -103,14 +102,9 @@ def load_lists(file: str | Path) -> dict[str, list[str]]:
     lists by name, or was changed since.
     """
     lists = read_json(file, "save them again")
-    digest = lists.pop("sha256", None)
-    if digest != _digest(lists):
+    if lists.pop(SEAL, None) != digest_of(lists):
         raise ValueError(f"{file}: its lists do not have its sha256; save them again")
     return lists
-
-
-def _digest(lists: dict[str, list[str]]) -> str:
-    return hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()
 
 
 def save_split(table: pd.DataFrame, file: str | Path) -> str:

@@ -11,9 +11,8 @@ from hmtl.data.readers.affectnet.lists import IMAGES, LISTS, read_affectnet_csv
 from hmtl.data.readers.affectnet.npy import SETS, read_affectnet_npy
 from hmtl.data.readers.affectnet.plus import holds_plus, read_affectnet_plus
 from hmtl.data.readers.affectnet.yolo import holds_yolo, read_affectnet_yolo
-from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import folders_in, locate, subfolder
-from hmtl.data.readers.names import EMOTION_WORDS
+from hmtl.data.readers.folders import holds_classes
+from hmtl.data.readers.listing import locate, subfolder
 from hmtl.data.readers.source import Source
 
 _EXPECTED = (
@@ -47,17 +46,13 @@ def read_affectnet(root: str | Path, *, classes: int = 8, **options) -> pd.DataF
 
 def _choose(root: Path):
     """Return the reader whose files are in `root` or up to two folders further down."""
-    known = {*SPLIT_FOLDERS, *EMOTION_WORDS}
     first = (*LISTS.values(), *IMAGES.values())  # of the first release
     forms = (
         (lambda f: any(subfolder(f, name) for name in first), read_affectnet_csv),
         (holds_plus, read_affectnet_plus),
         (lambda f: subfolder(f, SETS["train"]) is not None, read_affectnet_npy),
         (holds_yolo, read_affectnet_yolo),
-        (
-            lambda f: any(n.lower() in known or n.isdigit() for n in folders_in(f)),
-            read_affectnet_folders,
-        ),
+        (holds_classes, read_affectnet_folders),
     )
     for fits, reader in forms:
         if locate(root, fits):
