@@ -84,7 +84,7 @@ def _read_male(file: Path, source: Source) -> pd.Series:
             "no count)"
         )
     own = count is None  # whether the images' column has a name too
-    rows = source.without_header(header, list(lines), file)
+    rows = source.without_header(names, list(lines), file)
     if count is not None and count not in (len(rows), len({fields[0] for _, fields in rows})):
         raise ValueError(f"{file}: line 1 says {count:,} images, but {len(rows):,} follow")
     width, at = len(names) - own, names.index("Male") - own

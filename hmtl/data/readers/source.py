@@ -73,18 +73,19 @@ class Source(Drops):
         Where the header stands again it is counted.
         """
         rows = list(listing.read_rows(file))
-        if not rows or not is_header([name.strip() for name in rows[0][1]]):
+        header = [name.strip() for name in rows[0][1]] if rows else []
+        if not rows or not is_header(header):
             return [], rows
-        header = rows[0][1]
-        return [name.strip() for name in header], self.without_header(header, rows[1:], file)
+        return header, self.without_header(header, rows[1:], file)
 
     def without_header(
         self, header: list[str], rows: list[tuple[int, list[str]]], file: Path
     ) -> list[tuple[int, list[str]]]:
-        """The rows that are not the header once more, which is counted."""
-        again = [line for line, fields in rows if fields == header]
-        self.add("repeated header", [f"{file.name} line {line}" for line in again])
-        return [row for row in rows if row[1] != header]
+        """The rows that are not the header (names without blanks) once more, which is counted."""
+        first = header[:1]  # most rows differ there
+        again = {n for n, f in rows if [f[0].strip()] == first and [*map(str.strip, f)] == header}
+        self.add("repeated header", [f"{file.name} line {line}" for line in sorted(again)])
+        return [row for row in rows if row[0] not in again]
 
     def read_list(
         self, file: Path, columns: Mapping[str, str], order: Sequence[str] = ()
