@@ -551,16 +551,21 @@ def test_every_reader_takes_names_of_any_case(tmp_path, name, form):
         )
 
 
-@pytest.mark.parametrize("part", ["afw_flip", "Afw_FLIP"])
-def test_mirror_images_in_folders_of_another_case_keep_their_source(tmp_path, part):
+@pytest.mark.parametrize("part", ["afw_flip", "Afw_FLIP", "AFW_flip"])
+@pytest.mark.parametrize("plain", ["afw", "AFW"])
+@pytest.mark.parametrize("names", [str, str.lower])
+def test_mirror_images_of_another_case_keep_their_source(tmp_path, part, plain, names):
     root = fixtures.make_w300lp(tmp_path)
-    (root / "AFW").rename(root / "afw")
+    (root / "AFW").rename(root / plain)
     (root / "AFW_Flip").rename(root / part)
+    for file in list((root / part).iterdir()):
+        file.rename(file.with_name(names(file.name)))
     table = READERS["300w-lp"](tmp_path)
     assert len(table) == 24
     assert report(table)["counts"]["AFW_Flip on disk"] == {"found": 6, "published": 5_207}
     sources = table.groupby(table["key"].str.partition("/")[0].str.lower())["source"].agg(set)
     assert {s.partition("/")[2] for s in sources["afw_flip"]} == {"AFW_11_1", "AFW_12_1"}
+    assert sources["afw_flip"] == sources["afw"]
     assert not table["source"].str.lower().str.contains("flip").any()
 
 

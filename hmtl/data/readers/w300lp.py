@@ -56,9 +56,11 @@ def read_w300lp(
         for endings in (PICTURES, (".mat",))
     )
     table = pd.DataFrame(pictures, columns=["key", "subset"], dtype=str).assign(split="train")
-    table["source"] = without_ending(table["key"]).str.replace(
+    photograph = without_ending(table["key"]).str.replace(
         r"(?i)(_flip(?=/)|_\d+$)", "", regex=True
     )
+    # AFW/ beside afw_flip/: still one photograph
+    table["source"] = photograph.groupby(photograph.str.lower()).transform("first")
     subset = table["subset"]
     found = by_stem((key for key, _ in mats), ".mat")
     table = add_poses(table, source, found, seen_only=crop == "plain")
