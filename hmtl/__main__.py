@@ -458,8 +458,8 @@ def pack(
     report = read_json(made.path / "report.json", "pack the set again")
     for warning in report["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    for line in report["differences"]:
-        print(line)
+    if report["differences"]:
+        print(f"not as published: {'; '.join(report['differences'])}")
     bad, missing = len(report["bad"]), len(report["missing"])
     leaks = len(report["duplicates"]["across splits"])
     print(f"{bad} unreadable, {missing} missing; {leaks} pictures in two splits")
