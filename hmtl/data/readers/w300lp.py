@@ -56,9 +56,7 @@ def read_w300lp(
         for endings in (PICTURES, (".mat",))
     )
     table = pd.DataFrame(pictures, columns=["key", "subset"], dtype=str).assign(split="train")
-    photograph = without_ending(table["key"]).str.replace(
-        r"(?i)(_flip(?=/)|_\d+$)", "", regex=True
-    )
+    photograph = without_ending(table["key"]).str.replace(r"(?i)(_flip(?=/)|_\d+$)", "", regex=True)
     # AFW/ beside afw_flip/: still one photograph
     table["source"] = photograph.groupby(photograph.str.lower()).transform("first")
     subset = table["subset"]
