@@ -7,9 +7,9 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_regular", "check_shapes", "checked",
-    "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file", "read_json",
-    "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
+    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_regular", "check_shapes",
+    "checked", "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
+    "read_json", "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
     "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
@@ -133,16 +133,23 @@ def read_json(
         values = json.loads(Path(file).read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds no JSON object; {remedy}")
-    needed = needed or {}
-    for name, kind in {**needed, **(optional or {})}.items():
+    check_fields(values, file, remedy, needed or {}, optional or {})
+    return values
+
+
+def check_fields(
+    values: Mapping, place: object, remedy: str, needed: Mapping[str, Any],
+    optional: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Raise ValueError naming the `place`, the field and the `remedy` if one is of another type."""
+    for name, kind in {**needed, **optional}.items():
         if name not in values and name in needed:
-            raise ValueError(f"{file}: field {name!r} is missing; {remedy}")
+            raise ValueError(f"{place}: field {name!r} is missing; {remedy}")
         if name in values:
             try:
                 as_kind(values[name], kind)
             except ValueError as error:
-                raise ValueError(f"{file}: field {name!r} {error}; {remedy}") from None
-    return values
+                raise ValueError(f"{place}: field {name!r} {error}; {remedy}") from None
 
 
 def read_table(

@@ -27,7 +27,7 @@ from scipy.stats import binomtest
 from hmtl.data.pack import Pack
 from hmtl.data.readers.report import WARNING
 from hmtl.data.sets import RENDERED
-from hmtl.files import checked, read_json, write_text
+from hmtl.files import check_fields, checked, read_json, write_text
 from hmtl.labels import SPLITS
 from hmtl.runs.specs import RunSpec, get_preset
 from hmtl.runs.store import Run, runs_table, score_predictions, start_of
@@ -260,6 +260,10 @@ def _report(file: Path) -> tuple[dict, list]:
     lists = dict.fromkeys(("missing", "bad", "tiny", "turned", "differences"), list | dict)
     objects = dict.fromkeys(("reader", "duplicates", "images"), dict)
     report = read_json(checked(file, _REMEDY), _REMEDY, objects | lists, {"warnings": list})
+    reader: dict = {"notes": list[str], "dropped": dict, "unlabelled": dict}
+    check_fields(report["reader"], f"{file}: field 'reader'", _REMEDY, {}, reader)
+    alike = {"across splits": list, "dropped": list}
+    check_fields(report["duplicates"], f"{file}: field 'duplicates'", _REMEDY, alike, {})
     warned = [f"Warning: {text}" for text in report.get("warnings", [])]
     own = [note for note in report["reader"].get("notes", []) if WARNING not in note]
     return report, [*warned, *own, *report["differences"]]

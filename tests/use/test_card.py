@@ -12,6 +12,7 @@ from toys import make_toy_pack, reseal
 from hmtl.__main__ import main
 from hmtl.data.pack import Pack
 from hmtl.data.sets import load_pack
+from hmtl.files import hash_folder, sealed
 from hmtl.method.tasks.pose import ANGLES
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
@@ -173,6 +174,40 @@ def test_the_sheet_of_a_set_says_what_was_left_out(tmp_path):
     for why, count in report["reader"]["dropped"].items():
         assert f"| left out by the reader: {why} | {count} |" in text
     assert f"| packed | {len(pack)} |" in text
+
+
+REPORT = {
+    "reader": {"notes": ["a note"], "dropped": {"torn": 1}, "unlabelled": {"no face": 2}},
+    "duplicates": {"across splits": [["a", "b"]], "dropped": ["c"]}, "images": {"packed": 64},
+    "missing": [], "bad": [], "tiny": [], "turned": [], "differences": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("reader", {"dropped": ["torn"]}, "'dropped' must be an object"),
+        ("reader", {"unlabelled": "no face"}, "'unlabelled' must be an object"),
+        ("reader", {"notes": ["a", {"b": 1}]}, "'notes' must be text"),
+        ("reader", [], "'reader' must be an object"),
+        ("duplicates", {}, "'across splits' is missing"),
+        ("duplicates", {"across splits": 5, "dropped": []}, "'across splits' must be a list"),
+        ("duplicates", {"across splits": [], "dropped": "c"}, "'dropped' must be a list"),
+        ("images", [1], "'images' must be an object"),
+        ("warnings", "one", "'warnings' must be a list"),
+    ],
+)  # fmt: skip
+def test_a_report_of_another_form_is_named(tmp_path, field, value, named):
+    pack = make_toy_pack(tmp_path / "pack", count=64)
+    report = pack.path / "report.json"
+    for told in (REPORT, {**REPORT, field: value}):
+        report.write_text(json.dumps(told))
+        record = json.loads((pack.path / "pack.json").read_text())
+        (pack.path / "pack.json").write_text(json.dumps(sealed(record, hash_folder(pack.path))))
+        if told is REPORT:
+            assert "| left out by the reader: torn | 1 |" in data_sheet(pack)
+    with pytest.raises(ValueError, match=rf"report\.json: field .*{named}.*; pack the set again"):
+        data_sheet(pack)
 
 
 @pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% if x %}", "{# gone #}", "{{ run.__class__ }}"])
