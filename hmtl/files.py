@@ -9,8 +9,8 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 __all__ = [
     "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_regular", "check_shapes",
     "checked", "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
-    "read_json", "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder", "tensors_in",
-    "whole_folder", "write_text", "writing",
+    "read_json", "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder",
+    "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import errno
