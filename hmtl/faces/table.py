@@ -96,14 +96,6 @@ def confusion() -> np.ndarray:
     return likely / likely.sum(1, keepdims=True)
 
 
-def _order(face_set: FaceSet, split: int) -> np.ndarray | None:
-    """Cumulative shares of the emotions where they are drawn, None where they take turns."""
-    if SPLITS[split] != "train" or face_set.proportions == "equal":
-        return None
-    counts = np.array(PROPORTIONS[face_set.proportions], float)
-    return np.cumsum(counts) / counts.sum()
-
-
 def _draw_units(
     rng: np.random.Generator, face_set: FaceSet, row: dict, person: dict
 ) -> dict[str, float]:
@@ -136,8 +128,10 @@ def _draw_units(
 def _draw_labels(rng: np.random.Generator, face_set: FaceSet, split: int, index: int) -> dict:
     """What a face shows and what it is called."""
     place, strength, mixed, pick, share, errs, said = rng.random(7)
-    order = _order(face_set, split)
-    number = index % len(EMOTIONS) if order is None else int(np.searchsorted(order, place))
+    number = index % len(EMOTIONS)  # they take turns
+    if SPLITS[split] == "train" and face_set.proportions != "equal":
+        counts = np.array(PROPORTIONS[face_set.proportions], float)
+        number = int(np.searchsorted(np.cumsum(counts) / counts.sum(), place))
     shown = label = EMOTIONS[number]
     if SPLITS[split] == "train" and errs < face_set.label_noise:
         label = EMOTIONS[int(np.searchsorted(np.cumsum(confusion()[number]), said))]

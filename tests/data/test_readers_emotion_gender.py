@@ -441,5 +441,5 @@ def test_wrong_roots_say_what_was_expected_and_found(tmp_path, reader, message):
 
 @pytest.mark.parametrize("reader", [read_rafdb, read_fei])
 def test_unknown_images_are_refused(tmp_path, reader):
-    with pytest.raises(ValueError, match="images='small': '"):
+    with pytest.raises(ValueError, match="images='small': one of"):
         reader(tmp_path, images="small")

@@ -67,8 +67,7 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
 
 def _find(root: Path, name: str) -> Path | None:
     """Return the list `name`, in `root` or in one of the authors' folders."""
-    found = (find_list(root, f"{folder}{name}") for folder in _FOLDERS)
-    return next((file for file in found if file), None)
+    return next(filter(None, (find_list(root, f"{folder}{name}") for folder in _FOLDERS)), None)
 
 
 def _read_male(file: Path, source: Source) -> pd.Series:

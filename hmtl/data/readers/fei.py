@@ -22,6 +22,7 @@ import pandas as pd
 from hmtl.data.readers.listing import find_list, list_at, locate
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 GENDERS = "fei_gender.csv"
 _SUBJECTS = 200  # 100 women and 100 men
@@ -50,8 +51,7 @@ def read_fei(
     and line, for a csv with another header, a subject that is not 1..200, or a gender that is not
     known.
     """
-    if images not in _FORMS:
-        raise ValueError(f"images={images!r}: 'original' or 'frontal'")
+    check_known(f"images={images!r}:", images, _FORMS)
     source = Source(root)
     files = source.files()
     parts = [(f, re.fullmatch(_FORMS[images], f.rpartition("/")[2])) for f in files]

@@ -62,10 +62,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (_W300LP, ("BIWI", "biwi", {"protocol": 1, "shares": _70_30})), _ERROR, group="source"
     ),
     "biwi-70-30": Protocol(
-        (("BIWI", "biwi", {"protocol": 2, "shares": _70_30}),),
-        _ERROR,
-        group="person",
-        share=0.15,
+        (("BIWI", "biwi", {"protocol": 2, "shares": _70_30}),), _ERROR, group="person", share=0.15
     ),
 }
 """By name. AFLW2000 means the 1,969 images within 99 degrees."""

@@ -31,6 +31,7 @@ from hmtl.data.readers.listing import (
 )
 from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
+from hmtl.labels import check_known
 
 LABELS = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")  # 1 to 7
 TRAIN_COUNTS = (1_290, 281, 717, 4_772, 1_982, 705, 2_524)  # 12,271
@@ -57,8 +58,7 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     line, for a label that is not 1..7, a name that is neither train nor test, or a gender that is
     not 0, 1 or 2.
     """
-    if images not in ("aligned", "original"):
-        raise ValueError(f"images={images!r}: 'aligned' or 'original'")
+    check_known(f"images={images!r}:", images, ("aligned", "original"))
     if copy := _find_copy(Path(root)):
         source = Source(root)
         return source.finish(list_classes(copy, source, names=_NUMBERS), published=_PUBLISHED)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.report import Drops
-from hmtl.labels import EMOTIONS, hint
+from hmtl.labels import EMOTIONS, check_known
 
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
            "unknown", "NF")  # fmt: skip
@@ -28,9 +28,7 @@ _ORDER = [[_RENAMED.get(name, name) for name in COLUMNS].index(name) for name in
 
 def check_mode(mode: str) -> None:
     """Raise ValueError unless `mode` is one of `MODES`."""
-    if mode not in MODES:
-        near = hint(mode, MODES)
-        raise ValueError(f"labels={mode!r}: {near}choose {' or '.join(map(repr, MODES))}")
+    check_known(f"labels={mode!r}:", mode, MODES)
 
 
 def label_votes(table: pd.DataFrame, votes: np.ndarray, mode: str, drops: Drops) -> pd.DataFrame:
