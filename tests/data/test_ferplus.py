@@ -358,7 +358,8 @@ def test_absent_split_is_named(tmp_path):
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="'majority' or 'probability' or 'crossentropy' or 'multi"):
+    message = "labels='soft': one of majority, probability, crossentropy, multi_target"
+    with pytest.raises(ValueError, match=message):
         read_ferplus(FIXTURE, labels="soft")
 
 
