@@ -9,8 +9,10 @@
 # %% [markdown]
 # # Does it help to rebuild hidden parts of a face?
 #
-# **Not tested yet: its 6 trainings with all labels of the rendered faces are under way.** What a
-# network of this size rebuilds is little more than the mean colour.
+# **Not here: with all labels in-painting with a perceptual loss reaches 71.6 %, labels alone 72.1,
+# a second plain view 72.2 and the puzzle 74.7.** Against labels alone that is -0.5 [-2.0, +1.0]
+# points, undecided. (Rendered faces, six seeds.) Little more than the mean colour is rebuilt at
+# this scale.
 #
 # The paper's second pretext hides parts of the picture and rebuilds them, with a perceptual loss
 # in its best version (claim C3). Masks, decoder and weights are not known to us, so these are
@@ -104,8 +106,8 @@ assert distances["brighter"] < distances["blurred"] / 3, "light should matter le
 #
 # ## What is it worth?
 #
-# With few labels: pixels alone, and the perceptual loss in features of ImageNet. The claims are
-# judged with all labels, in [20_hmtl_emotion](20_hmtl_emotion.ipynb).
+# All labels of the rendered faces, at the plateau; with a preset, short trainings with other masks
+# and losses. The claim is judged in [20_hmtl_emotion](20_hmtl_emotion.ipynb).
 
 
 # %%
@@ -122,29 +124,34 @@ shown, outcomes = here.results(train()) if here.trains else here.record()
 
 # %%
 from hmtl.study.plots import plot_ranking
-from hmtl.study.tables import CONTROL, PUZZLE, name_trainings, near_chance, small_variations
+from hmtl.study.tables import CONTROL, LONGER, PUZZLE, name_trainings, near_chance, planned
 
 show_in_few_colours()
-ranked = name_trainings(shown if here.trains else small_variations(shown))
-ways = ranked["method"].str.contains("inpainting") | ranked["method"].isin(["SL", CONTROL, PUZZLE])
-ranked = ranked[ways]
-caption = "Accuracy with few labels, by what stands beside them."
+ways = ("SL", LONGER, CONTROL, PUZZLE, "inpainting_grid_pl (paired)")
+ranked = name_trainings(shown) if here.trains else planned(shown, "all", ways)
+caption = "Accuracy by training: in-painting lies below all others."
 here.save_figure(plot_ranking(ranked, ["SL", CONTROL, PUZZLE]), "ranking", caption)
 
 # %%
-table = here.table("tasks", shown, outcomes, ("SL", CONTROL, PUZZLE))
-readable(table[table["method"].isin(ranked["method"])])
+table = here.table("inpainting" if here.trains else "decided", shown, outcomes)
+if not here.trains:
+    table = table[(table["fraction"] == 1) & (table["data"] == "faces")]
+readable(table)
 
 # %%
 print(near_chance(ranked))
 if not here.trains:  # the sentences at the top, of the record
     means = (100 * ranked.groupby("method")["accuracy"].mean()).round(1)
-    assert means[PUZZLE] > means[CONTROL]
+    assert (means["inpainting_grid_pl (paired)"], means["SL"]) == (71.6, 72.1)
+    assert (means[CONTROL], means[PUZZLE]) == (72.2, 74.7)
+    assert means.idxmin() == "inpainting_grid_pl (paired)"
 
 # %% [markdown]
 # ## What to take away
 #
-# - **Not tested yet: its 6 trainings with all labels of the rendered faces are under way.**
+# - **Not here: with all labels in-painting with a perceptual loss reaches 71.6 %, labels alone
+#   72.1, a second plain view 72.2 and the puzzle 74.7.** Masks, decoder and weights are ours, so
+#   the paper's may do better.
 # - A perceptual loss minds lost edges, not light.
 #
 # **Where this departs from the paper:** everything but the idea; its details are not known to us.
