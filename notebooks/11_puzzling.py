@@ -137,7 +137,9 @@ if not here.trains:  # the sentences at the top, of the record
     assert (means[CONTROL], means["random_target (paired)"]) == (33.1, 30.3)
     assert (means["tile_rotation_2x2 (paired)"], means["jigsaw_2x2 (paired)"]) == (35.8, 35.3)
     assert (means["image_rotation (paired)"], means["SL"]) == (31.7, 32.9)
-    assert (means["only_puzzling_2x2 (paired)"], means["puzzling_2x2 (shared)"]) == (33.6, 33.5)
+    assert means["only_puzzling_2x2 (paired)"] == 33.6
+    share = tasks_table.set_index("method")["accuracy %"]
+    assert share["puzzling_2x2 (shared)"].startswith("33.5")
 
 # %% [markdown]
 # Few labels are 240 faces of 300 people, each shown again and again. Three seeds decide nothing;
