@@ -280,17 +280,21 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: several runs begin like this, or the folder holds a pickle.
+        ValueError: none is named, several runs begin like this, or the folder holds a pickle.
     """
     from hmtl.use.networks import shipped
 
     store, inside = Path(store or default_store()), shipped()
+    if not str(run):  # an empty variable of a shell: not the folder one is in
+        raise ValueError("no run is named: give its folder, its name, or latest")
+    with reading(run, "give a run's folder, or its name"):  # too long, or closed to us
+        here = [Path(run)] if Path(run).is_dir() else []
     if str(run) == "latest":
         folders = trained_runs(store)[:1]
     elif str(run) in inside and not any((Path(run) / name).is_file() for name in _RECORDS):
         folders = [inside[str(run)]]
     else:
-        folders = [folder for folder in (Path(run), store / run) if folder.is_dir()][:1]
+        folders = here or [folder for folder in [store / run] if folder.is_dir()]
         folders = folders or [f for f in trained_runs(store) if f.name.startswith(str(run))]
     if len(folders) > 1:
         some = ", ".join(folder.name for folder in folders[:4])

@@ -1,5 +1,6 @@
 """Folders and pictures of strangers: nothing is written through a link, no picture is a program."""
 
+import inspect
 import json
 import os
 import pwd
@@ -21,7 +22,7 @@ import pytest
 from forked import run_python
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import FEW, MANY, assert_clear, drawn, mutate
+from mutations import FEW, MANY, assert_clear, drawn, mutate, mutate_object
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from toys import make_toy_pack, reseal
@@ -29,8 +30,10 @@ from toys import make_toy_pack, reseal
 from hmtl.__main__ import main
 from hmtl.data import photos
 from hmtl.data.pack import open_pack
+from hmtl.data.packing import parse_options, read_set, write_options
 from hmtl.data.photos import PhotoTask, open_photo, read_photos
 from hmtl.data.readers import READERS
+from hmtl.data.readers.protocols import SOURCES
 from hmtl.data.sets import MINI_PATH
 from hmtl.files import check_shapes, new_file, whole_folder, write_record, write_text
 from hmtl.method.learner import build_model
@@ -41,8 +44,8 @@ from hmtl.runs.store import load_run
 from hmtl.use import card
 from hmtl.use.card import model_card
 from hmtl.use.export import export_run
-from hmtl.use.networks import write_handed
-from hmtl.use.predict import load, run_record
+from hmtl.use.networks import shipped, write_handed
+from hmtl.use.predict import find_run, load, run_record
 
 pytestmark = pytest.mark.slow
 
@@ -699,6 +702,94 @@ def test_mutated_weights_are_compared_before_a_network_is_built(made, tmp_path_f
         return
     own, there = load_file(made[1] / "model.safetensors"), load_file(file)
     assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in there.items()}
+
+
+REPORT = {
+    "reader": {"notes": ["a note"], "dropped": {"torn": 1}, "unlabelled": {"no face": 2}},
+    "duplicates": {"across splits": [["a", "b"]], "dropped": ["c"]}, "images": {"packed": 64},
+    "missing": [], "bad": [], "tiny": [], "turned": [], "differences": ["x"], "warnings": ["<b>"],
+}  # fmt: skip
+
+
+@drawn(["pack.json", "report.json"])
+def test_a_mutated_record_of_a_pack_is_a_sheet_or_is_named(made, tmp_path_factory, name, seed):
+    folder = tmp_path_factory.getbasetemp() / "sheets"
+    if not folder.exists():
+        shutil.copytree(made[0], folder)
+    record = json.loads((made[0] / "pack.json").read_text())
+    rng, report = np.random.default_rng(seed), REPORT
+    if name == "pack.json":
+        record = mutate_object(rng, record)
+    else:
+        report = mutate_object(rng, report)
+    (folder / "report.json").write_text(json.dumps(report))
+    write_record(folder / "pack.json", record)
+    try:
+        sheet = card.data_sheet(open_pack(folder))
+    except (ValueError, OSError) as error:
+        assert_clear(error, folder)
+        return
+    assert not set("<>") & set(sheet)
+    assert "## Faces by split and label" in sheet
+
+
+@drawn(count=FEW)
+def test_a_mutated_network_from_the_hub_answers_or_is_named(made, tmp_path_factory, seed):
+    folder = tmp_path_factory.getbasetemp() / "hub"
+    if not folder.exists():
+        folder.mkdir()
+        run = load_run(made[1])
+        write_handed(run, folder, run_record(run), with_card=False)
+        (folder / "config.json").rename(folder.with_suffix(".json"))
+    record = json.loads(folder.with_suffix(".json").read_text())
+    write_record(folder / "config.json", mutate_object(np.random.default_rng(seed), record))
+    try:
+        network = load(folder, device="cpu")
+    except (ValueError, OSError) as error:
+        assert_clear(error, folder)
+        return
+    answer = network.answer(np.zeros((2, 3, network.size, network.size), np.float32))
+    assert answer.shape == (2, len(network.task.names))
+
+
+@drawn(["ferplus", "faces-emotion", "latest", "outputs/runs/mini"])
+def test_a_mutated_name_of_a_network_is_found_or_named(tmp_path_factory, name, seed):
+    rng = np.random.default_rng(seed)
+    asked = mutate(rng, name.encode() * int(rng.choice([1, 1, 60]))).decode("utf-8", "replace")
+    store = tmp_path_factory.getbasetemp() / "no-store"
+    if Path(asked).is_absolute() or ".." in Path(asked).parts:
+        return  # a folder of this machine
+    try:
+        found = find_run(asked, store)
+    except (ValueError, OSError) as error:
+        assert_clear(error, asked or "no run is named")
+        return
+    assert asked
+    assert found == shipped().get(asked, Path(asked))
+
+
+OPTIONS = [(data, option) for data, reader in SOURCES.items()
+           for option, told in inspect.signature(reader).parameters.items()
+           if told.kind is told.KEYWORD_ONLY]  # fmt: skip
+TEXTS = ["", "1", "-1", "1e999", "nan", "true", "a", "a=1", "=", "a:b=c", ":=", "\0", "é" * 300]
+
+
+@drawn(OPTIONS)
+def test_a_mutated_option_of_a_reader_is_understood_or_named(tmp_path_factory, option, seed):
+    (data, name), rng = option, np.random.default_rng(seed)
+    given = [name, *rng.choice(TEXTS, int(rng.integers(0, 4))).tolist()]
+    empty = tmp_path_factory.getbasetemp() / "empty"
+    empty.mkdir(exist_ok=True)
+    try:
+        options = parse_options(data, [given])
+        assert set(options) == {name}
+        said = write_options(data, options)
+        assert len(said) in (0, 1)
+        read_set(data, empty, options)  # there is no data set in it
+    except (ValueError, OSError) as error:
+        assert_clear(error, name, empty)
+        return
+    raise AssertionError(f"{data} found faces in an empty folder")
 
 
 # -- disks and signals under a network in use ---
