@@ -140,14 +140,13 @@ def _check_splits(spec: RunSpec, pack: Pack) -> None:
 
 def _protocols_of(data: str) -> str:
     """Name the protocols that read a set beside another one, or none."""
-    from hmtl.data.readers import READERS
     from hmtl.data.readers.protocols import PROTOCOLS
     from hmtl.data.sets import parse_data
 
-    reader = READERS.get(parse_data(data)[0])
+    reader = parse_data(data)[0]
     fitting = [
         name for name, known in PROTOCOLS.items()
-        if len(known.sets) > 1 and any(own is reader for _, own, _ in known.sets)
+        if len(known.sets) > 1 and reader in [own for _, own, _ in known.sets]
     ]  # fmt: skip
     return f", or give a protocol as data: {' or '.join(fitting)}" if fitting else ""
 
