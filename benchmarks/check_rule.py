@@ -40,7 +40,8 @@ def components(runs: pd.DataFrame, outcomes: dict, data: str) -> dict[str, float
     """The record's variances, pooled over trainings of emotions: points squared.
 
     `seed` of a mean score; `mixed` of seed and person (face) together, `gap` of the difference of
-    two trainings by person (face), both of one person's contribution.
+    two trainings by person (face), both of one person's contribution. Trainings of one seed share
+    its labels, which can make `gap` come out below zero; then it is zero.
     """
     own = runs[(runs["data"] == data) & (runs["task"] == "emotion")]
     own = own[own.groupby(["fraction", "method", "epochs", "start"])["run"].transform("size") > 1]
@@ -48,20 +49,21 @@ def components(runs: pd.DataFrame, outcomes: dict, data: str) -> dict[str, float
     for key, group in own.groupby(["fraction", "method", "epochs", "start"]):
         found = np.stack([outcomes[run] for run in group.sort_values("seed")["run"]])
         cells[key] = unit_scores(found, people_tested(group))
-    mixed, gaps = [], []
-    for v in cells.values():
+    both, gaps = {}, []
+    for key, v in cells.items():
         rest = v - v.mean(0) - v.mean(1, keepdims=True) + v.mean()
-        mixed.append((rest**2).sum() / ((len(v) - 1) * (v.shape[1] - 1)))
+        both[key] = (rest**2).sum() / ((len(v) - 1) * (v.shape[1] - 1))
     keys = list(cells)
     for a, b in zip(keys, keys[1:], strict=False):
         if a[0] == b[0]:  # of one share
             raw = (cells[a].mean(0) - cells[b].mean(0)).var(ddof=1)
-            gaps.append(raw - np.mean(mixed) * (1 / len(cells[a]) + 1 / len(cells[b])))
+            gaps.append(raw - both[a] / len(cells[a]) - both[b] / len(cells[b]))
     units = next(iter(cells.values())).shape[1]
     total = pooled_variance(cells.values())[0]
-    mixed = float(np.mean(mixed))
+    mixed = float(np.mean(list(both.values())))
     return {
-        "seed": max(total - mixed / units, 0.0), "mixed": mixed, "gap": float(np.mean(gaps)),
+        "seed": max(total - mixed / units, 0.0), "mixed": mixed,
+        "gap": max(float(np.mean(gaps)), 0.0),
     }  # fmt: skip
 
 

@@ -554,11 +554,9 @@ def _verify(path: Path, meta: dict, anew: bool) -> None:
     times = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in there]
     state = f"{path.resolve()} {meta['fingerprint']} {times}"
     large = there[0].st_size > _LARGE
-    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
-    stamp = cache_dir() / "verified" / digest[:16]
     if not anew:
-        with suppress(OSError, ValueError):
-            if state in _verified or (large and stamp.read_text(encoding="utf-8") == state):
+        with suppress(OSError, ValueError):  # a user may have no home, and so no cache
+            if state in _verified or (large and _stamp(path).read_text(encoding="utf-8") == state):
                 return
     hashes, fingerprint = _hashes(path)
     wanted = meta.get(CHECKED, hashes)
@@ -569,4 +567,9 @@ def _verify(path: Path, meta: dict, anew: bool) -> None:
     _verified.add(state)
     if large:
         with suppress(OSError, ValueError):  # a cache that cannot be written costs time only
-            write_text(stamp, state)
+            write_text(_stamp(path), state)
+
+
+def _stamp(path: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    return cache_dir() / "verified" / digest[:16]

@@ -37,6 +37,7 @@ _WORDS = {
     "second_view (paired)": "a second plain view",
     "puzzling_2x2 (paired)": "a 2×2 puzzle",
     "inpainting_grid_pl (paired)": "in-painting",
+    "only_puzzling_2x2 (paired)": "the puzzle's pictures, without its loss",
 }
 _ARCHS = {
     "tiny": "small ResNet",
@@ -146,6 +147,7 @@ def _task_words(names: str) -> str:
     for code, said in (
         ("inpainting grid pl", "in-painting"), ("inpainting", "in-painting of pixels,"),
         (r"(\d)x(\d)", r"\1×\2"), (r"(\d+)percent", r"\1 %"), (r"cell(\d+)", r"\1 px"),
+        (r"gap(\d+)", r"with gaps of \1 px"),
     ):  # fmt: skip
         words = re.sub(code, said, words)
     return words
