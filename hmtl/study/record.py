@@ -146,7 +146,7 @@ def _write_tables(target: Path) -> pd.DataFrame:
     for name, table in tables.items():
         with files.new_file(target / "tables" / f"{name}.csv") as part:
             table.to_csv(part, index=False, float_format="%.4g")
-    _draw(target, runs, effects)
+    _draw_figures(target, runs, effects)
     return verdicts
 
 
@@ -256,7 +256,7 @@ def _replace(source: str, target: str) -> None:
         shutil.copyfile(source, part)
 
 
-def _draw(target: Path, runs: pd.DataFrame, effects: pd.DataFrame) -> None:
+def _draw_figures(target: Path, runs: pd.DataFrame, effects: pd.DataFrame) -> None:
     """The record's figures: scores by the number of labels, learning curves, verdicts.
 
     Each keeps the hash of the table it shows.
