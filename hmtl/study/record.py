@@ -271,7 +271,7 @@ def _draw_figures(target: Path, runs: pd.DataFrame, effects: pd.DataFrame) -> No
         compared[["run", "data", "fraction", "method", "seed"]], on="run"
     )
 
-    def save(name: str, figure, table: str) -> None:
+    def put(name: str, figure, table: str) -> None:
         says = {"Source": f"{Path(table).name}, sha256 {files.hash_file(target / table)}"}
         with files.new_file(target / "figures" / f"{name}.png") as part:
             figure.savefig(
@@ -283,10 +283,10 @@ def _draw_figures(target: Path, runs: pd.DataFrame, effects: pd.DataFrame) -> No
             figure = plot_trainings(
                 compared, "task", "primary", panel="labels", night=page == "dark", side=3
             )
-            save(f"decided-{page}", figure, "runs.csv")
-        save("learning-curves", plot_learning(curves), "curves.csv")
+            put(f"decided-{page}", figure, "runs.csv")
+        put("learning-curves", plot_learning(curves), "curves.csv")
     if len(effects):
-        save("verdicts", plot_verdicts(effects), "tables/verdicts.csv")
+        put("verdicts", plot_verdicts(effects), "tables/verdicts.csv")
 
 
 def read_table(path: Path) -> pd.DataFrame:
