@@ -875,7 +875,8 @@ def test_an_export_ended_by_a_signal_leaves_no_half_of_it(theirs, tmp_path, sent
     pytest.importorskip("onnxruntime")
     _, run, _ = theirs
     code = (
-        "import os, sys\nfrom hmtl import files\nfrom hmtl.__main__ import main\n"
+        "import os, signal, sys\nfrom hmtl import files\nfrom hmtl.__main__ import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored here
         "def end(folder):\n    os.kill(os.getpid(), int(sys.argv[1]))\n"
         "files.sync_files = end\nsys.exit(main(sys.argv[2:]))"
     )
