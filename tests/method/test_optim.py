@@ -249,6 +249,7 @@ def test_pretext_heads_train_with_any_optimizer_and_leave_it_cleanly(name, toy_p
         before = after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [fused_adam, adabelief_lookahead, muon, ranger])
 def test_a_new_optimizer_knows_nothing_of_the_heads(second, quiet):
     dls = face_dataloaders(load_pack("mini"), bs=64, augment="none", seed=0, device="cpu")

@@ -481,6 +481,7 @@ def test_a_probe_trains_its_head_and_leaves_the_encoder_to_the_labels(quiet):
         torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_toy_task_is_one_short_class(quiet):
     """Nothing else changes to add a task of one's own: here, is the picture negated?"""
 

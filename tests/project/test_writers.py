@@ -109,6 +109,7 @@ def outside(sources):
     return sorted(w for w in writers - known if w[1] not in safe)
 
 
+@pytest.mark.slow
 def test_every_writer_of_the_package_writes_in_a_new_place():
     sources = {f.relative_to(PACKAGE).as_posix(): f.read_text() for f in PACKAGE.rglob("*.py")}
     assert outside(sources) == []
