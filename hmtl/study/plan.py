@@ -428,7 +428,7 @@ def missing_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """
     told, trained = _TRAINED[:-1], {row_key(row, _TRAINED[:-1]) for row in runs.to_dict("records")}
     own = runs[runs["fraction"].eq(1) | runs["fill"].eq(True)]
-    kinds = [own["data"], own["arch"], own["pretexts"].fillna("").ne("")]
+    kinds = [own["data"], own["arch"], own["pretexts"].notna() & own["pretexts"].ne("")]
     rate = (own["cpu_seconds"] / own["epochs"]).groupby(kinds).median()
     rows = []
     for cell in cells():

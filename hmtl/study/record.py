@@ -206,10 +206,6 @@ def _check_rows(runs: pd.DataFrame) -> None:
     """Raise ValueError naming a row of a table, over whose seeds the protocol changes, or in which
     a seed stands twice."""
     row, protocol = ([name for name in names if name in runs] for names in (ROW, PROTOCOL))
-    _check_cells(runs, row, protocol)
-
-
-def _check_cells(runs: pd.DataFrame, row: list[str], protocol: list[str]) -> None:
     for cell, group in runs.groupby(row, sort=False, dropna=False):
         told = ", ".join(f"{k} {v}" for k, v in zip(row, cell, strict=True))
         twice = group.loc[group["seed"].duplicated(keep=False), "run"]
@@ -219,8 +215,9 @@ def _check_cells(runs: pd.DataFrame, row: list[str], protocol: list[str]) -> Non
                 f"{', '.join(twice)}; {_ONE_PROTOCOL}"
             )
         for name in protocol:
-            if group[name].fillna("").nunique() > 1:
-                values = " and ".join(map(str, group[name].unique()))
+            found = group[name].mask(group[name].eq(""))  # as a csv reads an empty cell
+            if found.nunique(dropna=False) > 1:
+                values = " and ".join(map(str, found.unique()))
                 raise ValueError(
                     f"runs.csv: {name} is {values} along one row of a table ({told}); "
                     f"{_ONE_PROTOCOL}"

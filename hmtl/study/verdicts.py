@@ -23,8 +23,7 @@ the controls of every claim. What else is asked is exploratory and gets no verdi
 
 __all__ = [
     "BESIDE", "MARGIN", "MIN_SEEDS", "Effect", "Estimate", "bootstrap_interval", "effect_table",
-    "estimate",
-    "holm", "judge", "people_tested", "plateau_table", "pooled_variance",
+    "estimate", "holm", "judge", "people_tested", "plateau_table", "pooled_variance",
     "readme_claims", "readme_verdicts", "unit_scores", "verdict_table",
 ]  # fmt: skip
 
