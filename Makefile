@@ -99,7 +99,7 @@ soak: $(READY)  ## an hour of small trainings in one process: memory and handles
 
 # Versions that the bounds allow stay; all anew: make lock UPGRADE=--upgrade
 lock: $(READY)  ## requirements.lock, with hashes, from the bounds in pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --all-extras \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--generate-hashes --no-annotate --custom-compile-command "make lock" \
 		$(UPGRADE) --output-file requirements.lock pyproject.toml
 
