@@ -93,7 +93,8 @@ else:
 # MAE is the mean of the three angles' errors, geodesic the angle between the two rotations.
 # Columns with a minus are degrees *saved*, or points of accuracy, so more is better. Gender is a
 # coarse label of two classes, that of the rendered head. It says what a picture was made to look
-# like, nothing about a person. A guess gets about half.
+# like, nothing about a person. A guess gets about half. The record has no such run yet, so without
+# a preset nothing is drawn here.
 
 # %%
 from hmtl.study.plots import plot_trainings
