@@ -53,8 +53,9 @@ DRAWING = """\
      font-size="21" fill="{ink}" role="img" aria-labelledby="t d">
 <title id="t">Hybrid multi-task learning</title>
 <desc id="d">Pictures and the puzzles made of them pass through one encoder. An emotion head answers
-for both and is kept. A puzzle head says which tile lies where and is dropped after training. The
-control, in grey, shows a second plain view in place of the puzzle.</desc>
+for both, for the puzzles by the dotted arrow, and is kept. A puzzle head says which tile lies where
+and is dropped after training. The control, in grey, shows a second plain view in place of the
+puzzle.</desc>
 <style>.small {{ display: none }}
 @media (max-width: 640px) {{ .large {{ display: none }} .small {{ display: inline }} }}</style>
 <rect width="1200" height="760" fill="{page}"/>
@@ -78,25 +79,26 @@ control, in grey, shows a second plain view in place of the puzzle.</desc>
 <g fill="none" stroke="{line}" stroke-width="3" marker-end="url(#arrow)">
 <path d="M494 270 C530 270 530 318 564 318"/>
 <path d="M494 622 C545 622 515 412 564 412"/>
-<path d="M768 318 C805 300 800 175 838 175"/>
+<path d="M768 318 C805 300 795 158 838 158"/>
 <path d="M768 412 C805 430 800 545 838 545"/>
-<path d="M768 365 C815 350 795 215 838 207" stroke-dasharray="2 7"/>
+<path d="M768 365 C805 355 800 218 838 218" stroke-dasharray="2 7"/>
 </g>
+<path d="M842 282 H892" fill="none" stroke="{line}" stroke-width="3" stroke-dasharray="2 7"/>
 <rect x="566" y="270" width="200" height="190" rx="14" fill="{box}"
       stroke="{line}" stroke-width="3"/>
 <g class="large">
 <text x="666" y="345" text-anchor="middle" font-size="27" font-weight="600">encoder</text>
-<text x="666" y="378" text-anchor="middle">one network,</text>
-<text x="666" y="405" text-anchor="middle">the same weights</text>
+<text x="666" y="378" text-anchor="middle">one network</text>
+<text x="666" y="405" text-anchor="middle">for both</text>
 </g>
-<g class="small" text-anchor="middle" font-size="42" font-weight="600">
+<g class="small" text-anchor="middle" font-size="38" font-weight="600">
 <text x="666" y="379">encoder</text>
 </g>
 <rect x="840" y="120" width="340" height="130" rx="14" fill="{box}"
       stroke="{kept}" stroke-width="4"/>
 <g class="large">
 <text x="862" y="160" font-size="25" font-weight="600">emotion head</text>
-<text x="862" y="192">happy, sad, surprise, fear, ...</text>
+<text x="862" y="192">happy, sad, surprise, ...</text>
 <text x="862" y="226" fill="{kept}" font-weight="600">kept: the plain network</text>
 </g>
 <g class="small" font-weight="600" font-size="38">
@@ -109,16 +111,19 @@ control, in grey, shows a second plain view in place of the puzzle.</desc>
 <text x="862" y="520" font-size="25" font-weight="600">puzzle head</text>
 <text x="862" y="552">which tile lies where?</text>
 <text x="862" y="586" fill="{dropped}" font-weight="600">dropped after training</text>
-<text x="840" y="330" fill="{grey}">one loss in training:</text>
-<text x="840" y="362">emotion (picture, puzzle)</text>
-<text x="840" y="394">+ 0.3 × tiles of the puzzle</text>
+<text x="906" y="289">emotion of the puzzles</text>
+<text x="840" y="346" fill="{grey}">one loss in training:</text>
+<text x="840" y="378">emotion (picture, puzzle)</text>
+<text x="840" y="410">+ w × tiles of the puzzle</text>
+<text x="840" y="442" fill="{grey}">w = 0.3 by default</text>
 </g>
+<text class="small" x="906" y="294" font-size="38">puzzles, too</text>
 <g class="small" font-weight="600" font-size="38">
 <text x="862" y="532">puzzle head</text>
 <text x="862" y="586" fill="{dropped}">dropped</text>
 </g>
 <g fill="none" stroke="{grey}" stroke-width="2.5" stroke-dasharray="9 7">
-<rect x="530" y="630" width="425" height="118" rx="12" fill="{pale}"/>
+<rect x="530" y="630" width="460" height="118" rx="12" fill="{pale}"/>
 <path d="M700 628 C695 580 680 530 672 470" marker-end="url(#faint)"/>
 </g>
 <g transform="translate(542 641)">{control}</g>
