@@ -284,8 +284,8 @@ def _hmtl(*arguments: str, **options) -> subprocess.Popen:
 
 def _resumed(report: Report) -> dict:
     """A run killed after its first epochs has the bits of one that was not."""
-    command = ["run", "--preset", "smoke", "--set", "epochs", "4", "--set", "pretexts",
-               "puzzling_2x2", "--store"]  # fmt: skip
+    command = ["run", "--preset", "smoke", "--set", "epochs", "2" if report.small else "4",
+               "--set", "pretexts", "puzzling_2x2", "--store"]  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         whole, killed = Path(place) / "whole", Path(place) / "killed"
         _hmtl(*command, str(whole)).communicate()
@@ -525,7 +525,7 @@ def size(report: Report) -> Iterator[dict]:
     }  # fmt: skip
     if report.small:
         missing, kinds = {}, dict(list(kinds.items())[2:3])
-    preset = ["run", "--preset", "smoke" if report.small else "gpu"]
+    preset = ["run", "--preset", *(["smoke", "--set", "epochs", "1"] if report.small else ["gpu"])]
     with _store(report) as store:
         for data in ("mini",) if report.small else ("faces", "ferplus"):
             if data in missing:

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Start here: what does hybrid training leave behind?
 #
-# **The plain network: 92 tensors of the same names, and the same outputs to the bit.** Hybrid
+# **The plain network: 88 tensors of the same names, and the same outputs to the bit.** Hybrid
 # training is one line on a fastai training. A network learns emotions from faces and solves puzzles
 # made of the same faces. That is the method of "Using Self-Supervised Auxiliary Tasks to Improve
 # Fine-Grained Facial Representation" (arXiv 2105.06421), hybrid multi-task learning (HMTL).
@@ -17,8 +17,8 @@
 # ![Pictures and their puzzles pass through one encoder; the emotion head is kept, the puzzle head
 # is dropped](../outputs/reference/figures/method-light.svg)
 #
-# This page trains a small network on 640 rendered faces that ship with the package, in under a
-# minute on a laptop. What the method is worth is measured elsewhere:
+# This page trains a small network on 640 rendered faces that ship with the package, in under half
+# a minute on a laptop. What the method is worth is measured elsewhere:
 # [21_few_labels](21_few_labels.ipynb) has the main result.
 
 # %% tags=["parameters"]
@@ -90,7 +90,7 @@ from hmtl import face_dataloaders
 
 set_seed(seed)
 dls = face_dataloaders(pack, bs=16, augment="weak", seed=seed, device="cpu")
-model = timm.create_model("test_resnet", num_classes=dls.c)
+model = timm.create_model("test_efficientnet", num_classes=dls.c)
 learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
 
 # %% [markdown]
@@ -108,18 +108,18 @@ learn.hybrid
 from hmtl.study.notebook import history
 
 with learn.no_logging():  # one table a fit, the one below
-    learn.fit_one_cycle(20, 4e-3)
+    learn.fit_one_cycle(8, 8e-3)
 history(learn).tail(5)
 
 # %% [markdown]
-# The last five of 20 epochs: few, so emotions are read little better than by a guess, one in eight.
-# Each loss has its own column. `train_loss` and `valid_loss` are the supervised ones; the puzzle's
-# is a sum over four tiles, 5.5 by a guess. `puzzling_2x2_score` is the share of tiles put in the
-# right place on validation faces, where a guess would get 0.25.
+# The last five of 8 epochs: few, so emotions are still read as by a guess, one in eight. Each loss
+# has its own column. `train_loss` and `valid_loss` are the supervised ones; the puzzle's is a sum
+# over four tiles, 5.5 by a guess. `puzzling_2x2_score` is the share of tiles put in the right place
+# on validation faces, where a guess would get 0.25.
 
 # %%
 first, final = history(learn).iloc[0], history(learn).iloc[-1]
-assert final["puzzling_2x2_score"] > 0.3, "the puzzle should be solved better than by guessing"
+assert final["puzzling_2x2_score"] > 0.4, "the puzzle should be solved better than by guessing"
 assert final["train_loss"] < first["train_loss"], "the supervised loss should fall"
 
 # %% [markdown]
@@ -136,10 +136,10 @@ with torch.no_grad():
     learn.remove_cb(Hybrid)
     after = learn.model.eval()(images)
 
-plain = timm.create_model("test_resnet", num_classes=dls.c)
+plain = timm.create_model("test_efficientnet", num_classes=dls.c)
 assert torch.equal(before, after)
 assert list(learn.model.state_dict()) == list(plain.state_dict())
-assert len(plain.state_dict()) == 92, "the sentence at the top"
+assert len(plain.state_dict()) == 88, "the sentence at the top"
 print(len(plain.state_dict()), "tensors, the same as in a network that never saw a puzzle")
 
 # %% [markdown]
@@ -215,7 +215,7 @@ assert right["fear, pitch -25"] != "fear", "the text below says so"
 #
 # ## What to take away
 #
-# - **The plain network: 92 tensors of the same names, and the same outputs to the bit.** In
+# - **The plain network: 88 tensors of the same names, and the same outputs to the bit.** In
 #   training a puzzle costs a second pass (`views="paired"`) or nothing (`views="shared"`).
 # - A solved puzzle is no proof of a better emotion classifier.
 #   [20_hmtl_emotion](20_hmtl_emotion.ipynb) compares, over several seeds, with labels alone *and*

@@ -10,7 +10,6 @@ __all__ = [
 ]  # fmt: skip
 
 import ast
-import base64
 import html
 import json
 import os
@@ -676,62 +675,58 @@ def _quiet_ipython(folder: str) -> str:
 
 
 def _write_page(notebook: Path) -> None:
-    from nbconvert import HTMLExporter
+    import nbformat
 
-    body, _ = HTMLExporter().from_filename(str(notebook))
-    write_text(notebook.with_suffix(".html"), body)
-
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #222 }
-h2 { border-top: 1px solid #ccc; padding-top: 1rem } .failed { color: #b00 } img { max-width: 100% }
-table { border-collapse: collapse; font-size: 13px; margin: .8rem 0 }
-td, th { border: 1px solid #ddd; padding: .25rem .5rem; text-align: right }
-div.wide { overflow-x: auto } .note, figcaption { color: #666 }
-figure { margin: .8rem 0 }
-"""
+    _write_html(notebook.with_suffix(".html"), nbformat.read(notebook, 4), notebook.stem)
 
 
 def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str | None]]) -> Path:
     """Write `index.html`: for each (notebook, state, error) its state, tables and figures."""
-    parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style>",
-        f"<h1>{html.escape(title)}</h1>",
-    ]
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    style = "<style>.failed { color: #b00 }</style>"
+    cells = [new_markdown_cell(f"# {html.escape(title)}\n\n{style}")]
     for notebook, state, error in entries:
-        name = notebook.stem
-        parts.append(f"<h2><a href='{name}.html'>{name}</a></h2>")
-        kind = "failed" if error else "note"
-        parts.append(f"<p class='{kind}'>{html.escape(state)}</p>")
+        name, kind = notebook.stem, "failed" if error else "note"
+        told = f'<p class="{kind}">{html.escape(state)}</p>'
+        cells.append(new_markdown_cell(f"## [{name}]({name}.html)\n\n{told}"))
         if notebook.is_file():
-            parts += _shown(read_json(notebook, _REMEDY, {"cells": list}))
-    return write_text(folder / "index.html", "\n".join(parts) + "\n")
+            cells += _shown(notebook)
+    made = new_notebook(cells=cells)
+    return _write_html(
+        folder / "index.html", made, title, exclude_input=True, exclude_output_prompt=True
+    )
 
 
-def _shown(notebook: dict) -> list[str]:
-    """The tables and figures of an executed notebook, each under its nearest heading."""
-    parts, heading = [], None
-    for cell in notebook["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            titles = [line for line in source.splitlines() if line.startswith("#")]
-            heading = titles[-1].lstrip("# ") if titles else heading
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            table = "".join(data.get("text/html", ""))
-            kind = next((kind for kind in ("image/png", "image/jpeg") if kind in data), "")
-            if not (kind or "<table" in table):
-                continue
-            if heading:
-                parts.append(f"<h3>{html.escape(heading)}</h3>")
-                heading = None
-            if kind:
-                image = base64.b64encode(base64.b64decode("".join(data[kind]))).decode()
-                alt = html.escape(output.get("metadata", {}).get(kind, {}).get("alt", ""))
-                picture = f"<img alt='{alt}' src='data:{kind};base64,{image}'>"
-                parts.append(f"<figure>{picture}<figcaption>{alt}</figcaption></figure>")
-            else:
-                parts.append(f"<div class='wide'>{table}</div>")
-    return parts
+def _shown(notebook: Path) -> Iterator:
+    """The headings, tables and figures of an executed notebook, as cells; empty headings go."""
+    import nbformat
+
+    heading = None
+    for cell in nbformat.read(notebook, 4).cells:
+        if cell.cell_type == "markdown":
+            titles = [line for line in cell.source.splitlines() if line.startswith("#")]
+            heading = f"### {titles[-1].lstrip('# ')}" if titles else heading
+        outputs = [
+            output for output in cell.get("outputs", ()) if _is_shown(output.get("data", {}))
+        ]
+        if outputs and heading:
+            yield nbformat.v4.new_markdown_cell(heading)
+            heading = None
+        if outputs:
+            yield nbformat.v4.new_code_cell(outputs=outputs)
+
+
+def _is_shown(data: Mapping) -> bool:
+    """Whether an output is a figure, its caption, or a table."""
+    kinds = ("image/png", "image/jpeg", "text/markdown")
+    return any(kind in data for kind in kinds) or "<table" in "".join(data.get("text/html", ""))
+
+
+def _write_html(file: Path, notebook, title: str, **options) -> Path:
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(**options).from_notebook_node(
+        notebook, {"metadata": {"name": html.escape(title)}}
+    )
+    return write_text(file, body)

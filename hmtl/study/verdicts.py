@@ -12,7 +12,7 @@ freedom. With a margin of one point, or a tenth of a degree,
                  above minus the margin)
     refuted      zero is rejected, and the effect is below it
     equivalent   the interval lies within the margin
-    undecided    none of these, or fewer seeds of a training than planned, `MIN_SEEDS` at least
+    undecided    none of these, or a training has fewer seeds than its plan, `MIN_SEEDS` at least
     not tested   supervised training gains the margin or more from twice the epochs, or was not
                  looked at so
 
@@ -268,7 +268,13 @@ class _Asked(NamedTuple):
     metric: str
     faces: int
     ready: bool
-    wanted: int
+    wanted: list[int]
+
+    @property
+    def short(self) -> tuple[int, int]:
+        """Seeds that the training nearest to too few has, and those that its plan wants."""
+        pairs = zip(map(len, self.cells), self.wanted, strict=True)
+        return min(pairs, key=lambda pair: pair[0] - pair[1])
 
 
 def effect_table(
@@ -321,8 +327,8 @@ def _verdicts(asked: list[_Asked], found: list[Estimate], table: pd.DataFrame) -
     def told(one: _Asked, known: Estimate, rejected: bool | None = None) -> str:
         if not one.ready:
             return NOT_TESTED
-        asks, margin = one.claim.asks, _margin(one.claim)
-        return judge(_effect(one, known), asks, margin, rejected, one.wanted)
+        asks, margin, (seeds, wanted) = one.claim.asks, _margin(one.claim), one.short
+        return judge(_effect(one, known)._replace(seeds=seeds), asks, margin, rejected, wanted)
 
     for data in dict.fromkeys(one.data for one in asked):
         size = sum(kind == "primary" and only[name] in ("", data) for name, kind in family.items())
@@ -331,9 +337,7 @@ def _verdicts(asked: list[_Asked], found: list[Estimate], table: pd.DataFrame) -
             for place, one in enumerate(asked)
             if one.data == data and one.kind == "base" and family[one.claim.id] == "primary"
         ]
-        able = [
-            asked[i].ready and _effect(asked[i], found[i]).seeds >= asked[i].wanted for i in own
-        ]
+        able = [asked[i].ready and asked[i].short[0] >= asked[i].short[1] for i in own]
         p_values = [found[i].p if can else 1.0 for i, can in zip(own, able, strict=True)]
         for place, rejected in zip(own, holm(p_values, size), strict=True):
             verdicts[place] = told(asked[place], found[place], rejected)
@@ -410,12 +414,10 @@ class _Study:
         return bool(rows) and len(rows) == len(tables) and all(r["gain"] < margin for r in rows)
 
     def wanted(self, own: pd.DataFrame, task: str, kind: str) -> int:
-        """The seeds without which a contrast of these runs is not decided: those of the plan."""
+        """The seeds without which a contrast of a training is not decided: those of its plan."""
         if self.runs["study"].iloc[0] != PLAN or kind == "longer":
             return MIN_SEEDS
-        cells = own[["data", "share"]].drop_duplicates().itertuples(index=False)
-        planned = [seeds_planned(data, task, labels) for data, labels in cells]
-        return max(MIN_SEEDS, *planned)
+        return max(MIN_SEEDS, seeds_planned(own["data"].iloc[0], task, own["share"].iloc[0]))
 
     def asked(self, claim, data: str) -> list[_Asked]:
         """The contrasts of a claim that were run on a data set."""
@@ -445,7 +447,8 @@ class _Study:
                 _Asked(
                     claim, data, kind, base, cells, (1, -1, -1, 1)[: len(cells)],
                     self.pool(data, task), metric, len(self.outcomes[sides[0]["run"].iloc[0]]),
-                    self.ready(beside, _margin(claim)), self.wanted(beside, task, kind),
+                    self.ready(beside, _margin(claim)),
+                    [self.wanted(side, task, kind) for side in sides],
                 )
             )  # fmt: skip
         return found

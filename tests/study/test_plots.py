@@ -35,17 +35,17 @@ def test_every_recorded_training_has_words_of_its_own():
 
 def test_the_report_shows_pictures_of_either_kind_with_their_captions(tmp_path):
     outputs = [
-        nbformat.v4.new_output(
-            "display_data", {kind: "AAAA"}, metadata={kind: {"alt": f"of <{kind}>"}}
-        )
+        nbformat.v4.new_output("display_data", data, metadata={kind: {"alt": f"of <{kind}>"}})
         for kind in ("image/png", "image/jpeg")
+        for data in ({kind: "AAAA"}, {"text/markdown": f"of the {kind}"})
     ]
     page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
     nbformat.write(page, tmp_path / "x.ipynb")
     text = write_index(tmp_path, "study", [(tmp_path / "x.ipynb", "done", None)]).read_text()
     for kind in ("image/png", "image/jpeg"):
-        assert f"src='data:{kind};base64,AAAA'" in text
-        assert text.count(f"of &lt;{kind}&gt;") == 2, "alternative text and caption"
+        assert f'src="data:{kind};base64,AAAA"' in text
+        assert f"of &lt;{kind}&gt;" in text, "alternative text"
+        assert f"<p>of the {kind}</p>" in text, "caption"
 
 
 def test_learning_curves_have_a_panel_a_share_and_none_is_lost():

@@ -284,7 +284,7 @@ def test_what_failed_in_an_earlier_call_stays_failed_in_the_report(three_noteboo
     out = tmp_path / "out"
     for number, failed in (("10", ["10_second"]), ("00", [])):
         assert run_study("smoke", outputs=out, only=[number])[1] == failed
-    said = "<p class='failed'>failed earlier: ZeroDivisionError: division by zero</p>"
+    said = '<p class="failed">failed earlier: ZeroDivisionError: division by zero</p>'
     assert said in (out / "index.html").read_text()
     executed = nbformat.read(out / "10_second.ipynb", 4)
     for cell in executed.cells:  # as by somebody who cleared them
