@@ -216,7 +216,7 @@ assert right["fear, pitch -25"] != "fear", "the text below says so"
 # ## What to take away
 #
 # - **The plain network: 88 tensors of the same names, and the same outputs to the bit.** In
-#   training a puzzle costs a second pass (`views="paired"`) or nothing (`views="shared"`).
+#   training a puzzle costs a second pass (`views="paired"`) or a tenth more (`views="shared"`).
 # - A solved puzzle is no proof of a better emotion classifier.
 #   [20_hmtl_emotion](20_hmtl_emotion.ipynb) compares, over several seeds, with labels alone *and*
 #   with spending the same compute on plain views.

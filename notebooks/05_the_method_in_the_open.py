@@ -9,10 +9,10 @@
 # %% [markdown]
 # # What exactly is hybrid training?
 #
-# **It is a second pass, one more head and one more loss: all 92 tensors of the network are those of
-# `hmtl.Hybrid`, to the bit.** Everything is defined on this page, from cutting the tiles to the
-# perceptual loss. After it you can write the method in another framework. It takes about half a
-# minute on a laptop.
+# **It is a second pass, one more head and two more losses: all 92 tensors of the network are those
+# of `hmtl.Hybrid`, to the bit.** The losses are the emotion's on the puzzle, and the puzzle's own.
+# Everything is defined on this page, from cutting the tiles to the perceptual loss. After it you
+# can write the method in another framework. It takes about half a minute on a laptop.
 #
 # ![Pictures and their puzzles pass through one encoder; the emotion head is kept, the puzzle head
 # is dropped](../outputs/reference/figures/method-light.svg)
@@ -304,8 +304,8 @@ print("in-painting with its perceptual loss: every weight equal to the bit")
 # %% [markdown]
 # ## What to take away
 #
-# - **It is a second pass, one more head and one more loss: all 92 tensors of the network are those
-#   of `hmtl.Hybrid`, to the bit.** So it is for the puzzle and for in-painting.
+# - **It is a second pass, one more head and two more losses: all 92 tensors of the network are
+#   those of `hmtl.Hybrid`, to the bit.** So it is for the puzzle and for in-painting.
 # - The plain network is left: no hook, no head, the same names of weights.
 # - The package adds what a page need not: several tasks at once, other balances of the losses,
 #   validation scores, interrupted fits, mixed precision, several processes.
@@ -315,8 +315,9 @@ print("in-painting with its perceptual loss: every weight equal to the bit")
 # puzzle only, is in [11_puzzling](11_puzzling.ipynb).
 #
 # ### Exercises
-# 1. Make the puzzle 3 × 3. Which four numbers of `Puzzle` change?
-# 2. Replace `transform` by a second plain view and drop the head: that is the control of the study.
+# 1. Make the puzzle 3 × 3. Which six numbers of `Puzzle` change?
+# 2. Replace `transform` by a second plain view and drop the head: that is the control of the
+#    study.
 #
 # Next: [10_imagenet_versus_scratch](10_imagenet_versus_scratch.ipynb).
 

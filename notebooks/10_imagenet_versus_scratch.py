@@ -10,7 +10,7 @@
 # # Start from ImageNet or from nothing?
 #
 # **Not tested yet: a fair answer needs 60 epochs of FER+ from nothing and 20 from ImageNet, six
-# times each.** On a processor that takes days; this page takes seconds.
+# times each.** What that costs is not measured; this page takes seconds.
 #
 # The paper's abstract says that with enough augmentation a network trained from nothing is as good
 # (claim C1). The network is `tf_efficientnet_lite0`, a sibling of the paper's EfficientNet-B0,
@@ -109,8 +109,8 @@ missing.loc[["imagenet"], ["data", "runs"]]
 # - With what weights it is compared is sure: the ImageNet start equals the published network,
 #   logit for logit (`tests/method/test_encoder.py`).
 #
-# **Where this departs from the paper:** 48 pixels, rendered faces or FER+. No number for this claim
-# is known to us.
+# **Where this departs from the paper:** 48 pixels, rendered faces or FER+. No number for this
+# claim is known to us.
 #
 # ### Exercises
 #

@@ -726,7 +726,8 @@ def _is_shown(data: Mapping) -> bool:
 def _write_html(file: Path, notebook, title: str, **options) -> Path:
     from nbconvert import HTMLExporter
 
-    body, _ = HTMLExporter(**options).from_notebook_node(
+    # the one of its templates that has alternative texts
+    body, _ = HTMLExporter(template_name="classic", **options).from_notebook_node(
         notebook, {"metadata": {"name": html.escape(title)}}
     )
     return write_text(file, body)

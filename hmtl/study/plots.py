@@ -20,9 +20,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hmtl.labels import EMOTIONS, GENDERS, SPLITS
+from hmtl.study.tables import interval
 
 # seaborn's colour-blind palette, one fixed colour a method, so figures can be read side by side
 _COLORS = sns.color_palette("colorblind", 10)
+_LIGHT = sns.color_palette("pastel", 10)  # of a dark page
 METHOD_COLORS = {
     "SL": _COLORS[7],
     "second_view (paired)": _COLORS[1],
@@ -30,7 +32,6 @@ METHOD_COLORS = {
     "SL, 2× epochs": _COLORS[3],
     "inpainting_grid_pl (paired)": _COLORS[2],
 }
-_MARKERS = dict(zip(METHOD_COLORS, "oDsXP", strict=True))  # colour is never alone
 _WORDS = {
     "SL": "labels alone",
     "SL, 2× epochs": "labels alone, twice the epochs",
@@ -262,13 +263,13 @@ def plot_trainings(
             told = {
                 "data": own.assign(shown=own[name] * (100 if percent else 1)), "x": "shown",
                 "y": "method", "hue": hue, "order": methods, "hue_order": kinds, "ax": axis,
-                "palette": _COLORS[: len(kinds)],
+                "palette": _LIGHT[: len(kinds)] if night else _COLORS[: len(kinds)],
             }  # fmt: skip
             several = len(kinds) > 1
             sns.stripplot(**told, dodge=several, size=3, alpha=0.4, jitter=False, legend=False)
             sns.pointplot(
                 **told, markers=list("oDs^")[: len(kinds)], linestyle="none",
-                dodge=0.35 if several else False, errorbar=("ci", 95), seed=0,
+                dodge=0.35 if several else False, errorbar=_student,
                 legend=several and axis is axes.flat[-1], err_kws={"linewidth": 1.5},
             )  # fmt: skip
             axis.grid(visible=True, axis="y")
@@ -279,6 +280,12 @@ def plot_trainings(
         if len(kinds) > 1:
             axes.flat[-1].legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
+
+
+def _student(scores: pd.Series) -> tuple[float, float]:
+    """The ends of the 95 % interval that the tables have."""
+    mean, half = interval(scores)
+    return mean - half, mean + half
 
 
 def _primary(runs: pd.DataFrame) -> str:
@@ -331,8 +338,10 @@ def plot_learning(curves: pd.DataFrame) -> Figure:
     grid = sns.relplot(
         shown, kind="line", x="epoch", y="valid", hue="training", style="training", palette=colors,
         col="panel", col_wrap=3, height=2.8, aspect=1.15, errorbar=("pi", 100),
-        facet_kws={"sharex": False, "sharey": False},
+        facet_kws={"sharex": False, "sharey": False}, err_kws={"alpha": 0.1},
     )  # fmt: skip
+    for axis in grid.axes.flat:
+        axis.xaxis.get_major_locator().set_params(integer=True)
     grid.set_titles("{col_name}")
     grid.set_axis_labels("epoch", "valid accuracy (%)")
     return grid.figure
@@ -364,9 +373,9 @@ def plot_gains(table: pd.DataFrame, gain: str, unit: str = "points") -> Figure:
 
 
 _KINDS = {
-    "base": ("what the paper compares with", "SL"),
-    "control": ("a second plain view", "second_view (paired)"),
-    "longer": ("twice the epochs", "SL, 2× epochs"),
+    "base": ("what the paper compares with", "o"),
+    "control": ("a second plain view", "s"),
+    "longer": ("twice the epochs", "^"),
 }
 
 
@@ -374,59 +383,39 @@ def plot_verdicts(effects: pd.DataFrame) -> Figure:
     """The claims' effects, of `hmtl.study.verdicts.effect_table`: a dot and its interval a
     contrast.
 
-    A panel a unit, a row a claim and kind of faces. A full dot is a claim decided, a hollow one is
-    not. An axis ends at 16 points, or 1 degree, where an arrow says that an interval goes on. Of
-    an effect beyond that, number and verdict are written there.
+    A panel a unit, a row a claim and kind of faces. A full dot is a contrast decided, a hollow one
+    is not.
     """
-    most = {"points": 16.0, "degrees": 1.0}
+    from hmtl.study.verdicts import DECIDED
+
     panels = list(effects.groupby("unit", sort=False))
     names = [own.groupby(["claim", "faces"], sort=False).ngroups for _, own in panels]
     figure, axes = plt.subplots(
         len(panels), 1, figsize=(9, 1.6 + 0.36 * sum(names)), layout="constrained",
         height_ratios=names, squeeze=False,
     )  # fmt: skip
+    looks = {
+        kind: {"color": color, "marker": marker, "ms": 5, "lw": 1.5}
+        for (kind, (_, marker)), color in zip(_KINDS.items(), _COLORS, strict=False)
+    }
     for axis, (unit, own) in zip(axes.flat, panels, strict=True):
-        edge, ticks = most[unit], []
+        ticks = []
         axis.axvline(0, color="0.3", lw=1, ls=":")
         for row, (cell, group) in enumerate(own.groupby(["claim", "faces"], sort=False)):
-            ticks.append(f"{cell[0]}: {group['short'].iloc[0]} ({cell[1]})")
+            ticks.append(f"{cell[0]}: {group['short'].iloc[0]}, {set_label(cell[1])}")
             for i, effect in enumerate(group.itertuples()):
-                _draw_effect(axis, effect, row + 0.24 * (i - (len(group) - 1) / 2), edge)
+                place = row + 0.24 * (i - (len(group) - 1) / 2)
+                ends = [[effect.gain - effect.low], [effect.high - effect.gain]]
+                full = {} if effect.verdict in DECIDED else {"mfc": "white"}
+                axis.errorbar(effect.gain, place, xerr=ends, **looks[effect.kind], **full)
         axis.set_yticks(range(len(ticks)), ticks, fontsize=8)
-        axis.set(xlim=(-edge, edge), ylim=(len(ticks) - 0.5, -0.5))
-        axis.set_xlabel({"points": "points of accuracy gained", "degrees": "degrees saved"}[unit])
+        axis.set_ylim(len(ticks) - 0.5, -0.5)
+        words = {"points": "points gained: accuracy, on FER+ mean recall"}
+        axis.set_xlabel(words.get(unit, "degrees saved"))
         axis.grid(visible=False, axis="y")
-    looks = [
-        {"color": METHOD_COLORS[name], "marker": _MARKERS[name], "label": f"against {words}"}
-        for words, name in _KINDS.values()
-    ]
-    handles = [plt.Line2D([], [], ms=5, lw=1.5, **look) for look in looks]
+    handles = [plt.Line2D([], [], **looks[k], label=f"against {w}") for k, (w, _) in _KINDS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     return figure
-
-
-def _draw_effect(axis, effect, place: float, edge: float) -> None:
-    """One interval with its dot, cut at ±edge."""
-    from hmtl.study.verdicts import DECIDED
-
-    name = _KINDS[effect.kind][1]
-    color, marker = METHOD_COLORS[name], _MARKERS[name]
-    low, high = np.clip([effect.low, effect.high], -edge, edge)
-    axis.plot([low, high], [place, place], color=color, lw=1.5)
-    for goes_on, at, arrow in ((effect.low < -edge, low, "<"), (effect.high > edge, high, ">")):
-        if goes_on:
-            axis.plot(at, place, marker=arrow, color=color, ms=5, clip_on=False)
-    decided = effect.verdict in DECIDED
-    if abs(effect.gain) <= edge:
-        axis.plot(effect.gain, place, marker, ms=5, color=color, mfc=color if decided else "white")
-    else:  # the dot lies beyond the edge
-        side, align = np.sign(effect.gain), "left" if effect.gain < 0 else "right"
-        digits = 2 if effect.unit == "degrees" else 1
-        says = f"{effect.gain:+.{digits}f}, {effect.verdict}"
-        axis.text(
-            0.97 * side * edge, place, says, color=color, fontsize=7, va="center", ha=align,
-            bbox={"fc": "white", "ec": "none", "pad": 0.5},
-        )  # fmt: skip
 
 
 def plot_confusion(predictions: pd.DataFrame, title: str = "") -> Figure:

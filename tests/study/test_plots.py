@@ -16,8 +16,9 @@ from hmtl.study.plots import (
     in_few_colours,
     method_label,
     plot_learning,
+    plot_trainings,
 )
-from hmtl.study.tables import name_trainings, recorded_runs
+from hmtl.study.tables import interval, name_trainings, recorded_runs
 
 
 def test_every_recorded_training_has_words_of_its_own():
@@ -46,6 +47,22 @@ def test_the_report_shows_pictures_of_either_kind_with_their_captions(tmp_path):
         assert f'src="data:{kind};base64,AAAA"' in text
         assert f"of &lt;{kind}&gt;" in text, "alternative text"
         assert f"<p>of the {kind}</p>" in text, "caption"
+
+
+def test_bars_of_trainings_are_the_intervals_of_the_tables():
+    rows = [
+        {"data": "faces", "labels": "few", "method": name, "accuracy": a, "mean_recall": a}
+        for name, scores in (("SL", (0.3, 0.32, 0.37)), ("second_view (paired)", (0.4, 0.41, 0.45)))
+        for a in scores
+    ]
+    runs = pd.DataFrame(rows)
+    figure = plot_trainings(runs, "labels")
+    lines = [line.get_xydata() for line in figure.axes[0].lines]
+    bars = [line[:, 0] for line in lines if len(line) == 2 and line[0, 1] == line[1, 1]]
+    means = runs.groupby("method", sort=False)["accuracy"].apply(interval)
+    wanted = [[100 * (mean - half), 100 * (mean + half)] for mean, half in means]
+    assert np.allclose(bars, wanted)
+    plt.close(figure)
 
 
 def test_learning_curves_have_a_panel_a_share_and_none_is_lost():

@@ -95,15 +95,15 @@ def test_the_rule_by_hand(low, high, better, not_worse):
 LONGER = "SL, 2× epochs"
 
 
-def made(effects: dict, faces: int = 400) -> tuple[pd.DataFrame, dict]:
-    """Runs of methods whose accuracy is given, by fraction, with six seeds.
+def made(effects: dict, faces: int = 400, seeds: dict | None = None) -> tuple[pd.DataFrame, dict]:
+    """Runs of methods whose accuracy is given, by fraction, with six seeds or those of a fraction.
 
     Supervised training gains nothing from twice the epochs unless that is given.
     """
     rows, outcomes, rng = [], {}, np.random.default_rng(5)
     longer = {(LONGER, f): a for (m, f), a in effects.items() if m == "SL"}
     for (method, fraction), accuracy in (longer | effects).items():
-        for seed in range(MIN_SEEDS):
+        for seed in range((seeds or {}).get(fraction, MIN_SEEDS)):
             run = f"{method}-{fraction}-{seed}"
             rows.append((run, "s", "faces", method, fraction, seed, 10, 64))
             outcomes[run] = np.arange(faces) < round(faces * accuracy) + rng.integers(3)
@@ -149,20 +149,22 @@ def test_the_figure_shows_each_contrast_and_whether_it_is_decided():
     figure = plot_verdicts(effects)
     points, degrees = figure.axes
     assert [label.get_text() for label in points.get_yticklabels()] == [
-        "A: one (faces)", "B: two (faces)"
+        "A: one, rendered faces", "B: two, rendered faces"
     ]  # fmt: skip
     dots = {
         (axis, round(float(line.get_xdata()[0]), 3)): line.get_markerfacecolor() != "white"
         for axis in figure.axes
         for line in axis.lines
-        if line.get_marker() not in ("None", "", None, "<", ">")  # an arrow is no dot
+        if line.get_marker() in ("o", "s", "^")
     }
-    # 20 points lie off the axis: words say so, and no dot pretends to be at the edge
-    assert [text.get_text() for text in points.texts] == ["+20.0, supported", "-44.0, refuted"]
-    assert dots == {(points, 2.0): True, (points, -1.0): False, (degrees, 0.1): False}
-    arrows = [(line.get_marker(), float(line.get_xdata()[0])) for line in points.lines]
-    arrows = sorted(arrow for arrow in arrows if arrow[0] in "<>")
-    assert arrows == [("<", -16.0), ("<", -16.0), (">", 16.0), (">", 16.0)]
+    assert dots == {
+        (points, 2.0): True, (points, -1.0): False, (points, 20.0): True, (points, -44.0): True,
+        (degrees, 0.1): False,
+    }  # fmt: skip
+    ends = [bar.get_segments()[0][:, 0] for bar in points.collections]
+    assert np.allclose(ends, [[1, 3], [-30, 40], [4, 36], [-50, -38]])
+    assert points.get_xlim()[0] < -50, "no interval is cut"
+    assert points.get_xlim()[1] > 40
     plt.close(figure)
 
 
@@ -188,6 +190,20 @@ def test_head_pose_is_judged_by_degrees_saved_and_by_its_own_margin():
     assert judged()["verdict"] == "not tested"
     assert judge(Effect(0.02, -0.05, 0.09, 6), margin=POSE_MARGIN) == "equivalent"
     assert judge(Effect(0.02, -0.05, 0.19, 6), margin=POSE_MARGIN) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("few", "verdict"), [(10, "supported"), (9, "undecided (9 of 10 seeds)"), (12, "supported")]
+)
+def test_each_training_of_a_contrast_has_the_seeds_of_its_own_plan(few, verdict):
+    """Ten seeds of few labels and six of all are planned; a contrast of both needs just these."""
+    shares = {("T", 0.1): 0.6, ("SL", 0.1): 0.4, ("T", 1.0): 0.7, ("SL", 1.0): 0.7}
+    runs, outcomes = made(shares, seeds={0.1: few})
+    runs = runs.assign(study="decide", task="emotion")
+    claim = CLAIM | {"where": "share=few", "versus": "share=all", "control": ""}
+    (row,) = verdict_table(runs, outcomes, pd.DataFrame([claim])).to_dict("records")
+    assert row["verdict"] == verdict
+    assert row["effect"].startswith(("+19.", "+20."))
 
 
 def test_conditions_are_joined():
