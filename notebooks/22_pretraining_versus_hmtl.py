@@ -9,8 +9,8 @@
 # %% [markdown]
 # # One after the other, or both at once?
 #
-# **Neither is surely better. With a tenth of rendered faces' labels both at once is 0.7 points
-# below puzzles first, then labels, [-2.1, +0.7]. On FER+, with a twentieth, it is 1.4 points
+# **Neither is surely better: with a tenth of rendered faces' labels both at once is 0.7 points
+# below puzzles first, [-2.1, +0.7]. On FER+, with a twentieth, it is 1.4 points
 # above, [-0.2, +3.0]. Claim C5 is undecided on both.**
 #
 # The usual order is to learn a pretext on every picture first, without labels, and then to
@@ -105,8 +105,8 @@ if not here.trains:  # the sentences above, of the record
 # %% [markdown]
 # ## What to take away
 #
-# - **Neither is surely better. With a tenth of rendered faces' labels both at once is 0.7 points
-#   below puzzles first, then labels, [-2.1, +0.7]. On FER+, with a twentieth, it is 1.4 points
+# - **Neither is surely better: with a tenth of rendered faces' labels both at once is 0.7 points
+#   below puzzles first, [-2.1, +0.7]. On FER+, with a twentieth, it is 1.4 points
 #   above, [-0.2, +3.0]. Claim C5 is undecided on both.** On rendered faces both lie above labels
 #   alone.
 # - Puzzles first take the learning rate of labels alone, in both parts. The puzzle beside the

@@ -130,9 +130,8 @@ def test_readmes_numbers_are_the_records():
     for claim in ("C4", "C2"):
         own = verdicts.loc[(claim, "faces")]
         assert f"**{own['effect']} points**" in told
-        assert f"{own['− second view']} above a second plain view" in told
-        assert f"{own['− twice the epochs']} above twice the epochs" in told
-        assert f"({claim}) is **{own['verdict']}** there" in told
+        controls = f"{own['− second view']}, against twice the epochs {own['− twice the epochs']}."
+        assert f"it is {controls} Claim {claim} is **{own['verdict']}**." in told
     decided = read_table(tables / "decided.csv").query("data == 'ferplus' and fraction < 1")
     scores = decided.set_index("method")["accuracy %"].map(lambda cell: float(cell.split()[0]))
     more = scores["puzzling_2x2 (paired)"] - scores["SL"]
