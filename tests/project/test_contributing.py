@@ -41,6 +41,12 @@ def test_a_pretext_is_trained_and_shown():
     plt.close(figure)
 
 
+def test_a_supervised_task_is_trained():
+    learn = run_section("A supervised task")["learn"]
+    assert "ccc" in learn.recorder.metric_names
+    assert len(learn.recorder.values) == 1
+
+
 def test_a_data_set_is_read_packed_and_trained(tmp_path):
     names = run_section("A data set")
     assert len(names["pack"]) == 60

@@ -166,7 +166,7 @@ def test_backbones_are_counted_as_the_page_says():
     assert f"{kinds['right']} are right" in page
     assert f"{kinds['refused']} are refused" in page
     assert table["model"].str.endswith("depth=1").sum() == 2
-    assert "two of them tried with one block" in page
+    assert "two were tried with one block" in page
 
 
 @pytest.mark.slow
