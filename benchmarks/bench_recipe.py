@@ -9,9 +9,9 @@ marks of papers/PERFORMANCE.md.
     today    fastai's Adam, batches of 32
     sooner   timm's Muon, batches of 128; all else the same
 
-Long trainings of today's recipe are in the record, five seeds each, and are not repeated: their
-accuracy is read from outputs/reference/runs.csv, and their core-seconds are their epochs at the
-rate of the short training here (`source` says so). `--long` trains them here too.
+Long trainings of today's recipe are not repeated if the record has them: their accuracy is read
+from outputs/reference/runs.csv, and their core-seconds are their epochs at the rate of the short
+training here (`source` says so). `--long` trains them here.
 """
 
 import argparse
