@@ -37,7 +37,7 @@ from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.study.plan import seeds_planned, share
-from hmtl.study.tables import LONGER, PLAN, claims, markdown, name_trainings, reported_effect
+from hmtl.study.tables import PLAN, claims, markdown, name_trainings, reported_effect
 
 MARGIN = 1.0  # points
 POSE_MARGIN = 0.1  # degrees
@@ -410,8 +410,7 @@ class _Study:
     def ready(self, own: pd.DataFrame, margin: float) -> bool:
         """Whether supervised training beside these runs is at its plateau."""
         tables = [_plateau(self, cell) for _, cell in own.groupby(["data", "fraction"])]
-        rows = [row for table in tables for row in table]
-        return bool(rows) and len(rows) == len(tables) and all(r["gain"] < margin for r in rows)
+        return bool(tables) and all(1 in rows and rows[1]["gain"] < margin for rows in tables)
 
     def wanted(self, own: pd.DataFrame, task: str, kind: str) -> int:
         """The seeds without which a contrast of a training is not decided: those of its plan."""
@@ -454,26 +453,34 @@ class _Study:
         return found
 
 
-def _plateau(study: _Study, own: pd.DataFrame) -> list[dict]:
-    """What twice the epochs add to supervised training beside some runs; none if not known."""
+def _plateau(study: _Study, own: pd.DataFrame) -> dict[float, dict]:
+    """What twice the epochs add to supervised training beside some runs, by the length that is
+    doubled: 1 is the usual one. Lengths of which it is not known are left out.
+    """
     task = own["task"].iloc[0] if "task" in own else "emotion"
-    sides = [own[own["method"] == name] for name in (LONGER, "SL")]
     if "init" in own:
-        sides = [side[side["init"] == "scratch"] for side in sides]
-    if min(side["seed"].nunique() for side in sides) < PLATEAU_SEEDS:
-        return []
-    if any(side["seed"].duplicated().any() for side in sides):
-        return []
-    cells = [study.cell(side) for side in sides]
-    known = estimate(cells, (1, -1), study.pool(own["data"].iloc[0], task))
-    low, high = known.interval()
-    first = sides[1].iloc[0]
-    told = {name: first.get(name, "") for name in ("study", "data", "task", "fraction", "epochs")}
-    return [told | {"gain": known.mean, "low": low, "high": high, "seeds": min(map(len, cells))}]
+        own = own[own["init"] == "scratch"]
+    times = own["method"].str.extract(r"^SL(?:, ([\d.]+)× epochs)?$", expand=False)
+    lengths = times.where(own["method"] != "SL", 1).dropna().astype(float)
+    rows = {}
+    for length in sorted(lengths.unique()):
+        sides = [own.loc[lengths[lengths == wanted].index] for wanted in (2 * length, length)]
+        twice = any(side["seed"].duplicated().any() for side in sides)
+        if twice or min(side["seed"].nunique() for side in sides) < PLATEAU_SEEDS:
+            continue
+        first = sides[1].iloc[0]
+        cells = [study.cell(side) for side in sides]
+        known = estimate(cells, (1, -1), study.pool(first["data"], task))
+        low, high = known.interval()
+        told = {name: first.get(name, "") for name in ("study", "data", "task", "fraction")}
+        told |= {"epochs": first.get("epochs", ""), "gain": known.mean, "low": low, "high": high}
+        rows[length] = told | {"seeds": min(map(len, cells))}
+    return rows
 
 
 def plateau_table(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.DataFrame:
-    """What twice the epochs add to supervised training, a row a study, data set, task and share.
+    """What twice the epochs add to supervised training, a row a study, data set, task, share and
+    length.
 
     Columns: study, data, task, fraction, epochs, gain with low and high (points, or degrees of head
     pose), seeds, and `reached`: the gain is below the margin.
@@ -483,7 +490,8 @@ def plateau_table(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> pd.Dat
         study = _Study(own, outcomes)
         for (_, task, _), cell in study.runs.groupby(["data", "task", "fraction"], sort=False):
             margin = POSE_MARGIN if task.startswith("head_pose") else MARGIN
-            rows += [row | {"reached": row["gain"] < margin} for row in _plateau(study, cell)]
+            found = _plateau(study, cell).values()
+            rows += [row | {"reached": row["gain"] < margin} for row in found]
     columns = [
         "study", "data", "task", "fraction", "epochs", "gain", "low", "high", "seeds", "reached",
     ]  # fmt: skip

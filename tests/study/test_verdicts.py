@@ -192,6 +192,25 @@ def test_head_pose_is_judged_by_degrees_saved_and_by_its_own_margin():
     assert judge(Effect(0.02, -0.05, 0.19, 6), margin=POSE_MARGIN) == "undecided"
 
 
+def test_a_length_at_the_plateau_counts_where_the_trainings_have_it():
+    """24 epochs gain ten points from 48, those none from 96: what is judged at 48 is ready."""
+    shares = {("T", 1.0): 0.75, ("SL", 1.0): 0.7}
+    half, ready = "SL, 0.5× epochs", []
+    for usual in ("SL", half):  # the trainings that are judged lie beside this length
+        effects = shares | {(half, 1.0): 0.6, (LONGER, 1.0): 0.705}
+        runs, outcomes = made(effects)
+        if usual == half:  # each name is of the length before
+            names = {half: "SL", "SL": LONGER, LONGER: "SL, 4× epochs"}
+            runs["method"] = runs["method"].replace(names)
+        claim = pd.DataFrame([CLAIM | {"where": "fraction=1.0", "control": ""}])
+        (row,) = verdict_table(runs, outcomes, claim).to_dict("records")
+        ready.append(row["verdict"])
+        table = plateau_table(runs.assign(task="emotion"), outcomes)
+        assert table["reached"].tolist() == [False, True]
+        assert np.allclose(table["gain"], [10, 0.5], atol=0.5)
+    assert ready == ["supported", "not tested"]
+
+
 @pytest.mark.parametrize(
     ("few", "verdict"), [(10, "supported"), (9, "undecided (9 of 10 seeds)"), (12, "supported")]
 )
