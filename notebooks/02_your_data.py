@@ -24,7 +24,7 @@
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
 data: str = ""  # a set of the table below, e.g. affectnet; empty: a made-up folder is reported on
 root: str = ""  # its folder, or a pack of it by `python -m hmtl pack`
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%

@@ -21,7 +21,7 @@
 preset: str = ""  # has no effect here: the page trains on the shipped faces
 data: str = ""  # has no effect here
 root: str = ""  # has no effect here
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # of the trainings
 
 # %%

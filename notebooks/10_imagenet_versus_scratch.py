@@ -18,10 +18,10 @@
 # augmentation; with a preset it trains both starts and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%

@@ -21,10 +21,10 @@
 # small network, for half a minute; with a preset it trains the tasks too and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
@@ -124,7 +124,9 @@ from hmtl.study.plots import plot_ranking
 from hmtl.study.tables import CONTROL, PUZZLE, near_chance
 
 show_in_few_colours()
-caption = "Accuracy by task: those of tiles lead, then come the controls."
+caption = "Test accuracy by task, labels alone and a second plain view."
+if not here.trains:
+    caption = "Accuracy by task: those of tiles lead, then come the controls."
 here.save_figure(plot_ranking(ranked, ["SL", CONTROL]), "ranking", caption)
 
 # %%

@@ -10,8 +10,8 @@
 # # Does it help to rebuild hidden parts of a face?
 #
 # **No gain is seen: with all labels in-painting reaches 71.6 %, labels alone 72.1, a second plain
-# view 72.2 and the puzzle 74.7.** In-painting has its perceptual loss. Against labels alone it is 0.5
-# points below, [-2.0, +1.0]: undecided, so no gain is excluded. (Rendered faces, six seeds.)
+# view 72.2 and the puzzle 74.7.** In-painting has its perceptual loss. Against labels alone it is
+# 0.5 points below, [-2.0, +1.0]: undecided, so no gain is excluded. (Rendered faces, six seeds.)
 #
 # The paper's second pretext hides parts of the picture and rebuilds them, with a perceptual loss
 # in its best version (claim C3). Masks, decoder and weights are not known to us, so these are
@@ -20,10 +20,10 @@
 # runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
@@ -128,7 +128,9 @@ from hmtl.study.tables import CONTROL, LONGER, PUZZLE, name_trainings, near_chan
 show_in_few_colours()
 ways = ("SL", LONGER, CONTROL, PUZZLE, "inpainting_grid_pl (paired)")
 ranked = name_trainings(shown) if here.trains else planned(shown, "all", ways)
-caption = "Accuracy by training: in-painting has the lowest mean."
+caption = "Test accuracy by training, one dot a run."
+if not here.trains:
+    caption = "Accuracy by training: in-painting has the lowest mean."
 here.save_figure(plot_ranking(ranked, ["SL", CONTROL, PUZZLE]), "ranking", caption)
 
 # %%
@@ -149,9 +151,9 @@ if not here.trains:  # the sentences at the top, of the record
 # %% [markdown]
 # ## What to take away
 #
-# - **No gain is seen: with all labels in-painting reaches 71.6 %, labels alone 72.1, a second plain
-#   view 72.2 and the puzzle 74.7.** Masks, decoder and weights are ours, so the paper's may do
-#   better.
+# - **No gain is seen: with all labels in-painting reaches 71.6 %, labels alone 72.1, a second
+#   plain view 72.2 and the puzzle 74.7.** Masks, decoder and weights are ours, so the paper's may
+#   do better.
 # - A perceptual loss minds lost edges, not light.
 #
 # **Where this departs from the paper:** everything but the idea; its details are not known to us.

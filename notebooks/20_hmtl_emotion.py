@@ -20,10 +20,10 @@
 # in seconds; with a preset it trains and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
@@ -75,7 +75,9 @@ print(f"{named['run'].nunique()} runs, {named['seed'].nunique()} seeds")
 from hmtl.study.plots import plot_trainings
 
 named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
-caption = "Test accuracy with all labels of the rendered faces; the puzzle lies above all others."
+caption = "Test scores by training and share of the labels."
+if not here.trains:
+    caption = "Test accuracy with all labels of rendered faces; the puzzle lies above all others."
 here.save_figure(plot_trainings(named, "labels", "primary"), "accuracy", caption)
 
 # %% [markdown]

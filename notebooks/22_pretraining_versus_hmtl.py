@@ -18,10 +18,10 @@
 # recorded study, in seconds; with a preset it trains and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
+preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
@@ -74,10 +74,12 @@ else:
 from hmtl.study.plots import plot_trainings
 
 named["labels"] = named["fraction"].map("{:.0%} of the labels".format)
-caption = (
-    "Test scores with few labels: puzzles first and puzzles beside the labels overlap, above "
-    "labels alone on rendered faces."
-)
+caption = "Test scores by training, with few labels."
+if not here.trains:
+    caption = (
+        "Test scores with few labels: puzzles first and puzzles beside the labels overlap, above "
+        "labels alone on rendered faces."
+    )
 here.save_figure(plot_trainings(named, "labels", "primary"), "accuracy", caption)
 
 # %% [markdown]

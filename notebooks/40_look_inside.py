@@ -22,7 +22,7 @@
 preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
-outputs: str = ""  # folder for tables and figures; empty: outputs/<preset>
+outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
 seed: int = 0  # the first seed
 
 # %%
@@ -96,7 +96,9 @@ for axis, (name, said) in zip(axes, answers.items(), strict=True):
     axis.set(title=f"{name}: off by {calibration_error(said):.1%}")
     axis.set_xlabel("how sure it says it is")
 axes[0].set_ylabel("how often it is right")
-caption = "One network near the diagonal; the other far below it, sure and wrong."
+caption = "How often two networks are right, by how sure they say they are."
+if not here.trains:
+    caption = "One network near the diagonal; the other far below it, sure and wrong."
 here.save_figure(figure, "calibration", caption)
 
 # %%

@@ -332,7 +332,7 @@ PRESETS = {
     for p in (
         Preset(
             "smoke", data="mini", seeds=1, share={"ferplus": 0.02}, jobs=1, **_FIRST_LOOK,
-            base={"epochs": 4, "bs": 32},
+            base={"epochs": 4, "bs": 32}, few=(0.5,),
             imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
         ),
         Preset(

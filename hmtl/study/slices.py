@@ -16,6 +16,9 @@ from hmtl.faces.table import tested_faces
 from hmtl.labels import EMOTIONS
 from hmtl.study.verdicts import LEVEL, estimate, pooled_variance, unit_scores
 
+PEOPLE = 10
+"""Of fewer test people a slice has no interval."""
+
 
 def _bins(edges: Sequence[float], names: Sequence[str], of: Callable) -> Callable:
     return lambda faces: pd.cut(of(faces), edges, labels=list(names), include_lowest=True)
@@ -79,7 +82,8 @@ def slice_gains(
     Returns:
         Columns: column, slice, faces, base (accuracy in %, or the mean error in degrees), gain
         (points, or degrees less) with low and high of its interval, and `says`: "gains" or "costs"
-        where that interval leaves zero out. A slice of one person has no interval.
+        where that interval leaves zero out. A slice of fewer than ten people has no interval, nor
+        has one whose answers never differ.
 
     Raises:
         ValueError: No seed is common to both, or runs and faces differ in number.
@@ -99,8 +103,9 @@ def slice_gains(
             inside = (faces[column] == name).to_numpy()
             cells = [unit_scores(found[:, inside], people[inside]) for found in both]
             low = high = np.nan
-            if cells[0].shape[1] > 1:
-                low, high = estimate(cells, (1, -1), pooled_variance(cells)).interval(level)
+            if cells[0].shape[1] >= PEOPLE:
+                known = estimate(cells, (1, -1), pooled_variance(cells))
+                low, high = known.interval(level) if known.error else (np.nan, np.nan)
             says = "gains" if low > 0 else "costs" if high < 0 else ""
             before = abs(cells[1].mean())  # of degrees the score is minus the error
             gain = cells[0].mean() - cells[1].mean()
