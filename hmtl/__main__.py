@@ -94,6 +94,22 @@ def _tell_device() -> None:
         print(line, file=sys.stderr)
 
 
+def _check_ending(option: str, file: str | None, ending: str) -> None:
+    """ValueError if a file would not be what its name says."""
+    if file and not file.lower().endswith(ending):
+        raise ValueError(f"{option} {file}: a {ending} file is written, so its name must end so")
+
+
+def _found(run: str, store: str | None, handed: bool = True) -> Path:
+    """The folder of a network (`find_run`); it is told if the name left open which one it is."""
+    from hmtl.use.predict import find_run
+
+    folder = find_run(run, store, handed=handed)
+    if folder.name != Path(run).name:
+        print(shown(f"{run}: {folder}"), file=sys.stderr)
+    return folder
+
+
 def _pairs(option: str, given: list[list[str]] | None) -> dict[str, str]:
     """Name -> value of an option that was given once a name."""
     given = given or []
@@ -150,10 +166,12 @@ def run(
         track: tensorboard, wandb, mlflow (default: $HMTL_TRACK, else none).
         fields: A field of RunSpec, e.g. --set pretexts puzzling_2x2.
     """
-    from hmtl.paths import show_progress
+    from hmtl.paths import outputs_dir, show_progress
     from hmtl.runs import distributed
     from hmtl.runs.fit import fit
     from hmtl.runs.specs import RunSpec
+    from hmtl.runs.store import default_store
+    from hmtl.runs.tracking import check_trackers
 
     _tell_device()
 
@@ -176,10 +194,15 @@ def run(
     spec = RunSpec.preset(preset, data, **changes)
     if lost := set(changes) & set(spec.unused()):
         raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
-    result = fit(spec, progress=show_progress(), root=root, store=store, track=track)
+    trackers, before = check_trackers(track), set(Path(store or default_store()).glob("*"))
+    result = fit(spec, progress=show_progress(), root=root, store=store, track=trackers)
     distributed.leave()
     if not distributed.is_main():
         return
+    if result.path in before:
+        print(f"was trained already: {result.path}", file=sys.stderr)
+    elif "tensorboard" in trackers:
+        print(f"tensorboard: {outputs_dir() / 'tensorboard' / result.id}", file=sys.stderr)
     print(result.path)
     for warning in result.machine.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)
@@ -204,12 +227,8 @@ def runs(store: str | None = None) -> int:
     from hmtl.runs.store import default_store, load_run
     from hmtl.use.predict import trained_runs
 
-    place = Path(store or default_store())
-    found = trained_runs(place)
-    if not found:
-        raise FileNotFoundError(f"no trained run in {place}; make one: python -m hmtl run")
     broken = False
-    for folder in found:
+    for folder in trained_runs(Path(store or default_store()), needed=True):
         try:
             one = load_run(folder)
             metric = one.spec.make_task().metric
@@ -236,12 +255,12 @@ def predict(
     Args:
         run: A network that ships, a run's folder or name, latest, or an exported folder.
         images: Pictures, videos, or folders of them.
-        out: The table.
+        out: The table, a .csv file.
         no_detect: The pictures are faces already.
         batch: Faces at once.
         every: Of a video one frame in so many.
         draw: Folder for copies with boxes and answers.
-        embeddings: New .npz file for the representation of each face.
+        embeddings: A .npz file for the representation of each face.
         device: cpu or cuda (default: a GPU where there is one).
         store: Run store (default: outputs/runs).
     """
@@ -250,19 +269,24 @@ def predict(
     from hmtl.files import new_file
     from hmtl.use.predict import load, save_embeddings
 
-    network, start = load(run, store=store, device=device), time.perf_counter()
+    _check_ending("--out", out, ".csv")
+    _check_ending("--embeddings", embeddings, ".npz")
+    network, start = load(_found(run, store), device=device), time.perf_counter()
     given: dict[str, Any] = {"detect": not no_detect, "batch": batch, "every": every, "draw": draw}
     if embeddings:
         table, vectors = network.embed(images, **given)
-        save_embeddings(embeddings, table, vectors)
     else:
         table = network.predict(images, **given)
     seconds = time.perf_counter() - start
-    with new_file(out) as part:
-        table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")
     unreadable = table.attrs["unreadable"]
     for name, problem in unreadable.items():
         print(f"hmtl: {shown(name)}: {shown(problem)}", file=sys.stderr)
+    if table.empty:
+        raise ValueError(f"no picture could be read, so {out} was not written")
+    if embeddings:
+        save_embeddings(embeddings, table, vectors)
+    with new_file(out) as part:
+        table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")
     faces = int((table["face"] > 0).sum())
     pictures = len(table[[n for n in ("file", "frame") if n in table]].drop_duplicates())
     print(f"{faces} faces in {pictures} pictures: {out}")
@@ -298,9 +322,8 @@ def ship(
     """
     from hmtl.runs.store import load_run
     from hmtl.use.networks import ship as make
-    from hmtl.use.predict import find_run
 
-    print(make(load_run(find_run(run, store)), name, root=root, notes=notes))
+    print(make(load_run(_found(run, store, handed=False)), name, root=root, notes=notes))
 
 
 @command
@@ -318,9 +341,8 @@ def export(
     from hmtl.runs.store import load_run
     from hmtl.use.export import export_run
     from hmtl.use.networks import is_handed
-    from hmtl.use.predict import find_run
 
-    found = find_run(run, store)
+    found = _found(run, store)
     source = found if is_handed(found) else load_run(found)
     folder = export_run(source, out, formats or ["onnx"])
     print("\n".join(str(file) for file in sorted(folder.iterdir())))
@@ -345,14 +367,13 @@ def card(
     from hmtl.data.sets import MINI_PATH
     from hmtl.runs.store import load_run
     from hmtl.use.card import write_card, write_sheet
-    from hmtl.use.predict import find_run
 
     if (run is None) == (data is None):
         raise ValueError("give a run, or --data and a pack")
     if data == "mini" and not out:
         raise ValueError("the mini set lies inside the package; say where with --out FILE")
     if run:
-        print(write_card(load_run(find_run(run, store)), out))
+        print(write_card(load_run(_found(run, store, handed=False)), out))
     else:
         print(write_sheet(open_pack(MINI_PATH if data == "mini" else str(data)), out))
 
@@ -508,6 +529,7 @@ def check_faces(preset: str = "study", out: str | None = None) -> None:
     from hmtl.runs.specs import RunSpec
     from hmtl.study.face_checks import shortcut_table
 
+    _check_ending("--out", out, ".csv")
     table = shortcut_table(RunSpec.preset(preset, "faces"))
     file = Path(out) if out else reference_dir() / "faces-shortcuts.csv"
     with new_file(file) as part:

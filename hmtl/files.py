@@ -41,7 +41,8 @@ _WORDS = {
     "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number",
     "float_type": "a number", "bool_type": "true or false", "dict_type": "an object",
     "list_type": "a list", "tuple_type": "a list", "missing": "COUNT values",
-    "too_long": "COUNT values", "string_pattern_mismatch": "text without a zero byte",
+    "too_long": "COUNT values", "too_short": "one or more values",
+    "string_pattern_mismatch": "text without a zero byte",
 }  # fmt: skip
 """pydantic's errors in plain words."""
 _REMEDIES: dict[int | None, str] = {
@@ -85,31 +86,45 @@ def check_regular(file: str | Path, remedy: str) -> None:
         raise ValueError(f"{file} is no regular file; {remedy}")
 
 
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
 @cache
 def _adapter(kind: Any) -> TypeAdapter:
-    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    return TypeAdapter(kind, config=_STRICT)
 
 
-def as_kind(value: Any, kind: Any) -> Any:
+def as_kind(value: Any, kind: Any, name: str = "") -> Any:
     """A value as a type has it: a list becomes a tuple, a whole number a float, if one is wanted.
 
     Args:
-        value: Anything; true and false are no numbers, and numbers are finite.
+        value: Anything; true and false are no numbers, and numbers are finite, numpy's and torch's
+            too.
         kind: What pydantic knows: int, str, a union, tuple[str, ...], Annotated with an Interval.
+        name: How an error begins.
 
     Raises:
         ValueError: "must be a whole number", or what else it must be, and what it is.
     """
-    parts = typing.get_args(kind)
-    as_tuple = isinstance(value, list) and typing.get_origin(kind) is tuple
+    bare = kind.__origin__ if typing.get_origin(kind) is typing.Annotated else kind
+    parts = typing.get_args(bare)
+    as_tuple = any(typing.get_origin(each) is tuple for each in (bare, *parts))
     try:
-        return _adapter(kind).validate_python(tuple(value) if as_tuple else value)
+        return _adapter(kind).validate_python(_plain(value, tuple if as_tuple else list))
     except ValidationError as error:
         first = error.errors()[0]
         wanted = _WORDS.get(first["type"]) or first["msg"].removeprefix("Input should be ")
         wanted += " or nothing" if type(None) in parts else ""
         wanted = wanted.replace("COUNT", str(len(parts)))
-        raise ValueError(f"must be {wanted}, got {reprlib.repr(value)}") from None
+        raise ValueError(f"{name} must be {wanted}, got {reprlib.repr(value)}".lstrip()) from None
+
+
+def _plain(value: Any, many: type) -> Any:
+    """A value with Python's own numbers, and lists as `many` has them."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if type(value) in (list, tuple):
+        return (many if type(value) is list else tuple)(_plain(each, many) for each in value)
+    return value
 
 
 def has_kind(value: Any, kind: Any) -> bool:
@@ -147,9 +162,9 @@ def check_fields(
             raise ValueError(f"{place}: field {name!r} is missing; {remedy}")
         if name in values:
             try:
-                as_kind(values[name], kind)
+                as_kind(values[name], kind, f"{place}: field {name!r}")
             except ValueError as error:
-                raise ValueError(f"{place}: field {name!r} {error}; {remedy}") from None
+                raise ValueError(f"{error}; {remedy}") from None
 
 
 def read_table(

@@ -76,15 +76,16 @@ def check_known(said: str, name: object, known: Iterable[str]) -> None:
         raise ValueError(f"{said} one of {', '.join(known)}{'; ' * bool(near)}{near}")
 
 
-def hint(name: object, known: Iterable[str]) -> str:
+def hint(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return "did you mean quick? " for a name that is nearly one of the known, else "".
 
     Args:
         name: What was given.
         known: What there is.
+        cutoff: How like they must be, in 0..1: twice the letters they share over all of theirs.
     """
     by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=cutoff)
     return f"did you mean {by_lower[near[0]]}? " if near else ""
 
 

@@ -21,11 +21,6 @@ BACKGROUNDS = ("plain", "gradient", "clouds", "stripes", "lights", "shelves")
 MOST_PEOPLE = 1_000_000  # a split's people are numbered within their own million
 
 
-def _plain(value):
-    """A number of numpy's as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
 _SPREADS = ("yaw", "pitch", "roll", "local_shape")  # pairs (sd, limit)
 _UNORDERED = (*_SPREADS, "coactivation")
 _CHANCE, _ANGLE = (0.0, 1.0), (-180.0, 180.0)
@@ -189,12 +184,9 @@ class FaceSet:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if get_args(field.type):
-                value = tuple(map(_plain, value if isinstance(value, tuple | list) else (value,)))
-            try:
-                value = as_kind(_plain(value), field.type)
-            except ValueError as error:
-                raise ValueError(f"{field.name} {error}") from None
+            if get_args(field.type) and not isinstance(value, tuple | list):
+                value = (value,)
+            value = as_kind(value, field.type, field.name)
             if value == ():
                 raise ValueError(f"{field.name} must be one or more values, got none")
             object.__setattr__(self, field.name, value)

@@ -7,7 +7,8 @@ model itself is never changed.
 
 __all__ = [
     "Call", "Watch", "as_map", "features_of", "find_body", "is_compiled", "is_timm",
-    "kept_in_backward", "kept_statistics", "pool", "same_part", "unwrapped",
+    "kept_in_backward", "kept_statistics", "pool", "same_part", "same_tensor",
+    "unwrapped",
 ]  # fmt: skip
 
 import math
@@ -243,7 +244,7 @@ def features_of(
             "this network was compiled before Hybrid was added, so it runs without its hooks; call "
             "torch.compiler.reset() before the fit, or compile the network after adding Hybrid"
         )
-    mine = calls if len(calls) < 2 else [call for call in calls if _same(call.given, picture)]
+    mine = calls if len(calls) < 2 else [call for call in calls if same_tensor(call.given, picture)]
     if len(mine) == 1 and len(mine[0].features["pooled"]) == len(picture):
         return mine[0].features
     name = type(body()).__name__
@@ -264,7 +265,7 @@ def features_of(
     )
 
 
-def _same(given: Tensor | None, picture: Tensor) -> bool:
+def same_tensor(given: Tensor | None, picture: Tensor) -> bool:
     """Whether both are one tensor, whatever its class."""
     if given is None or given.shape != picture.shape:
         return False

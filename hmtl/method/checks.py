@@ -5,22 +5,36 @@ __all__ = [
     "positive", "pretexts_of", "read", "task_of", "tell_sizes", "trained", "weights_of",
 ]  # fmt: skip
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
 
+import torch
+from annotated_types import Ge, Gt, Interval, MinLen
 from fastai.callback.mixup import MixHandler
 from fastai.torch_core import TensorCategory, TensorMask, TensorMultiCategory
 from fastai.vision.core import TensorBBox, TensorPoint
 from torch import Tensor, nn
 
+from hmtl.files import as_kind
 from hmtl.labels import check_known, hint
 from hmtl.method.balance import Balance, make_balance
+from hmtl.method.body import same_tensor
 from hmtl.method.pretext import Pretext, make
 from hmtl.method.pretext.composite import check_shared
 from hmtl.method.tasks import Task
 
 T = TypeVar("T")
 VIEWS = ("shared", "paired")
+_WEIGHT = Annotated[float, Ge(0)]
+_SCALE = Annotated[float, Interval(ge=0.05, le=20)]
+_KINDS: dict[str, Any] = {
+    "scales": Annotated[tuple[_SCALE | tuple[_SCALE, _SCALE], ...], MinLen(1)],
+    "label_views": bool | None,
+    "task": Task | None,
+    "normalize": tuple[tuple[float, ...], tuple[Annotated[float, Gt(0)], ...]] | None,
+}
 _PLACES = (TensorPoint, TensorBBox, TensorMask)  # labels that move with the pixels
 
 
@@ -40,6 +54,7 @@ def pretexts_of(given: Pretext | str | Iterable[Pretext | str], views: str) -> l
     if views == "shared":
         check_shared(found)
     for pretext in found:
+        as_kind(pretext.weight, dict[str, float], f"{pretext.name}: weight")
         if views not in pretext.weight:
             raise ValueError(f"{pretext.name} needs views={' or '.join(pretext.weight)!r}")
     names = [pretext.name for pretext in found]
@@ -52,14 +67,13 @@ def weights_of(
     given: float | dict[str, float] | None, pretexts: Sequence[Pretext], views: str
 ) -> dict[str, float]:
     """name -> the weight of its loss: the task's own where none is given."""
-    if not (given is None or isinstance(given, int | float | dict)):
-        raise ValueError(f"weight must be a number or a dict by pretext name, not {given!r}")
     weights = {p.name: p.weight[views] for p in pretexts}
     named = given if isinstance(given, dict) else dict.fromkeys(weights, given)
     if unknown := set(named) - set(weights):
         near = hint(min(unknown), weights)
         raise ValueError(f"weight names {sorted(unknown)}; {near}the pretexts are {list(weights)}")
-    return weights | {name: value for name, value in named.items() if value is not None}
+    weights |= {name: value for name, value in named.items() if value is not None}
+    return {name: as_kind(w, _WEIGHT, f"weight of {name}") for name, w in weights.items()}
 
 
 def balance_of(given: str | Balance) -> Balance:
@@ -70,12 +84,15 @@ def balance_of(given: str | Balance) -> Balance:
     return found
 
 
-def options(scales: Any, task: Any) -> None:
-    """ValueError if these are of a wrong kind."""
-    if not isinstance(scales, Sequence):
-        raise ValueError(f"scales must be several relative sizes, such as (1.0,), not {scales}")
-    if not (task is None or isinstance(task, Task)):
-        raise ValueError(f"task must be a Task such as hmtl.Emotion(), not {task!r}")
+def options(**given: Any) -> list:
+    """The other arguments of a Hybrid by name; ValueError if one is of a wrong kind."""
+    stats = given["normalize"]
+    with suppress(TypeError, ValueError, RuntimeError):  # of any shape
+        given["normalize"] = [torch.as_tensor(part).flatten() for part in stats]
+    found = [as_kind(value, _KINDS[name], name) for name, value in given.items()]
+    if stats is not None and len({len(part) for part in found[-1]} - {1}) > 1:
+        raise ValueError(f"normalize must be as many means as deviations, got {stats!r}")
+    return found
 
 
 # -- a Learner -------------------------------------------------------------------------------------
@@ -147,12 +164,23 @@ def first_batch(hybrid, seen: set) -> None:
 def own_answer(hybrid, seen: set) -> None:
     """ValueError if callbacks change what the network says, and views are compared with labels.
 
+    Warns if `body=` is the layer that answers.
+
     Looked at in a fit's first training batch; `seen` holds that it was.
     """
-    if not hybrid.training or "answer" in seen or hybrid.views == "shared" or not hybrid._labelled:
+    if not hybrid.training or "answer" in seen:
         return
     seen.add("answer")
     own, shown = hybrid.answer, hybrid.learn.pred
+    outputs = [call.output for call in hybrid._main if hybrid.body is not None]
+    if isinstance(own, Tensor) and any(same_tensor(output, own) for output in outputs):
+        warnings.warn(
+            f"body= is {type(hybrid.body).__name__}, whose output is the network's answer: the "
+            "pretexts see no more than that; pass the module whose output is the representation",
+            stacklevel=2,
+        )
+    if hybrid.views == "shared" or not hybrid._labelled:
+        return
     if own is not shown and not (
         isinstance(own, Tensor) and isinstance(shown, Tensor) and own.shape == shown.shape
         and own.float().allclose(shown.float(), 0, 0, equal_nan=True)

@@ -24,9 +24,10 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.hook import Hook
@@ -39,6 +40,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from hmtl.files import as_kind
 from hmtl.method.body import (
     Call,
     Watch,
@@ -67,7 +69,8 @@ class Guest(Callback):
     order = MixedPrecision.order - 1
 
     def __init__(self, body: nn.Module | None = None, seed: int | None = None):
-        self.body, self.seed = body, seed
+        self.body = as_kind(body, nn.Module | None, "body")
+        self.seed = as_kind(seed, Annotated[int, Interval(ge=0, lt=2**64)] | None, "seed")
         self.heads: dict[str, nn.Module] = {}
         self._widths: dict[str, int] = {}
         self._guests = Guests()

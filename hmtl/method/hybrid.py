@@ -71,9 +71,10 @@ class Hybrid(Session):
         self.pretexts = checks.pretexts_of(pretexts, views)
         self.weights = checks.weights_of(weight, self.pretexts, views)
         self.balance = checks.balance_of(balance)
-        checks.options(scales, task)
-        self.views, self.scales, self.label_views = views, scales, label_views
-        self.task, self.normalize = task, normalize
+        self.views = views
+        self.scales, self.label_views, self.task, self.normalize = checks.options(
+            scales=scales, label_views=label_views, task=task, normalize=normalize
+        )
 
     def before_batch(self):
         """Shared views: the transformed picture takes the picture's place."""

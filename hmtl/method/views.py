@@ -49,5 +49,5 @@ def rescale(view: Tensor, scale, generator: torch.Generator) -> Tensor:
     if not isinstance(scale, int | float):
         low, high = scale
         scale = low + (high - low) * float(torch.rand((), generator=generator))
-    size = [round(side * scale) for side in view.shape[-2:]]
+    size = [max(1, round(side * scale)) for side in view.shape[-2:]]
     return F.interpolate(view, size, mode="bilinear", align_corners=False)

@@ -115,10 +115,7 @@ class RunSpec:
         from hmtl.method.pretext.perceptual import PERCEPTUAL
 
         for entry in dataclasses.fields(self):  # 1 and 1.0 are one training, lists are tuples
-            try:
-                value = as_kind(getattr(self, entry.name), entry.type)
-            except ValueError as error:
-                raise ValueError(f"{entry.name} {error}") from None
+            value = as_kind(getattr(self, entry.name), entry.type, entry.name)
             object.__setattr__(self, entry.name, value)
         object.__setattr__(self, "data", full_name(self.data))
         self._check_choices()

@@ -42,6 +42,7 @@ from hmtl.runs import distributed
 from hmtl.runs.specs import RunSpec
 
 REMEDY = "delete its folder and train the run again, or copy it anew from where it came"
+_FILES = "metrics.csv", "predictions.csv", "model.safetensors", "machine.json", "failure.json"
 _MACHINE = {
     "train_faces": int, "seconds": float, "cpu_seconds": float, "cores": int | None,
     "gpu": str | None, "commit": str | None,
@@ -242,12 +243,24 @@ def load_run(path: str | Path) -> Run:
     """
     path = Path(path)
     if not (path / "spec.json").is_file():
-        raise FileNotFoundError(f"{path} holds no spec.json, so it is no finished run; {REMEDY}")
+        raise FileNotFoundError(_what_instead(path))
     record = _read_record(path)
     try:
         return Run(path, RunSpec.from_dict(record["spec"]))
     except ValueError as error:
         raise ValueError(f"{path / 'spec.json'}: {error}; {REMEDY}") from error
+
+
+def _what_instead(path: Path) -> str:
+    """What a folder without spec.json is; a run's alone is ever to be deleted."""
+    if (path / "config.json").is_file():
+        card = next((file for file in ("README.md", "card.md") if (path / file).is_file()), "")
+        told = f", and has its card already: {path / card}" if card else ""
+        return f"{path} is no run but a network made of one{told}; give the run's own folder"
+    if any((path / name).is_file() for name in _FILES):
+        return f"{path} holds no spec.json, so it is no finished run; {REMEDY}"
+    ask = "; are these your pictures?" if path.is_dir() else ""
+    return f"{path} is no trained network: it holds no spec.json; give a run's folder or name{ask}"
 
 
 def _read_record(path: Path) -> dict:

@@ -48,7 +48,8 @@ def check_all(path: str | Path) -> Iterator[Checked]:
     for folder, inside, files in os.walk(path, onerror=closed.append):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         for record, (kind, check) in _KINDS.items():
-            if record in files and (record != "config.json" or _is_exported(files)):
+            weights = any(name.startswith(("model.", "encoder.")) for name in files)
+            if record in files and (record != "config.json" or weights):
                 found = True
                 yield _check(Path(folder), record, kind, check)
         if "metrics.csv" in files and not set(_KINDS) & set(files):
@@ -67,10 +68,6 @@ def check_all(path: str | Path) -> Iterator[Checked]:
             f"{path} holds no pack, no run and no exported network; give the folder of one, or one "
             "above it"
         )
-
-
-def _is_exported(files: list[str]) -> bool:
-    return any(name.startswith("model.") for name in files)
 
 
 def _check(folder: Path, record: str, kind: str, check) -> Checked:

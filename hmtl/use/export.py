@@ -27,6 +27,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,9 +64,10 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
     out = Path(out)
     for name in formats:
         check_known(f"unknown format {name};", name, FORMATS)
-    if "hub" in formats and (len(formats) > 1 or isinstance(run, Path)):
-        more = f"; {run} is such a folder already" if isinstance(run, Path) else ""
-        raise ValueError(f"format hub goes alone, and of a run: it has a folder of its own{more}")
+    if "hub" in formats and isinstance(run, Path):
+        raise ValueError(f"{run} is a folder for the hub already: copy it")
+    if "hub" in formats and len(formats) > 1:
+        raise ValueError("format hub goes alone: it has a folder of its own")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ValueError(f"{out} is there already; choose another folder")
     if isinstance(run, Path):
@@ -91,7 +93,7 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
     return out
 
 
-def _write_timm(model, arch: str, file: Path) -> dict[str, str]:
+def _write_timm(model, arch: str, file: Path) -> dict[str, Any]:
     """Write the backbone under timm's own names; return what its user must know."""
     import timm
     import torch
@@ -103,8 +105,8 @@ def _write_timm(model, arch: str, file: Path) -> dict[str, str]:
     saved = timm.create_model(encoder.arch, **told).eval()
     own = torch.no_grad()(lambda faces: saved((faces - encoder.mean) / encoder.std).numpy())
     _check(encoder, 64, own, file)
-    mean, std = (json.dumps(v.flatten().tolist()) for v in (encoder.mean, encoder.std))
-    options = {"model_args": json.dumps(encoder.options)} if encoder.options else {}
+    mean, std = (v.flatten().tolist() for v in (encoder.mean, encoder.std))
+    options = {"model_args": encoder.options} if encoder.options else {}
     return {"arch": encoder.arch, **options, "mean": mean, "std": std}
 
 

@@ -54,7 +54,8 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
         every: Of a video one frame in so many.
 
     Yields:
-        Pictures; for a video that cannot be read, or breaks off, its name and the error.
+        Pictures; for a video that cannot be read, or breaks off, and for an address of the web,
+            its name and the error.
 
     Raises:
         ValueError: a folder without pictures, an array of another kind, `every` below 1.
@@ -63,11 +64,10 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
     if every < 1:
         raise ValueError(f"every must be at least 1 frame, got {every}")
     for name, source in _sources(images):
-        if not _is_video(source):
-            yield Picture(name, source)
-            continue
         try:
-            yield from _frames(source, every)
+            if isinstance(source, Exception):
+                raise source
+            yield from _frames(source, every) if _is_video(source) else [Picture(name, source)]
         except (ValueError, OSError) as error:
             yield name, error
 
@@ -78,7 +78,7 @@ def count_pictures(images, every: int = 1) -> int:
 
 
 def _sources(images) -> Iterator[tuple[str, Any]]:
-    """Name and file, or pixels, of each of what a user gives; of folders all files, in order."""
+    """Name and file, pixels or error of each picture that a user gives; of folders all files."""
     known = {*Image.registered_extensions(), *VIDEOS}
     for place, image in enumerate(several(images)):
         if not isinstance(image, str | Path):
@@ -89,6 +89,9 @@ def _sources(images) -> Iterator[tuple[str, Any]]:
             files = sorted(file for file in path.rglob("*") if file.suffix.lower() in known)
             if not files:
                 raise ValueError(f"{path} holds no pictures")
+        if "://" in str(image):  # a path would lose a slash
+            yield str(image), ValueError("an address is no file; save the picture first")
+            continue
         yield from ((_name(file), file) for file in files)
 
 

@@ -266,13 +266,14 @@ def save_embeddings(file: str | Path, table: pd.DataFrame, vectors: np.ndarray) 
 # ----------------------------------------------------------------------------------- where from
 
 
-def find_run(run: str | Path, store: str | Path | None = None) -> Path:
+def find_run(run: str | Path, store: str | Path | None = None, *, handed: bool = True) -> Path:
     """Find the folder of a trained network.
 
     Args:
         run: Its folder, the name of a network that ships (`hmtl.use.networks`), a run's name in
             the store or how that begins, or "latest".
         store: Where runs lie; None: `outputs/runs`.
+        handed: Whether an error offers exported folders and networks that ship too.
 
     Returns:
         The folder. A folder that only happens to have the name of a network that ships, a data
@@ -289,22 +290,24 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
         raise ValueError("no run is named: give its folder, its name, or latest")
     with reading(run, "give a run's folder, or its name"):  # too long, or closed to us
         here = [Path(run)] if Path(run).is_dir() else []
+        what = "a file, no folder" if Path(run).is_file() else "no folder"
     if str(run) == "latest":
-        folders = trained_runs(store)[:1]
+        folders = trained_runs(store, needed=True)[:1]
     elif str(run) in inside and not any((Path(run) / name).is_file() for name in _RECORDS):
         folders = [inside[str(run)]]
     else:
         folders = here or [folder for folder in [store / run] if folder.is_dir()]
         folders = folders or [f for f in trained_runs(store) if f.name.startswith(str(run))]
     if len(folders) > 1:
-        some = ", ".join(folder.name for folder in folders[:4])
-        raise ValueError(f"{len(folders)} runs in {store} begin with {run}: {some} ...; say more")
+        some = ", ".join(folder.name for folder in folders[:4]) + " ..." * (len(folders) > 4)
+        raise ValueError(f"{len(folders)} runs in {store} begin with {run}: {some}; say more")
     if not folders:
-        near = hint(run, [*inside, *(folder.name for folder in trained_runs(store))])
+        known = [*(inside if handed else ()), *(folder.name for folder in trained_runs(store))]
+        near = hint(run, known, 0.75)  # other projects' networks have names like these
+        also = " a folder that `python -m hmtl export` made, or a network that ships: "
         raise FileNotFoundError(
-            f"{run} is no folder and no run in {store}; {near}give a run's folder, its name "
-            "(`python -m hmtl runs` lists them), a folder that `python -m hmtl export` made, or a "
-            f"network that ships: {', '.join(inside)}"
+            f"{run} is {what} and no run in {store}; {near}give a run's folder or its name "
+            f"(`python -m hmtl runs` lists them){f',{also}' + ', '.join(inside) if handed else ''}"
         )
     (folder,) = folders
     own = re.compile(r"model\.pt2|epoch-\d+-[0-9a-f]+\.pt")  # written here, and not read here
@@ -317,9 +320,14 @@ def find_run(run: str | Path, store: str | Path | None = None) -> Path:
     return folder
 
 
-def trained_runs(store: Path) -> list[Path]:
-    """The folders of the runs in a store that have a trained network, the newest first."""
-    found = store.glob("[!.]*/model.safetensors")
+def trained_runs(store: Path, needed: bool = False) -> list[Path]:
+    """The folders of the runs in a store that have a trained network, the newest first.
+
+    Raises FileNotFoundError if some are `needed` and none is there.
+    """
+    found = list(store.glob("[!.]*/model.safetensors"))
+    if needed and not found:
+        raise FileNotFoundError(f"no trained run yet in {store}; make one: python -m hmtl run")
     return [f.parent for f in sorted(found, key=lambda f: f.stat().st_mtime_ns, reverse=True)]
 
 
@@ -356,11 +364,11 @@ def load(run: str | Path, *, store: str | Path | None = None, device: str | None
         return _load_onnx(folder / "model.onnx", device)
     if is_handed(folder):
         return _in_torch(open_handed(folder), read_config(folder), folder, device)
-    if (folder / "model.pt2").is_file() and not (folder / "spec.json").is_file():
+    others = [name for name in ("model.pt2", "encoder.safetensors") if (folder / name).is_file()]
+    if others and not (folder / "spec.json").is_file():
         raise ValueError(
-            f"{folder} holds a network as torch.export saves it (model.pt2), and of exports only "
-            "ONNX is opened for prediction: export the run with --format onnx, or give its own "
-            "folder"
+            f"{folder} holds {others[0]}, and of exports only ONNX is opened for prediction: "
+            "export the run with --format onnx, or give its own folder"
         )
     trained = load_run(folder)
     return _in_torch(answers_of(trained), run_record(trained), folder, device)

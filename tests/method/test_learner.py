@@ -1,7 +1,9 @@
 """Hybrid training: what it adds while it runs, and that nothing of it remains."""
 
 import copy
+import warnings
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -530,6 +532,52 @@ def test_wrong_use_says_what_to_do(dls, quiet):
         Hybrid([Puzzling(2), Puzzling(2)])
     with pytest.raises(ValueError, match="puzzling_2x2"):
         Hybrid([Puzzling(2)], weight={"puzzle": 1.0})
+
+
+NAN = float("nan")
+CANNOT = {
+    "weight": [-1, NAN, "a", True, [1], {"puzzling_2x2": "1"}, {"puzzling_2x2": -0.5}],
+    "scales": [[], (), ("1",), [0], 0.01, (0.01,), [(0.5, NAN)], [(1, 2, 3)], [None], "1", [-1]],
+    "normalize": [0.5, "ab", [[0.5]], ([0.5] * 3, [0] * 3), ([0.5] * 3, [1] * 2), ("a", "b"),
+                  ([NAN], [1]), ([[1], [1, 2]], [1])],
+    "body": ["5", nn.Linear, 5], "seed": ["a", -1, 1.5, True, NAN], "task": ["emotion", Puzzling],
+    "label_views": ["no", 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_an_argument_that_cannot_work_is_named_when_a_hybrid_is_made(name):
+    for value in CANNOT[name]:
+        with pytest.raises(ValueError, match=rf"^{name}.* must "):
+            Hybrid("puzzling_2x2", **{name: value})
+    for weight in ({"paired": -1.0}, {"paired": "1"}, 0.3):
+        pretext = Puzzling(2)
+        pretext.weight = weight
+        with pytest.raises(
+            ValueError, match="weight of puzzling_2x2 must be|puzzling_2x2: weight must"
+        ):
+            Hybrid(pretext)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers():
+    stats = (torch.zeros(1, 3, 1, 1), np.ones(3))
+    weight, scales = {"puzzling_2x2": torch.tensor(0.5)}, [[0.5, np.float32(1)], 1]
+    hybrid = Hybrid("puzzling_2x2", weight=weight, scales=scales, normalize=stats, seed=np.int64(3))
+    assert hybrid.weights == {"puzzling_2x2": 0.5}
+    assert hybrid.scales == ((0.5, 1.0), 1.0)
+    assert hybrid.normalize == ((0, 0, 0), (1, 1, 1))
+    assert hybrid.seed == 3
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_body_whose_output_is_the_answer_is_warned_of(dls, quiet, last):
+    learn = learner(dls)
+    parts = [m for m in learn.model.modules() if isinstance(m, nn.Linear)]
+    learn.add_cb(Hybrid("puzzling_2x2", body=parts[-1] if last else learn.model[0], seed=0))
+    with quiet(learn), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        learn.fit(1)
+    assert any("body= is Linear, whose output" in str(w.message) for w in told) == last
 
 
 def test_second_view_needs_our_augmentation(dls, quiet):

@@ -830,7 +830,7 @@ def test_a_folder_that_may_be_read_alone_is_one_line(theirs, tmp_path, capsys, c
             "export": ["export", str(disk / "run"), "--out", str(disk / "out")],
             "card": ["card", str(disk / "run")],
             "predict": ["predict", str(disk / "run"), str(disk / "a.png"), "--out",
-                        str(disk / "out")],
+                        str(disk / "out.csv")],
         }  # fmt: skip
         assert main([*told[command], *(["--format", "torch"] if command == "export" else [])]) == 2
         line = capsys.readouterr().err.splitlines()[-1]

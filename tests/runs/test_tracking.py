@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -74,6 +75,25 @@ def stubbed(tmp_path, monkeypatch, request):
 
 def same_bits(run, other):
     return all((run.path / f).read_bytes() == (other.path / f).read_bytes() for f in FILES)
+
+
+def test_the_command_says_where_a_tracker_wrote_and_what_was_trained_already(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HMTL_OUTPUTS", str(tmp_path / "outputs"))
+    command = ["run", "--store", str(tmp_path / "store"), "--set", "epochs", "1"]
+    said = []
+    for _ in range(2):
+        assert main([*command, "--track", "tensorboard"]) == 0
+        said.append(capsys.readouterr())
+    (first, told), (second, again) = said
+    assert first == second
+    path = first.splitlines()[0]
+    assert f"was trained already: {path}" in again
+    assert "tensorboard" not in again
+    assert "already" not in told
+    where = told.partition("tensorboard: ")[2].splitlines()[0]
+    assert list((tmp_path / "outputs" / "tensorboard").iterdir()) == [Path(where)]
 
 
 def test_tensorboard_holds_the_metrics_and_the_run_is_the_same(plain, tmp_path, monkeypatch):

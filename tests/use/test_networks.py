@@ -235,7 +235,7 @@ def test_timm_loads_the_encoder_as_it_is(arch, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     file = str(folder / "encoder.safetensors")
     body = timm.create_model(config["arch"], num_classes=0, checkpoint_path=file).eval()
-    mean, std = (torch.tensor(json.loads(config[n])).view(1, 3, 1, 1) for n in ("mean", "std"))
+    mean, std = (torch.tensor(config[n]).view(1, 3, 1, 1) for n in ("mean", "std"))
     side = body.pretrained_cfg["input_size"][1]  # which some networks insist on
     faces = torch.rand(3, 3, side, side)
     with torch.inference_mode():
@@ -248,8 +248,8 @@ def test_timm_loads_the_best_network_by_the_options_in_its_record(tmp_path):
     folder = export_run(SHIPPED["ferplus-best"], tmp_path / "out", ["timm"])
     config = json.loads((folder / "config.json").read_text())
     told = {"checkpoint_path": str(folder / "encoder.safetensors"), "num_classes": 0}
-    body = timm.create_model(config["arch"], **told, **json.loads(config["model_args"])).eval()
-    mean, std = (torch.tensor(json.loads(config[n])).view(1, 3, 1, 1) for n in ("mean", "std"))
+    body = timm.create_model(config["arch"], **told, **config["model_args"]).eval()
+    mean, std = (torch.tensor(config[n]).view(1, 3, 1, 1) for n in ("mean", "std"))
     faces = torch.rand(3, 3, 80, 80)
     with torch.inference_mode():
         wanted = N.open_handed(SHIPPED["ferplus-best"]).model.encoder(faces)
@@ -265,5 +265,5 @@ def test_a_network_that_ships_is_exported_like_a_run(made, tmp_path):
     faces = [np.asarray(pack.images[row]) for row in pack.rows("test")[:20]]
     one, other = (hmtl.load(f).predict(faces, detect=False) for f in (made, exported))
     np.testing.assert_allclose(one.filter(like="p_"), other.filter(like="p_"), atol=1e-4)
-    with pytest.raises(ValueError, match="hub goes alone"):
+    with pytest.raises(ValueError, match="is a folder for the hub already"):
         export_run(made, tmp_path / "hub", ["hub"])

@@ -209,6 +209,97 @@ def test_a_run_is_found_by_its_name_its_beginning_or_as_the_latest(run, tmp_path
     assert main(["runs", "--store", str(tmp_path / "none")]) == 2
 
 
+@pytest.mark.parametrize("inside", [[], ["f0.png"], ["notes.txt", "table.csv"]])
+def test_a_folder_without_a_record_is_never_to_be_deleted(inside, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in inside:
+        (tmp_path / "mine" / name).touch()
+    for command in (
+        ["predict", "mine", "x.png"],
+        ["card", "mine"],
+        ["export", "mine", "--out", "e"],
+    ):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert "mine is no trained network" in said
+        assert "are these your pictures?" in said
+        assert "delete" not in said
+    (tmp_path / "mine" / "metrics.csv").touch()  # of a run that lost its record
+    assert main(["card", "mine"]) == 2
+    assert "mine holds no spec.json, so it is no finished run" in capsys.readouterr().err
+
+
+def test_a_network_made_of_a_run_has_its_card_already(tmp_path, capsys):
+    folder = tmp_path / "made"
+    assert main(["export", "ferplus", "--out", str(folder), "--format", "timm"]) == 0
+    assert main(["check", str(folder)]) == 0
+    assert "1 exported network: none changed" in capsys.readouterr().out
+    for name, command, card in (
+        ("ferplus", "card", "README.md"), (folder, "card", "card.md"), (folder, "ship", "card.md")
+    ):  # fmt: skip
+        assert main([command, str(name), *(["x"] if command == "ship" else [])]) == 2
+        said = capsys.readouterr().err
+        assert "is no run" in said
+        assert card in said
+        assert "delete" not in said
+    assert main(["predict", str(folder), "x.png"]) == 2
+    assert "encoder.safetensors" in capsys.readouterr().err
+    weights = folder / "encoder.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert main(["check", str(folder)]) == 1
+    assert "encoder.safetensors was changed" in capsys.readouterr().err
+    for formats, said in ((["hub"], "for the hub already"), (["onnx", "hub"], "hub already")):
+        arguments = ["export", "ferplus", "--out", str(tmp_path / "h"), "--format", *formats]
+        assert main(arguments) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_no_picture_could_be_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("keep.csv", "keep.npz", "torn.png", "a.mp4"):
+        (tmp_path / name).write_text("kept")
+    given = ["torn.png", "a.mp4", "absent.png", "https://example.org/x.png"]
+    out = ["--out", "keep.csv", "--embeddings", "keep.npz"]
+    assert main(["predict", "ferplus", *given, *out]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [
+        name for name, line in zip(given, said, strict=False) if f"hmtl: {name}: " in line
+    ] == given
+    assert "no picture could be read" in said[-1]
+    for option, name in (("--out", "c.json"), ("--out", "csv"), ("--embeddings", "keep.csv")):
+        assert main(["predict", "ferplus", "torn.png", option, name]) == 2
+        assert capsys.readouterr().err.startswith(f"hmtl: {option} {name}: a .")
+    assert {(tmp_path / name).read_text() for name in ("keep.csv", "keep.npz")} == {"kept"}
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_is_offered_fits_the_command(run, tmp_path, capsys):
+    store = ["--store", str(tmp_path)]
+    for name in ("face-api", "fer", "facex", "deepface"):
+        assert main(["predict", name, "x.png", *store]) == 2
+        said = capsys.readouterr().err
+        assert "did you mean" not in said
+        assert "ferplus-best" in said
+    for command in (["card", "ferpluss"], ["ship", "ferpluss", "x"]):
+        assert main([*command, *store]) == 2
+        assert "ships" not in capsys.readouterr().err
+    for command in (["predict", "latest", "x"], ["card", "latest"], ["runs"]):
+        assert main([*command, *store]) == 2
+        assert f"no trained run yet in {tmp_path}; make one" in capsys.readouterr().err
+    for i in range(5):
+        with pytest.raises(FileNotFoundError, match="is no folder and no run"):
+            find_run("mini", tmp_path / f"{i}")
+        shutil.copytree(run.path, tmp_path / f"mini-{i}")
+        for name in ("latest", "mini") if i == 0 else ():
+            assert main(["predict", name, "x.png", *store]) == 2
+            assert f"{name}: {tmp_path}/mini-0" in capsys.readouterr().err
+        if i > 0:
+            with pytest.raises(ValueError, match=f"{i + 1} runs") as refused:
+                find_run("mini", tmp_path)
+            assert ("..." in str(refused.value)) == (i + 1 > 4)
+
+
 # -- folders of strangers ---
 
 
