@@ -47,15 +47,15 @@ def is_compiled(model: nn.Module) -> bool:
     )
 
 
-def same_part(part: nn.Module, path: str | None, model: nn.Module) -> nn.Module:
-    """`part` if it is one of `model`, else what lies at its `path` there.
+def same_part(part: nn.Module | None, path: str | None, model: nn.Module) -> nn.Module:
+    """`part` if it is one of `model`, else what lies at its `path` there; one of them is given.
 
     Raises ValueError if there is nothing.
     """
-    if path is None or any(module is part for module in model.modules()):
+    if part is not None and (path is None or any(module is part for module in model.modules())):
         return part
     try:
-        return unwrapped(model).get_submodule(path)
+        return unwrapped(model).get_submodule(path or "")
     except AttributeError:
         raise ValueError(
             f"a callback has put another network in learn.model, which has no part {path!r} to "
@@ -198,7 +198,7 @@ class Watch:
         features = {"pooled": pool(found)}
         pooled = found.ndim == 4 and found.shape[2] * found.shape[3] == 1
         if found.ndim == 2 or pooled:  # what entered the pooling, a part of the body or the body
-            alone = found.ndim == 2 or next(module.parameters(), None) is None
+            alone = found.ndim == 2 or all(p.ndim < 2 for p in module.parameters())
             before = given if before is None and alone else before
             # not the picture itself, grey or in colour
             before = None if before is None or before.shape[1] in (1, 3) else before

@@ -194,13 +194,16 @@ def own_answer(hybrid, seen: set) -> None:
 
 def _are_pictures(given: Any, training: bool) -> None:
     known = isinstance(given, Tensor)
-    if not (known and given.ndim == 4 and given.is_floating_point()):
-        found = f"{tuple(given.shape)}, {given.dtype}" if known else f"a {type(given).__name__}"
-        raise ValueError(
-            f"the first input of the {'training' if training else 'validation'} batches is no "
-            f"batch of pictures, float (B, C, H, W): {found}; let the loader give the pictures "
-            "first, each further input after them (n_inp)"
-        )
+    if known and given.ndim == 4 and given.is_floating_point():
+        return
+    found = f"{tuple(given.shape)}, {given.dtype}" if known else f"a {type(given).__name__}"
+    remedy = "let the loader give the pictures first, each further input after them (n_inp)"
+    if known and given.ndim == 4:
+        remedy = "let the loader give them in [0, 1], bytes by .float() / 255"
+    raise ValueError(
+        f"the first input of the {'training' if training else 'validation'} batches is no batch of "
+        f"pictures, float (B, C, H, W): {found}; {remedy}"
+    )
 
 
 def _in_unit_range(pictures: Tensor, training: bool) -> None:

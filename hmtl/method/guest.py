@@ -52,6 +52,7 @@ from hmtl.method.body import (
     same_part,
 )
 from hmtl.method.optim import Guests
+from hmtl.method.trace import traced_body
 
 
 class Guest(Callback):
@@ -88,6 +89,8 @@ class Guest(Callback):
         return {**self.__dict__, **gone, "_handed_over": False, "_several": False}
 
     # -- what a subclass says ----------------------------------------------------------------
+
+    _path: str | None = None  # of the body in the network
 
     #: One module more that is learned beside the heads, if there is one.
     extra: nn.Module | None = None
@@ -186,7 +189,9 @@ class Guest(Callback):
     def watched(self, model: nn.Module | None = None) -> nn.Module:
         """The part of the network, or of another one built alike, that gives the representation."""
         model = self.model if model is None else model
-        return find_body(model) if self.body is None else same_part(self.body, self._path, model)
+        if self.body is None and self._path is None:
+            return find_body(model)
+        return same_part(self.body, self._path, model)
 
     # -- a fit begins and ends ---------------------------------------------------------------
 
@@ -207,7 +212,6 @@ class Guest(Callback):
         names = {id(module): name for name, module in self.model.named_modules()}
         self._path = names.get(id(self.body))
         self.begin()
-        self.watched()  # or an error, before anything is trained
         self.fixed_seed()
         self._found = self._snapshot() if _searching(self.learn) else None
         self._shown = L(self.metrics())
@@ -286,6 +290,14 @@ class Guest(Callback):
     def answer(self) -> Any:
         """What the network said of the batch, whatever callbacks made of it."""
         return None if self._host is None else self._host.answer
+
+    def _find(self, inputs: Sequence) -> None:
+        """Find the body of a network that nothing is known of, before its first pass."""
+        if self.body is None and self._path is None:
+            try:
+                find_body(self.model)
+            except ValueError:
+                self._path = traced_body(self.model, inputs)
 
     def _open(self, picture: Tensor) -> None:
         """Begin to watch the network as it is now: other callbacks may have put another in."""
@@ -461,6 +473,8 @@ class Host(Callback):
         """The batch's own pass comes next: every callback has done with its pictures."""
         for guest in self.guests:
             guest.follow_optimizer()
+            guest._find(self.learn.xb)
+        for guest in self.guests:
             guest._open(self.learn.xb[0])
         step()
 

@@ -17,7 +17,9 @@ from fastai.optimizer import OptimWrapper, ranger
 from fastai.vision.augment import Resize
 from fastai.vision.core import PILImage, PILImageBW
 from fastai.vision.data import ImageBlock, PointBlock
+from fastai.vision.models.xresnet import xresnet18
 from torch import nn
+from torchvision import models
 
 from hmtl import Hybrid, Inpainting, Puzzling, hmtl_learner
 from hmtl.method.batches import face_dataloaders
@@ -238,6 +240,78 @@ def test_a_first_part_without_weights_is_no_encoder():
     network = nn.Sequential(nn.Sequential(nn.Identity()), small())
     with pytest.raises(ValueError, match="body="):
         find_body(network)
+
+
+class Tutorial(nn.Module):
+    """As in PyTorch's tutorial: one pooling layer for all, the rest by functions."""
+
+    def __init__(self, around=False):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.pool, self.head, self.around = nn.MaxPool2d(2), nn.Linear(8, 8), around
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.conv1(x)))
+        x = self.pool(torch.relu(self.conv2(x) + (x if self.around else 0)))
+        return self.head(x.mean((2, 3)))
+
+
+def flat(last=None):
+    last = [last or nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 8)]
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout(), nn.Conv2d(8, 16, 3), nn.ReLU(), *last)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "pixels", "cells"),
+    [
+        (lambda: models.resnet18(num_classes=8), "layer4", 64, 2),
+        (lambda: models.resnet18(num_classes=8), "layer4", 32, 1),
+        (lambda: models.mobilenet_v3_small(num_classes=8), "features", 64, 2),
+        (lambda: xresnet18(n_out=8), "7", 64, 2),
+        (flat, "4", 16, 12),
+        (lambda: flat(nn.AdaptiveMaxPool2d(1)), "4", 16, 12),
+        (Tutorial, "conv2", 16, 8),
+    ],
+)
+def test_the_last_map_is_found_whatever_the_network(quiet, model, body, pixels, cells):
+    """To the bit as if it had been named; what is drawn at random is drawn as without looking."""
+    data = [(torch.rand(3, pixels, pixels), i % 8) for i in range(4)]
+    trained = []
+    for named in (False, True):
+        torch.manual_seed(0)
+        network = model()
+        given = {"body": network.get_submodule(body)} if named else {}
+        hybrid = Hybrid([Puzzling(2)], seed=0, **given)
+        loaders = (torch.utils.data.DataLoader(data, 2) for _ in range(2))
+        learn = learner(DataLoaders(*loaders, device="cpu"), hybrid, model=network)
+        with quiet(learn):
+            learn.fit(1)
+        watch = Watch(hybrid.watched(), network, (pixels, pixels))
+        network(data[0][0][None])
+        assert watch.features["map"].shape[2:] == (cells, cells)
+        watch.close()
+        trained.append(network.state_dict())
+    assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (lambda: Tutorial(around=True), r"body=learn\.model\.conv2 \(Conv2d\) or"),
+        (lambda: nn.Sequential(*flat()[:5], nn.Conv2d(16, 16, 1), *flat()[5:]),
+         r"body=learn\.model\[5\] \(Conv2d\) or"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU()), "the representation$"),
+    ],
+)  # fmt: skip
+def test_where_it_is_not_certain_the_maps_are_named(quiet, model, told):
+    data = [(torch.rand(3, 16, 16), i % 8) for i in range(8)]
+    loaders = (torch.utils.data.DataLoader(data, 4) for _ in range(2))
+    learn = learner(DataLoaders(*loaders, device="cpu"), Hybrid([Puzzling(2)]), model=model())
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    with quiet(learn), pytest.raises(ValueError, match=told):
+        learn.fit(1)
+    assert all(torch.equal(value, before[n]) for n, value in learn.model.state_dict().items())
+    assert all(m.training and not m._forward_hooks for m in learn.model.modules())
 
 
 @pytest.mark.parametrize("arch", ["test_convnext", "mobilenetv3_small_050"])

@@ -815,6 +815,13 @@ def test_a_first_input_that_is_no_picture_is_told_what_must_come_first(kind, fas
             fit(learner(hybrid, model=Several(8), dls=dls))
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.bool])
+def test_pictures_that_are_no_floats_are_told_how_to_become_some(kind):
+    dls = loaders([((255 * x).to(kind), y) for x, y in items()])
+    with pytest.raises(ValueError, match=rf"training.*: \(8, .*{kind}; .*\.float\(\) / 255$"):
+        fit(learner(Hybrid([Puzzling(2)], seed=0), dls=dls))
+
+
 # -- labels ---
 
 

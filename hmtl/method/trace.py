@@ -1,0 +1,148 @@
+"""The encoder of a network that nothing is known of, found by one pass of a batch. Ours."""
+
+__all__ = ["traced_body"]
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hmtl.method.body import unwrapped
+
+_FEWEST = 8  # channels: fewer are a picture, a mask, an attention
+_NAMED = 4
+
+
+class _Call(NamedTuple):
+    part: nn.Module
+    began: int  # how many calls were over by then
+    given: Any
+    output: Any
+    node: Any  # of the graph: where the output came from, whatever is done to it in place
+
+    @property
+    def weights(self) -> bool:
+        """Whether the part has weights itself, not by its children alone."""
+        return any(True for _ in self.part.parameters(recurse=False))
+
+
+def traced_body(model: nn.Module, inputs: Sequence) -> str:
+    """The path of the part of a network that gives its last map, or pools it.
+
+    That is certain if all of the answer comes through this part, and what has weights after it
+    gives one vector a picture. The network is left as it was.
+
+    Args:
+        model: any network.
+        inputs: a batch as the network is given it, float (B, C, H, W) first.
+
+    Raises:
+        ValueError: it is not certain; the error names the network's last maps as Python has them.
+    """
+    model = unwrapped(model)
+    names = {part: name for name, part in model.named_modules()}
+    leaf = inputs[0].detach().requires_grad_()
+    with _watched(model, leaf) as calls:
+        answer = model(leaf.clone(), *inputs[1:])  # a clone: it may be normalised in place
+    head = max((call for call in calls if call.weights), key=lambda call: call.began, default=None)
+    count = Counter(call.part for call in calls)
+    single = [
+        i for i, call in enumerate(calls[: head.began] if head else [])
+        if count[call.part] == 1 and _is_map(call.output, len(leaf))
+    ]  # fmt: skip
+    maps = [i for i in single if _gives_map(calls[i], calls[calls[i].began : i])]
+    if maps and _cells(calls[maps[-1]].output) == 1 and _convolves(calls[maps[-1]]):
+        maps += [i for i in single if _convolves(calls[i])][-1:]  # they end in maps of one cell
+    if maps:
+        after = [c for c in calls if c.weights and c.began > maps[-1] and c is not head]
+        alone = all(_gives_vector(call) and not _convolves(call) for call in after)
+        if alone and _all_through(calls[maps[-1]].node, answer, leaf):
+            return names[calls[maps[-1]].part]
+    told = [calls[i] for i in single if i in maps or _convolves(calls[i])]
+    parts = {id(call.output): call.part for call in told}  # of one map the outermost
+    said = [f"body={_in_python(names[p])} ({type(p).__name__})" for p in parts.values()][::-1]
+    such = f", such as {' or '.join(said[:_NAMED])}" if said else ""
+    raise ValueError(
+        "cannot tell which part of this network is its encoder; pass Hybrid(..., body=), the "
+        f"module whose output is the representation{such}"
+    )
+
+
+@contextmanager
+def _watched(model: nn.Module, leaf: Tensor) -> Iterator[list[_Call]]:
+    """What each part is given and gives, as at inference, in the order in which they end."""
+    calls: list[_Call] = []
+    begun: list[int] = []
+
+    def enter(part, given, named):
+        begun.append(len(calls))
+
+    def leave(part, given, named, output):
+        first = next(iter((*given, *named.values())), None)
+        node = getattr(output, "grad_fn", None)
+        calls.append(_Call(part, begun.pop(), first, output, node))
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng([leaf.device] if leaf.is_cuda else []))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for part in model.modules():
+            stack.callback(setattr, part, "training", part.training)
+            part.training = False
+            for hook in (
+                part.register_forward_pre_hook(enter, with_kwargs=True),
+                part.register_forward_hook(leave, with_kwargs=True),
+            ):
+                stack.callback(hook.remove)
+        yield calls
+
+
+def _gives_map(call: _Call, inner: Sequence[_Call]) -> bool:
+    """Whether a part gives a map of several cells, or makes one cell of them itself."""
+    made = _cells(call.given) > 1 and all(_cells(each.output) < 2 for each in inner)
+    return made or _cells(call.output) > 1
+
+
+def _is_map(found: Any, count: int) -> bool:
+    return _cells(found) > 0 and len(found) == count and found.shape[1] >= _FEWEST
+
+
+def _cells(found: Any) -> int:
+    is_map = isinstance(found, Tensor) and found.ndim == 4
+    return found.shape[2] * found.shape[3] if is_map else 0
+
+
+def _convolves(call: _Call) -> bool:
+    return any(weight.ndim == 4 for weight in call.part.parameters())
+
+
+def _gives_vector(call: _Call) -> bool:
+    found = call.output
+    return isinstance(found, Tensor) and found.ndim > 1 and found[0, 0].numel() == 1
+
+
+def _all_through(node: Any, answer: Any, leaf: Tensor) -> bool:
+    """Whether every way from an answer back to the picture leads through a node of the graph."""
+    rest, seen = [answer], set()
+    while rest:
+        at = rest.pop()
+        if isinstance(at, dict | list | tuple):
+            rest += at.values() if isinstance(at, dict) else at
+        elif isinstance(at, Tensor):
+            rest.append(at.grad_fn)
+        elif at is not None and at not in seen:
+            seen.add(at)
+            if getattr(at, "variable", None) is leaf:
+                return False
+            rest += [] if at is node else [before for before, _ in at.next_functions]
+    return node in seen
+
+
+def _in_python(path: str) -> str:
+    names = path.split(".")
+    if not all(name.isdigit() or name.isidentifier() for name in names):
+        return f"learn.model.get_submodule({path!r})"
+    return "learn.model" + "".join(f"[{n}]" if n.isdigit() else f".{n}" for n in names)
