@@ -39,6 +39,10 @@ Parameters = Annotated[list[Any] | None, typer.Option("-p", **_LISTS)]
 Formats = Annotated[list[str] | None, typer.Option("--format")]
 
 
+_ALSO = {"batch": "bs", "batch_size": "bs", "learning_rate": "lr", "weight_decay": "wd"}
+"""What others call a field of a run."""
+
+
 def command(function: Callable) -> Callable:
     """Make a function the command of its name, with the help of its docstring; returns it."""
     text, _, args = (inspect.getdoc(function) or "").partition("\n\nArgs:\n")
@@ -118,11 +122,19 @@ def _pairs(option: str, given: list[list[str]] | None) -> dict[str, str]:
     return dict(given)
 
 
+def _with_options(data: str | None, options: list[list[str]] | None) -> str | None:
+    """The name of a data set that has the options which were given beside it."""
+    for name, *values in options or []:
+        said = f"{'+' if '=' in name else '='}{'+'.join(values)}" if values else ""
+        data = f"{data or ''}{',' if ':' in (data or '') else ':'}{name}{said}"
+    return data
+
+
 @command
 def study(
     preset: str = "quick", data: str | None = None, root: str | None = None,
     outputs: str | None = None, only: list[str] | None = None, parameters: Parameters = None,
-    scheduler: str | None = None,
+    options: Options = None, scheduler: str | None = None,
 ) -> int:  # fmt: skip
     """Execute the notebooks and write index.html.
 
@@ -133,6 +145,7 @@ def study(
         outputs: Where to write (default: outputs/PRESET[-DATA]).
         only: Some notebooks, e.g. 20 or 11_puzzling.
         parameters: Another notebook parameter, e.g. -p seed 3.
+        options: An option of the data, as for pack.
         scheduler: A Dask cluster makes the runs: tcp://HOST:8786.
     """
     from hmtl.study.notebook import run_study, what_it_saw
@@ -140,7 +153,8 @@ def study(
     _tell_device()
     values = {name: _value(value) for name, value in _pairs("-p", parameters).items()}
     index, failed = run_study(
-        preset, data=data, root=root, outputs=outputs, only=only or (), parameters=values,
+        preset, data=_with_options(data, options), root=root, outputs=outputs, only=only or (),
+        parameters=values,
         scheduler=scheduler,
     )  # fmt: skip
     print(f"seen: {what_it_saw(index.parent)}")
@@ -155,6 +169,7 @@ def study(
 def run(
     preset: str = "smoke", data: str | None = None, root: str | None = None,
     store: str | None = None, track: list[str] | None = None, fields: Fields = None,
+    options: Options = None,
 ) -> None:  # fmt: skip
     """Train one run of a preset and print its scores.
 
@@ -164,7 +179,8 @@ def run(
         root: Folder of a real data set, or a pack of it.
         store: Run store (default: outputs/runs).
         track: tensorboard, wandb, mlflow (default: $HMTL_TRACK, else none).
-        fields: A field of RunSpec, e.g. --set pretexts puzzling_2x2.
+        fields: A field of RunSpec, e.g. --set pretexts puzzling_2x2,inpainting_grid.
+        options: An option of the data, as for pack.
     """
     from hmtl.paths import outputs_dir, show_progress
     from hmtl.runs import distributed
@@ -185,13 +201,14 @@ def run(
             )
         changes["people"] = tuple(map(int, counts))
     if isinstance(changes.get("pretexts"), str):
-        changes["pretexts"] = tuple(changes["pretexts"].split("+"))
+        changes["pretexts"] = tuple(re.split("[+,]", changes["pretexts"]))
     names = [field.name for field in dataclasses.fields(RunSpec) if field.name != "data"]
     if unknown := sorted(set(changes) - set(names)):
-        known = f"{hint(unknown[0], names)}{', '.join(names)}"
+        near = hint(_ALSO.get(unknown[0], unknown[0]), names)
+        known = f"{near}{', '.join(names)}"
         known = "data has an option of its own: --data" if unknown == ["data"] else known
         raise ValueError(f"--set {', '.join(unknown)} is no field of a run; {known}")
-    spec = RunSpec.preset(preset, data, **changes)
+    spec = RunSpec.preset(preset, _with_options(data, options), **changes)
     if lost := set(changes) & set(spec.unused()):
         raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
     trackers, before = check_trackers(track), set(Path(store or default_store()).glob("*"))
@@ -451,7 +468,7 @@ def pack(
     """Read a data set on the disk into a pack; resumable.
 
     Args:
-        data: affectnet, 300w-lp-aflw2000 ...; an unknown one lists them.
+        data: affectnet, affectnet:classes=7 ...; an unknown one lists them.
         root: Folder of the data set.
         out: Folder of the pack.
         size: Pixels.
@@ -465,15 +482,16 @@ def pack(
         max_bad: Share that may be unreadable (default: 0.05).
         drop_duplicates: Leave out what the report would name.
     """
-    from hmtl.data.packing import MAX_BAD, VALID_SHARE, pack_photos, parse_options, read_set
+    from hmtl.data import packing
     from hmtl.files import read_json
 
-    parsed = parse_options(data, options or [])
-    share = VALID_SHARE if valid is None else valid
-    table = read_set(data, root, parsed, valid=share, seed=valid_seed)
-    made = pack_photos(
+    data, own = packing.split_options(data)
+    parsed = packing.parse_options(data, [*own, *(options or [])])
+    share = packing.VALID_SHARE if valid is None else valid
+    table = packing.read_set(data, root, parsed, valid=share, seed=valid_seed)
+    made = packing.pack_photos(
         table, Path(out), size, data=data, options=parsed, grey=grey or None, fit=fit, exif=exif,
-        max_bad=MAX_BAD if max_bad is None else max_bad, drop_duplicates=drop_duplicates,
+        max_bad=packing.MAX_BAD if max_bad is None else max_bad, drop_duplicates=drop_duplicates,
         workers=workers,
     )  # fmt: skip
     report = read_json(made.path / "report.json", "pack the set again")
@@ -481,6 +499,9 @@ def pack(
         print(f"warning: {warning}", file=sys.stderr)
     if report["differences"]:
         print(f"not as published: {'; '.join(report['differences'])}")
+    for note in report["reader"].get("notes", []):
+        if "so it makes no run" in note:
+            print(note)
     bad, missing = len(report["bad"]), len(report["missing"])
     leaks = len(report["duplicates"]["across splits"])
     print(f"{bad} unreadable, {missing} missing; {leaks} pictures in two splits")

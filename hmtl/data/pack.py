@@ -75,6 +75,11 @@ class Pack:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        found = self.labels["split"].value_counts()
+        counts = ", ".join(f"{split} {found[split]:,}" for split in SPLITS if split in found)
+        return f"Pack({self.path.name}: {len(self):,} images, {self.size} pixels; {counts})"
+
     @property
     def size(self) -> int:
         """Width and height of every image, pixels."""

@@ -5,9 +5,9 @@ dropped) it names every picture that is missing, bad, tiny, or turned by an EXIF
 was not applied, and every group of duplicates, those across splits first. Ours.
 """
 
-__all__ = ["TINY", "make_report", "write_text"]
+__all__ = ["TINY", "make_report", "no_run", "write_text"]
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,15 +42,22 @@ def make_report(
     side, turned = notes["side"].to_numpy(), notes["turned"].to_numpy()
     small = ~bad & (side < settings["size"])
     tiny = small & (side < TINY * settings["size"])
+    counts = {split: int((used & (splits == split)).sum()) for split in SPLITS}
+    if empty := [split for split in ("train", "test") if not counts[split]]:
+        reader = {**reader, "notes": [*reader.get("notes", []), no_run(settings["data"], empty)]}
     return {
         "settings": dict(settings),
-        "warnings": [*warned(reader), *_leaks(keys, splits, groups, dropped)],
+        "warnings": [
+            *warned(reader),
+            *_leaks(keys, splits, groups, dropped),
+            *_one_class(table[used & (splits == "train")]),
+        ],  # fmt: skip
         "reader": dict(reader),
-        "differences": differences(reader) if reader else [],
+        "differences": differences(reader),
         "images": {
             "in the table": len(table),
             "packed": int(used.sum()),
-            **{split: int((used & (splits == split)).sum()) for split in SPLITS},
+            **counts,
             "enlarged": int(small.sum()),
         },
         "missing": [*reader.get("missing", []), *keys[missing]],
@@ -62,6 +69,21 @@ def make_report(
         },
         "duplicates": _duplicates(table, groups) | {"dropped": list(keys[dropped])},
     }
+
+
+def no_run(data: str, empty: Sequence[str]) -> str:
+    """Return what a data set says that has no face in some splits, with the remedy."""
+    drawn = "; leave split out of its columns, and shares are drawn" if data == "csv" else ""
+    return f"no {' and no '.join(empty)} faces, so it makes no run{drawn}"
+
+
+def _one_class(train: pd.DataFrame) -> list[str]:
+    """Return a warning for each label of which the training faces have one class alone."""
+    return [
+        f"every training face is {train[name].dropna().iloc[0]}: no network learns {name} from one "
+        "class"
+        for name in ("emotion", "gender") if name in train and train[name].nunique() == 1
+    ]  # fmt: skip
 
 
 def _leaks(

@@ -13,7 +13,7 @@ take as long to hash as to pack. Ours.
 
 __all__ = [
     "GREY_SETS", "MAX_BAD", "VALID_SHARE", "BadImages", "fingerprint", "hold_out_valid",
-    "pack_photos", "parse_options", "read_set", "write_options",
+    "pack_photos", "parse_options", "read_set", "split_options", "write_options",
 ]  # fmt: skip
 
 import hashlib
@@ -102,16 +102,28 @@ def _check_option(data: str, name: str, known: Collection[str], has: str) -> Non
         raise ValueError(f"{data} has no option {name!r}; {has} {all_names}{near}")
 
 
+def split_options(data: str) -> tuple[str, list[list[str]]]:
+    """Split "affectnet:classes=7" into a name and options as `parse_options` takes them."""
+    name, _, said = data.partition(":")
+    given = [item.partition("=") for item in said.split(",") if said]
+    if any(not equals for _, equals, _ in given):
+        raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
+    return name, [[option, *text.split("+")] for option, _, text in given]
+
+
 def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
     """Return a reader's options out of texts: [["classes", "7"], ["columns", "path=image"]].
 
-    A mapping is one or more `KEY=VALUE` (`OUTER:KEY=VALUE` where a mapping holds mappings), several
-    numbers make a tuple, true and false are themselves. Raises ValueError for an unknown reader or
-    option, or a text that cannot be what the option is.
+    A name and its first value may be one text, "classes=7". A mapping is one or more `KEY=VALUE`
+    (`OUTER:KEY=VALUE` where a mapping holds mappings), several numbers make a tuple, true and false
+    are themselves. Raises ValueError for an unknown reader or option, or a text that cannot be what
+    the option is.
     """
     known = _parameters(_find_reader(data))
     options = {}
     for name, *texts in given:
+        name, equals, text = name.partition("=")
+        texts = [text, *texts] if equals else texts
         _check_option(data, name, known, "it has")
         kind = str(known[name].annotation)
         try:

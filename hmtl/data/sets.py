@@ -38,7 +38,7 @@ import pandas as pd
 
 from hmtl.data.pack import FORMAT, META, GrowingPack, Pack, open_pack
 from hmtl.data.packing import fingerprint as photo_fingerprint
-from hmtl.data.packing import pack_photos, parse_options, read_set, write_options
+from hmtl.data.packing import pack_photos, parse_options, read_set, split_options, write_options
 from hmtl.data.readers.protocols import PROTOCOLS, SOURCES
 from hmtl.faces.faceset import FaceSet
 from hmtl.faces.render import (
@@ -77,17 +77,15 @@ def parse_data(data: str) -> tuple[str, dict]:
     Raises ValueError naming what is known for another name, and for options that the reader has
     not or that are no NAME=VALUE.
     """
-    name, _, said = str(data).partition(":")
+    name = str(data).partition(":")[0]
     check_known(f"unknown data {name!r};", name, DATA)
-    if not said:
+    name, given = split_options(str(data))
+    if not given:
         return name, {}
     if name not in SOURCES:
         raise ValueError(f"data={data!r}: {name} has no reader, so it takes no options")
-    given = [item.partition("=") for item in said.split(",")]
-    if any(not equals for _, equals, _ in given):
-        raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
     try:
-        options = parse_options(name, [[option, *text.split("+")] for option, _, text in given])
+        options = parse_options(name, given)
     except ValueError as error:
         raise ValueError(f"data={data!r}: {error}") from None
     if name in _VOTED and "labels" in options:

@@ -32,6 +32,8 @@ from tqdm import tqdm
 
 from hmtl import __version__
 from hmtl.data.pack import Pack
+from hmtl.data.pack_report import no_run
+from hmtl.data.sets import parse_data
 from hmtl.files import load_weights, write_record
 from hmtl.labels import SPLITS
 from hmtl.paths import full_root, show_progress
@@ -132,16 +134,15 @@ def _check_splits(spec: RunSpec, pack: Pack) -> None:
     """Raise ValueError, before anything is trained, unless every split has a face."""
     if empty := [split for split in SPLITS if not len(pack.rows(split))]:
         raise ValueError(
-            f"{spec.data} has no {' and no '.join(empty)} faces, so it makes no run; train by "
-            "build_learner and test on another set, as notebooks/02_your_data does with 300W-LP"
-            f"{_protocols_of(spec.data)}"
+            f"{spec.data} has {no_run(parse_data(spec.data)[0], empty)}; or train by "
+            "hmtl.runs.fit.build_learner and test on another set, as notebooks/02_your_data does "
+            f"with 300W-LP{_protocols_of(spec.data)}"
         )
 
 
 def _protocols_of(data: str) -> str:
     """Name the protocols that read a set beside another one, or none."""
     from hmtl.data.readers.protocols import PROTOCOLS
-    from hmtl.data.sets import parse_data
 
     reader = parse_data(data)[0]
     fitting = [

@@ -188,6 +188,37 @@ def test_a_killed_call_is_taken_up_and_gives_the_same_pack_to_the_bit(folders, t
     assert sorted(file.name for file in tmp_path.iterdir()) == ["again", "faces", "whole"]
 
 
+def test_options_in_a_name_are_options_beside_it(folders, tmp_path, monkeypatch, capsys):
+    """Of `pack` and of `run` alike, as remedies name them; and what makes no run is told."""
+    labels = [f"{p.relative_to(folders)},{p.parent.name[:3]}" for p in folders.rglob("*.jpg")]
+    (folders / "all.csv").write_text("\n".join(["file,label", *labels]), encoding="utf-8")
+    names = ["names=emotion:hap=happy+emotion:Sad=happy+emotion:ang=happy", "shares=0.5+0.5+0"]
+    named = f"csv:columns=path=file+emotion=label,file=all.csv,{','.join(names)}"
+    beside = ["csv", "--option", "columns", "path=file", "emotion=label", "--option=file=all.csv"]
+    beside += [
+        "--option",
+        "names",
+        *names[0][6:].split("+"),
+        "--option",
+        "shares",
+        "0.5",
+        "0.5",
+        "0",
+    ]
+    root = ["--root", str(folders)]
+    packs = [tmp_path / "named", tmp_path / "beside"]
+    for arguments, out in zip([[named], beside], packs, strict=True):
+        assert main(["pack", *arguments, *root, "--size", "16", "--out", str(out)]) == 0
+        told = capsys.readouterr()
+        assert "every training face is happy: no network learns emotion" in told.err
+        assert "no test faces, so it makes no run; leave split out" in told.out
+        assert "makes no run" in (out / "report.txt").read_text(encoding="utf-8")
+    assert contents(packs[0]) == contents(packs[1])
+    assert repr(open_pack(packs[0])) == "Pack(named: 60 images, 16 pixels; train 30, valid 30)"
+    assert main(["run", "--data", *beside, "--root", str(packs[0])]) == 2
+    assert "no test faces, so it makes no run; leave split" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -203,6 +234,8 @@ def test_a_killed_call_is_taken_up_and_gives_the_same_pack_to_the_bit(folders, t
         (["folders", "--max-bad", "5"], "a share from 0 to 1"),
         (["folders", "--valid", "1"], "a share from 0"),
         (["rafdb"], "EmoLabel"),
+        (["folders:colour=red"], "folders has no option 'colour'"),
+        (["csv:columns"], "options are NAME=VALUE"),
         (["csv"], "missing a required argument: 'columns'; its options are columns, file"),
     ],
 )

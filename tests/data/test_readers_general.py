@@ -262,6 +262,23 @@ def test_any_csv_errors_name_file_line_and_field(tmp_path, old, new, message):
         read_csv(make_csv(tmp_path, rows), columns=NAMED)
 
 
+@pytest.mark.parametrize(
+    ("name", "lines", "said"),
+    [
+        ("all.csv", ROWS, r"expected labels.csv in it, .*; say which by --option file all.csv$"),
+        ("my/all.tsv", ROWS, r"say which by --option file my/all.tsv$"),
+        ("labels.csv", [], r"labels.csv: it is empty"),
+        ("labels.csv", ["image,label"], r"labels.csv: it names no image$"),
+        ("labels.csv", ["image,label", "b/1.png,happy", "b/2.png,sad"],
+         r"dropped: 2 not on disk, such as b/1.png$"),
+    ],
+)  # fmt: skip
+def test_what_a_csv_lacks_is_named(tmp_path, name, lines, said):
+    write(tmp_path / name, lines)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        read_csv(tmp_path, columns={"path": "image", "emotion": "label"})
+
+
 def test_any_csv_columns_that_are_not_there(tmp_path):
     make_csv(tmp_path)
     with pytest.raises(ValueError, match="line 1: no column picture; it has id, image, label"):

@@ -134,6 +134,18 @@ def test_a_field_on_the_command_line_too(field, capsys):
     assert f"did you mean {field}?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("other", "ours"), [("batch", "bs"), ("learning_rate", "lr")])
+def test_what_others_call_a_field(other, ours, capsys):
+    assert main(["run", "--set", other, "1"]) == 2
+    assert f"did you mean {ours}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sign", "+,")
+def test_several_pretexts_on_the_command_line(sign, capsys):
+    assert main(["run", "--set", "pretexts", f"puzzling_2x2{sign}nothing"]) == 2
+    assert "unknown pretext 'nothing'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("known", [["Adam", "SGD"], {"mini": 1, "faces": 2}, ("happy", "sad")])
 def test_what_is_known_passes_and_case_is_a_slip(known):
     for name in known:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import place_of
+from hmtl.data.readers.listing import LISTS, list_files, place_of
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
@@ -57,7 +57,14 @@ def read_csv(
     that is not known or a number that is none or out of range, and for columns that are not there;
     also if `columns` names some sides of the box and not all.
     """
-    source = Source(root, [file], expected=file)
+    try:
+        source = Source(root, [file], expected=file)
+    except FileNotFoundError as error:
+        there = list_files(Path(root), LISTS) if Path(root).is_dir() else []
+        if not there:
+            raise
+        named = [f"--option file {name}" for name in there[:3]]
+        raise FileNotFoundError(f"{error}; say which by {' or '.join(named)}") from None
     root, place = source.root, source.at(file)
     table = _read_columns(place, columns, source)
     table = _name_columns(table, place, names or {})

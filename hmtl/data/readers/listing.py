@@ -251,6 +251,8 @@ def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list
 
     Raises ValueError naming the columns that are not there, or there twice.
     """
+    if not header:
+        raise ValueError(f"{file}: it is empty; a list of pictures is expected")
     if lost := sorted(set(names) - set(header)):
         raise ValueError(
             f"{file} line 1: no column {', '.join(lost)}; it has {', '.join(header)[:200]}"

@@ -64,8 +64,9 @@ def name_labels(
         ValueError: A label that is in neither.
     """
     known = {**words, **{str(k).strip().lower(): str(v) for k, v in (names or {}).items()}}
-    remedy = f"; say which by --option {option}{{}}=..." if option else ""
+    in_name = option.replace(" ", "=")
+    remedy = f"; say which by --option {option}{{}}=..., in a name of data by :{in_name}{{}}=..."
     return map_labels(
         values.astype(str).str.strip().str.lower(), known, where, field,
-        dict.fromkeys(words.values()), remedy,
+        dict.fromkeys(words.values()), remedy if option else "",
     )  # fmt: skip

@@ -160,8 +160,10 @@ def finish_table(
     if table["key"].duplicated().any():  # such as the names 1.jpg and 1.png of one picture
         table = drops.drop_repeats(table, [c for c in table if c not in _PLACES])
     if table.empty:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items())
-        raise ValueError(f"{source}: no image is left; dropped: {reasons or 'nothing'}")
+        such = {reason: f"such as {places[0]}" for reason, places in drops.examples.items()}
+        reasons = [f"{count} {reason}, {such[reason]}" for reason, count in drops.counts.items()]
+        why = f"no image is left; dropped: {'; '.join(reasons)}" if reasons else "it names no image"
+        raise ValueError(f"{source}: {why}")
     if odd := odd_label(table):
         row, column = table.iloc[odd[0]], odd[1]
         raise ValueError(f"{source}: {row['key']}: unknown {column} {row[column]!r}")
@@ -217,7 +219,7 @@ def differences(report: Mapping) -> list[str]:
     """Return a line for each count that is not the published one, with both numbers."""
     return [
         f"{name}: {count['found']:,} found, {count['published']:,} published"
-        for name, count in report["counts"].items()
+        for name, count in report.get("counts", {}).items()
         if count["published"] is not None and count["found"] != count["published"]
     ]
 
