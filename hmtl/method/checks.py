@@ -78,10 +78,7 @@ def weights_of(
 
 def balance_of(given: str | Balance) -> Balance:
     """A balance, given by its name or itself."""
-    found = make_balance(given) if isinstance(given, str) else given
-    if not isinstance(found, Balance):
-        raise ValueError(f"balance must be a name or a Balance, not {found!r}")
-    return found
+    return as_kind(make_balance(given) if isinstance(given, str) else given, Balance, "balance")
 
 
 def options(**given: Any) -> list:

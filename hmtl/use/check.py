@@ -43,7 +43,7 @@ def check_all(path: str | Path) -> Iterator[Checked]:
     Raises:
         FileNotFoundError: `path` is no folder, or none of these is in it.
     """
-    path, found = Path(path), False
+    given, path, found = path, Path(path), False
     closed: list[OSError] = []
     for folder, inside, files in os.walk(path, onerror=closed.append):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
@@ -65,8 +65,8 @@ def check_all(path: str | Path) -> Iterator[Checked]:
             yield Checked(Path(error.filename), "folder", problem, False)
     if not found:
         raise FileNotFoundError(
-            f"{path} holds no pack, no run and no exported network; give the folder of one, or one "
-            "above it"
+            f"{given} holds no pack, no run and no exported network; give the folder of one, or "
+            "one above it"
         )
 
 

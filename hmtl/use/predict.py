@@ -290,7 +290,6 @@ def find_run(run: str | Path, store: str | Path | None = None, *, handed: bool =
         raise ValueError("no run is named: give its folder, its name, or latest")
     with reading(run, "give a run's folder, or its name"):  # too long, or closed to us
         here = [Path(run)] if Path(run).is_dir() else []
-        what = "a file, no folder" if Path(run).is_file() else "no folder"
     if str(run) == "latest":
         folders = trained_runs(store, needed=True)[:1]
     elif str(run) in inside and not any((Path(run) / name).is_file() for name in _RECORDS):
@@ -306,7 +305,7 @@ def find_run(run: str | Path, store: str | Path | None = None, *, handed: bool =
         near = hint(run, known, 0.75)  # other projects' networks have names like these
         also = " a folder that `python -m hmtl export` made, or a network that ships: "
         raise FileNotFoundError(
-            f"{run} is {what} and no run in {store}; {near}give a run's folder or its name "
+            f"{run} is no folder and no run in {store}; {near}give a run's folder or its name "
             f"(`python -m hmtl runs` lists them){f',{also}' + ', '.join(inside) if handed else ''}"
         )
     (folder,) = folders
