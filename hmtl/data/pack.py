@@ -160,14 +160,9 @@ def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> 
 
 
 def _finish(
-    folder: Path,
-    labels: pd.DataFrame | Iterable[pd.DataFrame],
-    count: int,
-    size: int,
-    channels: int,
-    meta: dict,
-    files: Mapping[str, str] | None = None,
-) -> None:
+    folder: Path, labels: pd.DataFrame | Iterable[pd.DataFrame], count: int, size: int,
+    channels: int, meta: dict, files: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Write the labels, whole or table by table, the texts of `files`, and `pack.json`."""
     tables = [labels] if isinstance(labels, pd.DataFrame) else labels
     keys: set = set()
@@ -339,12 +334,9 @@ class GrowingPack:
         return [(int(s), min(int(s) + self.step, self.shape[0])) for s in starts]
 
     def put(
-        self,
-        start: int,
-        images: np.ndarray,
-        labels: pd.DataFrame,
+        self, start: int, images: np.ndarray, labels: pd.DataFrame,
         notes: pd.DataFrame | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Write the part that begins at row `start`: its images, their labels and notes."""
         if images.dtype != np.uint8 or images.shape[1:] != self.shape[1:]:
             raise ValueError(f"a part must be uint8 {self.shape[1:]}, got {images.dtype}")
@@ -417,13 +409,9 @@ class GrowingPack:
             return file.read_text(encoding="utf-8")
 
     def finish(
-        self,
-        columns: Sequence[str] = ("key", "split"),
-        *,
-        keep: np.ndarray | None = None,
-        files: Mapping[str, str] | None = None,
-        **meta,
-    ) -> None:
+        self, columns: Sequence[str] = ("key", "split"), *, keep: np.ndarray | None = None,
+        files: Mapping[str, str] | None = None, **meta,
+    ) -> None:  # fmt: skip
         """Make the parts a pack. `columns` are written if there is no row at all.
 
         `keep`, bool (N,), says which rows go into it (None: all): the others cost the disk a second

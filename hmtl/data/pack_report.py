@@ -21,13 +21,9 @@ _SHOWN = 10  # of each list, in the text
 
 
 def make_report(
-    table: pd.DataFrame,
-    reader: Mapping,
-    notes: pd.DataFrame,
-    groups: list[list[int]],
-    dropped: list[int],
-    settings: Mapping,
-) -> dict:
+    table: pd.DataFrame, reader: Mapping, notes: pd.DataFrame, groups: list[list[int]],
+    dropped: list[int], settings: Mapping,
+) -> dict:  # fmt: skip
     """Return the report of a pack as a plain dict.
 
     `reader` is the reader's own report, `notes` has a row a picture (`hmtl.data.photos.Note`),

@@ -54,13 +54,9 @@ class BadImages(ValueError):
 
 
 def read_set(
-    data: str,
-    root: str | Path,
-    options: Mapping | None = None,
-    *,
-    valid: float = VALID_SHARE,
+    data: str, root: str | Path, options: Mapping | None = None, *, valid: float = VALID_SHARE,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Return the sample table of a data set or protocol by its name, valid rows held out.
 
     `options` go to the reader, `valid` and `seed` to `hold_out_valid`, unless the protocol says
@@ -225,20 +221,10 @@ def fingerprint(table: pd.DataFrame) -> str:
 
 
 def pack_photos(
-    table: pd.DataFrame,
-    path: str | Path,
-    size: int,
-    *,
-    data: str,
-    options: Mapping | None = None,
-    grey: bool | None = None,
-    fit: str = "cover",
-    exif: str = "auto",
-    max_bad: float = MAX_BAD,
-    drop_duplicates: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
-) -> Pack:
+    table: pd.DataFrame, path: str | Path, size: int, *, data: str, options: Mapping | None = None,
+    grey: bool | None = None, fit: str = "cover", exif: str = "auto", max_bad: float = MAX_BAD,
+    drop_duplicates: bool = False, workers: int | None = None, progress: bool | None = None,
+) -> Pack:  # fmt: skip
     """Pack the pictures of a sample table at `size` pixels, and open the pack.
 
     `data` is the name of its reader, `options` what it was given (both for the record). `grey` is
@@ -301,13 +287,9 @@ def _task(
 
 
 def _read_into(
-    growing: GrowingPack,
-    table: pd.DataFrame,
-    make: Callable[[int, int], PhotoTask],
-    max_bad: float,
-    workers: int | None,
-    progress: bool | None,
-) -> None:
+    growing: GrowingPack, table: pd.DataFrame, make: Callable[[int, int], PhotoTask],
+    max_bad: float, workers: int | None, progress: bool | None,
+) -> None:  # fmt: skip
     """Read what is missing in the pack; raise BadImages as soon as too many cannot be."""
     if workers is None:
         # fewer are done before one started

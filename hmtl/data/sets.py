@@ -111,18 +111,10 @@ def check_data(data: str, root: str | Path | None = None) -> None:
 
 
 def load_pack(
-    data: str,
-    root: str | Path | None = None,
-    *,
-    people: tuple[int, int, int] = (300, 50, 125),
-    size: int = 48,
-    labels: str = "majority",
-    face_seed: int = 0,
-    proportions: str = "equal",
-    label_noise: float = 0.0,
-    options: Mapping | None = None,
-    progress: bool | None = None,
-) -> Pack:
+    data: str, root: str | Path | None = None, *, people: tuple[int, int, int] = (300, 50, 125),
+    size: int = 48, labels: str = "majority", face_seed: int = 0, proportions: str = "equal",
+    label_noise: float = 0.0, options: Mapping | None = None, progress: bool | None = None,
+) -> Pack:  # fmt: skip
     """The pack of a data set by name, made and cached if need be.
 
     Args:
@@ -192,13 +184,9 @@ def _open_made(data: str, root: Path, options: Mapping) -> Pack:
 
 
 def write_faces(
-    face_set: FaceSet,
-    path: Path,
-    *,
-    processes: int | None = None,
-    device: str = "cpu",
+    face_set: FaceSet, path: Path, *, processes: int | None = None, device: str = "cpu",
     progress: bool | None = None,
-) -> Pack:
+) -> Pack:  # fmt: skip
     """Draw and render a face set into a pack at `path`; a killed call is taken up where it was.
 
     While it renders, memory holds a few hundred faces, however many there are. The pack is the same
@@ -260,13 +248,9 @@ def build_mini(path: Path = MINI_PATH) -> Pack:
 
 
 def photo_pack(
-    data: str,
-    root: str | Path,
-    *,
-    size: int = 48,
-    options: Mapping | None = None,
+    data: str, root: str | Path, *, size: int = 48, options: Mapping | None = None,
     progress: bool | None = None,
-) -> Pack:
+) -> Pack:  # fmt: skip
     """A data set of `SOURCES` under `root` as a pack, cached as `hmtl.data.packing` knows it.
 
     All is at the defaults of `hmtl.data.packing.pack_photos`, rows held out as valid included.

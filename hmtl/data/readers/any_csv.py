@@ -29,14 +29,10 @@ COLUMNS = ("path", *_WORDS, *_LIMITS, "person", *BOX)
 
 
 def read_csv(
-    root: str | Path,
-    *,
-    columns: Mapping[str, str],
-    file: str = "labels.csv",
+    root: str | Path, *, columns: Mapping[str, str], file: str = "labels.csv",
     names: Mapping[str, Mapping] | None = None,
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    seed: int = 0,
-) -> pd.DataFrame:
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Return the images that a csv in `root` names: `key` (relative path), `path`, `split`, labels.
 
     Fields may end at commas, tabs or blanks. `columns` maps this project's names (`COLUMNS`) to

@@ -149,13 +149,9 @@ def subfolder(root: Path, *names: str) -> Path | None:
 
 
 def list_files(
-    folder: Path,
-    endings: Sequence[str] = PICTURES,
-    *,
-    deep: bool = True,
-    prefix: str = "",
+    folder: Path, endings: Sequence[str] = PICTURES, *, deep: bool = True, prefix: str = "",
     above: tuple[str, ...] = (),
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """Return the files with one of `endings` in `folder`, sorted, relative, with "/" between.
 
     `deep` goes into its subfolders too; hidden files and `__MACOSX` are passed over. `prefix` goes

@@ -38,14 +38,9 @@ GENDER_WORDS = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
 def name_labels(
-    values: pd.Series,
-    where: Callable[[int], str],
-    field: str,
-    *,
-    words: Mapping[str, str] = EMOTION_WORDS,
-    names: Mapping | None = None,
-    option: str = "",
-) -> pd.Series:
+    values: pd.Series, where: Callable[[int], str], field: str, *,
+    words: Mapping[str, str] = EMOTION_WORDS, names: Mapping | None = None, option: str = "",
+) -> pd.Series:  # fmt: skip
     """Return this project's name of each label in `values`, by `names` or else by `words`.
 
     Words are looked up without regard to case and blanks around them. **Numbers mean another

@@ -63,12 +63,9 @@ class Drops:
         return table[~bad].copy()
 
     def drop_repeats(
-        self,
-        table: pd.DataFrame,
-        labels: Sequence[str],
-        by: Sequence[str] = ("key",),
+        self, table: pd.DataFrame, labels: Sequence[str], by: Sequence[str] = ("key",),
         place: str = "key",
-    ) -> pd.DataFrame:
+    ) -> pd.DataFrame:  # fmt: skip
         """Return one row for each picture, or face in one: rows alike in the columns `by`.
 
         A row that repeats another is counted. Where two of them differ in `labels`, nothing says
@@ -94,13 +91,9 @@ class Drops:
 
 
 def map_labels(
-    values: pd.Series,
-    names: Mapping,
-    where: Callable[[int], str],
-    field: str,
-    known: Iterable | None = None,
-    remedy: str = "",
-) -> pd.Series:
+    values: pd.Series, names: Mapping, where: Callable[[int], str], field: str,
+    known: Iterable | None = None, remedy: str = "",
+) -> pd.Series:  # fmt: skip
     """Return the name of each value by `names`; a value that is not in it is never guessed.
 
     Args:
@@ -138,16 +131,10 @@ def map_numbers(
 
 
 def finish_table(
-    table: pd.DataFrame,
-    drops: Drops,
-    *,
-    source: str,
-    published: Mapping[str, int] | None = None,
-    faces: Mapping[str, int] | None = None,
-    groups: Iterable[pd.Series] = (),
-    unlabelled: Mapping[str, int] | None = None,
-    notes: Iterable[str] = (),
-) -> pd.DataFrame:
+    table: pd.DataFrame, drops: Drops, *, source: str, published: Mapping[str, int] | None = None,
+    faces: Mapping[str, int] | None = None, groups: Iterable[pd.Series] = (),
+    unlabelled: Mapping[str, int] | None = None, notes: Iterable[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Return `table`, rows numbered from 0, after checking it, with `attrs["report"]`.
 
     Found are counted: the rows of each split, of each split and emotion, of each split and gender,

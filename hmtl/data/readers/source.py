@@ -53,12 +53,9 @@ class Source(Drops):
         return "" if folder == self.root else f"{folder.relative_to(self.root).as_posix()}/"
 
     def files(
-        self,
-        folder: Path | None = None,
-        endings: Sequence[str] = listing.PICTURES,
-        *,
+        self, folder: Path | None = None, endings: Sequence[str] = listing.PICTURES, *,
         deep: bool = True,
-    ) -> list[str]:
+    ) -> list[str]:  # fmt: skip
         """The files in a folder, by default the root, as keys; none where there is no folder."""
         folder = folder or self.root
         if not folder.is_dir():
@@ -143,13 +140,9 @@ class Source(Drops):
         return self.filter(table, ~table["key"].isin(there), NOT_ON_DISK)
 
     def draw(
-        self,
-        table: pd.DataFrame,
-        shares: tuple[float, float, float],
-        seed: int,
-        by: str | None = None,
-        group: str = "key",
-    ) -> pd.DataFrame:
+        self, table: pd.DataFrame, shares: tuple[float, float, float], seed: int,
+        by: str | None = None, group: str = "key",
+    ) -> pd.DataFrame:  # fmt: skip
         """Return the table with a `split` by `seeded_split`; a note says that none is official."""
         whole = _WHOLE.get(group, "")
         self.notes.append(f"no official split: {shares}{whole} drawn by seed {seed}")
