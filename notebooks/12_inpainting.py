@@ -11,7 +11,7 @@
 #
 # **No gain is seen: with all labels in-painting reaches 71.6 %, labels alone 72.1, a second plain
 # view 72.2 and the puzzle 74.7.** In-painting has its perceptual loss. Against labels alone it is
-# 0.5 points below, [-2.0, +1.0]: undecided, so no gain is excluded. (Rendered faces, six seeds.)
+# 0.5 points below, [-2.1, +1.0]: undecided, so no gain is excluded. (Rendered faces, six seeds.)
 #
 # The paper's second pretext hides parts of the picture and rebuilds them, with a perceptual loss
 # in its best version (claim C3). Masks, decoder and weights are not known to us, so these are

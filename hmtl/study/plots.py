@@ -39,6 +39,7 @@ _WORDS = {
     "puzzling_2x2 (paired)": "a 2×2 puzzle",
     "inpainting_grid_pl (paired)": "in-painting",
     "only_puzzling_2x2 (paired)": "the puzzle's pictures, without its loss",
+    "unlabelled_puzzling_2x2 (paired)": "a 2×2 puzzle, of unlabelled pictures too",
 }
 _ARCHS = {
     "tiny": "small ResNet",

@@ -326,7 +326,8 @@ def trained_runs(store: Path, needed: bool = False) -> list[Path]:
     """
     found = list(store.glob("[!.]*/model.safetensors"))
     if needed and not found:
-        raise FileNotFoundError(f"no trained run yet in {store}; make one: python -m hmtl run")
+        remedy = "make one: python -m hmtl run; then latest is the newest"
+        raise FileNotFoundError(f"no trained run yet in {store}; {remedy}")
     return [f.parent for f in sorted(found, key=lambda f: f.stat().st_mtime_ns, reverse=True)]
 
 

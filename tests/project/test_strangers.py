@@ -497,7 +497,7 @@ def test_a_name_does_not_steer_the_terminal(theirs, tmp_path, capsys, name, told
     _, run, _ = theirs
     (tmp_path / f"{name}.png").write_bytes(b"no picture")
     out = ["--no-detect", "--out", str(tmp_path / "o.csv")]
-    assert main(["predict", str(run), str(tmp_path / f"{name}.png"), *out]) == 1
+    assert main(["predict", str(run), str(tmp_path / f"{name}.png"), *out]) == 2
     assert f"{told}.png: no picture" in capsys.readouterr().err
     named = shutil.copytree(run, tmp_path / "store" / name)
     (tmp_path / "store" / f"{name} broken").mkdir()
