@@ -169,7 +169,9 @@ def own_answer(hybrid, seen: set) -> None:
         return
     seen.add("answer")
     own, shown = hybrid.answer, hybrid.learn.pred
-    outputs = [call.output for call in hybrid._main if hybrid.body is not None]
+    body = hybrid.body
+    head = body is not None and all(weight.ndim < 3 for weight in body.parameters())
+    outputs = [call.output for call in hybrid._main if head]  # an encoder may be all there is
     if isinstance(own, Tensor) and any(same_tensor(output, own) for output in outputs):
         warnings.warn(
             f"body= is {type(hybrid.body).__name__}, whose output is the network's answer: the "

@@ -266,12 +266,12 @@ def plot_trainings(
                 "y": "method", "hue": hue, "order": methods, "hue_order": kinds, "ax": axis,
                 "palette": _LIGHT[: len(kinds)] if night else _COLORS[: len(kinds)],
             }  # fmt: skip
-            several = len(kinds) > 1
+            several = own[hue].nunique() > 1
             sns.stripplot(**told, dodge=several, size=3, alpha=0.4, jitter=False, legend=False)
             sns.pointplot(
                 **told, markers=list("oDs^")[: len(kinds)], linestyle="none",
                 dodge=0.35 if several else False, errorbar=_student,
-                legend=several and axis is axes.flat[-1], err_kws={"linewidth": 1.5},
+                legend=len(kinds) > 1 and axis is axes.flat[-1], err_kws={"linewidth": 1.5},
             )  # fmt: skip
             axis.grid(visible=True, axis="y")
             axis.set(title="\n".join([set_label(data), *parts]), ylabel="")
