@@ -134,7 +134,7 @@ def _check_splits(spec: RunSpec, pack: Pack) -> None:
     """Raise ValueError, before anything is trained, unless every split has a face."""
     if empty := [split for split in SPLITS if not len(pack.rows(split))]:
         raise ValueError(
-            f"{spec.data} has {no_run(parse_data(spec.data)[0], empty)}; or train by "
+            f"{spec.data} has {no_run(parse_data(spec.data)[0], empty)}. You can also train by "
             "hmtl.runs.fit.build_learner and test on another set, as notebooks/02_your_data does "
             f"with 300W-LP{_protocols_of(spec.data)}"
         )
