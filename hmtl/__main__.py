@@ -154,8 +154,7 @@ def study(
     values = {name: _value(value) for name, value in _pairs("-p", parameters).items()}
     index, failed = run_study(
         preset, data=_with_options(data, options), root=root, outputs=outputs, only=only or (),
-        parameters=values,
-        scheduler=scheduler,
+        parameters=values, scheduler=scheduler,
     )  # fmt: skip
     print(f"seen: {what_it_saw(index.parent)}")
     print(f"report: {index}")

@@ -693,9 +693,11 @@ def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str
         if notebook.is_file():
             cells += _shown(notebook)
     made = new_notebook(cells=cells)
-    return _write_html(
-        folder / "index.html", made, title, exclude_input=True, exclude_output_prompt=True
-    )
+    hidden = ("exclude_input", "exclude_input_prompt", "exclude_output_prompt")
+    options: dict[str, Any] = dict.fromkeys(hidden, True)
+    # nothing in it needs a script of the web
+    options |= dict.fromkeys(("jquery_url", "require_js_url", "mathjax_url"), "")
+    return _write_html(folder / "index.html", made, title, **options)
 
 
 def _shown(notebook: Path) -> Iterator:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -43,6 +44,7 @@ def test_the_report_shows_pictures_of_either_kind_with_their_captions(tmp_path):
     page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
     nbformat.write(page, tmp_path / "x.ipynb")
     text = write_index(tmp_path, "study", [(tmp_path / "x.ipynb", "done", None)]).read_text()
+    assert not re.search(r'(?:src|href)="(?!"|data:|x\.html|#)', text), "it reads offline"
     for kind in ("image/png", "image/jpeg"):
         assert f'src="data:{kind};base64,AAAA"' in text
         assert f"of &lt;{kind}&gt;" in text, "alternative text"
