@@ -190,15 +190,15 @@ def pretraining_of(cell: Cell, spec: RunSpec) -> RunSpec:
     )  # fmt: skip
 
 
-def _make(cell: Cell, spec: RunSpec, root: str | None, store: Path) -> Run:
-    """Train a cell's run, its pre-training first, or read it; one that diverged too."""
+def _run_of(cell: Cell, spec: RunSpec, get: Callable[[RunSpec], Run]) -> Run:
+    """A cell's run, its pre-training first: `get` trains or finds the run of a spec."""
     if cell.arm in BEFORE:
-        first = _fitted(pretraining_of(cell, spec), root, store)
-        spec = replace(spec, init=str(first.path))
-    return _fitted(spec, root, store)
+        spec = replace(spec, init=str(get(pretraining_of(cell, spec)).path))
+    return get(spec)
 
 
 def _fitted(spec: RunSpec, root: str | None, store: Path) -> Run:
+    """Train a run, or read it; one that diverged too."""
     try:
         return fit(spec, root=root, store=store)
     except Diverged as error:
@@ -376,6 +376,7 @@ def decide(
         raise ValueError("part needs FER+: give its folder as --root, or --data faces")
 
     tried, trained = _in_record()
+    train = partial(_fitted, root=root, store=store)
     told: set[str] = set()
 
     def tell(name: str, run: Run, seconds: float) -> None:
@@ -395,7 +396,7 @@ def decide(
         if (key := row_key(_tried(cell.arm, spec), _TRIED)) in tried:
             return tried[key]
         started = time.perf_counter()
-        run = _make(cell, spec, root, store)
+        run = _run_of(cell, spec, train)
         tell("trial", run, time.perf_counter() - started)
         return _value(run)
 
@@ -404,7 +405,7 @@ def decide(
         own = [cell for cell in wanted if (cell.part, cell.block) == block]
         best = {cell: chosen_for(cell, score) for cell in own}
         tasks = [
-            partial(_make, cell, spec_of(cell, seed, best[cell]), root, store)
+            partial(_run_of, cell, spec_of(cell, seed, best[cell]), train)
             for seed in sorted({s for c in own for s in range(c.first, c.first + c.seeds)})
             for cell in own
             if cell.first <= seed < cell.first + cell.seeds
@@ -459,10 +460,7 @@ def gather(
     packs: dict = {}
     trials: dict[str, tuple[str, Run]] = {}
 
-    def find(cell: Cell, spec: RunSpec) -> Run:
-        if cell.arm in BEFORE:
-            before = find(replace(cell, arm="SL"), pretraining_of(cell, spec))
-            spec = replace(spec, init=str(before.path))
+    def find(spec: RunSpec) -> Run:
         key = (spec.data, spec.people, spec.size)
         if key not in packs:
             if parse_data(spec.data)[0] != "faces" and not root:
@@ -477,7 +475,7 @@ def gather(
 
     def score(cell: Cell, spec: RunSpec) -> float:
         try:
-            run = find(cell, spec)
+            run = _run_of(cell, spec, find)
         except _MissingError:
             if (key := row_key(_tried(cell.arm, spec), _TRIED)) in known:
                 return known[key]
@@ -496,7 +494,7 @@ def gather(
         chosen[cell.data, cell.task, TUNED.get(cell.arm, cell.arm)] = best
         for seed in range(cell.first, cell.first + cell.seeds):
             try:
-                run = find(cell, spec_of(cell, seed, best))
+                run = _run_of(cell, spec_of(cell, seed, best), find)
             except _MissingError:
                 continue
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
