@@ -284,7 +284,7 @@ def _write(text: str, folder: Path, out: str | Path | None) -> Path:
 
 
 def _table(table: pd.DataFrame) -> str:
-    return markdown(table.rename(columns=_plain).map(_plain))
+    return markdown(table.rename(columns=_plain).map(_plain, na_action="ignore"))
 
 
 def _plain(value: object) -> str:
