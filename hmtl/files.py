@@ -7,8 +7,8 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_regular", "check_shapes",
-    "checked", "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
+    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_regular", "checked",
+    "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
     "read_json", "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder",
     "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
@@ -285,48 +285,41 @@ def tensors_in(file: str | Path, remedy: str) -> dict:
     return tensors
 
 
-def check_shapes(make: Callable[[], Any], file: str | Path, remedy: str) -> None:
-    """Compare the tensors of a network that is not built yet with those of its file.
+def load_weights(make: Callable[[], Any], file: str | Path, remedy: str) -> Any:
+    """A network with the weights of a safetensors file, whose tensors must be its own.
 
-    It is built without memory (torch's device "meta"), so that a small folder cannot ask for much.
+    It is planned without memory first (torch's device "meta"), so that a small folder cannot ask
+    for much.
 
     Args:
-        make: returns the network.
-        file: its safetensors file, of which only the header is read.
-        remedy: how an error ends.
+        make: Returns the network.
+        file: Its weights; those of 16 bits are widened.
+        remedy: How an error ends.
+
+    Returns:
+        What `make` returned.
 
     Raises:
-        ValueError: naming the file and tensors that are missing, or of another shape, on one side.
+        FileNotFoundError, OSError, ValueError: As `tensors_in`; naming the file and tensors that
+            are missing on one side, or of another shape or type.
     """
     import torch
-    from safetensors import safe_open
 
+    tensors = tensors_in(file, remedy)
     try:
         with torch.device("meta"):
-            own = {name: list(tensor.shape) for name, tensor in make().state_dict().items()}
+            own = make().state_dict()
     except NotImplementedError:  # a network that asks its own weights while it is built
-        return
-    with reading(checked(file, remedy), remedy):
-        with safe_open(str(file), "pt") as opened:
-            names = opened.keys()
-            there = {name: opened.get_slice(name).get_shape() for name in names}
-        if odd := [name for name in sorted({*own, *there}) if own.get(name) != there.get(name)]:
-            raise ValueError(f"{len(odd)} missing or size mismatch: {', '.join(odd[:3])}")
-
-
-def load_weights(model, file: str | Path, remedy: str) -> None:
-    """Load a run's weights into `model`, whose every tensor must be there, alike in shape and type.
-
-    Raises as `tensors_in`, and ValueError naming the tensors that do not fit.
-    """
-    from safetensors.torch import load_model
-
-    own, tensors = model.state_dict(), tensors_in(file, remedy)
-    other = [n for n, t in tensors.items() if n in own and t.dtype != own[n].dtype]
-    if other:
-        raise ValueError(f"{file}: {', '.join(other[:3])} hold numbers of another type; {remedy}")
+        own = make().state_dict()
     with reading(file, remedy):
-        load_model(model, str(file))
+        shapes = [{name: t.shape for name, t in some.items()} for some in (own, tensors)]
+        if odd := sorted(dict(shapes[0].items() ^ shapes[1].items())):
+            raise ValueError(f"{len(odd)} missing or size mismatch: {', '.join(odd[:3])}")
+        if odd := [n for n, t in tensors.items() if t.dtype not in (own[n].dtype, torch.float16)]:
+            raise ValueError(f"{', '.join(odd[:3])} hold numbers of another type")
+        network = make()
+        network.load_state_dict(tensors)
+    return network
 
 
 # ----------------------------------------------------------------------------------------- writing

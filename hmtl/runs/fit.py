@@ -383,7 +383,7 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     )
     with _threads(1):
         learn = build_learner(spec, pack)
-        load_weights(learn.model, weights, REMEDY)
+        load_weights(lambda: learn.model, weights, REMEDY)
         return _test(learn, pack)
 
 

@@ -5,13 +5,14 @@ __all__ = ["PRESETS", "Preset", "RunSpec", "get_preset", "grid"]
 import dataclasses
 import itertools
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import StringConstraints
+from pydantic import ConfigDict, StringConstraints, TypeAdapter
 
 from hmtl.data.pack import Pack
 from hmtl.data.sets import full_name, load_pack, parse_data
@@ -250,6 +251,8 @@ class RunSpec:
 class Preset:
     """A scale at which the whole study runs."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")  # of presets.toml
+
     name: str
     data: str  # the data set it runs on unless told otherwise
     base: dict  # RunSpec fields
@@ -297,102 +300,17 @@ class Preset:
         return RunSpec(**merged)
 
 
-_LITE0 = "tf_efficientnet_lite0"
-_COMPANIONS = {"head_pose": "resnet50", "head_pose_bins": "resnet50"}  # papers/head_pose/card.md
-_TASKS = (
-    "tile_rotation_2x2", "puzzling_rotation_2x2", "jigsaw_2x2", "image_rotation", "puzzling_3x3",
-    "puzzling_2x2_map", "barlow_twins", "inpainting_grid", "random_target", "only_puzzling_2x2",
-    "probe_puzzling_2x2",
-)  # fmt: skip
-_INPAINTINGS = (
-    "inpainting_grid_60percent", "inpainting_grid_cell16", "inpainting_block", "inpainting_grid_pl",
-)  # fmt: skip
-_FIRST_LOOK: dict[str, Any] = {
-    "fractions": (1.0,), "tasks": ("tile_rotation_2x2",), "inpaintings": ("inpainting_grid_pl",),
-    "balances": ("uncertainty",),
-}  # fmt: skip
-_STUDY: dict[str, Any] = {
-    "data": "faces", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.01, 0.05, 0.1, 0.2, 0.5, 1.0),
-    "tasks": _TASKS, "inpaintings": _INPAINTINGS,
-}  # fmt: skip
-# What all of the authors' scripts share (papers/hmtl/card.md). On a GPU precision "" is their mixed
-# precision, and dropout is the heads' own.
-_AUTHORS = {"arch": "efficientnet_b0", "lr": 1e-3, "wd": 0.0, "augment": "strong", "weighted": True}
-_AUTHORS_STUDY: dict[str, Any] = {
-    "data": "affectnet", "seeds": 5, "fractions": (0.2, 1.0), "few": (0.05, 0.2, 1.0),
-    "imagenet": {}, "short": {"fraction": 0.2}, "short_seeds": 3,
-    "tasks": _TASKS, "inpaintings": _INPAINTINGS, "balances": ("uncertainty",),
-    "archs": _COMPANIONS,
-}  # fmt: skip
-PRESETS = {
-    p.name: p
-    for p in (
-        Preset(
-            "smoke", data="mini", seeds=1, share={"ferplus": 0.02}, jobs=1, **_FIRST_LOOK,
-            base={"epochs": 4, "bs": 32}, few=(0.5,),
-            imagenet={"arch": _LITE0, "epochs": 1, "lr": 2e-3},
-        ),
-        Preset(
-            "quick", data="faces", seeds=2, imagenet_seeds=1, short_seeds=1, **_FIRST_LOOK,
-            # the recipe of hmtl.study.plan.BASE in smaller batches: 300 steps, far above chance
-            base={
-                "epochs": 8, "people": (300, 50, 125), "bs": 64, "lr": 8e-3, "fill": True,
-                "optimizer": "muon", "precision": "bf16", "norm_stats": "plain",
-            },
-            few=(0.2, 1.0), short={"epochs": 6}, share={"ferplus": 0.1},
-            imagenet={
-                "arch": _LITE0, "epochs": 3, "lr": 2e-3, "optimizer": "", "precision": "",
-                "norm_stats": "",
-            },
-            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.5},
-        ),
-        Preset(
-            "study", imagenet_seeds=2, short_seeds=3, **_STUDY,
-            # longer and in bfloat16: half as long again for the same time on the machine of record
-            base={
-                "epochs": 16, "people": (1200, 100, 250), "bs": 32, "lr": 8e-3,
-                "precision": "bf16", "fill": True,
-            },
-            lrs=(4e-3, 8e-3),
-            imagenet={"arch": _LITE0, "epochs": 4, "lr": 2e-3, "bs": 64, "precision": ""},
-            short={
-                "fraction": 0.2, "fill": False, "epochs": 40, "bs": 64, "lr": 4e-3,
-                "precision": "",
-            },
-            balances=("geometric", "focused", "uncertainty"),
-            epochs={"ferplus": 6},
-            lengths={"head_pose": 0.5, "head_pose_bins": 0.5, "gender": 0.25},
-        ),
-        Preset(
-            "gpu", imagenet={}, archs=_COMPANIONS, jobs=1, **_STUDY,
-            base={
-                "epochs": 30, "people": (5000, 300, 500), "size": 112, "arch": _LITE0, "bs": 128,
-                "lr": 4e-3, "fill": True,
-            },
-            lrs=(2e-3, 4e-3), imagenet_lrs=(1e-3, 4e-3), short={"fraction": 0.2, "epochs": 10},
-            balances=("geometric", "focused", "uncertainty", "dwa", "gradnorm", "pcgrad"),
-            epochs={"ferplus": 50},
-            # even numbers of epochs: after a pre-training the puzzle has half of them (claim C6b)
-            lengths={"head_pose": 8 / 15, "head_pose_bins": 8 / 15, "gender": 0.25},
-        ),
-        Preset(
-            "paper",  # the later scripts
-            base={
-                **_AUTHORS, "size": 112, "bs": 128, "epochs": 100, "multiscale": True,
-                "optimizer": "adabelief_lookahead", "schedule": "warmup_cosine",
-            },
-            **_AUTHORS_STUDY,
-        ),
-        Preset(
-            "paper-first",  # the first scripts; views and augmentation as above
-            base={
-                **_AUTHORS, "size": 224, "bs": 32, "epochs": 80,
-                "optimizer": "adabelief", "schedule": "steps",
-            },
-            **_AUTHORS_STUDY,
-        ),
-    )
-}  # fmt: skip
+def _presets() -> dict[str, Preset]:
+    """The presets of `presets.toml`, beside this file."""
+    said = tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
+    made = {
+        name: said["shared"][own.pop("like")] | own | {"name": name}
+        for name, own in said["preset"].items()
+    }
+    return TypeAdapter(dict[str, Preset]).validate_python(made)
+
+
+PRESETS = _presets()
 
 
 def get_preset(name: str) -> Preset:

@@ -30,14 +30,14 @@ import hmtl.data
 from hmtl.data.pack import Pack
 from hmtl.data.sets import RENDERED
 from hmtl.files import (
-    check_shapes,
     checked,
+    load_weights,
     read_record,
     reading,
     tensors_in,
     whole_folder,
     write_record,
-)  # fmt: skip
+)
 from hmtl.method.tasks import Task, make_task
 from hmtl.runs.store import Run, score_predictions
 from hmtl.use.card import model_card
@@ -98,7 +98,7 @@ def open_handed(folder: Path):
     """
     from hmtl.method.learner import Answers, build_model
 
-    config, weights = read_config(folder), folder / "model.safetensors"
+    config = read_config(folder)
     with reading(folder / "config.json", _REMEDY):
         task = make_task(config["task"])
 
@@ -106,14 +106,7 @@ def open_handed(folder: Path):
         with reading(folder / "config.json", _REMEDY):
             return build_model(config["arch"], len(task.names), task)
 
-    check_shapes(build, weights, _REMEDY)
-    model = build()
-    tensors = tensors_in(weights, _REMEDY)
-    with reading(weights, _REMEDY):
-        model.load_state_dict(
-            {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-        )
-    return Answers(model, task).eval()
+    return Answers(load_weights(build, folder / "model.safetensors", _REMEDY), task).eval()
 
 
 # ---------------------------------------------------------------------------------------- making

@@ -43,7 +43,7 @@ from tqdm import tqdm
 from hmtl import __version__
 from hmtl.data.packing import GREY_SETS
 from hmtl.data.photos import FITS, cut_square, describe_problem, square_box
-from hmtl.files import check_shapes, checked, load_weights, new_file, reading
+from hmtl.files import checked, load_weights, new_file, reading
 from hmtl.labels import hint
 from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
@@ -409,10 +409,7 @@ def answers_of(run: Run):
         )
     task = make_task(run.spec.task)  # without the weights of classes, which only training needs
     build = partial(build_model, run.spec.arch, len(task.names), task)
-    check_shapes(build, weights, _REMEDY)
-    model = build()
-    load_weights(model, weights, _REMEDY)
-    return Answers(model, task).eval()
+    return Answers(load_weights(build, weights, _REMEDY), task).eval()
 
 
 def run_record(run: Run) -> dict[str, str]:
