@@ -22,22 +22,21 @@ folder that holds a pickle is refused. Ours.
 """
 
 __all__ = [
-    "Answered", "Network", "answers_of", "find_run", "load", "run_record", "save_embeddings",
+    "Network", "answers_of", "find_run", "load", "run_record", "save_embeddings",
     "trained_runs",
 ]  # fmt: skip
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from hmtl import __version__
@@ -57,20 +56,6 @@ _MOST_SIDE = 2048  # pixels of a network's input: more is a mistake, or asks for
 _BOX = ["x0", "y0", "x1", "y1"]
 _WAITING = 16  # pictures that wait to be drawn at most, so that memory stays bounded
 _REMEDY = "train or export the run again, or copy its folder anew from where it came"
-
-
-class Answered(NamedTuple):
-    """A picture, the faces found in it, and what the network says: n faces.
-
-    `pixels` are kept for drawing alone. `boxes` are n squares x0, y0, x1, y1; `answers` float32
-    (n, classes or numbers); `vectors` float32 (n, C), their representations, if asked for.
-    """
-
-    picture: Picture
-    pixels: Image.Image | None
-    boxes: list[tuple[int, ...]]
-    answers: np.ndarray
-    vectors: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -150,43 +135,39 @@ class Network:
 
     def _answer(self, images, detect=True, batch=64, progress=None, every=1, draw=None,
                 vectors=False) -> tuple:  # fmt: skip
-        import torch
-
         if batch < 1:
             raise ValueError(f"batch must be at least 1 face, got {batch}")
         images = several(images)
         progress = show_progress() if progress is None else progress
         total = count_pictures(images, every) if progress else None
         unreadable: dict[str, str] = {}
-        given = pictures_in(images, every)
-        found = self._asked(given, detect, batch, vectors, draw is not None, unreadable)
+        seen = self._cut(pictures_in(images, every), detect, unreadable)
         rows: list[tuple] = []
         answers, features = [np.empty((0, len(self.task.names)), np.float32)], []
-        with Drawer(draw, every) if draw else nullcontext() as drawer:
-            bar = {"unit": "picture", "delay": 2, "total": total, "disable": not progress}
-            for one in tqdm(found, **bar):
-                where = one.picture.name, one.picture.frame, one.picture.seconds
-                rows += [(*where, i + 1, *map(int, box)) for i, box in enumerate(one.boxes)]
-                rows += [(*where, 0, *[None] * 4)] * (len(one.boxes) == 0)
-                answers.append(one.answers)
-                features.append(one.vectors)
-                if drawer and one.pixels:
-                    decoded = [self.task.decode(torch.from_numpy(row)) for row in one.answers]
-                    sure = [f" {row.max():.0%}" * self.task.has_classes for row in one.answers]
-                    texts = [f"{text}{more}" for text, more in zip(decoded, sure, strict=True)]
-                    drawer.write(one.picture, draw_answers(one.pixels, one.boxes, texts))
+        bar = tqdm(unit="picture", delay=2, total=total, disable=not progress)
+        with Drawer(draw, every) if draw else nullcontext() as drawer, bar:
+            for group in _grouped(seen, batch, bool(draw)):
+                faces, before = [face for *_, squares in group for face in squares], len(answers)
+                for start in range(0, len(faces), batch):
+                    given = self.see(faces[start : start + batch])
+                    answers.append(self.answer(given))
+                    if vectors and self.represent is not None:
+                        features.append(self.represent(given))
+                texts = self._texts(row for part in answers[before:] for row in part)
+                for picture, pixels, boxes, _ in group:
+                    where = picture.name, picture.frame, picture.seconds
+                    rows += [(*where, i + 1, *map(int, box)) for i, box in enumerate(boxes)]
+                    rows += [(*where, 0, *[None] * 4)] * (len(boxes) == 0)
+                    if drawer:
+                        own = list(islice(texts, len(boxes)))
+                        drawer.write(picture, draw_answers(pixels, boxes, own))
+                bar.update(len(group))
         table = self._table(rows, np.concatenate(answers))
         table.attrs["unreadable"] = unreadable
-        features = [part for part in features if len(part)] or [np.empty((0, 0), np.float32)]
-        return table, np.concatenate(features)
+        return table, np.concatenate(features or [np.empty((0, 0), np.float32)])
 
-    def _asked(
-        self, pictures, detect, batch, vectors: bool, keep: bool, unreadable: dict[str, str]
-    ) -> Iterator[Answered]:
-        """Yield every picture that can be read with its answers, in order, asked in batches."""
-        waiting: list[tuple] = []
-        faces: list[np.ndarray] = []
-        how = self.size, self.grey, self.fit
+    def _cut(self, pictures, detect: bool, unreadable: dict[str, str]) -> Iterator[tuple]:
+        """Yield every picture that can be read, its pixels, its faces' boxes and squares."""
         for picture in pictures:
             try:
                 if not isinstance(picture, Picture):
@@ -195,30 +176,21 @@ class Network:
                 full = 0, 0, *pixels.size
                 found = find_faces(pixels, self.frame) if detect else [square_box(full, self.fit)]
                 boxes = [tuple(box) for box in found]
-                squares = [cut_square(pixels, box, *how)[0] for box in boxes]
+                squares = [cut_square(pixels, b, self.size, self.grey, self.fit)[0] for b in boxes]
             except (ImportError, MemoryError):
                 raise
             except Exception as error:  # decoders raise anything on a broken file
                 unreadable[picture[0]] = describe_problem(error, picture[0])
                 continue
-            waiting.append((picture, pixels if keep else None, boxes))
-            faces += squares
-            if len(faces) >= batch or (keep and len(waiting) >= _WAITING):
-                yield from self._together(waiting, faces, batch, vectors)
-                waiting, faces = [], []
-        yield from self._together(waiting, faces, batch, vectors)
+            yield picture, pixels, boxes, squares
 
-    def _together(self, waiting, faces, batch: int, vectors: bool) -> Iterator[Answered]:
-        answers, features = [np.empty((0, len(self.task.names)), np.float32)], []
-        for start in range(0, len(faces), batch):
-            seen = self.see(faces[start : start + batch])
-            answers.append(self.answer(seen))
-            if vectors and self.represent is not None:
-                features.append(self.represent(seen))
-        told = np.concatenate(answers), np.concatenate(features or [np.empty((len(faces), 0))])
-        ends = np.cumsum([len(boxes) for *_, boxes in waiting])
-        for one, *said in zip(waiting, *(np.split(part, ends) for part in told), strict=False):
-            yield Answered(*one, *said)
+    def _texts(self, answers: Iterable[np.ndarray]) -> Iterator[str]:
+        """What is written beside each face."""
+        import torch
+
+        for row in answers:
+            sure = f" {row.max():.0%}" * self.task.has_classes
+            yield f"{self.task.decode(torch.from_numpy(row))}{sure}"
 
     def see(self, faces: list[np.ndarray]) -> np.ndarray:
         """What the network is given: squares uint8 (S, S) or (S, S, 3) -> (B, 3, size, size)."""
@@ -239,6 +211,20 @@ class Network:
         blank = pd.DataFrame(index=asked, columns=["key", *self.task.columns], dtype=object)
         said = self.task.predictions(blank, predicted).filter(regex="^p")
         return table.join(said.set_axis(asked))
+
+
+def _grouped(pictures: Iterable[tuple], batch: int, drawn: bool) -> Iterator[list[tuple]]:
+    """Yield pictures together that have a batch of faces; their pixels are kept for drawing."""
+    group: list[tuple] = []
+    faces = 0
+    for picture, pixels, boxes, squares in pictures:
+        group.append((picture, pixels if drawn else None, boxes, squares))
+        faces += len(boxes)
+        if faces >= batch or (drawn and len(group) >= _WAITING):
+            yield group
+            group, faces = [], 0
+    if group:
+        yield group
 
 
 def save_embeddings(file: str | Path, table: pd.DataFrame, vectors: np.ndarray) -> None:
