@@ -7,7 +7,7 @@ model itself is never changed.
 
 __all__ = [
     "Call", "Watch", "as_map", "features_of", "find_body", "is_compiled", "is_timm",
-    "kept_in_backward", "kept_statistics", "pool", "same_part", "same_tensor",
+    "kept_in_backward", "kept_statistics", "path_of", "pool", "same_part", "same_tensor",
     "unwrapped",
 ]  # fmt: skip
 
@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from hmtl.method.encoder import Encoder
+from hmtl.method.trace import traced_body
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -47,6 +48,12 @@ def is_compiled(model: nn.Module) -> bool:
     )
 
 
+def path_of(part: nn.Module | None, model: nn.Module) -> str | None:
+    """Where a part lies in a network; None where it does not."""
+    modules = unwrapped(model).named_modules()
+    return next((path for path, module in modules if module is part), None)
+
+
 def same_part(part: nn.Module | None, path: str | None, model: nn.Module) -> nn.Module:
     """`part` if it is one of `model`, else what lies at its `path` there; one of them is given.
 
@@ -63,14 +70,19 @@ def same_part(part: nn.Module | None, path: str | None, model: nn.Module) -> nn.
         ) from None
 
 
-def find_body(model: nn.Module) -> nn.Module:
+def find_body(model: nn.Module, inputs: Sequence = ()) -> nn.Module:
     """The part of a model whose output is the representation, or that pools it.
 
     `model.encoder` (ours), the first of two (fastai's body and head), the pooling layer of a timm
-    model, or a timm model itself, whose `forward_features` gives it.
+    model, or a timm model itself, whose `forward_features` gives it. Of any other network what
+    `traced_body` finds.
+
+    Args:
+        model: any network.
+        inputs: a batch as it is given it; empty: networks of another form are not tried.
 
     Raises:
-        ValueError: asking for `body=`, if it is none of these.
+        ValueError: asking for `body=`, if it is not certain.
     """
     model = unwrapped(model)
     for found in (
@@ -81,10 +93,7 @@ def find_body(model: nn.Module) -> nn.Module:
     ):
         if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
             return found
-    raise ValueError(
-        "cannot tell which part of this model is its encoder; "
-        "pass it: Hybrid(..., body=learn.model.<the module whose output is the representation>)"
-    )
+    return traced_body(model, inputs)
 
 
 def is_timm(model: nn.Module) -> bool:
@@ -161,11 +170,6 @@ class Watch:
         if pooling is not None:  # what enters the pooling is the map
             hook = pooling.register_forward_pre_hook(_Hook(self._keep_map), with_kwargs=True)
             self._hooks.append(hook)
-
-    @property
-    def features(self) -> dict[str, Tensor]:
-        """What the last pass gave: "pooled" (B, F) and, where one is found, "map" (B, C, h, w)."""
-        return self.calls[-1].features if self.calls else {}
 
     def close(self) -> None:
         """Leave the body as it was."""

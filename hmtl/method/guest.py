@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -49,10 +48,10 @@ from hmtl.method.body import (
     is_compiled,
     kept_in_backward,
     kept_statistics,
+    path_of,
     same_part,
 )
 from hmtl.method.optim import Guests
-from hmtl.method.trace import traced_body
 
 
 class Guest(Callback):
@@ -75,18 +74,23 @@ class Guest(Callback):
         self.heads: dict[str, nn.Module] = {}
         self._widths: dict[str, int] = {}
         self._guests = Guests()
+        self._forget_fit()
+
+    def _forget_fit(self) -> None:
+        self._host: Host | None = None
+        self._found: tuple | None = None  # heads and extra before a search, which goes back to them
         self._watch: Watch | None = None
         self._main: list[Call] = []  # of the batch's own pass
         self._passes: list[Call] = []  # of all that are remembered
         self._asked_of: nn.Module | None = None
-        self._host: Host | None = None
         self._handed_over = self._several = False
 
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
-        gone = {"heads": {}, "_guests": Guests(), "_shown": L(), "_main": [], "_passes": []}
-        gone |= dict.fromkeys(("_watch", "_found", "_asked_of", "_host"))
-        return {**self.__dict__, **gone, "_handed_over": False, "_several": False}
+        plain = self.__new__(type(self))
+        plain.__dict__.update(self.__dict__, heads={}, _guests=Guests(), _shown=L())
+        plain._forget_fit()
+        return plain.__dict__
 
     # -- what a subclass says ----------------------------------------------------------------
 
@@ -186,12 +190,9 @@ class Guest(Callback):
         """Everything the optimizer trains beside the model."""
         return [*self.heads.values(), *([] if self.extra is None else [self.extra])]
 
-    def watched(self, model: nn.Module | None = None) -> nn.Module:
+    def watched(self) -> nn.Module:
         """The part of the network, or of another one built alike, that gives the representation."""
-        model = self.model if model is None else model
-        if self.body is None and self._path is None:
-            return find_body(model)
-        return same_part(self.body, self._path, model)
+        return same_part(self.body, self._path, self.model)
 
     # -- a fit begins and ends ---------------------------------------------------------------
 
@@ -209,14 +210,14 @@ class Guest(Callback):
         """Add the metrics, and stand around what the Learner does."""
         if self._attached or self.learn.lock.locked():  # validate(), get_preds(), tta()
             return
-        names = {id(module): name for name, module in self.model.named_modules()}
-        self._path = names.get(id(self.body))
+        self._path = path_of(self.body, self.model)
         self.begin()
         self.fixed_seed()
-        self._found = self._snapshot() if _searching(self.learn) else None
+        # the learning-rate finder restores the model it tried; we restore what is ours
+        searching = any(isinstance(callback, LRFinder) for callback in self.learn.cbs)
+        self._found = copy.deepcopy((self.heads, self.extra)) if searching else None
         self._shown = L(self.metrics())
         self.learn.metrics = L(self.learn.metrics) + self._shown
-        self._handed_over = False
         self._host = Host.of(self.learn)
         self._host.guests.append(self)
 
@@ -252,10 +253,9 @@ class Guest(Callback):
         if self._handed_over:
             self._guests.leave(self.learn.opt, self.trained())
         if self._found is not None:
-            self._go_back(*self._found)
-        self._handed_over = self._several = False
-        self._found = self._watch = self._asked_of = None
-        self._main = self._passes = []
+            self.heads, self.extra = self._found
+            self._guests = Guests()
+        self._forget_fit()
         self.end()
 
     @property
@@ -269,21 +269,6 @@ class Guest(Callback):
             self.detach()
         self.__dict__["learn"] = learn
 
-    # The learning-rate finder restores the model it tried; we restore what is ours.
-
-    def _snapshot(self) -> tuple[dict, nn.Module | None, list[dict]]:
-        states = [{k: v.clone() for k, v in m.state_dict().items()} for m in self.trained()]
-        return dict(self.heads), self.extra, states
-
-    def _go_back(self, heads: dict, extra: nn.Module | None, states: list[dict]) -> None:
-        for name in set(self.heads) - set(heads):
-            del self.heads[name]
-        if self.extra is not extra:
-            self.extra = extra
-        for module, state in zip(self.trained(), states, strict=True):
-            module.load_state_dict(state)
-        self._guests = Guests()
-
     # -- a pass ------------------------------------------------------------------------------
 
     @property
@@ -294,10 +279,7 @@ class Guest(Callback):
     def _find(self, inputs: Sequence) -> None:
         """Find the body of a network that nothing is known of, before its first pass."""
         if self.body is None and self._path is None:
-            try:
-                find_body(self.model)
-            except ValueError:
-                self._path = traced_body(self.model, inputs)
+            self._path = path_of(find_body(self.model, inputs), self.model)
 
     def _open(self, picture: Tensor) -> None:
         """Begin to watch the network as it is now: other callbacks may have put another in."""
@@ -405,9 +387,10 @@ class Host(Callback):
     def _arrive(self) -> None:
         mine = vars(self.learn)  # the instance's names hide the methods
         self._own = {name: mine[name] for name in self._METHODS if name in mine}
-        self._were = {name: getattr(self.learn, name) for name in self._METHODS[:-1]}
-        mine.update({name: getattr(self, name) for name in self._METHODS[:-1]})
-        mine["__deepcopy__"] = self.copied
+        self._events, self._parameters = self.learn._with_events, self.learn.parameters
+        mine |= {name: partial(self._plainly, name) for name in ("save", "load", "export")}
+        mine |= {"_with_events": self._with_events, "parameters": self.parameters}
+        mine["__deepcopy__"] = self._copied
         self.learn.cbs.append(self)
 
     def _depart(self) -> None:
@@ -456,7 +439,7 @@ class Host(Callback):
         self._began = self._began or event == "epoch"
         try:
             step = partial(self._watched, step) if event == "batch" and self.asks() else step
-            self._were["_with_events"](step, event, *args)
+            self._events(step, event, *args)
         except (CancelEpochException, CancelFitException):
             raise  # fastai's own control flow: after_fit still comes
         except BaseException as error:
@@ -524,49 +507,33 @@ class Host(Callback):
     def parameters(self) -> Iterator[nn.Parameter]:
         """All that is trained: clipping a gradient, or reading its norm, is of the heads too."""
         own = (m.parameters() for guest in self.guests for m in guest.trained())
-        return chain(self._were["parameters"](), *own)
+        return chain(self._parameters(), *own)
 
-    def save(self, *args, **kwargs) -> Path:
-        """`learn.save` within a fit: model and optimizer as they are after it."""
-        with self._heads_apart():  # with them fastai would not load the optimizer again
-            return self._were["save"](*args, **kwargs)
-
-    def load(self, *args, **kwargs) -> Learner:
-        """`learn.load` within a fit: model and optimizer; the heads stay as they are."""
-        with self._heads_apart():
-            return self._were["load"](*args, **kwargs)
-
-    def export(self, *args, **kwargs) -> None:
-        """`learn.export` within a fit: the Learner as it is after it."""
+    def _plainly(self, name: str, *args, **kwargs) -> Any:
+        """`learn.save`, `load` or `export` within a fit: of the Learner as it is after it."""
         with self._away():
-            self._were["export"](*args, **kwargs)
+            return getattr(self.learn, name)(*args, **kwargs)
 
-    def copied(self, memo: dict) -> Learner:
+    def _copied(self, memo: dict) -> Learner:
         """`copy.deepcopy(learn)` within a fit: the Learner as it is after it."""
         with self._away():
             return copy.deepcopy(self.learn, memo)
 
     @contextmanager
     def _away(self) -> Iterator[None]:
-        with self._heads_apart():
-            shown = self.learn.metrics
-            self._depart()
-            self.learn.metrics = self._others_metrics()
-            try:
-                yield
-            finally:
-                self.learn.metrics = shown
-                self._arrive()
-
-    @contextmanager
-    def _heads_apart(self) -> Iterator[None]:
+        """Leave the Learner for a while; heads, gradients and what is known of them stay."""
         guests = [guest for guest in self.guests if guest._handed_over]
         grads = [(p, p.grad) for g in guests for m in g.trained() for p in m.parameters()]
         for guest in guests:
             guest._guests.leave(self.learn.opt, guest.trained())
+        shown = self.learn.metrics
+        self._depart()
+        self.learn.metrics = self._others_metrics()
         try:
             yield
         finally:
+            self.learn.metrics = shown
+            self._arrive()
             for guest in guests:
                 guest._guests.follow(self.learn.opt)  # an export makes another optimizer
                 guest._guests.enter(self.learn.opt, guest.trained())
@@ -604,10 +571,6 @@ def _stored(model: nn.Module) -> list[tuple[Hook, Any]]:
     calls = (call for module in model.modules() for call in module._forward_hooks.values())
     hooks = (getattr(call, "__self__", None) for call in calls)
     return [(hook, hook.stored) for hook in hooks if isinstance(hook, Hook)]
-
-
-def _searching(learn: Learner) -> bool:
-    return any(isinstance(callback, LRFinder) for callback in learn.cbs)
 
 
 def mean_of_all(own: Tensor) -> Tensor:

@@ -36,11 +36,9 @@ class Session(Guest):
         self.generator: torch.Generator | None = None
         self._meters = Meters()
         self._balanced_count = 0
-        self._forget_batch()
 
     def __getstate__(self) -> dict:
-        empty: dict = {"_parts": {}, "_predictions": {}, "_view_losses": [], "_target": {}}
-        return {**super().__getstate__(), **empty, "_meters": Meters()}
+        return {**super().__getstate__(), "_meters": Meters()}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.pretexts}, views={self.views!r})"
@@ -60,8 +58,11 @@ class Session(Guest):
         self._balanced_count = 0
 
     def end(self) -> None:
-        """Let go of the last batch."""
+        """The balance is of this process alone again."""
         self.balance.__dict__.pop("average", None)
+
+    def _forget_fit(self) -> None:
+        super()._forget_fit()
         self._forget_batch()
 
     def _forget_batch(self) -> None:

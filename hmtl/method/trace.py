@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hmtl.method.body import unwrapped
-
 _FEWEST = 8  # channels: fewer are a picture, a mask, an attention
 _NAMED = 4
 
@@ -29,24 +27,25 @@ class _Call(NamedTuple):
         return any(True for _ in self.part.parameters(recurse=False))
 
 
-def traced_body(model: nn.Module, inputs: Sequence) -> str:
-    """The path of the part of a network that gives its last map, or pools it.
+def traced_body(model: nn.Module, inputs: Sequence) -> nn.Module:
+    """The part of a network that gives its last map, or pools it.
 
     That is certain if all of the answer comes through this part, and what has weights after it
     gives one vector a picture. The network is left as it was.
 
     Args:
         model: any network.
-        inputs: a batch as the network is given it, float (B, C, H, W) first.
+        inputs: a batch as the network is given it, float (B, C, H, W) first; empty: no pass.
 
     Raises:
         ValueError: it is not certain; the error names the network's last maps as Python has them.
     """
-    model = unwrapped(model)
     names = {part: name for name, part in model.named_modules()}
-    leaf = inputs[0].detach().requires_grad_()
-    with _watched(model, leaf) as calls:
-        answer = model(leaf.clone(), *inputs[1:])  # a clone: it may be normalised in place
+    calls: list[_Call] = []
+    if inputs:
+        leaf = inputs[0].detach().requires_grad_()
+        with _watched(model, leaf) as calls:
+            answer = model(leaf.clone(), *inputs[1:])  # a clone: it may be normalised in place
     head = max((call for call in calls if call.weights), key=lambda call: call.began, default=None)
     count = Counter(call.part for call in calls)
     single = [
@@ -60,7 +59,7 @@ def traced_body(model: nn.Module, inputs: Sequence) -> str:
         after = [c for c in calls if c.weights and c.began > maps[-1] and c is not head]
         alone = all(_gives_vector(call) and not _convolves(call) for call in after)
         if alone and _all_through(calls[maps[-1]].node, answer, leaf):
-            return names[calls[maps[-1]].part]
+            return calls[maps[-1]].part
     told = [calls[i] for i in single if i in maps or _convolves(calls[i])]
     parts = {id(call.output): call.part for call in told}  # of one map the outermost
     said = [f"body={_in_python(names[p])} ({type(p).__name__})" for p in parts.values()][::-1]

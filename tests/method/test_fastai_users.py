@@ -199,7 +199,7 @@ def test_any_timm_backbone_gives_its_map(dls, quiet, arch, grid):
         order = Hybrid.order + 1
 
         def after_pred(self):
-            seen.append(self.hybrid._watch.features["map"].shape)
+            seen.append(self.hybrid._watch.calls[-1].features["map"].shape)
 
     with quiet(learn):
         learn.fit(1, cbs=[Look()])
@@ -288,7 +288,7 @@ def test_the_last_map_is_found_whatever_the_network(quiet, model, body, pixels, 
             learn.fit(1)
         watch = Watch(hybrid.watched(), network, (pixels, pixels))
         network(data[0][0][None])
-        assert watch.features["map"].shape[2:] == (cells, cells)
+        assert watch.calls[-1].features["map"].shape[2:] == (cells, cells)
         watch.close()
         trained.append(network.state_dict())
     assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
@@ -544,11 +544,11 @@ def test_a_body_called_by_name_is_watched_as_by_place():
     for body in (nn.Conv2d(8, 4, 3), Mean(), Pooled()):
         watch, given = Watch(body), torch.rand(2, 8, 6, 6)
         body(given)
-        wanted = watch.features
+        wanted = watch.calls[-1].features
         body(input=given)
-        assert set(watch.features) == set(wanted) == {"pooled", "map"}
+        assert set(watch.calls[-1].features) == set(wanted) == {"pooled", "map"}
         for name, features in wanted.items():
-            assert torch.equal(watch.features[name], features)
+            assert torch.equal(watch.calls[-1].features[name], features)
 
 
 def test_a_body_of_several_maps_is_refused(dls, quiet):
