@@ -245,8 +245,8 @@ class Augment(DisplayedTransform):
         self._moves: Any = None
 
     def __getstate__(self) -> dict:
-        held = dict.fromkeys(("_raw", "_labels", "_moves"))
-        return {**self.__dict__, **held}  # an exported Learner carries nobody's picture
+        # an exported Learner carries nobody's picture
+        return {**self.__dict__, "_raw": None, "_labels": None, "_moves": None}
 
     def __call__(self, b, split_idx: int | None = None, **kwargs):
         self.training = split_idx == 0

@@ -12,7 +12,7 @@
 is torchjd's. Those that look at gradients say what they cost.
 """
 
-__all__ = ["BALANCES", "Balance", "focused_geometric_mean", "geometric_mean", "make_balance"]
+__all__ = ["BALANCES", "Balance", "geometric_mean", "make_balance"]
 
 from collections.abc import Callable, Sequence
 
@@ -27,16 +27,6 @@ def geometric_mean(losses: Sequence[Tensor]) -> Tensor:
     if len(losses) == 1:
         return losses[0]
     return torch.stack([loss.clamp_min(1e-8).log() for loss in losses]).mean().exp()
-
-
-def focused_geometric_mean(losses: Tensor, focus: int = 1) -> Tensor:
-    """Geometric mean of all losses (k,) times that of the first `focus` ones.
-
-    Chennupati, Sistu, Yogamani & Rawashdeh, *MultiNet++* (CVPR workshops 2019), focused loss
-    strategy.
-    """
-    logs = losses.clamp_min(1e-8).log()
-    return (logs.mean() + logs[:focus].mean()).exp()
 
 
 class Balance:
@@ -94,13 +84,18 @@ class Geometric(Balance):
 
 
 class Focused(Balance):
-    """Geometric mean times the supervised loss (`focused_geometric_mean`)."""
+    """Geometric mean times the supervised loss.
+
+    Chennupati, Sistu, Yogamani & Rawashdeh, *MultiNet++* (CVPR workshops 2019), focused loss
+    strategy.
+    """
 
     name = "focused"
 
     def combine(self, losses: Tensor, shared: Callable) -> Tensor:
-        """Geometric mean times the supervised loss."""
-        return focused_geometric_mean(losses)
+        """(L_0 ... L_k)^(1 / (k + 1)) L_0."""
+        logs = losses.clamp_min(1e-8).log()
+        return (logs.mean() + logs[0]).exp()
 
 
 class Uncertainty(Balance):

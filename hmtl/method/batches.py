@@ -257,8 +257,7 @@ def face_dataloaders(
         >>> images.shape, emotions.shape, dls.c
         (torch.Size([16, 3, 32, 32]), torch.Size([16]), 8)
     """
-    for name, value, valid in (("labels", labels, LABELS), ("sampling", sampling, SAMPLING)):
-        check_known(f"unknown {name} {value!r};", value, valid)
+    check_known(f"unknown sampling {sampling!r};", sampling, SAMPLING)
     task = make_task(task) if isinstance(task, str) else task
     task.check(labels, sampling, weighted=False)
     follow = task.follow if task.changed_by else None

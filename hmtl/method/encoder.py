@@ -13,7 +13,6 @@ same shapes but another padding and batch-norm epsilon, and its logits are wrong
 
 __all__ = ["ALIASES", "OFFLINE_IMAGENET", "Encoder", "imagenet_state_dict"]
 
-import difflib
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from torch import nn
 
 from hmtl.files import tensors_in
+from hmtl.labels import hint
 
 ALIASES = {
     "tiny": "test_resnet",  # timm's 0.37 M test model: minutes on one core
@@ -206,9 +206,8 @@ def _resolve(arch: str) -> str:
     """Return the timm name of `arch`; ValueError with close matches where there is none."""
     name = ALIASES.get(arch, arch)
     if not timm.is_model(name):
-        close = difflib.get_close_matches(arch, [*ALIASES, *timm.list_models()], n=4, cutoff=0.5)
-        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
-        raise ValueError(f"unknown backbone {arch!r}; {hint}")
+        near = hint(arch, [*ALIASES, *timm.list_models()], 0.5)
+        raise ValueError(f"unknown backbone {arch!r}; {near}see timm.list_models()")
     return name
 
 

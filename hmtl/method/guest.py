@@ -222,25 +222,20 @@ class Guest(Callback):
         self._host.guests.append(self)
 
     def before_train(self):
-        """Hand the heads over; not in before_fit, whose optimizer the finder saves and restores."""
-        if not self._attached:
-            return
-        if not self._handed_over:
-            self.hand_over()
-        if isinstance(self.model, DistributedDataParallel) and not self._several:
+        """Every process has the heads of the first one."""
+        if self._attached and isinstance(self.model, DistributedDataParallel) and not self._several:
             self._several = True
             for module in self.trained():
                 self._shared(module)
 
     def hand_over(self) -> None:
-        """Let the optimizer train what is there already."""
-        self._guests.enter(self.learn.opt, self.trained())
-        self._handed_over = True
+        """Let the Learner's optimizer, a new one perhaps, train what is there already.
 
-    def follow_optimizer(self) -> None:
-        """Go with the network if a callback gave the Learner another optimizer."""
-        if self._handed_over and not self._guests.are_with(self.learn.opt):
-            self.hand_over()
+        Not in `before_fit`, whose optimizer the finder saves and restores.
+        """
+        if not (self._handed_over and self._guests.are_with(self.learn.opt)):
+            self._guests.enter(self.learn.opt, self.trained())
+            self._handed_over = True
 
     def detach(self) -> None:
         """Leave the Learner as it was, if we are in it."""
@@ -455,7 +450,7 @@ class Host(Callback):
     def _watched(self, step: Callable) -> None:
         """The batch's own pass comes next: every callback has done with its pictures."""
         for guest in self.guests:
-            guest.follow_optimizer()
+            guest.hand_over()
             guest._find(self.learn.xb)
         for guest in self.guests:
             guest._open(self.learn.xb[0])

@@ -37,11 +37,6 @@ from torch.optim.adam import adam
 class FusedAdam(Optimizer):
     """fastai's Adam, stepping all weights of a group at once; see `fused_adam`."""
 
-    def __init__(self, params, cbs, **hypers) -> None:
-        super().__init__(params, cbs, **hypers)
-        # the kernel counts steps in tensors; the state counts them in Python, as fastai does
-        self._counts: dict[torch.Tensor, torch.Tensor] = {}
-
     def zero_grad(self) -> None:
         """Forget the gradients, so that the next ones are written instead of added."""
         for group in self.param_lists:
@@ -66,12 +61,17 @@ class FusedAdam(Optimizer):
         states = [self._started(weight) for weight in weights]
         gradients = [self._as_laid(weight.grad, weight) for weight in weights]
         firsts, seconds = ([state[name] for state in states] for name in ("grad_avg", "sqr_avg"))
+        # the kernel counts steps in tensors; the state counts them in Python, as fastai does
+        counts = torch.tensor([float(state["step"]) for state in states])
+        counts = counts.to(weights[0].device, non_blocking=True)
         adam(
-            weights, gradients, firsts, seconds, [], [self._counts[weight] for weight in weights],
+            weights, gradients, firsts, seconds, [], list(counts.unbind()),
             fused=True, decoupled_weight_decay=True, amsgrad=False, beta1=hyper["mom"],
             beta2=hyper["sqr_mom"], lr=hyper["lr"], weight_decay=wd, eps=hyper["eps"],
             maximize=False,
         )  # fmt: skip
+        for state in states:
+            state["step"] += 1
 
     @staticmethod
     def _as_laid(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -81,29 +81,16 @@ class FusedAdam(Optimizer):
         return torch.empty_like(weight).copy_(tensor)
 
     def _started(self, weight: torch.Tensor) -> dict:
-        """The state of a weight, one step on."""
+        """The state of a weight, from its first step on."""
         state = self.state[weight]
         if "grad_avg" not in state:
             state.update(
                 grad_avg=torch.zeros_like(weight), sqr_avg=torch.zeros_like(weight), step=0
             )
-            self._counts.pop(weight, None)
-        if weight not in self._counts:
-            self._counts[weight] = torch.tensor(float(state["step"]), device=weight.device)
         for name in ("grad_avg", "sqr_avg"):
             # the kernel walks through memory: a layout that changed since is followed
             state[name] = self._as_laid(state[name], weight)
-        state["step"] += 1
         return state
-
-    def load_state_dict(self, sd: dict) -> None:
-        """What `state_dict` of this or of fastai's Adam returned."""
-        super().load_state_dict(sd)
-        self.recount()
-
-    def recount(self) -> None:
-        """Read the steps from the state again, after it was changed from outside."""
-        self._counts.clear()
 
 
 def states_by_parameter(opt) -> list[dict]:

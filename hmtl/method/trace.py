@@ -5,7 +5,8 @@ __all__ = ["traced_body"]
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +15,20 @@ _FEWEST = 8  # channels: fewer are a picture, a mask, an attention
 _NAMED = 4
 
 
-class _Call(NamedTuple):
+@dataclass(eq=False)
+class _Call:
     part: nn.Module
-    began: int  # how many calls were over by then
+    inner: list["_Call"]  # what was called in it
+    ended: int  # how many calls were over before
     given: Any
     output: Any
-    node: Any  # of the graph: where the output came from, whatever is done to it in place
 
-    @property
-    def weights(self) -> bool:
-        """Whether the part has weights itself, not by its children alone."""
-        return any(True for _ in self.part.parameters(recurse=False))
+    def __post_init__(self) -> None:
+        # of the graph: where the output came from, whatever is done to it in place
+        self.node = getattr(self.output, "grad_fn", None)
+        self.began = self.ended - len(self.inner)
+        # of its own, not by its children alone
+        self.weights = any(True for _ in self.part.parameters(recurse=False))
 
 
 def traced_body(model: nn.Module, inputs: Sequence) -> nn.Module:
@@ -49,18 +53,18 @@ def traced_body(model: nn.Module, inputs: Sequence) -> nn.Module:
     head = max((call for call in calls if call.weights), key=lambda call: call.began, default=None)
     count = Counter(call.part for call in calls)
     single = [
-        i for i, call in enumerate(calls[: head.began] if head else [])
+        call for call in (calls[: head.began] if head else [])
         if count[call.part] == 1 and _is_map(call.output, len(leaf))
     ]  # fmt: skip
-    maps = [i for i in single if _gives_map(calls[i], calls[calls[i].began : i])]
-    if maps and _cells(calls[maps[-1]].output) == 1 and _convolves(calls[maps[-1]]):
-        maps += [i for i in single if _convolves(calls[i])][-1:]  # they end in maps of one cell
+    maps = [call for call in single if _gives_map(call)]
+    if maps and _cells(maps[-1].output) == 1 and _convolves(maps[-1]):
+        maps += [call for call in single if _convolves(call)][-1:]  # they end in maps of one cell
     if maps:
-        after = [c for c in calls if c.weights and c.began > maps[-1] and c is not head]
+        after = [c for c in calls if c.weights and c.began > maps[-1].ended and c is not head]
         alone = all(_gives_vector(call) and not _convolves(call) for call in after)
-        if alone and _all_through(calls[maps[-1]].node, answer, leaf):
-            return calls[maps[-1]].part
-    told = [calls[i] for i in single if i in maps or _convolves(calls[i])]
+        if alone and _all_through(maps[-1].node, answer, leaf):
+            return maps[-1].part
+    told = [call for call in single if call in maps or _convolves(call)]
     parts = {id(call.output): call.part for call in told}  # of one map the outermost
     said = [f"body={_in_python(names[p])} ({type(p).__name__})" for p in parts.values()][::-1]
     such = f", such as {' or '.join(said[:_NAMED])}" if said else ""
@@ -81,8 +85,7 @@ def _watched(model: nn.Module, leaf: Tensor) -> Iterator[list[_Call]]:
 
     def leave(part, given, named, output):
         first = next(iter((*given, *named.values())), None)
-        node = getattr(output, "grad_fn", None)
-        calls.append(_Call(part, begun.pop(), first, output, node))
+        calls.append(_Call(part, calls[begun.pop() :], len(calls), first, output))
 
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng([leaf.device] if leaf.is_cuda else []))
@@ -99,9 +102,9 @@ def _watched(model: nn.Module, leaf: Tensor) -> Iterator[list[_Call]]:
         yield calls
 
 
-def _gives_map(call: _Call, inner: Sequence[_Call]) -> bool:
+def _gives_map(call: _Call) -> bool:
     """Whether a part gives a map of several cells, or makes one cell of them itself."""
-    made = _cells(call.given) > 1 and all(_cells(each.output) < 2 for each in inner)
+    made = _cells(call.given) > 1 and all(_cells(each.output) < 2 for each in call.inner)
     return made or _cells(call.output) > 1
 
 

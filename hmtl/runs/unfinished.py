@@ -34,7 +34,7 @@ from torch.utils._pytree import tree_map
 
 from hmtl.files import new_file, reading, writing
 from hmtl.method.hybrid import Hybrid
-from hmtl.method.optim import FusedAdam, states_by_parameter
+from hmtl.method.optim import states_by_parameter
 from hmtl.runs import distributed, hybrids
 from hmtl.runs.callbacks import BestEpoch
 
@@ -132,8 +132,6 @@ def restore(learn: Learner, state: dict[str, Any]) -> None:
     for states, kept in known:
         for parameter, own in zip(parameters, kept, strict=True):
             states[parameter] = {name: _like(parameter, value) for name, value in own.items()}
-    if isinstance(learn.opt, FusedAdam):
-        learn.opt.recount()
     if getattr(learn, "scaler", None):
         learn.scaler.load_state_dict(state["scaler"])
     learn.train_iter = state["iterations"]

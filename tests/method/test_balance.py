@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hmtl import Hybrid, Puzzling, face_dataloaders, hmtl_learner
-from hmtl.method.balance import BALANCES, GradNorm, focused_geometric_mean, make_balance
+from hmtl.method.balance import BALANCES, GradNorm, make_balance
 from hmtl.method.pretext import TileRotation
 
 
@@ -22,8 +22,6 @@ def test_sums_and_means_by_hand():
     assert float(make_balance("geometric").combine(losses, nothing_shared)) == pytest.approx(2)
     # 8^(1/3) of all, times the first
     assert float(make_balance("focused").combine(losses, nothing_shared)) == pytest.approx(8)
-    both = focused_geometric_mean(losses, focus=2)  # 2 * (4 * 1)^(1/2)
-    assert float(both) == pytest.approx(4)
 
 
 def test_uncertainty_by_hand():

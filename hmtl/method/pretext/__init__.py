@@ -25,28 +25,29 @@ from hmtl.labels import hint
 from hmtl.method.pretext.barlow import BarlowTwins
 from hmtl.method.pretext.base import Pretext
 from hmtl.method.pretext.composite import OneView, PuzzlingRotation
-from hmtl.method.pretext.controls import NoLoss, RandomTarget, SecondView, TransformOnly
+from hmtl.method.pretext.controls import (
+    NoLoss,
+    OtherPictures,
+    RandomTarget,
+    SecondView,
+    TransformOnly,
+)
 from hmtl.method.pretext.inpainting import CELL, FRACTION, MASKS, Inpainting
 from hmtl.method.pretext.jigsaw import Jigsaw
 from hmtl.method.pretext.perceptual import PERCEPTUAL, FrozenFeatures
 from hmtl.method.pretext.puzzling import Puzzling
 from hmtl.method.pretext.rotation import ImageRotation, TileRotation
-from hmtl.method.pretext.unlabelled import OtherPictures
 
 
 def _tiles(kind: type, match: re.Match) -> Pretext:
     """NxN, perhaps a gap or the number of turned tiles, perhaps on the feature map."""
-    options: dict[str, str | int] = {"on": "map"} if match["map"] else {}
-    if match["turned"]:
-        options["turned"] = int(match["turned"])
-    if match.groupdict().get("gap"):
-        options["gap"] = int(match["gap"])
-    return kind(int(match["n"]), **options)
+    found = {name: text for name, text in match.groupdict().items() if text}
+    on = {"on": found.pop("on")} if "on" in found else {}
+    return kind(**{name: int(text) for name, text in found.items()}, **on)
 
 
-_GRID = r"_(?P<n>\d+)x(?P=n)(?P<turned>)(?P<map>_map)?"
-_GAP = _GRID.replace("(?P<turned>)", r"(?P<turned>)_gap(?P<gap>\d+)")
-_TURNED = r"_(?P<n>\d+)x(?P=n)(?P<map>_map)?(?:_(?P<turned>\d+)turned)?"
+_GRID, _MAP = r"_(?P<n>\d+)x(?P=n)", "(?:_(?P<on>map))?"
+_GAP, _TURNED = r"_gap(?P<gap>\d+)", r"(?:_(?P<turned>\d+)turned)?"
 
 _HIDDEN = rf"inpainting_({'|'.join(MASKS)})(?:_(\d+(?:\.\d+)?)percent)?(?:_cell(\d+))?(_pl)?"
 
@@ -60,11 +61,13 @@ def _inpainting(match: re.Match, features: str) -> Pretext:
 
 
 PRETEXTS: dict[str, tuple[str, Callable[[re.Match, str], Pretext]]] = {
-    "puzzling_NxN": ("puzzling" + _GRID, lambda m, _: _tiles(Puzzling, m)),
-    "puzzling_NxN_gap4": ("puzzling" + _GAP, lambda m, _: _tiles(Puzzling, m)),
-    "tile_rotation_NxN": ("tile_rotation" + _TURNED, lambda m, _: _tiles(TileRotation, m)),
+    "puzzling_NxN": ("puzzling" + _GRID + _MAP, lambda m, _: _tiles(Puzzling, m)),
+    "puzzling_NxN_gap4": ("puzzling" + _GRID + _GAP + _MAP, lambda m, _: _tiles(Puzzling, m)),
+    "tile_rotation_NxN": (
+        "tile_rotation" + _GRID + _MAP + _TURNED, lambda m, _: _tiles(TileRotation, m)
+    ),
     "puzzling_rotation_NxN": (
-        "puzzling_rotation" + _GRID, lambda m, _: _tiles(PuzzlingRotation, m)
+        "puzzling_rotation" + _GRID + _MAP, lambda m, _: _tiles(PuzzlingRotation, m)
     ),
     "jigsaw_NxN": (r"jigsaw_(\d+)x\1", lambda m, _: Jigsaw(int(m[1]))),
     "image_rotation": ("image_rotation", lambda m, _: ImageRotation()),

@@ -30,7 +30,6 @@ class BarlowTwins(_Augmented):
     siamese = True
 
     def __init__(self, width: int = 256, redundancy: float = 5e-3):
-        super().__init__()
         try:
             from lightly.loss import BarlowTwinsLoss
         except ImportError as error:

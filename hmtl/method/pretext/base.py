@@ -2,13 +2,14 @@
 means.
 """
 
-__all__ = ["Pretext", "batch_steps", "show_rows"]
+__all__ = ["OneChoice", "Pretext", "batch_steps", "show_rows"]
 
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -152,3 +153,22 @@ class Pretext:
 
     def __repr__(self) -> str:
         return self.name
+
+
+class OneChoice(Pretext):
+    """Base of the tasks whose answer is one of `classes`, of the whole picture."""
+
+    classes: int
+    dropout: float
+
+    def head(self, num_features: int) -> nn.Module:
+        """Dropout and one softmax."""
+        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, self.classes))
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy."""
+        return F.cross_entropy(prediction, target)
+
+    def score(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Share named rightly."""
+        return (prediction.argmax(1) == target).float().mean()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hmtl.method.pretext.base import Pretext
 from hmtl.method.pretext.puzzling import Puzzling
 from hmtl.method.pretext.rotation import TileRotation
-from hmtl.method.pretext.tiles import show_views
+from hmtl.method.pretext.tiles import show_asked
 
 
 def check_shared(pretexts: Sequence[Pretext]) -> None:
@@ -100,12 +100,7 @@ class OneView(Pretext):
 
     def show(self, images: Tensor, seed: int = 0) -> Figure:
         """Pictures above what is made of them, with each task's target in a line of its own."""
-        views, targets = self.transform(images, self.seeded(seed))
-        titles = [
-            "\n".join(" ".join(map(str, t[i].reshape(-1).tolist())) for t in targets)
-            for i in range(len(images))
-        ]
-        return show_views(images, views, titles)
+        return show_asked(images, *self.transform(images, self.seeded(seed)))
 
 
 class PuzzlingRotation(OneView):

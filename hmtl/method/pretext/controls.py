@@ -4,32 +4,31 @@
     TransformOnly  a pretext's pictures without its loss: is it only augmentation?
     NoLoss         a pretext's pictures and head, whose loss has weight 0: is it only the machinery?
     RandomTarget   a head that learns a random class of each picture: is it only a second loss?
+    OtherPictures  a pretext asked of pictures with and without labels: is it only more pictures?
 
 Twice the batch, the last control, is no task: a supervised run with `bs` doubled.
 """
 
-__all__ = ["NoLoss", "RandomTarget", "SecondView", "TransformOnly"]
+__all__ = ["NoLoss", "OtherPictures", "RandomTarget", "SecondView", "TransformOnly"]
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from fastai.data.core import DataLoaders
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from hmtl.method.pretext.base import Pretext, batch_steps, show_rows
+from hmtl.method.augment import LEVELS, augment
+from hmtl.method.pretext.base import OneChoice, Pretext, batch_steps, show_rows
 
 
 class _Augmented(Pretext):
     """Base of what needs the DataLoaders' own augmentation."""
 
     plain_view = True
-
-    def __init__(self) -> None:
-        self._augment: Any = None  # a step of the DataLoaders that can augment a batch again
-        self._dls: DataLoaders = None  # until a fit
+    _augment: Any = None  # a step of the DataLoaders that can augment a batch again
+    _dls: DataLoaders = None  # until a fit
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_dls": None, "_augment": None}
@@ -79,7 +78,7 @@ class SecondView(_Augmented):
         """No head."""
 
 
-class RandomTarget(_Augmented):
+class RandomTarget(OneChoice, _Augmented):
     """A head that learns a random class of each training picture, the same in every epoch.
 
     Paired views show it another augmentation, shared ones the picture itself. On validation
@@ -90,7 +89,6 @@ class RandomTarget(_Augmented):
     weight = {"shared": 1.0, "paired": 0.3}
 
     def __init__(self, classes: int = 8, dropout: float = 0.2, seed: int = 0):
-        super().__init__()
         self.classes, self.dropout, self.seed = classes, dropout, seed
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -101,18 +99,6 @@ class RandomTarget(_Augmented):
             self.classes, (int(loader.dataset.rows.max()) + 1,), generator=self.seeded(self.seed)
         )
         return self.again(images, generator), table[torch.as_tensor(rows)].to(images.device)
-
-    def head(self, num_features: int) -> nn.Module:
-        """Dropout and one softmax."""
-        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, self.classes))
-
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy."""
-        return F.cross_entropy(prediction, target)
-
-    def score(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Share named rightly."""
-        return (prediction.argmax(1) == target).float().mean()
 
 
 def _own(name: str) -> Callable:
@@ -167,3 +153,46 @@ class NoLoss(_Whole):
     def __init__(self, pretext: Pretext):
         super().__init__(pretext)
         self.weight = dict.fromkeys(pretext.weight, 1.0)
+
+
+class OtherPictures(_Whole, _Augmented):
+    """A pretext asked of any training pictures; for `views="paired"` only.
+
+    With few labels a hybrid training asks its pretext of the labelled pictures alone, a
+    pre-training of all. This shows the pretext as many pictures a batch, drawn from all: the
+    supervised loss is taken on the labelled ones, which the network sees untouched.
+
+    Args:
+        pretext: What is asked; one that does not compare the view with the batch's own picture.
+
+    Raises:
+        ValueError: The pretext compares its view with the batch's own picture.
+    """
+
+    prefix, own_pictures = "unlabelled", False
+
+    def __init__(self, pretext: Pretext):
+        if pretext.siamese or pretext.plain_view:
+            raise ValueError(f"{pretext.name} is about the batch's own pictures, not about others")
+        super().__init__(pretext)
+        self.cut_off, self.weight = pretext.cut_off, {"paired": pretext.weight["paired"]}
+
+    def attach(self, dls: DataLoaders) -> None:
+        """Take hold of the DataLoaders, whose pack holds the other pictures."""
+        _Augmented.attach(self, dls)
+        self.pretext.attach(dls)
+
+    def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
+        """The pretext's, in training of as many pictures drawn from the whole train split."""
+        if self.training:
+            images = self._others(len(images), generator).to(images.device)
+        return self.pretext.transform(images, generator)
+
+    def _others(self, count: int, generator: torch.Generator) -> Tensor:
+        """Training pictures of the pack, augmented as the batch is; float (count, 3, S, S)."""
+        pack = self._dls.train_ds.pack
+        rows = pack.rows("train")
+        drawn = rows[torch.randint(len(rows), (count,), generator=generator).numpy()]
+        pixels = torch.from_numpy(pack.take(drawn)).permute(0, 3, 1, 2).float() / 255
+        level = LEVELS[self._augment.level]
+        return augment(pixels.expand(-1, 3, -1, -1), level, self._augment.size, generator)

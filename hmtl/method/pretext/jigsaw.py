@@ -10,12 +10,13 @@ __all__ = ["Jigsaw", "permutation_set"]
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from hmtl.method.pretext.base import OneChoice
 from hmtl.method.pretext.puzzling import shuffle_tiles
 from hmtl.method.pretext.tiles import TileTask
 
@@ -29,7 +30,7 @@ def permutation_set(places: int, count: int) -> np.ndarray:
     Greedy: the identity, then again and again the permutation with the largest mean distance to
     those chosen. Raises ValueError if there are fewer.
     """
-    total = int(np.prod(np.arange(1, places + 1, dtype=float)))
+    total = math.factorial(places)
     if not 2 <= count <= total:
         raise ValueError(f"{places} tiles have {total} permutations, asked for {count}")
     if total <= _CANDIDATES:
@@ -38,7 +39,7 @@ def permutation_set(places: int, count: int) -> np.ndarray:
         rng = np.random.default_rng(0)
         drawn = rng.permuted(np.tile(np.arange(places), (_CANDIDATES, 1)), axis=1)
         candidates = np.unique(np.vstack([np.arange(places), drawn]), axis=0)
-    chosen = [int(np.flatnonzero((candidates == np.arange(places)).all(1))[0])]
+    chosen = [0]  # the identity: both are in order
     distance = np.zeros(len(candidates))
     for _ in range(count - 1):
         distance += (candidates != candidates[chosen[-1]]).sum(1)
@@ -47,7 +48,7 @@ def permutation_set(places: int, count: int) -> np.ndarray:
     return candidates[chosen]
 
 
-class Jigsaw(TileTask):
+class Jigsaw(OneChoice, TileTask):
     """Jigsaw n x n: which permutation of a fixed set was applied?
 
     Args:
@@ -63,22 +64,14 @@ class Jigsaw(TileTask):
 
     def __init__(self, n: int = 2, count: int | None = None, dropout: float = 0.2):
         super().__init__(n, dropout)
-        self.count = count or (24 if n == 2 else 100)
-        self.orders = torch.from_numpy(permutation_set(self.places, self.count))
+        self.classes = count or (24 if n == 2 else 100)
+        self.orders = torch.from_numpy(permutation_set(self.places, self.classes))
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Shuffle each picture by a permutation of the set. Target int64 (B,): which one."""
-        which = torch.randint(self.count, (len(images),), generator=generator)
+        which = torch.randint(self.classes, (len(images),), generator=generator)
         views = shuffle_tiles(self.fit_size(images), self.orders[which], self.n)
         return views, which.to(images.device)
-
-    def head(self, num_features: int) -> nn.Module:
-        """Dropout and one softmax over the set."""
-        return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(num_features, self.count))
-
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy."""
-        return F.cross_entropy(prediction, target)
 
     def shares_view_with(self, other) -> bool:
         """Its permutations are not free, so nothing else may move the tiles."""

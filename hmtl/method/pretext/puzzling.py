@@ -56,21 +56,21 @@ def crop_tiles(images: Tensor, n: int, gap: int, generator: torch.Generator) -> 
         ValueError: The gap leaves nothing of a tile.
     """
     tiles = cut_tiles(images, n)
-    count, places, channels, height, width = tiles.shape
+    height, width = tiles.shape[-2:]
     if not 0 <= gap < min(height, width):
         raise ValueError(
             f"a gap of {gap} pixels leaves nothing of a tile of {(height, width)}; take a gap "
             f"below {min(height, width)}, fewer tiles, or larger pictures"
         )
-    corner = torch.randint(gap + 1, (count, places, 2), generator=generator).to(images.device)
-    rows = corner[..., :1] + torch.arange(height - gap, device=images.device)
-    columns = corner[..., 1:] + torch.arange(width - gap, device=images.device)
-    batch = torch.arange(count, device=images.device)[:, None, None, None]
-    place = torch.arange(places, device=images.device)[:, None, None]
-    kept = tiles[batch, place, :, rows[..., None], columns[..., None, :]]  # (B, n^2, h, w, C)
-    kept = kept.permute(0, 1, 4, 2, 3).flatten(0, 1)
+    corner = torch.randint(gap + 1, (*tiles.shape[:2], 2), generator=generator).to(images.device)
+    top, left = corner.flatten(0, 1).unbind(1)
+    rows = top[:, None] + torch.arange(height - gap, device=images.device)
+    columns = left[:, None] + torch.arange(width - gap, device=images.device)
+    each = torch.arange(len(top), device=images.device)[:, None, None]
+    kept = tiles.flatten(0, 1)[each, :, rows[:, :, None], columns[:, None]]  # (B n^2, h, w, C)
+    kept = kept.permute(0, 3, 1, 2)
     grown = F.interpolate(kept, (height, width), mode="bilinear", align_corners=False)
-    return join_tiles(grown.reshape(count, places, channels, height, width), n)
+    return join_tiles(grown.reshape(tiles.shape), n)
 
 
 class Puzzling(TileTask):

@@ -5,7 +5,7 @@ is resized to the nearest multiple of n first (224 px at 3 x 3 gives the authors
 111).
 """
 
-__all__ = ["PlaceHead", "TileTask", "cut_tiles", "grid_of_tiles", "join_tiles", "show_views"]
+__all__ = ["PlaceHead", "TileTask", "cut_tiles", "grid_of_tiles", "join_tiles", "show_asked"]
 
 from collections.abc import Sequence
 
@@ -135,11 +135,13 @@ class TileTask(Pretext):
     def show(self, images: Tensor, seed: int = 0) -> Figure:
         """Pictures above what is made of them, each with its target."""
         views, target = self.transform(images, self.seeded(seed))
-        return show_views(
-            images, views, [" ".join(map(str, t.reshape(-1).tolist())) for t in target]
-        )
+        return show_asked(images, views, [target])
 
 
-def show_views(images: Tensor, views: Tensor, titles: Sequence[str]) -> Figure:
-    """Pictures (B, 3, H, W) above views of them, titles above the views."""
+def show_asked(images: Tensor, views: Tensor, targets: Sequence[Tensor]) -> Figure:
+    """Pictures (B, 3, H, W) above views of them, with each task's targets in a line of its own."""
+    titles = [
+        "\n".join(" ".join(map(str, target[i].reshape(-1).tolist())) for target in targets)
+        for i in range(len(images))
+    ]
     return show_rows([images, views], titles)

@@ -162,9 +162,9 @@ class ClassTask(Task):
 
         Classes without a face are left out of the recall.
         """
-        index = {name: i for i, name in enumerate(self.names)}
-        target = predictions["target"].map(index).to_numpy()
-        predicted = predictions["predicted"].map(index).to_numpy()
+        target, predicted = (
+            class_indices(predictions[column], self.names) for column in ("target", "predicted")
+        )
         present = np.unique(target)
         recall = recall_score(target, predicted, labels=present, average="macro", zero_division=0)
         return {
