@@ -379,6 +379,10 @@ class Host(Callback):
         if not self.guests:
             self._depart()
 
+    def _dismiss(self) -> None:
+        for guest in list(self.guests):
+            guest.detach()
+
     def _arrive(self) -> None:
         mine = vars(self.learn)  # the instance's names hide the methods
         self._own = {name: mine[name] for name in self._METHODS if name in mine}
@@ -411,8 +415,7 @@ class Host(Callback):
     def after_fit(self):
         """Leave the Learner as it was, after a validation or after the fit."""
         if not self._aside:
-            for guest in list(self.guests):
-                guest.detach()
+            self._dismiss()
             return
         self.learn.metrics, recorder, names = self._aside.pop()
         if names is not None:
@@ -429,8 +432,7 @@ class Host(Callback):
         # epochs with what callbacks do before and after them. What an error before the first one
         # leaves goes when a guest is removed or the next fit begins.
         if event == "fit":
-            for guest in list(self.guests):
-                guest.detach()
+            self._dismiss()
         self._began = self._began or event == "epoch"
         try:
             step = partial(self._watched, step) if event == "batch" and self.asks() else step
@@ -438,13 +440,11 @@ class Host(Callback):
         except (CancelEpochException, CancelFitException):
             raise  # fastai's own control flow: after_fit still comes
         except BaseException as error:
-            guests = list(self.guests)
             if event == "batch":
-                for guest in guests:
+                for guest in self.guests:
                     guest.explain(error)
             if event == "epoch":
-                for guest in guests:
-                    guest.detach()
+                self._dismiss()
             raise
 
     def _watched(self, step: Callable) -> None:

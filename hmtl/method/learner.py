@@ -4,8 +4,7 @@ What leaves the laboratory is that network and its task's activation, `Answers`.
 """
 
 __all__ = [
-    "AUTHORS_SCALES", "VIEWS", "Answers", "Hybrid", "build_model", "geometric_mean",
-    "hmtl_learner", "split_model", "task_of",
+    "AUTHORS_SCALES", "Answers", "Hybrid", "build_model", "hmtl_learner", "split_model",
 ]  # fmt: skip
 
 from collections import OrderedDict
@@ -19,8 +18,8 @@ from fastai.learner import Learner
 from fastai.torch_core import params
 from torch import Tensor, nn
 
-from hmtl.method.balance import Balance, geometric_mean
-from hmtl.method.checks import VIEWS, task_of
+from hmtl.method.balance import Balance
+from hmtl.method.checks import task_of
 from hmtl.method.encoder import Encoder
 from hmtl.method.hybrid import Hybrid
 from hmtl.method.optim import fused_adam

@@ -18,9 +18,10 @@ from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper
 from torch import nn
 
+from hmtl.method.balance import geometric_mean
 from hmtl.method.batches import face_dataloaders
 from hmtl.method.body import find_body
-from hmtl.method.learner import AUTHORS_SCALES, Hybrid, geometric_mean, hmtl_learner
+from hmtl.method.learner import AUTHORS_SCALES, Hybrid, hmtl_learner
 from hmtl.method.pretext import Puzzling, SecondView, make
 
 

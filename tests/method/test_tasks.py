@@ -29,11 +29,18 @@ from hmtl.method.tasks import (
     Gender,
     HeadPose,
     HeadPoseBins,
-    geodesic,
     make_task,
 )
 from hmtl.method.tasks.affect import AXES, AffectLoss, affect_scores, concordance
-from hmtl.method.tasks.pose import ANGLES, BinLoss, PoseLoss, bins_of, expectation, turn_pose
+from hmtl.method.tasks.pose import (
+    ANGLES,
+    BinLoss,
+    PoseLoss,
+    bins_of,
+    expectation,
+    geodesic,
+    turn_pose,
+)
 
 POSES = ("head_pose", "head_pose_bins")
 

@@ -15,24 +15,15 @@ and a `name`, by which `make_task` and a RunSpec know it.
 """
 
 __all__ = [
-    "TASKS", "Affect", "Emotion", "EmotionLoss", "Gender", "HeadPose", "HeadPoseBins",
-    "Pretraining", "Task", "class_weights", "emotion_metrics", "geodesic", "hard", "macro_f1",
+    "TASKS", "Affect", "Emotion", "Gender", "HeadPose", "HeadPoseBins", "Pretraining", "Task",
     "make_task",
 ]  # fmt: skip
 
 from hmtl.labels import check_known
 from hmtl.method.tasks.affect import Affect
 from hmtl.method.tasks.base import Task
-from hmtl.method.tasks.classes import (
-    Emotion,
-    EmotionLoss,
-    Gender,
-    class_weights,
-    emotion_metrics,
-    hard,
-    macro_f1,
-)
-from hmtl.method.tasks.pose import HeadPose, HeadPoseBins, geodesic
+from hmtl.method.tasks.classes import Emotion, Gender
+from hmtl.method.tasks.pose import HeadPose, HeadPoseBins
 from hmtl.method.tasks.pretraining import Pretraining
 
 TASKS: dict[str, type[Task]] = {

@@ -6,8 +6,7 @@ label: a picture of a smiling woman upside down shows a smiling woman.
 """
 
 __all__ = [
-    "ClassTask", "Emotion", "EmotionLoss", "Gender", "class_weights", "emotion_metrics", "hard",
-    "macro_f1",
+    "ClassTask", "Emotion", "EmotionLoss", "Gender", "class_weights", "hard", "macro_f1",
 ]  # fmt: skip
 
 from dataclasses import dataclass
@@ -74,16 +73,6 @@ def macro_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> float:
     )
 
 
-def emotion_metrics(classes: int) -> list:
-    """fastai metrics `accuracy` and `macro_f1` over `classes` classes."""
-
-    def f1(prediction: Tensor, target: Tensor) -> float:
-        predicted, true = (t.numpy(force=True) for t in (prediction.argmax(-1), hard(target)))
-        return macro_f1(predicted, true, classes)
-
-    return [AvgMetric(accuracy), AccumMetric(f1, name="macro_f1", flatten=False)]
-
-
 def class_weights(targets: np.ndarray, classes: int) -> Tensor:
     """Weight of each class, majority count over its own count, as in the authors' runs; (K,).
 
@@ -135,8 +124,14 @@ class ClassTask(Task):
         return EmotionLoss(class_weights(dls.train_ds.classes, dls.c))
 
     def metrics(self, dls: DataLoaders) -> list:
-        """Accuracy and macro F1 for these DataLoaders."""
-        return emotion_metrics(dls.c)
+        """`accuracy` and `macro_f1` for these DataLoaders."""
+        classes = dls.c
+
+        def f1(prediction: Tensor, target: Tensor) -> float:
+            predicted, true = (t.numpy(force=True) for t in (prediction.argmax(-1), hard(target)))
+            return macro_f1(predicted, true, classes)
+
+        return [AvgMetric(accuracy), AccumMetric(f1, name="macro_f1", flatten=False)]
 
     def predictions(self, table: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
         """key, target, predicted (names) and `p_<name>`, the probability (N, K) of each class."""
