@@ -13,10 +13,9 @@ __all__ = [
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
 from fastai.layers import AdaptiveConcatPool2d
 from torch import Tensor, nn
@@ -157,32 +156,29 @@ class Watch:
         whole = unwrapped(body if model is None else model)
         self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, whole))
         self._map: Tensor | None = None
-        self._hooks = []
-        self._timm: Any = None  # a model that says itself what its map is
-        if is_timm(whole) and any(body is m for m in (whole, getattr(whole, "global_pool", None))):
-            self._timm, self._were = cast(Any, whole), vars(whole).get("forward_features")
-            told = partial(self._forward_features, body, self._timm.forward_features)
-            self._timm.forward_features = _Hook(told, (whole, "forward_features"))
-        if body is self._timm:
-            return
-        self._hooks.append(body.register_forward_hook(_Hook(self._keep), with_kwargs=True))
+        self._undo = ExitStack()
+        if is_timm(whole) and body in (whole, getattr(whole, "global_pool", None)):
+            own, name = vars(whole), "forward_features"  # it says itself what its map is
+            told = partial(self._forward_features, body, getattr(whole, name))
+            self._undo.callback(own.update, {name: own[name]} if name in own else {})
+            self._undo.callback(own.pop, name)
+            own[name] = _Hook(told, (whole, name))
+            if body is whole:
+                return
+        hook = body.register_forward_hook(_Hook(self._keep), with_kwargs=True)
+        self._undo.callback(hook.remove)
         pooling = _pooling_of(body)
         if pooling is not None:  # what enters the pooling is the map
             hook = pooling.register_forward_pre_hook(_Hook(self._keep_map), with_kwargs=True)
-            self._hooks.append(hook)
+            self._undo.callback(hook.remove)
 
     def close(self) -> None:
         """Leave the body as it was."""
-        for hook in self._hooks:
-            hook.remove()
-        if self._timm is not None:
-            vars(self._timm).pop("forward_features", None)
-            if self._were is not None:
-                self._timm.forward_features = self._were
+        self._undo.close()
 
     def _forward_features(self, body: nn.Module, own: Callable, *inputs, **named) -> Tensor:
         found = own(*inputs, **named)
-        if body is self._timm:
+        if is_timm(body):
             self._keep(body, inputs, named, found)
         elif isinstance(found, Tensor):  # there may be layers between it and the pooling
             self._map = found.as_subclass(Tensor)

@@ -15,7 +15,8 @@ from annotated_types import Ge, Gt, Interval, MinLen
 from fastai.callback.mixup import MixHandler
 from fastai.torch_core import TensorCategory, TensorMask, TensorMultiCategory
 from fastai.vision.core import TensorBBox, TensorPoint
-from torch import Tensor, nn
+from fastcore.basics import listify
+from torch import Tensor
 
 from hmtl.files import as_kind
 from hmtl.labels import check_known, hint
@@ -43,9 +44,7 @@ _PLACES = (TensorPoint, TensorBBox, TensorMask)  # labels that move with the pix
 
 def pretexts_of(given: Pretext | str | Iterable[Pretext | str], views: str) -> list[Pretext]:
     """The tasks that were given, by name or themselves; ValueError if views do not fit them."""
-    if isinstance(given, Pretext | str) or not isinstance(given, Iterable):
-        given = [given]
-    found = [make(p) if isinstance(p, str) else p for p in given]
+    found = [make(p) if isinstance(p, str) else p for p in listify(given)]
     if not found or not all(isinstance(p, Pretext) for p in found):
         raise ValueError(
             f"pretexts must be tasks such as Puzzling(2), or names, at least one: {found!r}"
@@ -238,8 +237,7 @@ def _are_numbers(labels: Any, loss: Any) -> bool:
     if not isinstance(labels, Tensor) or isinstance(labels, TensorCategory | TensorMultiCategory):
         return False
     loss = getattr(loss, "func", loss)  # fastai's wrapper
-    name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", "")
-    name = name.lower().replace("_", "")
+    name = getattr(loss, "__name__", type(loss).__name__).lower().replace("_", "")
     if any(word in name for word in ("crossentropy", "bce", "nll", "focal", "dice", "margin")):
         return False
     if any(word in name for word in ("mse", "l1", "huber")):
