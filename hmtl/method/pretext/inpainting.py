@@ -8,7 +8,7 @@ of the losses are ours. Context encoders (Pathak et al., CVPR 2016) mask blocks;
 
 __all__ = ["MASKS", "Decoder", "Inpainting", "draw_masks"]
 
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,13 +79,6 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.layers(features))
 
 
-class Distance(Protocol):
-    """How far two batches of pictures (B, 3, H, W) are apart, such as `FrozenFeatures`."""
-
-    def distance(self, prediction: Tensor, target: Tensor, /) -> Tensor:
-        """A scalar."""
-
-
 class Inpainting(Pretext):
     """In-painting: the head rebuilds what is hidden of a picture.
 
@@ -96,7 +89,8 @@ class Inpainting(Pretext):
         fraction: Share of the area that is hidden, in 0..1.
         cell: Side of the grid's cell in pixels of a picture of 48; it grows with the picture.
         masked_only: Whether the loss of the pixels is taken on hidden ones alone.
-        features: Adds a perceptual loss, such as `FrozenFeatures`; None: pixels alone.
+        features: Adds a perceptual loss, by its `distance` of two batches of pictures (B, 3, H, W),
+            such as `FrozenFeatures`; None: pixels alone.
         perceptual: Weight of that loss.
         share: Of a batch, in 0..1: the first pictures, on which alone that loss is taken, at the
             decoder's own size. The frozen network would otherwise cost more than all the rest.
@@ -119,7 +113,7 @@ class Inpainting(Pretext):
 
     def __init__(
         self, mask: str = "blocks", fraction: float = FRACTION, cell: int = CELL, *,
-        masked_only: bool = True, features: Distance | None = None, perceptual: float = 0.2,
+        masked_only: bool = True, features: Any = None, perceptual: float = 0.2,
         share: float = 0.25,
     ):  # fmt: skip
         check_known(f"unknown mask {mask!r};", mask, MASKS)
@@ -148,9 +142,8 @@ class Inpainting(Pretext):
 
     def prepare(self, device: torch.device) -> None:
         """Load the network of the perceptual loss, if it has one."""
-        prepare = getattr(self.features, "prepare", None)  # of `FrozenFeatures`
-        if prepare:
-            prepare(device)
+        if hasattr(self.features, "prepare"):  # as `FrozenFeatures` has
+            self.features.prepare(device)
 
     def head(self, num_features: int) -> nn.Module:
         """The decoder."""
@@ -174,11 +167,10 @@ class Inpainting(Pretext):
             pixels = error.mean()
         if self.features is None:
             return pixels
-        perceived = self._perceived(self.features, prediction, rebuilt, images, masks)
-        return pixels + self.perceptual * perceived
+        return pixels + self.perceptual * self._perceived(prediction, rebuilt, images, masks)
 
     def _perceived(
-        self, features: Distance, prediction: Tensor, rebuilt: Tensor, images: Tensor, masks: Tensor
+        self, prediction: Tensor, rebuilt: Tensor, images: Tensor, masks: Tensor
     ) -> Tensor:
         """Distance of the filled pictures from the true ones in the features of a network."""
         some = max(1, round(self.share * len(images)))
@@ -190,7 +182,7 @@ class Inpainting(Pretext):
                 F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
                 for x in (filled, images)
             )
-        return features.distance(filled, images)
+        return self.features.distance(filled, images)
 
     def score(self, prediction: Tensor, target: tuple) -> Tensor:
         """Share of the hidden pixels' variation that is rebuilt, at least 0."""

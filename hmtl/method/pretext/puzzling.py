@@ -100,14 +100,11 @@ class Puzzling(TileTask):
     kind, least = "puzzling", 2
 
     def __init__(self, n: int = 2, dropout: float = 0.2, on: str = "pooled", gap: int = 0):
-        super().__init__(n, dropout, on)
+        super().__init__(n, dropout, on, f"_gap{gap}" if gap else "")
         if gap < 0:
             raise ValueError(f"gap must be at least 0 pixels, got {gap}")
         self.gap = gap
         self.classes = self.places  # every tile may lie at every place
-        if gap:
-            grid = f"{self.kind}_{n}x{n}"
-            self.name = self.name.replace(grid, f"{grid}_gap{gap}")
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Shuffle each picture's tiles by its own permutation.

@@ -88,20 +88,21 @@ class TileTask(Pretext):
     """Base of the tasks on n x n tiles: `classes` answers at each of n^2 places.
 
     `on="map"` hangs the head on the feature map, as in the authors' second repository; "pooled" on
-    the representation, as in the paper's figure. `dropout` 0.2 is the authors'.
+    the representation, as in the paper's figure. `dropout` 0.2 is the authors'. `cut` says in the
+    name how else the tiles are cut.
     """
 
     least = 1  # the smallest n that makes sense
     kind = "tiles"
     classes = 0
 
-    def __init__(self, n: int, dropout: float = 0.2, on: str = "pooled"):
+    def __init__(self, n: int, dropout: float = 0.2, on: str = "pooled", cut: str = ""):
         if not isinstance(n, int) or n < self.least:
             raise ValueError(f"{self.kind} needs n >= {self.least} tiles a side, got {n!r}")
         if on not in ("pooled", "map"):
             raise ValueError(f"on must be 'pooled' or 'map', got {on!r}")
         self.n, self.dropout, self.reads = n, dropout, on
-        self.name = f"{self.kind}_{n}x{n}" + ("_map" if on == "map" else "")
+        self.name = f"{self.kind}_{n}x{n}{cut}" + ("_map" if on == "map" else "")
 
     @property
     def places(self) -> int:
