@@ -10,7 +10,6 @@ __all__ = ["PERCEPTUAL", "FrozenFeatures"]
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,13 +69,16 @@ class FrozenFeatures:
         if not self.layers:
             raise ValueError(f"say which layers of {arch} to use: FrozenFeatures(..., layers=...)")
         for name in self.layers:
-            modules[name].register_forward_hook(partial(self._keep, name))
+            modules[name].register_forward_hook(self._keeper(name))
         return encoder.eval().requires_grad_(False).to(device)
 
-    def _keep(self, name: str, module, inputs, output) -> None:
-        self._seen[name] = output
-        if len(self._seen) == len(self.layers):
-            raise _Enough
+    def _keeper(self, name: str):
+        def keep(module, inputs, output):
+            self._seen[name] = output
+            if len(self._seen) == len(self.layers):
+                raise _Enough
+
+        return keep
 
     def prepare(self, device: torch.device) -> Encoder:
         """The network, loaded if it was not, on the device."""
