@@ -161,7 +161,7 @@ class Watch:
             own, name = vars(whole), "forward_features"  # it says itself what its map is
             told = partial(self._forward_features, body, getattr(whole, name))
             self._undo.callback(own.update, {name: own[name]} if name in own else {})
-            self._undo.callback(own.pop, name)
+            self._undo.callback(own.pop, name, None)
             own[name] = _Hook(told, (whole, name))
             if body is whole:
                 return

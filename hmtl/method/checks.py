@@ -15,7 +15,6 @@ from annotated_types import Ge, Gt, Interval, MinLen
 from fastai.callback.mixup import MixHandler
 from fastai.torch_core import TensorCategory, TensorMask, TensorMultiCategory
 from fastai.vision.core import TensorBBox, TensorPoint
-from fastcore.basics import listify
 from torch import Tensor
 
 from hmtl.files import as_kind
@@ -44,7 +43,9 @@ _PLACES = (TensorPoint, TensorBBox, TensorMask)  # labels that move with the pix
 
 def pretexts_of(given: Pretext | str | Iterable[Pretext | str], views: str) -> list[Pretext]:
     """The tasks that were given, by name or themselves; ValueError if views do not fit them."""
-    found = [make(p) if isinstance(p, str) else p for p in listify(given)]
+    if isinstance(given, Pretext | str) or not isinstance(given, Iterable):
+        given = [given]
+    found = [make(p) if isinstance(p, str) else p for p in given]
     if not found or not all(isinstance(p, Pretext) for p in found):
         raise ValueError(
             f"pretexts must be tasks such as Puzzling(2), or names, at least one: {found!r}"

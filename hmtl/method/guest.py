@@ -78,7 +78,7 @@ class Guest(Callback):
 
     def _forget_fit(self) -> None:
         self._host: Host | None = None
-        self._found: tuple | None = None  # heads and extra before a search, which goes back to them
+        self._found: tuple | None = None  # what there was before a search, which goes back to it
         self._watch: Watch | None = None
         self._main: list[Call] = []  # of the batch's own pass
         self._passes: list[Call] = []  # of all that are remembered
@@ -214,8 +214,9 @@ class Guest(Callback):
         self.begin()
         self.fixed_seed()
         # the learning-rate finder restores the model it tried; we restore what is ours
-        searching = any(isinstance(callback, LRFinder) for callback in self.learn.cbs)
-        self._found = copy.deepcopy((self.heads, self.extra)) if searching else None
+        if any(isinstance(callback, LRFinder) for callback in self.learn.cbs):
+            states = copy.deepcopy([module.state_dict() for module in self.trained()])
+            self._found = dict(self.heads), self.extra, states
         self._shown = L(self.metrics())
         self.learn.metrics = L(self.learn.metrics) + self._shown
         self._host = Host.of(self.learn)
@@ -248,7 +249,9 @@ class Guest(Callback):
         if self._handed_over:
             self._guests.leave(self.learn.opt, self.trained())
         if self._found is not None:
-            self.heads, self.extra = self._found
+            self.heads, self.extra, states = self._found
+            for module, state in zip(self.trained(), states, strict=True):
+                module.load_state_dict(state)
             self._guests = Guests()
         self._forget_fit()
         self.end()
