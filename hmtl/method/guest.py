@@ -554,14 +554,14 @@ def _of_one(norm: nn.Module, given: tuple[Tensor]) -> None:
 @contextmanager
 def _own_buffers(model: nn.Module) -> Iterator[None]:
     """Without the broadcast of running statistics, which spoils the graph of the pass before."""
-    several = isinstance(model, DistributedDataParallel) and model.broadcast_buffers
-    if several:
-        model.broadcast_buffers = False
+    if not (isinstance(model, DistributedDataParallel) and model.broadcast_buffers):
+        yield
+        return
+    model.broadcast_buffers = False
     try:
         yield
     finally:
-        if several:
-            model.broadcast_buffers = True
+        model.broadcast_buffers = True
 
 
 def _stored(model: nn.Module) -> list[tuple[Hook, Any]]:
