@@ -241,18 +241,16 @@ class Task:
         """
         if "rotation" not in self.changed_by:
             return
-        for pretext in pretexts:
-            if not pretext.turns:
-                continue
+        for name in [pretext.name for pretext in pretexts if pretext.turns]:
             if views == "shared":
                 raise ValueError(
-                    f"{pretext.name} turns the picture, or parts of it, that the {self.name} head "
-                    "would see with the label of the upright one; use views='paired', where it "
-                    "sees the untouched picture"
+                    f"{name} turns the picture, or parts of it, that the {self.name} head would "
+                    "see with the label of the upright one; use views='paired', where it sees the "
+                    "untouched picture"
                 )
-            if pretext.name in labelled:
+            if name in labelled:
                 raise ValueError(
-                    f"{pretext.name} turns the picture, or parts of it, so its view has another "
+                    f"{name} turns the picture, or parts of it, so its view has another "
                     f"{self.name} label; use label_views=False"
                 )
 
