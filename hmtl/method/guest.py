@@ -389,7 +389,7 @@ class Host(Callback):
     def _arrive(self) -> None:
         mine = vars(self.learn)  # the instance's names hide the methods
         self._own = {name: mine[name] for name in self._METHODS if name in mine}
-        self._events, self._parameters = self.learn._with_events, self.learn.parameters
+        self._own_events, self._own_parameters = self.learn._with_events, self.learn.parameters
         mine |= {name: partial(self._plainly, name) for name in ("save", "load", "export")}
         mine |= {"_with_events": self._with_events, "parameters": self.parameters}
         mine["__deepcopy__"] = self._copied
@@ -439,7 +439,7 @@ class Host(Callback):
         self._began = self._began or event == "epoch"
         try:
             step = partial(self._watched, step) if event == "batch" and self.asks() else step
-            self._events(step, event, *args)
+            self._own_events(step, event, *args)
         except (CancelEpochException, CancelFitException):
             raise  # fastai's own control flow: after_fit still comes
         except BaseException as error:
@@ -505,7 +505,7 @@ class Host(Callback):
     def parameters(self) -> Iterator[nn.Parameter]:
         """All that is trained: clipping a gradient, or reading its norm, is of the heads too."""
         own = (m.parameters() for guest in self.guests for m in guest.trained())
-        return chain(self._parameters(), *own)
+        return chain(self._own_parameters(), *own)
 
     def _plainly(self, name: str, *args, **kwargs) -> Any:
         """`learn.save`, `load` or `export` within a fit: of the Learner as it is after it."""
