@@ -249,7 +249,9 @@ class Guest(Callback):
         if self._handed_over:
             self._guests.leave(self.learn.opt, self.trained())
         if self._found is not None:
-            self.heads, self.extra, states = self._found
+            self.heads, extra, states = self._found
+            if self.extra is not extra:
+                self.extra = extra
             for module, state in zip(self.trained(), states, strict=True):
                 module.load_state_dict(state)
             self._guests = Guests()
