@@ -117,17 +117,12 @@ class FaceDataset:
                 f"made of {', '.join(self.task.columns)}"
             )
         table = pack.labels.iloc[self.rows]
-        self.vocab = list(self.task.names)
+        self.vocab, self.c = list(self.task.names), len(self.task.names)  # where fastai looks
         self.classes = self.task.strata(table)
         self.targets = self.task.targets(table, labels)
         self.label_type = self.task.label_type(self.targets)
         self.sampling_weights = None
         self.held: torch.Tensor | None = None  # the pack's pictures on the GPU (N, S, S, C)
-
-    @property
-    def c(self) -> int:
-        """Number of classes or of measured numbers, where fastai looks for it."""
-        return len(self.vocab)
 
     def only(self, positions: np.ndarray) -> "FaceDataset":
         """The same of some of its faces."""

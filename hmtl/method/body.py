@@ -141,19 +141,17 @@ class Watch:
 
     Args:
         body: the module whose output is the representation, or that pools it.
-        model: the whole network, which may say that its maps are channels-last; None: the body.
+        model: the whole network, which may say that its maps are channels-last.
         size: (H, W) of the pictures, by which a channels-last map is told from others.
 
     Attributes:
         calls: what each pass since it was emptied saw and gave.
     """
 
-    def __init__(
-        self, body: nn.Module, model: nn.Module | None = None, size: Sequence[int] | None = None
-    ):
+    def __init__(self, body: nn.Module, model: nn.Module, size: Sequence[int] | None = None):
         self.calls: list[Call] = []
         self.size = size
-        whole = unwrapped(body if model is None else model)
+        whole = unwrapped(model)
         self._marked = any(getattr(m, "output_fmt", "") == "NHWC" for m in (body, whole))
         self._map: Tensor | None = None
         self._undo = ExitStack()

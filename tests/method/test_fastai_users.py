@@ -542,7 +542,7 @@ def test_a_body_called_by_name_is_watched_as_by_place():
             return self.global_pool(input=self.conv(input))
 
     for body in (nn.Conv2d(8, 4, 3), Mean(), Pooled()):
-        watch, given = Watch(body), torch.rand(2, 8, 6, 6)
+        watch, given = Watch(body, body), torch.rand(2, 8, 6, 6)
         body(given)
         wanted = watch.calls[-1].features
         body(input=given)

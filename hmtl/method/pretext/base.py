@@ -41,7 +41,7 @@ def show_rows(
 
 
 class Pretext:
-    """Base of the pretext tasks: override all but `needs_dls` and `describe`."""
+    """Base of the pretext tasks: override what raises NotImplementedError."""
 
     name = "pretext"
     # The weight of the loss beside the supervised one, by how views are used. 1 and 0.3 are the

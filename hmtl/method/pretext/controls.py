@@ -86,7 +86,6 @@ class RandomTarget(OneChoice, _Augmented):
     """
 
     name = "random_target"
-    weight = {"shared": 1.0, "paired": 0.3}
 
     def __init__(self, classes: int = 8, dropout: float = 0.2, seed: int = 0):
         self.classes, self.dropout, self.seed = classes, dropout, seed
@@ -110,7 +109,6 @@ class _Wrapped(Pretext):
     """Base of the controls that change one thing about another pretext."""
 
     prefix = ""
-    weight = {"shared": 0.0, "paired": 0.0}
 
     def __init__(self, pretext: Pretext):
         self.pretext = pretext

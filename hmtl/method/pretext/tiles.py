@@ -5,7 +5,9 @@ is resized to the nearest multiple of n first (224 px at 3 x 3 gives the authors
 111).
 """
 
-__all__ = ["PlaceHead", "TileTask", "cut_tiles", "grid_of_tiles", "join_tiles", "show_asked"]
+__all__ = [
+    "PlaceHead", "TileTask", "cut_tiles", "grid_of_tiles", "join_tiles", "show_asked", "show_views",
+]  # fmt: skip
 
 from collections.abc import Sequence
 
@@ -145,4 +147,9 @@ def show_asked(images: Tensor, views: Tensor, targets: Sequence[Tensor]) -> Figu
         "\n".join(" ".join(map(str, target[i].reshape(-1).tolist())) for target in targets)
         for i in range(len(images))
     ]
+    return show_views(images, views, titles)
+
+
+def show_views(images: Tensor, views: Tensor, titles: Sequence[str]) -> Figure:
+    """Pictures (B, 3, H, W) above views of them, titles above the views."""
     return show_rows([images, views], titles)
