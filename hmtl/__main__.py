@@ -382,16 +382,15 @@ def card(
     from hmtl.data.pack import open_pack
     from hmtl.data.sets import MINI_PATH
     from hmtl.runs.store import load_run
-    from hmtl.use.card import write_card, write_sheet
+    from hmtl.use.card import write_card
 
     if (run is None) == (data is None):
         raise ValueError("give a run, or --data and a pack")
     if data == "mini" and not out:
         raise ValueError("the mini set lies inside the package; say where with --out FILE")
-    if run:
-        print(write_card(load_run(_found(run, store, handed=False)), out))
-    else:
-        print(write_sheet(open_pack(MINI_PATH if data == "mini" else str(data)), out))
+    pack = MINI_PATH if data == "mini" else data
+    made = load_run(_found(str(run), store, handed=False)) if pack is None else open_pack(pack)
+    print(write_card(made, out))
 
 
 @command

@@ -459,27 +459,26 @@ def run_all(
     check_trackers(None)  # once and now, not once a run
     specs = list(specs)
     progress = show_progress() if progress is None else progress
-    done: dict[RunSpec, Run] = {}
+    found: dict[RunSpec, Run | BaseException] = {}
     todo: dict[RunSpec, Path] = {}
-    failed: dict[RunSpec, BaseException] = {}
-    unread: dict[RunSpec, Exception] = {}
+    unread: list[Exception] = []
     for spec in dict.fromkeys(specs):  # each once, in order
         try:
             pack = spec.load(root, progress)  # rendered here, once, before the processes start
         except (OSError, ValueError) as error:  # of this run's data
-            unread[spec] = error
+            unread.append(error)
+            found[spec] = error
             continue
         try:
             path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
             if path.exists():
-                done[spec] = _finished(path)
+                found[spec] = _finished(path)
             else:
                 todo[spec] = path
         except (OSError, ValueError) as error:  # of this run alone: its start, its folder
-            failed[spec] = error
+            found[spec] = error
     if unread and len(unread) == len(set(specs)):  # nothing can be made: one error, not many
-        raise next(iter(unread.values()))
-    failed |= unread
+        raise unread[0]
     if jobs is None:
         jobs = 1 if gpu_kind() else cores()
     # absolute: processes elsewhere have another working directory, and another $HMTL_OUTPUTS
@@ -496,28 +495,27 @@ def run_all(
                 elsewhere.append(spec)
                 continue
             here = todo[spec]
-            if isinstance(outcome, Run) and (
+            if isinstance(outcome, Diverged):
+                tqdm.write(str(outcome), file=sys.stderr)
+                outcome = load_run(outcome.path)
+            elif isinstance(outcome, Run) and (
                 outcome.path.name != here.name or not (here / "spec.json").is_file()
             ):
-                failed[spec] = RuntimeError(
+                outcome = RuntimeError(
                     f"made as {outcome.path}, which is not {here} here: a worker elsewhere "
                     "needs this version of hmtl, and the run store on a disk that all machines "
                     "share, under one path (--outputs or $HMTL_OUTPUTS)"
                 )
-            elif isinstance(outcome, Run):
-                done[spec] = outcome
-            elif isinstance(outcome, Diverged):
-                done[spec] = load_run(outcome.path)
-                tqdm.write(str(outcome), file=sys.stderr)
-            else:
-                failed[spec] = outcome
+            found[spec] = outcome
             bar.update()
+    runs = {spec: run for spec, run in found.items() if isinstance(run, Run)}
+    failed = {spec: e for spec, e in found.items() if isinstance(e, BaseException)}
     if failed:
         listed = "\n".join(f"  {spec.method}, seed {spec.seed}: {e}" for spec, e in failed.items())
         raise RuntimeError(
             f"{len(failed)} of {len(specs)} runs failed, the others are stored:\n{listed}"
         ) from next(iter(failed.values()))
-    return [done[spec] for spec in specs]
+    return [runs[spec] for spec in specs]
 
 
 def _attempts(todo: list[RunSpec], jobs: int, options: dict, executor: Executor | None):

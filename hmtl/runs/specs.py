@@ -207,6 +207,11 @@ class RunSpec:
         values = dataclasses.asdict(self)
         return json.dumps({k: v for k, v in values.items() if v != defaults[k]}, sort_keys=True)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields for others: of a run that it starts from the name, not where it lies here."""
+        own = dataclasses.asdict(self)
+        return own | {name: Path(own[name]).name for name in ("init", "features")}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
         """The inverse of `dataclasses.asdict`; raises ValueError naming unknown or wrong fields."""

@@ -344,11 +344,9 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
                 "chosen_on": best.get("chosen_on", "valid"), "best_epoch": best.get("epoch"),
                 f"{task.metric}_at_best": best.get("scores", {}).get(task.metric),
             }  # fmt: skip
-        spec = dataclasses.asdict(run.spec) | {"label_views": run.spec.views_are_labelled}
+        spec = run.spec.to_dict() | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
-        for name in ("init", "features"):  # which run, not where it lies on this machine
-            spec[name] = Path(spec[name]).name
         kept = ("train_faces", "seconds", "cpu_seconds", "cores", "gpu", "commit")
         cost = {k: run.machine[k] for k in kept}
         rows.append(

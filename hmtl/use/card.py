@@ -8,7 +8,7 @@ are `card.md.jinja` and `sheet.md.jinja`, beside this file. Ours.
 """
 
 __all__ = ["calibration_error", "data_sheet", "model_card", "score_table", "slice_table",
-           "write_card", "write_sheet"]  # fmt: skip
+           "write_card"]  # fmt: skip
 
 import dataclasses
 import html
@@ -47,12 +47,12 @@ calibration_error = partial(explain.calibration_error, bins=15)
 # ------------------------------------------------------------------------------------------ models
 
 
-def write_card(run: Run, out: str | Path | None = None) -> Path:
-    """Write the card of a run.
+def write_card(made: Run | Pack, out: str | Path | None = None) -> Path:
+    """Write the card of a run, or the data sheet of a pack.
 
     Args:
-        run: A finished run with answers.
-        out: A file, or a folder for `card.md`; None: the run's own folder.
+        made: A finished run with answers, or faces and labels.
+        out: A file, or a folder for `card.md`; None: the run's or the pack's own folder.
 
     Returns:
         The file.
@@ -60,7 +60,9 @@ def write_card(run: Run, out: str | Path | None = None) -> Path:
     Raises:
         ValueError: As `model_card`.
     """
-    return _write(model_card(run), run.path, out)
+    file = Path(out) if out else made.path
+    text = model_card(made) if isinstance(made, Run) else data_sheet(made)
+    return write_text(file / NAME if file.is_dir() else file, text)
 
 
 def model_card(run: Run, resamples: int = RESAMPLES) -> str:
@@ -94,18 +96,15 @@ def model_card(run: Run, resamples: int = RESAMPLES) -> str:
             "gap": calibration_error(run.predictions),
             "sure": _by_slice(run, {"probability": bins}),
         }
-    whole = dataclasses.asdict(spec)
-    for name in ("init", "features"):  # which run, not where it lies on this machine
-        whole[name] = Path(whole[name]).name
-    text = json.dumps(whole, indent=1)
+    whole = json.dumps(spec.to_dict(), indent=1)
     for markup in ("<", "`", "]("):  # as JSON escapes: it shows them to nobody's browser
-        text = text.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
+        whole = whole.replace(markup, f"{markup[:-1]}\\u{ord(markup[-1]):04x}")
     command = _command(spec)
     if not re.fullmatch(r"[\w ./:=,+'-]*", command, re.ASCII):  # there is markup in it
         command = ""
     return _filled(
         "card.md.jinja", run=run, spec=spec, task=task, rendered=spec.data in RENDERED,
-        start=start_of(spec), scores=scores, **by_class, slices=slice_table(run), whole=text,
+        start=start_of(spec), scores=scores, **by_class, slices=slice_table(run), whole=whole,
         command=command,
     )  # fmt: skip
 
@@ -207,19 +206,6 @@ def _command(spec: RunSpec) -> str:
 # -------------------------------------------------------------------------------------------- data
 
 
-def write_sheet(pack: Pack, out: str | Path | None = None) -> Path:
-    """Write the data sheet of a pack.
-
-    Args:
-        pack: Faces and labels.
-        out: A file, or a folder for `card.md`; None: the pack's own folder.
-
-    Returns:
-        The file.
-    """
-    return _write(data_sheet(pack), pack.path, out)
-
-
 def data_sheet(pack: Pack) -> str:
     """The data sheet of a pack: what it is of, counts by split and label, what was left out."""
     meta = pack.meta
@@ -276,11 +262,6 @@ def _filled(template: str, **values) -> str:
                        keep_trailing_newline=True)  # fmt: skip
     made.filters |= {"plain": _plain, "table": _table}
     return made.get_template(template).render(values)
-
-
-def _write(text: str, folder: Path, out: str | Path | None) -> Path:
-    file = Path(out) if out else folder / NAME
-    return write_text(file / NAME if out and file.is_dir() else file, text)
 
 
 def _table(table: pd.DataFrame) -> str:

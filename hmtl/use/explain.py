@@ -132,15 +132,16 @@ def calibration(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     shares = predictions.filter(regex="^p_")
     if shares.empty:
         raise ValueError("only classes have probabilities; head pose has none to calibrate")
-    sure = shares.max(axis=1).to_numpy()
-    right = (predictions["predicted"] == predictions["target"]).to_numpy()
+    sure = shares.max(axis=1).clip(0, 1)
+    right = predictions["predicted"] == predictions["target"]
     edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
-    rows = []
-    for i in np.unique(place):
-        own = place == i
-        rows.append((edges[i], edges[i + 1], own.sum(), sure[own].mean(), right[own].mean()))
-    return pd.DataFrame(rows, columns=["from", "to", "faces", "confidence", "accuracy"])
+    place = pd.cut(sure, edges, labels=False, include_lowest=True)
+    each = pd.DataFrame(
+        {"from": edges[place], "to": edges[place + 1], "sure": sure, "right": right}
+    )
+    return each.groupby(["from", "to"], as_index=False).agg(
+        faces=("sure", "size"), confidence=("sure", "mean"), accuracy=("right", "mean")
+    )
 
 
 def calibration_error(predictions: pd.DataFrame, bins: int = 10) -> float:

@@ -72,12 +72,12 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         raise ValueError(f"{out} is there already; choose another folder")
     if isinstance(run, Path):
         model, config = open_handed(run), read_config(run)
-        card, arch, size = read_card(run), config["arch"], load(run, device="cpu").size
+        card, size = read_card(run), load(run, device="cpu").size
         record = {name: value for name, value in config.items() if isinstance(value, str)}
         record.pop(SEAL)
     else:
         model, record, card = answers_of(run), run_record(run), model_card(run)
-        arch, size = run.spec.arch, run.spec.size
+        size = run.spec.size
     with whole_folder(out) as folder:
         if "hub" in formats and isinstance(run, Run):
             write_handed(run, folder, record)
@@ -87,13 +87,13 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         if "torch" in formats:
             _write_torch(model, size, folder / "model.pt2", record)
         if "timm" in formats:
-            record = {**record, **_write_timm(model, arch, folder / "encoder.safetensors")}
+            record = {**record, **_write_timm(model, folder / "encoder.safetensors")}
         write_record(folder / "config.json", record)
         write_text(folder / NAME, card)
     return out
 
 
-def _write_timm(model, arch: str, file: Path) -> dict[str, Any]:
+def _write_timm(model, file: Path) -> dict[str, Any]:
     """Write the backbone under timm's own names; return what its user must know."""
     import timm
     import torch

@@ -16,7 +16,6 @@ __all__ = [
     "shipped", "write_handed",
 ]  # fmt: skip
 
-import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,12 +131,10 @@ def write_handed(
     tensors = tensors_in(run.weights, _REMEDY)
     kept = {name: t.half() if half and t.is_floating_point() else t for name, t in tensors.items()}
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
-    spec = dataclasses.asdict(run.spec)
-    for name in ("init", "features"):  # which run, not where it lies on this machine
-        spec[name] = Path(spec[name]).name
-    config = {**record, "arch": run.spec.arch, "bits": 16 if half else 32, "spec": spec,
-              "method": run.spec.method, "data": run.pack, "scores": _rounded(run.scores),
-              **(more or {})}  # fmt: skip
+    config = {
+        **record, "arch": run.spec.arch, "bits": 16 if half else 32, "spec": run.spec.to_dict(),
+        "method": run.spec.method, "data": run.pack, "scores": _rounded(run.scores), **(more or {}),
+    }  # fmt: skip
     if with_card:  # before the record, which vouches for it
         card = model_card(run) + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
         (folder / CARD).write_text(f"---\n{_metadata(run)}---\n\n{card}", encoding="utf-8")

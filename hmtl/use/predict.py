@@ -368,14 +368,10 @@ def _in_torch(model, record: Mapping, source: Path, device: str | None) -> Netwo
     model = model.to(place)
 
     @torch.inference_mode()
-    def answer(faces: np.ndarray) -> np.ndarray:
-        return model(torch.from_numpy(faces).to(place)).float().cpu().numpy()
+    def said(module, faces: np.ndarray) -> np.ndarray:
+        return module(torch.from_numpy(faces).to(place)).float().cpu().numpy()
 
-    @torch.inference_mode()
-    def represent(faces: np.ndarray) -> np.ndarray:
-        return model.model.encoder(torch.from_numpy(faces).to(place)).float().cpu().numpy()
-
-    return _network(record, answer, source, represent)
+    return _network(record, partial(said, model), source, partial(said, model.model.encoder))
 
 
 def answers_of(run: Run):
