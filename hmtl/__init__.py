@@ -15,28 +15,21 @@ from hmtl.lazy import attach
 warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
 warnings.filterwarnings("ignore", message="IProgress not found")
 
-_HOMES = {
-    "BarlowTwins": "hmtl.method.pretext",
-    "Emotion": "hmtl.method.tasks",
-    "Gender": "hmtl.method.tasks",
-    "HeadPose": "hmtl.method.tasks",
-    "HeadPoseBins": "hmtl.method.tasks",
-    "Hybrid": "hmtl.method.hybrid",
-    "ImageRotation": "hmtl.method.pretext",
-    "Inpainting": "hmtl.method.pretext",
-    "Jigsaw": "hmtl.method.pretext",
-    "OneView": "hmtl.method.pretext",
-    "Puzzling": "hmtl.method.pretext",
-    "PuzzlingRotation": "hmtl.method.pretext",
-    "RunSpec": "hmtl.runs.specs",
-    "SecondView": "hmtl.method.pretext",
-    "TileRotation": "hmtl.method.pretext",
-    "face_dataloaders": "hmtl.method.batches",
-    "grid": "hmtl.runs.specs",
-    "hmtl_learner": "hmtl.method.learner",
-    "load": "hmtl.use.predict",
-    "load_pack": "hmtl.data.sets",
-    "open_pack": "hmtl.data.pack",
-    "run_all": "hmtl.runs.fit",
-}
-__getattr__, __dir__, __all__ = attach(__name__, _HOMES)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "hmtl.data.pack": ["open_pack"],
+        "hmtl.data.sets": ["load_pack"],
+        "hmtl.method.batches": ["face_dataloaders"],
+        "hmtl.method.hybrid": ["Hybrid"],
+        "hmtl.method.learner": ["hmtl_learner"],
+        "hmtl.method.pretext": [
+            "BarlowTwins", "ImageRotation", "Inpainting", "Jigsaw", "OneView", "Puzzling",
+            "PuzzlingRotation", "SecondView", "TileRotation",
+        ],
+        "hmtl.method.tasks": ["Emotion", "Gender", "HeadPose", "HeadPoseBins"],
+        "hmtl.runs.fit": ["run_all"],
+        "hmtl.runs.specs": ["RunSpec", "grid"],
+        "hmtl.use.predict": ["load"],
+    },
+)  # fmt: skip

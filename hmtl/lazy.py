@@ -7,17 +7,19 @@ from importlib import import_module
 from typing import Any
 
 
-def attach(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a package whose names come from `homes`.
+def attach(package: str, modules: dict[str, list[str]]) -> tuple[Callable, Callable, list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package whose names come from `modules`.
 
     Args:
         package: the package's `__name__`.
-        homes: public name -> the module it is defined in. torch and fastai take seconds to
-            import, so none is imported before its name is asked for.
+        modules: module -> the public names that it defines. torch and fastai take seconds to
+            import, so none is imported before one of its names is asked for.
 
     Returns:
         The three, in this order.
     """
+
+    homes = {name: module for module, names in modules.items() for name in names}
 
     def get(name: str) -> Any:
         if name not in homes:

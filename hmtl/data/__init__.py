@@ -10,9 +10,8 @@ from hmtl.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Pack": "hmtl.data.pack",
-        "open_pack": "hmtl.data.pack",
-        "load_pack": "hmtl.data.sets",
-        "READERS": "hmtl.data.readers",
+        "hmtl.data.pack": ["Pack", "open_pack"],
+        "hmtl.data.readers": ["READERS"],
+        "hmtl.data.sets": ["load_pack"],
     },
 )

@@ -7,4 +7,4 @@ ground floor alone.
 
 from hmtl.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"FaceSet": "hmtl.faces.faceset"})
+__getattr__, __dir__, __all__ = attach(__name__, {"hmtl.faces.faceset": ["FaceSet"]})

@@ -9,8 +9,8 @@ from hmtl.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Hybrid": "hmtl.method.hybrid",
-        "hmtl_learner": "hmtl.method.learner",
-        "face_dataloaders": "hmtl.method.batches",
+        "hmtl.method.batches": ["face_dataloaders"],
+        "hmtl.method.hybrid": ["Hybrid"],
+        "hmtl.method.learner": ["hmtl_learner"],
     },
 )

@@ -9,10 +9,8 @@ from hmtl.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "RunSpec": "hmtl.runs.specs",
-        "grid": "hmtl.runs.specs",
-        "run_all": "hmtl.runs.fit",
-        "Run": "hmtl.runs.store",
-        "load_run": "hmtl.runs.store",
+        "hmtl.runs.fit": ["run_all"],
+        "hmtl.runs.specs": ["RunSpec", "grid"],
+        "hmtl.runs.store": ["Run", "load_run"],
     },
 )

@@ -301,10 +301,12 @@ def predictions(learn, dl):
         return learn.get_preds(dl=dl)[0]
     import torch
 
-    part = dl.new(shuffle=False, drop_last=False)
-    part.share = (rank(), world())
-    mine = part.get_idxs()
-    own = learn.get_preds(dl=part, reorder=False)[0].cpu() if mine else None
+    starts = range(rank() * dl.bs, len(dl.dataset), world() * dl.bs)
+    mine = [i for start in starts for i in range(len(dl.dataset))[start : start + dl.bs]]
+    own = None
+    if mine:
+        part = dl.new(get_idxs=lambda: mine, shuffle=False, drop_last=False)
+        own = learn.get_preds(dl=part, reorder=False)[0].cpu()
     shares = [(rows, answers) for rows, answers in gather((mine, own)) if rows]
     rows = torch.tensor([row for some, _ in shares for row in some])
     return torch.cat([answers for _, answers in shares])[rows.argsort()]

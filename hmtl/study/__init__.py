@@ -6,9 +6,4 @@ A number in a table is computed only here. Imports runs and the rooms before it.
 
 from hmtl.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "open_notebook": "hmtl.study.notebook",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"hmtl.study.notebook": ["open_notebook"]})

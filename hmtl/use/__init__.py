@@ -6,4 +6,4 @@ A photograph is answered only here. Imports study and the rooms before it.
 
 from hmtl.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"load": "hmtl.use.predict"})
+__getattr__, __dir__, __all__ = attach(__name__, {"hmtl.use.predict": ["load"]})
