@@ -249,17 +249,17 @@ def checked(file: str | Path, remedy: str) -> Path:
         beside = file.with_name(name)
         if name == file.name or not beside.is_file():
             continue
-        record = read_record(beside, remedy)
-        hashes = record.get(CHECKED, {})
-        if CHECKED in record and file.name not in hashes:
+        hashes = read_record(beside, remedy).get(CHECKED)
+        if hashes is None:  # of an older version
+            continue
+        if file.name not in hashes:
             raise ValueError(f"{file} is not among the files that {name} vouches for; {remedy}")
-        if file.name in hashes:
-            with reading(file, remedy):
-                same = hash_file(file) == hashes[file.name]
-            if not same:
-                raise ValueError(
-                    f"{file} was changed: it does not have the SHA-256 in {name}; {remedy}"
-                )
+        with reading(file, remedy):
+            same = hash_file(file) == hashes[file.name]
+        if not same:
+            raise ValueError(
+                f"{file} was changed: it does not have the SHA-256 in {name}; {remedy}"
+            )
     if not regular:
         raise FileNotFoundError(f"{file} is missing; {remedy}")
     return file

@@ -285,10 +285,9 @@ class Preset:
 
         merged = {**self.base, "data": data or self.data}
         data, _ = parse_data(merged["data"])
-        merged["epochs"] = self.epochs.get(data, merged["epochs"])
         task = str(changes.get("task", "emotion"))
-        length = self.lengths.get(task, 1.0)
-        merged["epochs"] = max(1, round(length * merged["epochs"]))
+        epochs = self.epochs.get(data, self.base["epochs"])
+        merged["epochs"] = max(1, round(self.lengths.get(task, 1.0) * epochs))
         if task in self.archs:
             merged["arch"] = self.archs[task]
         if task in TASKS and not TASKS[task].has_classes:

@@ -206,7 +206,7 @@ def draw_answers(
     return drawn
 
 
-class Drawer:
+class Drawer(ExitStack):
     """Writes pictures with their answers into a folder, frames of a video into one copy of it.
 
     A copy is named after its picture, `photo-faces.png` or `clip-faces.mp4`; same names of two
@@ -214,21 +214,15 @@ class Drawer:
     """
 
     def __init__(self, folder: str | Path, every: int = 1):
+        super().__init__()
         self.folder, self.every = Path(folder), every
         self._taken: set[Path] = set()
         self._video: tuple[str, Callable] | None = None
-        self._open = ExitStack()
-
-    def __enter__(self) -> "Drawer":
-        return self
-
-    def __exit__(self, *error) -> bool | None:
-        return self._open.__exit__(*error)
 
     def write(self, picture: Picture, drawn: Image.Image) -> None:
         """Write the drawn copy of one picture, or append it to its video."""
         if self._video and self._video[0] != picture.name:
-            self._open.close()
+            self.close()
             self._video = None
         if picture.frame is None:
             with new_file(self._place(picture.name, ".png")) as part:
@@ -237,7 +231,7 @@ class Drawer:
         if self._video is None:
             rate = _frame_rate(Path(picture.name)) / self.every
             place = self._place(picture.name, ".mp4")
-            append = self._open.enter_context(_video_writer(place, drawn.size, rate))
+            append = self.enter_context(_video_writer(place, drawn.size, rate))
             self._video = picture.name, append
         self._video[1](drawn)
 
