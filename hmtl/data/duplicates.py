@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 
 BITS = 3  # of 64 that may differ
 LEVELS = 3.0  # grey levels by which thumbnails may differ on average
-_BANDS = 4  # one more than BITS, so that one of them is equal
+_BANDS = BITS + 1  # so that one of them is equal
 _SIDE = 16  # of a thumbnail, pixels
 _ONES = np.array([bin(i).count("1") for i in range(1 << 16)], np.uint8)
 _CELLS = 1 << 20  # pairs compared at once
@@ -55,13 +55,11 @@ def find_groups(
     return sorted(part.tolist() for part in parts if len(part) > 1)
 
 
-def near_pairs(hashes: np.ndarray, bits: int = BITS) -> Iterator[np.ndarray]:
-    """Yield pairs i < j of hashes, uint64 (N,), that differ in at most `bits` bits, int64 (n, 2).
+def near_pairs(hashes: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield pairs i < j of hashes, uint64 (N,), that differ in at most `BITS` bits, int64 (n, 2).
 
-    Each pair comes once; `bits` is at most 3. Raises ValueError for more.
+    Each pair comes once.
     """
-    if not 0 <= bits < _BANDS:
-        raise ValueError(f"bits={bits!r}: from 0 to {_BANDS - 1}, or pairs would be missed")
     bands = np.stack([hashes >> np.uint64(16 * i) & np.uint64(0xFFFF) for i in range(_BANDS)])
     for number, band in enumerate(bands):
         order = np.argsort(band, kind="stable")
@@ -69,19 +67,19 @@ def near_pairs(hashes: np.ndarray, bits: int = BITS) -> Iterator[np.ndarray]:
         for bucket in np.split(order, edges) if len(order) else []:
             step = max(1, _CELLS // len(bucket))
             for start in range(0, len(bucket) - 1, step):
-                pairs = _compare(hashes, bucket[start : start + step], bucket[start:], bits)
+                pairs = _compare(hashes, bucket[start : start + step], bucket[start:])
                 # what shares an earlier band came with that one
                 earlier = bands[:number, pairs[:, 0]] == bands[:number, pairs[:, 1]]
                 if len(pairs := pairs[~earlier.any(axis=0)]):
                     yield pairs
 
 
-def _compare(hashes: np.ndarray, chunk: np.ndarray, rest: np.ndarray, bits: int) -> np.ndarray:
+def _compare(hashes: np.ndarray, chunk: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """Return the near pairs of some rows with those after them, int64 (n, 2); `rest` begins with
     `chunk`."""
     apart = hashes[chunk][:, None] ^ hashes[rest][None]  # (c, r)
     ones = _ONES[apart.view(np.uint16).reshape(*apart.shape, 4)].sum(axis=2, dtype=np.uint8)
-    i, j = np.nonzero(ones <= bits)
+    i, j = np.nonzero(ones <= BITS)
     after = j > i
     return np.stack([chunk[i[after]], rest[j[after]]], axis=1)
 

@@ -20,7 +20,7 @@ import math
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,6 @@ from hmtl.files import (
     read_table,
     reading,
     sealed,
-    sync_files,
     whole_folder,
     write_text,
     writing,
@@ -152,22 +151,28 @@ def write_pack(path: Path, images: np.ndarray, labels: pd.DataFrame, **meta) -> 
             f"images must be uint8 (N, S, S, 1 or 3), got {images.dtype} {images.shape}"
         )
     with whole_folder(path) as folder:
-        with (folder / IMAGES).open("xb") as file:  # unlike np.save, it says why it fails
-            _write_header(file, images.shape)
-            file.write(np.ascontiguousarray(images).data)
-        _finish(folder, labels, len(images), images.shape[1], images.shape[3], meta)
+        _write_images(folder, images.shape, [images])
+        _finish(folder, images.shape, [labels], meta)
     return open_pack(path)
 
 
+def _write_images(folder: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
+    """Write the pixels; unlike `np.save`, this says why it fails."""
+    with (folder / IMAGES).open("xb") as file:
+        _write_header(file, shape)
+        for images in parts:
+            file.write(np.ascontiguousarray(images).data)
+
+
 def _finish(
-    folder: Path, labels: pd.DataFrame | Iterable[pd.DataFrame], count: int, size: int,
-    channels: int, meta: dict, files: Mapping[str, str] | None = None,
+    folder: Path, shape: tuple[int, ...], tables: Iterable[pd.DataFrame], meta: dict,
+    files: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Write the labels, whole or table by table, the texts of `files`, and `pack.json`."""
-    tables = [labels] if isinstance(labels, pd.DataFrame) else labels
+    """Write the labels table by table, the texts of `files`, and `pack.json`."""
+    count, size, _, channels = shape
     keys: set = set()
     rows = 0
-    with new_file(folder / LABELS) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with (folder / LABELS).open("x", encoding="utf-8", newline="") as file:
         for table in tables:
             if missing := sorted({"key", "split"} - set(table)):
                 raise ValueError(f"labels need the columns key and split, missing {missing}")
@@ -237,9 +242,8 @@ class GrowingPack:
         return self
 
     def discard(self) -> None:
-        """Throw away what was written so far: there shall be no such pack."""
+        """Throw away what was written so far, at the end: there shall be no such pack."""
         self.done[:] = False
-        self._clear()
 
     def _clear(self) -> None:
         with suppress(OSError):
@@ -247,7 +251,7 @@ class GrowingPack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __exit__(self, *error) -> None:
-        if self.folder.exists() and not self.finished and not self.done.any():
+        if (self.path / META).is_file() or not self.done.any():
             self._clear()  # nothing in it to take up again
         self._release()
 
@@ -265,41 +269,30 @@ class GrowingPack:
         return False
 
     def _open(self) -> None:
-        identity, done = self.folder / "identity.txt", self.folder / "done.npy"
+        identity = self.folder / "identity.txt"
         text = f"{self.identity} {self.shape} {self.step}"
-        count = -(-self.shape[0] // self.step)
         if self.folder.is_symlink():
             raise ValueError(f"{self.folder} is a link; {_PART_REMEDY}")
-        if identity.is_file():
-            with reading(done, _PART_REMEDY):
-                self.done = np.load(done, allow_pickle=False)
-                if self.done.dtype != bool or self.done.ndim != 1:
-                    raise ValueError("no list of parts")
-            if self.done.any():
-                with reading(identity, _PART_REMEDY):
-                    same = identity.read_text(encoding="utf-8") == text
-                if not same:
-                    raise ValueError(
-                        f"{self.folder} holds unfinished parts of another pack; finish that one, "
-                        "or delete the folder"
-                    )
-                rows = len(self.images())
-                if len(self.done) != count or (rows != self.shape[0] and not self.done.all()):
-                    raise ValueError(
-                        f"{self.folder} is damaged: {len(self.done)} parts, {rows} images; "
-                        f"{_PART_REMEDY}"
-                    )
-                for left in self.folder.glob(".tmp-*"):  # by a kill
-                    left.unlink()
-                return
+        starts = range(0, self.shape[0], self.step)
+        self.done = np.array([_is_plain(self._part(start)) for start in starts], bool)
+        if identity.is_file() and self.done.any():
+            with reading(identity, _PART_REMEDY):
+                same = identity.read_text(encoding="utf-8") == text
+            if not same:
+                raise ValueError(
+                    f"{self.folder} holds unfinished parts of another pack; finish that one, or "
+                    "delete the folder"
+                )
+            self.images()
+            for left in self.folder.glob(".tmp-*"):  # by a kill
+                left.unlink()
+            return
         self._clear()
-        self.done = np.zeros(count, bool)
+        self.done[:] = False
         try:
             with writing(self.path):
                 self.folder.mkdir()
                 self._make_images()
-                with new_file(done) as part:
-                    np.save(part, self.done)
                 write_text(identity, text)
         except BaseException:
             self._clear()
@@ -349,13 +342,12 @@ class GrowingPack:
                 file.write(np.ascontiguousarray(images).data)
                 file.flush()
                 os.fsync(file.fileno())
-            for kind, table in (("labels", labels), ("notes", notes)):
+            # the labels last: with them, the part is done
+            for kind, table in (("notes", notes), ("labels", labels)):
                 if table is not None:
                     with new_file(self._part(start, kind)) as part:
                         table.to_csv(part, index=False, float_format=_FLOATS)
-            self.done[start // self.step] = True  # last: what it says is on the disk
-            with new_file(self.folder / "done.npy") as part:
-                np.save(part, self.done)
+            self.done[start // self.step] = True
 
     def fill(self, parts: Iterable[tuple], unit: str, desc: str, progress: bool | None) -> None:
         """Write what is missing, in order, under a bar; each part is what `put` wants of it.
@@ -391,22 +383,9 @@ class GrowingPack:
         """The images as they are so far, memory-mapped, uint8 (N, S, S, C); drop it soon."""
         with reading(self.folder / IMAGES, _PART_REMEDY):
             images = np.load(self.folder / IMAGES, mmap_mode="r", allow_pickle=False)
-            if images.dtype != np.uint8 or images.shape[1:] != self.shape[1:]:
+            if images.dtype != np.uint8 or images.shape != self.shape:
                 raise ValueError(f"it holds {images.dtype} {images.shape}")
         return images
-
-    def once(self, name: str, make: Callable[[], str]) -> str:
-        """The text that `make()` returned, now or before a kill: what rests on all images.
-
-        While `finish` leaves rows out, the images can no longer be asked.
-        """
-        file = self.folder / f"once-{name}"
-        if not file.is_file():
-            text = make()
-            with writing(self.path):
-                write_text(file, text)
-        with reading(file, _PART_REMEDY):
-            return file.read_text(encoding="utf-8")
 
     def finish(
         self, columns: Sequence[str] = ("key", "split"), *, keep: np.ndarray | None = None,
@@ -415,8 +394,8 @@ class GrowingPack:
         """Make the parts a pack. `columns` are written if there is no row at all.
 
         `keep`, bool (N,), says which rows go into it (None: all): the others cost the disk a second
-        copy of the pack until this ends. `files` are texts to lie in the pack by the names of their
-        files. Raises ValueError if parts are missing.
+        copy of the pack until the parts are cleared away, as `with` ends. `files` are texts to lie
+        in the pack by the names of their files. Raises ValueError if parts are missing.
         """
         if missing := self.missing():
             raise ValueError(f"{self.folder}: {len(missing)} parts are not written yet")
@@ -426,31 +405,30 @@ class GrowingPack:
             _read_text(self._part(start))[keep[start : start + self.step]] for start in starts
         )
         empty = [pd.DataFrame(columns=list(columns))]
-        size, channels = self.shape[2:]
-        count = int(keep.sum())
-        with writing(self.path):
-            self._leave_out(keep)
-            _finish(self.folder, tables if count else empty, count, size, channels, meta, files)
-            sync_files(self.folder)
-            if self.path.is_dir():  # an empty one, which the user made
-                self.path.rmdir()
-            self.folder.rename(self.path)
-        # only now: whatever ends this call earlier, the parts are there to take up
-        for pattern in ("labels-*.csv", "notes-*.csv", "once-*", "done.npy", "identity.txt"):
-            for file in self.path.glob(pattern):
-                file.unlink()
+        rows = np.flatnonzero(keep)
+        shape = (len(rows), *self.shape[1:])
+        with whole_folder(self.path) as folder:
+            if keep.all():
+                _link(self.folder / IMAGES, folder / IMAGES)
+            else:  # mapped anew for each part: touched pages are memory
+                chosen = (rows[start : start + self.step] for start in starts)
+                _write_images(folder, shape, (self.images()[some] for some in chosen))
+            _finish(folder, shape, tables if len(rows) else empty, meta, files)
 
-    def _leave_out(self, keep: np.ndarray) -> None:
-        """Keep these rows of the images only; if a kill came after it did, do nothing."""
-        rows, there = np.flatnonzero(keep), len(self.images())
-        if there == len(rows):
-            return
-        if there != self.shape[0]:
-            raise ValueError(f"{self.folder}: other rows were left out before; delete the folder")
-        with new_file(self.folder / IMAGES) as part, part.open("wb") as file:
-            _write_header(file, (len(rows), *self.shape[1:]))
-            for start in range(0, len(rows), self.step):  # mapped anew: touched pages are memory
-                file.write(self.images()[rows[start : start + self.step]].tobytes())
+
+def _is_plain(file: Path) -> bool:
+    """Whether a file is there, and no link to one."""
+    return file.is_file() and not file.is_symlink()
+
+
+def _link(old: Path, new: Path) -> None:
+    """Give a file a second name, or a copy on a disk that has no such names."""
+    if not _is_plain(old):
+        raise OSError(errno.ELOOP, "its images are a link")
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copyfile(old, new)
 
 
 def _read_text(part: Path) -> pd.DataFrame:

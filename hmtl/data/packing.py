@@ -346,7 +346,11 @@ def _finish(
     notes = growing.notes()
     notes["side"], notes["turned"] = notes["side"].astype(int), notes["turned"].astype(int)
     good = np.flatnonzero(notes["problem"] == "")
-    groups = json.loads(growing.once("duplicates.json", lambda: _find(growing, notes, good)))
+    hashes, digests = (
+        np.array([int(text, 16) for text in notes[column].iloc[good]], np.uint64)
+        for column in ("hash", "digest")
+    )
+    groups = find_groups(hashes, digests, growing.images, good) if len(good) else []
     dropped = _repeats(table["split"].to_numpy(), groups) if settings["drop_duplicates"] else []
     keep = np.zeros(len(table), bool)
     keep[good] = True
@@ -367,15 +371,6 @@ def _finish(
         source=settings["data"],
         settings=json.loads(json.dumps(settings, default=str)),
     )
-
-
-def _find(growing: GrowingPack, notes: pd.DataFrame, good: np.ndarray) -> str:
-    """Return the groups of alike pictures, rows of the table, as JSON."""
-    hashes, digests = (
-        np.array([int(text, 16) for text in notes[column].iloc[good]], np.uint64)
-        for column in ("hash", "digest")
-    )
-    return json.dumps(find_groups(hashes, digests, growing.images, good) if len(good) else [])
 
 
 def _repeats(splits: np.ndarray, groups: list[list[int]]) -> list[int]:

@@ -64,8 +64,6 @@ def fraction_lists(
 ) -> dict[str, list[str]]:
     """The training images whose labels a run with a share of them sees.
 
-    `hmtl.data.readers.splits.save_lists` writes them, with a hash, for others to use the same.
-
     Args:
         pack: Faces and labels.
         fractions: The shares, in (0, 1].

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from reader_fixtures import change, make_ferplus_csv, pixel_rows
+from reader_fixtures import change, fer2013_images, make_ferplus_csv, pixel_rows
 
-from hmtl.data.readers.fer2013 import fer2013_images
 from hmtl.data.readers.ferplus import (
     COLUMNS,
     FERPLUS_COUNTS,
@@ -242,12 +241,12 @@ def test_a_blank_line_among_the_pixels_does_not_shift_the_votes(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("neutral,happ", "happ", r"fer2013new.csv line 1: expected Usage,Image name,neutral"),
-        ("\nTraining,fer0000000.png,10", "\nTraining", r"line 2: expected 12 fields, the first"),
+        ("neutral,happ", "happ", r"fer2013new.csv line 1: no column neutral; it has Usage"),
+        ("\nTraining,fer0000000.png,10", "\nTraining", r"line 2: 10 fields instead of 12; restore"),
         (
             "\nTraining,",
             "\nTrain,",
-            r"fer2013new.csv line 2: expected 12 fields, .*one of Training",
+            r"fer2013new.csv line 2, field Usage: 'Train' is not known; one of Training",
         ),
         (
             "png,10,",

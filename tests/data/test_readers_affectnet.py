@@ -347,7 +347,7 @@ def test_folder_and_csv_that_disagree(tmp_path, answer, rows, first):
         (",anger,0.8", ",rage,0.8", r"labels.csv line 4, field label: 'rage' is not known"),
         (",anger,0.8", ",6,0.8", r"labels.csv line 4, field label: '6' is not known"),
         (",anger,0.8", ",anger", r"labels.csv line 4: 3 fields instead of 4"),
-        ("pth", "path", r"labels.csv line 1: expected the columns pth and label"),
+        ("pth", "path", r"labels.csv line 1: no column pth; it has , path, label"),
         ("/image", "/img", r"labels.csv: names none of the images, such as 'anger/image0000000"),
     ],
 )

@@ -8,6 +8,7 @@ from reader_fixtures import (
     ATTRIBUTES,
     UTKFACE,
     change,
+    fer2013_images,
     make_celeba,
     make_class_folders,
     make_fei,
@@ -22,7 +23,7 @@ from reader_fixtures import (
 from hmtl.data.readers import fer2013, rafdb
 from hmtl.data.readers.celeba import read_celeba
 from hmtl.data.readers.fei import read_fei
-from hmtl.data.readers.fer2013 import fer2013_images, read_fer2013
+from hmtl.data.readers.fer2013 import read_fer2013
 from hmtl.data.readers.rafdb import read_rafdb
 from hmtl.data.readers.utkface import read_utkface
 

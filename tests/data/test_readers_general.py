@@ -21,8 +21,6 @@ from hmtl.data.readers.report import Drops, differences, finish_table
 from hmtl.data.readers.splits import (
     draw_uniform,
     hold_out,
-    load_split,
-    save_split,
     seeded_split,
 )
 from hmtl.labels import EMOTIONS, SPLITS
@@ -221,6 +219,16 @@ def test_any_csv_with_numbers_needs_names_and_takes_absolute_paths(tmp_path):
     assert table.key.tolist() == ["a/1.jpg", "a/2.jpg"]
 
 
+def test_a_label_that_is_the_number_of_a_column_is_no_header(tmp_path):
+    rows = [f"a/{i}.jpg,{i % 3}" for i in (2, 3, 4)]
+    (tmp_path / "a").mkdir()
+    touch(tmp_path, *(f"a/{i}.jpg" for i in (2, 3, 4)))
+    write(tmp_path / "labels.csv", rows)
+    names = {"emotion": {"0": "fear", "1": "sad", "2": "happy"}}
+    table = read_csv(tmp_path, columns={"path": "1", "emotion": "2"}, names=names)
+    assert table.emotion.tolist() == ["happy", "fear", "sad"]
+
+
 def test_any_csv_without_split_keeps_people_together(tmp_path):
     rows = [f"{i}.jpg,p{i % 20}" for i in range(100)]
     touch(tmp_path, *(f"{i}.jpg" for i in range(100)))
@@ -354,30 +362,6 @@ def test_hold_out_takes_whole_photos_out_of_training_only():
         hold_out(held, 0.5)
     with pytest.raises(ValueError, match="between 0 and 1"):
         hold_out(table, 0)
-
-
-def test_a_split_is_saved_as_lists_with_a_hash(tmp_path):
-    table = table_of(30)
-    table["split"] = seeded_split(table)
-    digest = save_split(table, tmp_path / "split.json")
-    assert len(digest) == 64
-    plain = table[::-1].assign(split="train")
-    assert load_split(plain, tmp_path / "split.json")[::-1].equals(table)
-    assert save_split(table[::-1], tmp_path / "other.json") == digest
-    with pytest.raises(
-        ValueError, match=r"split.json: 1 keys are in the list or in the table only"
-    ):
-        load_split(table[1:], tmp_path / "split.json")
-    text = (tmp_path / "split.json").read_text()
-    (tmp_path / "split.json").write_text(text.replace('"1.jpg"', '"x.jpg"'))
-    with pytest.raises(ValueError, match="do not have its sha256"):
-        load_split(table, tmp_path / "split.json")
-    for torn, why in ((text[:40], "cannot be read"), ("[]", "holds no JSON object")):
-        (tmp_path / "split.json").write_text(torn)
-        with pytest.raises(ValueError, match=f"split.json {why}.*; save them again"):
-            load_split(table, tmp_path / "split.json")
-    with pytest.raises(FileNotFoundError, match="none.json is missing; save them again"):
-        load_split(table, tmp_path / "none.json")
 
 
 # -- the report ---

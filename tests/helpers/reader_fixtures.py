@@ -14,6 +14,8 @@ from made_up_folders import HEADER, affectnet_row, save_annotation, save_mat
 from made_up_folders import write_lines as write
 from PIL import Image
 
+from hmtl.data.readers.fer2013 import read_pixels
+
 
 def touch(root: Path, *names: str) -> None:
     """Make empty files, with their folders."""
@@ -219,6 +221,12 @@ USAGES = ["Training"] * 7 + ["PublicTest"] * 2 + ["PrivateTest"] * 3
 def pixel_rows(count=12) -> np.ndarray:
     """Pixels of the FER2013 fixture, uint8 (count, 2304)."""
     return np.random.default_rng(0).integers(0, 256, (count, 2304), dtype=np.uint8)
+
+
+def fer2013_images(table) -> np.ndarray:
+    """The pixels of rows of a csv, uint8 (N, 48, 48, 1), in their order."""
+    images = [read_pixels(p, o) for p, o in zip(table["path"], table["offset"], strict=True)]
+    return np.array(images, np.uint8).reshape(-1, 48, 48, 1)
 
 
 def make_fer2013(root, kind="fer2013") -> Path:

@@ -5,7 +5,6 @@ from fastai.torch_core import TensorCategory
 from fastai.vision.core import TensorImage
 from toys import make_toy_pack
 
-from hmtl.data.readers.splits import load_lists, save_lists
 from hmtl.data.sets import load_pack
 from hmtl.labels import EMOTIONS, emotion_indices
 from hmtl.method.augment import VALID_CROP, center_crop
@@ -104,7 +103,7 @@ def test_fraction_reaches_the_training_set_only(toy_pack):
     assert [len(d.dataset) for d in dls.loaders] == [40, 40, 40]
 
 
-def test_the_lists_of_label_shares_are_those_that_runs_see(tmp_path):
+def test_the_lists_of_label_shares_are_those_that_runs_see():
     pack = load_pack("mini")
     lists = fraction_lists(pack, (0.05, 0.2, 1))
     for name, keys in lists.items():
@@ -112,8 +111,6 @@ def test_the_lists_of_label_shares_are_those_that_runs_see(tmp_path):
         assert keys == sorted(pack.labels["key"].iloc[data.rows])
     assert set(lists["0.05"]) < set(lists["0.2"]) < set(lists["1"])
     assert fraction_lists(pack, (0.2,), seed=1)["0.2"] != lists["0.2"]
-    assert len(save_lists(lists, tmp_path / "lists.json")) == 64
-    assert load_lists(tmp_path / "lists.json") == lists
 
 
 def test_balanced_sampling_evens_out_the_classes(tmp_path):

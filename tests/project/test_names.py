@@ -41,9 +41,9 @@ def slips(name):
 TAKEN = {
     "data": (parse_data, DATA),
     "data set": (lambda name: read_set(name, "."), SOURCES),
-    "protocol": (lambda name: read_protocol(name, ["."]), PROTOCOLS),
+    "protocol": (lambda name: read_protocol(name, "."), PROTOCOLS),
     "choice of a protocol": (
-        lambda name: read_protocol("affectnet-8", ["."], chosen_on=name), ["held-out", "test"]
+        lambda name: read_protocol("affectnet-8", ".", chosen_on=name), ["held-out", "test"]
     ),
     "preset": (get_preset, PRESETS),
     "task": (make_task, TASKS),

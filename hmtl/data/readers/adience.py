@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import place_of
 from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
@@ -53,13 +52,15 @@ def read_adience(root: str | Path, *, images: str = "aligned", fold: int = 4) ->
     if fold not in range(5):
         raise ValueError(f"fold={fold!r}: from 0 to 4")
     expected = f"{_FOLDS[0]} ... {_FOLDS[4]} and {images}/"
-    source, parts = Source(root, _FOLDS, expected=expected), []
+    source = Source(root, _FOLDS, expected=expected)
     folder = source.folder(images)
-    for i, name in enumerate(_FOLDS):
-        part = source.read_list(file := source.at(name), _COLUMNS, _ORDER)
-        part["gender"] = map_labels(part["gender"], _GENDERS, place_of(file, part), "gender")
-        parts.append(part.assign(split="test" if i == fold else "train"))
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(
+        source.read_list(source.at(name), _COLUMNS, _ORDER).assign(
+            split="test" if i == fold else "train"
+        )
+        for i, name in enumerate(_FOLDS)
+    )
+    table["gender"] = map_labels(table["gender"], _GENDERS, "gender")
     names = _IMAGES[images] + "." + table["face"] + "." + table["image"]
     table["key"] = source.key(folder) + table["person"] + "/" + names
     table = source.drop_repeats(table, ["gender", "age_range", "split"])

@@ -15,7 +15,6 @@ __all__ = ["read_affwild2"]
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.listing import (
@@ -24,19 +23,16 @@ from hmtl.data.readers.listing import (
     list_at,
     list_files,
     locate,
-    place_of,
-    read_rows,
     subfolder,
 )
 from hmtl.data.readers.names import name_labels
-from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
 
 _SETS = {"train": "Train_Set", "test": "Validation_Set"}
 _LABELS = {"emotion": "EXPR", "affect": "VA"}
 _IMAGES = "cropped_aligned"
-_NONE = {"other": "Other"}
+_COLUMNS = {"emotion": ["emotion"], "affect": ["valence", "arousal"]}
 
 
 def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) -> pd.DataFrame:
@@ -84,8 +80,7 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
             whole = video.removesuffix("_left").removesuffix("_right")
             parts.append(part.assign(key=keys, split=split, source=whole))
             videos.append(f"videos/{split}")
-    own = ["emotion"] if labels == "emotion" else ["valence", "arousal"]
-    columns = ["key", "split", *own, "source"]
+    columns = ["key", "split", *_COLUMNS[labels], "source"]
     table = pd.concat(parts or [pd.DataFrame(columns=columns, dtype=str)], ignore_index=True)
     return source.finish(
         source.present(table, images),
@@ -96,30 +91,27 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
     )
 
 
-def _read_video(file: Path, labels: str, every: int, drops: Drops) -> pd.DataFrame:
+def _read_video(file: Path, labels: str, every: int, source: Source) -> pd.DataFrame:
     """Return the labelled frames of one list: `frame` (from 1) and the labels."""
-    rows = list(read_rows(file))
-    header = rows[0][1] if rows else []
-    columns = ["first"] if labels == "emotion" else ["first", "second"]
-    bad = [f"{file.name} line {line}" for line, row in rows[1:] if len(row) != len(columns)]
-    drops.add("malformed row", bad)
-    good = [(n, *map(str.strip, row)) for n, row in rows[1:] if len(row) == len(columns)]
-    table = pd.DataFrame(good, columns=["line", *columns]).astype(dict.fromkeys(columns, str))
-    table["frame"] = table["line"] - 1
-    table = table[(table["frame"] - 1) % every == 0]
-    table = table.assign(place=f"{file.name} line " + table["line"].astype(str))
+    header, rows = source.rows(file)
+    columns = _COLUMNS[labels]
+    bad = [f"{file.name} line {line}" for line, row in rows if len(row) != len(columns)]
+    source.add("malformed row", bad)
+    said = {
+        f"{file} line {line}": [line - 1, *map(str.strip, row)]
+        for line, row in rows
+        if len(row) == len(columns)
+    }
+    table = pd.DataFrame.from_dict(said, "index", columns=["frame", *columns])
+    table = table[(table["frame"] - 1) % every == 0].copy()
     if labels == "emotion":
-        table = drops.filter(table, table["first"] == "-1", "frame without a label", "place")
-        named = {str(i): name.strip() for i, name in enumerate(header)}
-        words = table["first"].map(named).fillna(table["first"])  # a number that is none stays one
-        other = words.str.lower().isin(_NONE)
-        table, words = drops.filter(table, other, "Other", "place"), words[~other]
-        return table[["frame"]].assign(emotion=name_labels(words, place_of(file, table), "emotion"))
-    values = table[["first", "second"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+        table = source.filter(table, table["emotion"] == "-1", "frame without a label", "")
+        # a number that is none stays one
+        table["emotion"] = table["emotion"].replace({str(i): n for i, n in enumerate(header)})
+        table = source.filter(table, table["emotion"].str.lower() == "other", "Other", "")
+        return table.assign(emotion=name_labels(table["emotion"], "emotion"))
+    values = table[columns].apply(pd.to_numeric, errors="coerce")
     none = (values == -5).any(axis=1)
-    for i in np.flatnonzero(~none & ~(np.abs(values) <= 1).all(axis=1)).tolist():
-        where = place_of(file, table)(i)
-        raise ValueError(f"{where}: expected valence and arousal in -1..1, or -5")
-    table = table.assign(valence=values[:, 0], arousal=values[:, 1])
-    table = drops.filter(table, none, "frame without a label", "place")
-    return table[["frame", "valence", "arousal"]]
+    for place in table.index[~none & ~(values.abs() <= 1).all(axis=1)]:
+        raise ValueError(f"{place}: expected valence and arousal in -1..1, or -5")
+    return source.filter(table[["frame"]].join(values), none, "frame without a label", "")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TEST
 from hmtl.data.readers.listing import by_stem
-from hmtl.data.readers.pose_mat import ANGLES, CROPS, add_crops, add_poses, keep_angles
+from hmtl.data.readers.pose_mat import ANGLES, CROPS, read_poses
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
 
@@ -47,12 +47,12 @@ def read_aflw2000(
     )  # fmt: skip
     keys = [file for file in source.files(deep=False) if _is_named(file)]
     mats = by_stem(source.files(endings=(".mat",), deep=False), ".mat")
-    table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str)
+    table = pd.DataFrame({"key": keys, "split": "test"}, dtype=str).assign(k=_HOPENET_K)
     on_disk = pd.Series("images on disk", table.index)
-    table = add_poses(table, source, mats, points=points, seen_only=crop == "plain")
-    table = keep_angles(table, source, all_angles)
     return source.finish(
-        add_crops(table, crop, _HOPENET_K, HOPENET_TEST),
+        read_poses(
+            table, source, mats, crop=crop, sides=HOPENET_TEST, all_angles=all_angles, points=points
+        ),
         ["key", "split", *ANGLES, *BOX],
         published={"images on disk": 2_000, "test": 2_000 if all_angles else 1_969},
         groups=[on_disk],

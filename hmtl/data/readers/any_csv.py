@@ -16,7 +16,7 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
-from hmtl.data.readers.listing import LISTS, list_files, place_of
+from hmtl.data.readers.listing import LISTS, list_files
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
@@ -62,11 +62,11 @@ def read_csv(
         named = [f"--option file {name}" for name in there[:3]]
         raise FileNotFoundError(f"{error}; say which by {' or '.join(named)}") from None
     root, place = source.root, source.at(file)
-    table = _read_columns(place, columns, source)
-    table = _name_columns(table, place, names or {})
-    table["key"] = _relative(table, root, place)
+    _check_columns(columns)
+    table = _name_columns(source.read_list(place, columns), names or {})
+    table["key"] = [_relative(path, root, where) for where, path in table["path"].items()]
     face = ["key", *(c for c in BOX if c in table)]
-    table = source.drop_repeats(table, [c for c in table if c not in ("line", "path", *face)], face)
+    table = source.drop_repeats(table, [c for c in table if c not in ("path", *face)], face)
     there = [key for key in table["key"].unique() if os.path.isfile(root / key)]
     if len(there) < table["key"].nunique():  # or it may lie there under another ending
         table = source.present(table, root, more=there)
@@ -82,8 +82,8 @@ def read_csv(
     return source.finish(table, order, several=True, source=str(place), unlabelled=empty)
 
 
-def _read_columns(file: Path, columns: Mapping[str, str], source: Source) -> pd.DataFrame:
-    """Return the named columns as text, with the `line` of each row."""
+def _check_columns(columns: Mapping[str, str]) -> None:
+    """Raise ValueError unless a picture, and all or none of a box, are named."""
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown or "path" not in columns:
         near = hint(unknown[0], COLUMNS) if unknown else ""
@@ -94,37 +94,29 @@ def _read_columns(file: Path, columns: Mapping[str, str], source: Source) -> pd.
         raise ValueError(
             f"columns={dict(columns)!r}: a box has four sides; name {', '.join(lost)} too, or none"
         )
-    return source.read_list(file, columns)
 
 
-def _name_columns(table: pd.DataFrame, file: Path, names: Mapping[str, Mapping]) -> pd.DataFrame:
+def _name_columns(table: pd.DataFrame, names: Mapping[str, Mapping]) -> pd.DataFrame:
     """Return the table with names for labels, numbers for numbers, and nan for empty cells."""
-    for column in table.columns.drop(["line", "path"]):
-        given = table[table[column] != ""]
-        if len(given) < len(table) and column in ("split", *BOX, "yaw", "pitch", "roll"):
-            line = table["line"][table[column] == ""].iloc[0]
-            raise ValueError(f"{file} line {line}, field {column}: it is empty")
-        where = place_of(file, given)
+    for column in table.columns.drop("path"):
+        values = table[column][table[column] != ""]
+        if column in ("split", *BOX, "yaw", "pitch", "roll"):
+            for place in table.index[table[column] == ""]:
+                raise ValueError(f"{place}, field {column}: it is empty")
         if column in _WORDS:
             values = name_labels(
-                given[column], where, column, words=_WORDS[column], names=names.get(column),
+                values, column, words=_WORDS[column], names=names.get(column),
                 option=f"names {column}:",
             )  # fmt: skip
-        elif column == "person":
-            values = given[column]
-        else:
-            limit = _LIMITS.get(column, np.inf)
-            values = map_numbers(given[column], where, column, limit)
+        elif column != "person":
+            values = map_numbers(values, column, _LIMITS.get(column, np.inf))
         table[column] = values.reindex(table.index)
     return table
 
 
-def _relative(table: pd.DataFrame, root: Path, file: Path) -> list[str]:
-    """Return each path relative to `root`, with "/" between; ValueError for one that leads out."""
-    keys = []
-    for line, path in zip(table["line"], table["path"], strict=True):
-        key = os.path.relpath(root / path.replace("\\", "/"), root).replace(os.sep, "/")
-        if not path or key == "." or key.startswith("../"):
-            raise ValueError(f"{file} line {line}, field path: {path!r} is no file in {root}")
-        keys.append(key)
-    return keys
+def _relative(path: str, root: Path, place: str) -> str:
+    """Return a path relative to `root`, with "/" between; ValueError for one that leads out."""
+    key = os.path.relpath(root / path.replace("\\", "/"), root).replace(os.sep, "/")
+    if not path or key == "." or key.startswith("../"):
+        raise ValueError(f"{place}, field path: {path!r} is no file in {root}")
+    return key

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.crops import BOX, HOPENET_BIWI, hopenet_crop
+from hmtl.data.readers.crops import BOX, FAR, HOPENET_BIWI, are_boxes, hopenet_crop
 from hmtl.data.readers.listing import PICTURES, by_stem, folders_in, list_at, list_files, read_lines
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
@@ -32,7 +32,6 @@ PEOPLE = {
     **{21: "F02", 22: "M01", 23: "M13", 24: "M14"},
 }
 _ANGLES = ["yaw", "pitch", "roll"]
-_FAR = 1e6  # mm and pixels; nothing of a recording lies beyond
 _GENDERS = {"F": "female", "M": "male"}
 
 
@@ -90,22 +89,17 @@ def read_biwi(
 
 def _crop_boxes(table: pd.DataFrame, file: Path, source: Source) -> pd.DataFrame:
     """Return the rows that `file` has a box for, with Hopenet's crop of it."""
-    said = []
-    for line, fields in source.rows(file, lambda names: names == ["key", *BOX])[1]:
-        key, *sides = (field.strip() for field in fields)
-        try:
-            left, top, right, bottom = box = tuple(float(side) for side in sides)
-        except ValueError:
-            left, top, right, bottom = box = (0.0,) * 4
-        if not (right > left and bottom > top and max(map(abs, box)) < _FAR):
-            raise ValueError(f"{file} line {line}: expected key,left,top,right,bottom in pixels")
-        said.append((key, box, f"{file.name} line {line}"))
-    tight = source.said_once(said)
-    table = source.filter(table, ~table["key"].isin(tight), "no face box")
-    crops = hopenet_crop(
-        np.array([tight[key] for key in table["key"]]).reshape(-1, 4), 0.35, HOPENET_BIWI
-    )
-    return table.assign(**dict(zip(BOX, crops.T, strict=True)))
+    rows = source.rows(file, lambda names: names == ["key", *BOX])[1]
+    fields = [row if len(row) == 1 + len(BOX) else [""] * 5 for _, row in rows]
+    boxes = pd.DataFrame(fields, [f"{file} line {line}" for line, _ in rows], ["key", *BOX])
+    boxes["key"] = boxes["key"].str.strip()
+    boxes[BOX] = boxes[BOX].apply(pd.to_numeric, errors="coerce")
+    for place in boxes.index[~are_boxes(boxes)]:
+        raise ValueError(f"{place}: expected key,left,top,right,bottom in pixels")
+    boxes = source.drop_repeats(boxes, BOX, place="").set_index("key")
+    table = source.filter(table, ~table["key"].isin(boxes.index), "no face box")
+    table[BOX] = hopenet_crop(boxes.loc[table["key"]].to_numpy(), 0.35, HOPENET_BIWI)
+    return table
 
 
 def biwi_angles(rotation: np.ndarray) -> np.ndarray:
@@ -152,7 +146,7 @@ def _read_pose(file: Path) -> np.ndarray:
         numbers = np.array(file.read_text().split(), float)
         rotation = numbers[:9].reshape(3, 3)
         proper = np.abs(rotation @ rotation.T - np.eye(3)).max() < 0.01
-        near = len(numbers) == 12 and np.abs(numbers).max() < _FAR and numbers[11] > 0
+        near = len(numbers) == 12 and np.abs(numbers).max() < FAR and numbers[11] > 0
         if near and proper and np.linalg.det(rotation) > 0:
             return numbers
     except ValueError:  # no numbers, or too few
@@ -183,6 +177,6 @@ def _project(centres: np.ndarray, file: Path, head_mm: float) -> np.ndarray:
         u, v = inner[0, 0] * x / z + inner[0, 2], inner[1, 1] * y / z + inner[1, 2]
     boxes = np.rint(np.stack([u - half, v - half, u + half, v + half], axis=1))
     seen = ~np.isnan(centres).any(axis=1)  # of malformed pose files there is no centre
-    if not ((np.abs(boxes[seen]) < _FAR).all() and (half[seen] > 0).all()):
+    if not ((np.abs(boxes[seen]) < FAR).all() and (half[seen] > 0).all()):
         raise ValueError(f"{file}: no camera sees a head by it; copy it anew from BIWI")
     return boxes

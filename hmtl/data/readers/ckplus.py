@@ -88,11 +88,11 @@ def _read_sequences(source: Source, images: str, emotions: str) -> pd.DataFrame:
     """Return the last frames of the labelled sequences in the authors' archives."""
     labels = source.folder(emotions)
     files = [f for f in list_files(labels, (".txt",)) if f.lower().endswith("_emotion.txt")]
-    said = pd.Series([(labels / f).read_text("utf-8", "replace").strip() for f in files], dtype=str)
-    numbers = {f"{i}.0": name for i, name in enumerate(_NUMBERS)}
-    numbers |= {str(i): name for i, name in enumerate(_NUMBERS)}
-    plain = pd.to_numeric(said, errors="coerce").astype(str).where(said != "", said)
-    named = map_labels(plain, numbers, lambda i: str(labels / files[i]), "emotion")
+    texts = {str(labels / f): (labels / f).read_text("utf-8", "replace").strip() for f in files}
+    said = pd.Series(texts, dtype=str)
+    numbers = pd.to_numeric(said, errors="coerce").astype(object)
+    numbers = numbers.where(numbers.notna(), said)  # text that is none stays, to be told
+    named = map_labels(numbers, dict(enumerate(_NUMBERS)), "emotion")
     of_sequence = {f.rpartition("/")[0]: name for f, name in zip(files, named, strict=True)}
     table = pd.DataFrame({"key": list_files(source.folder(images))}, dtype=str)
     sequence = table["key"].str.replace(r"/[^/]*$", "", regex=True)

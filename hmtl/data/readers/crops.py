@@ -4,17 +4,28 @@ Boxes are `left, top, right, bottom` in pixels, whole numbers as `PIL.Image.crop
 may reach outside of the picture, which Pillow pads with black.
 """
 
-__all__ = ["BOX", "HOPENET_BIWI", "HOPENET_TEST", "HOPENET_TRAIN", "hopenet_crop", "plain_crop"]
+__all__ = [
+    "BOX", "FAR", "HOPENET_BIWI", "HOPENET_TEST", "HOPENET_TRAIN", "are_boxes", "hopenet_crop",
+    "plain_crop",
+]  # fmt: skip
 
 import numpy as np
+import pandas as pd
 
 BOX = ["left", "top", "right", "bottom"]
+FAR = 1e6  # pixels: nothing of a picture lies beyond
 
 # By how much of k times width or height Hopenet moves each side (github.com/natanielruiz/
 # deep-head-pose, code/datasets.py): 300W-LP in training, AFLW2000 in tests, BIWI.
 HOPENET_TRAIN = (0.6, 2.0, 0.6, 0.6)
 HOPENET_TEST = (2.0, 2.0, 2.0, 0.6)
 HOPENET_BIWI = (0.6, 1.0, 0.6, 0.6)
+
+
+def are_boxes(table: pd.DataFrame) -> pd.Series:
+    """Return whether each row's `BOX`, numbers or nan, has a width, a height, and lies near."""
+    wide, high = table["right"] - table["left"], table["bottom"] - table["top"]
+    return (wide > 0) & (high > 0) & (table[BOX].abs() < FAR).all(axis=1)
 
 
 def hopenet_crop(boxes: np.ndarray, k, sides: tuple = HOPENET_TRAIN) -> np.ndarray:

@@ -13,12 +13,11 @@ __all__ = ["read_expw"]
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.crops import BOX
+from hmtl.data.readers.crops import BOX, are_boxes
 from hmtl.data.readers.fer2013 import LABELS
-from hmtl.data.readers.listing import find_list, list_at, place_of
+from hmtl.data.readers.listing import find_lists
 from hmtl.data.readers.report import map_labels
 from hmtl.data.readers.source import Source
 
@@ -51,21 +50,15 @@ def read_expw(
         FileNotFoundError: A wrong root, or one without the folder origin.
         ValueError: Naming file and line: a label that is not 0..6.
     """
-    lists = ("label.lst", "label/label.lst")
-    source = Source(root, *([name] for name in lists), expected="label.lst and origin/")
-    file = find_list(source.root, lists[0]) or list_at(source.root, lists[1])
+    layouts = [["label.lst"], ["label/label.lst"]]
+    source = Source(root, *layouts, expected="label.lst and origin/")
     folder = source.folder("origin")
-    table = source.read_list(file, _COLUMNS, _ORDER)
+    table = source.read_list(find_lists(source.root, "label.lst")[0], _COLUMNS, _ORDER)
     numbers = {str(i): name for i, name in enumerate(LABELS)}
-    table["emotion"] = map_labels(
-        table["emotion"], numbers, place_of(file, table), "expression_label"
-    )
+    table["emotion"] = map_labels(table["emotion"], numbers, "expression_label")
     table[BOX] = table[BOX].apply(pd.to_numeric, errors="coerce")
-    left, top, right, bottom = table[BOX].to_numpy(float).T
-    with np.errstate(invalid="ignore"):
-        good = (right > left) & (bottom > top) & (np.abs(table[BOX]) < 1e6).all(axis=1)
     table["key"] = source.key(folder) + table["key"]
-    table = source.filter(table, ~good, "no face box")
+    table = source.filter(table, ~are_boxes(table), "no face box")
     table = source.present(table, folder).astype(dict.fromkeys(BOX, int))
     table = source.drop_repeats(table, ["emotion"], ["key", *BOX])
     table = source.draw(table.assign(source=table["key"]), shares, seed, group="source")

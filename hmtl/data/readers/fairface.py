@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import find_root, list_at, place_of
+from hmtl.data.readers.listing import find_root, list_at
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.source import Source
 
@@ -39,13 +39,12 @@ def read_fairface(root: str | Path) -> pd.DataFrame:
     """
     lists = find_root(root, list(_FILES.values()), expected=" and ".join(_FILES.values()))
     source = Source(lists, ["train", "val"], expected="train/ and val/ with the images")
-    columns, parts = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}, []
-    for split, name in _FILES.items():
-        part = source.read_list(file := list_at(lists, name), columns, _ORDER)
-        where = place_of(file, part)
-        part["gender"] = name_labels(part["gender"], where, "gender", words=GENDER_WORDS)
-        parts.append(part.assign(split=split))
-    table = pd.concat(parts, ignore_index=True)
+    columns = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}
+    table = pd.concat(
+        source.read_list(list_at(lists, name), columns, _ORDER).assign(split=split)
+        for split, name in _FILES.items()
+    )
+    table["gender"] = name_labels(table["gender"], "gender", words=GENDER_WORDS)
     table = source.drop_repeats(table, ["gender", "race", "age_range"])
     return source.finish(
         source.present(table, source.at("train"), source.at("val")),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import find_list, list_at, locate
+from hmtl.data.readers.listing import find_lists
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
@@ -59,9 +59,8 @@ def read_fei(
     if not rows:
         example = "1-01.jpg" if images == "original" else "1a.jpg"
         raise source.lacks(f"{example} ...")
-    places = locate(source.root, lambda folder: find_list(folder, GENDERS) is not None)
-    file = Path(genders) if genders else list_at((*places, source.root)[0], GENDERS)
-    of_subject = _read_genders(file, source)
+    places = [genders] if genders else find_lists(source.root, GENDERS)
+    of_subject = _read_genders(Path(places[0] if places else source.root / GENDERS), source)
     either = "|".join(_FORMS.values())
     odd = [f for f in files if not re.fullmatch(either, f.rpartition("/")[2])]
     source.add("name of another form", odd)
@@ -83,7 +82,7 @@ def read_fei(
     )
 
 
-def _read_genders(file: Path, source: Source) -> dict[int, str]:
+def _read_genders(file: Path, source: Source) -> pd.Series:
     """Return subject -> gender of the user's csv."""
     if not file.is_file():
         raise FileNotFoundError(
@@ -95,14 +94,14 @@ def _read_genders(file: Path, source: Source) -> dict[int, str]:
     )
     if not header and not (rows and rows[0][1][0].strip().isdecimal()):
         raise ValueError(f"{file} line 1: expected the header subject,gender")
-    places = [f"{file} line {line}" for line, _ in rows]
-    for place, (_, fields) in zip(places, rows, strict=True):
-        subject = fields[0].strip()
+    said = {}
+    for line, fields in rows:
+        place, subject = f"{file} line {line}", fields[0].strip()
         if len(fields) != 2 or not subject.isdecimal() or not 1 <= int(subject) <= _SUBJECTS:
             raise ValueError(
                 f"{place}: {','.join(fields)!r} is not a subject from 1 to {_SUBJECTS} and a gender"
             )
-    said = pd.Series([fields[1] for _, fields in rows], dtype=object)
-    named = name_labels(said, places.__getitem__, "gender", words=GENDER_WORDS)
-    places = [f"{file.name} line {line}" for line, _ in rows]
-    return source.said_once(zip((int(f[0]) for _, f in rows), named, places, strict=True))
+        said[place] = (int(subject), fields[1])
+    table = pd.DataFrame.from_dict(said, "index", columns=["subject", "gender"])
+    table["gender"] = name_labels(table["gender"], "gender", words=GENDER_WORDS)
+    return source.drop_repeats(table, ["gender"], ["subject"], "").set_index("subject")["gender"]

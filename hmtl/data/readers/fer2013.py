@@ -9,10 +9,10 @@ On disk, one of
     test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     others leave valid and test one test
 
 There is no image file for a row of a csv. Its `path` is the csv, and `offset` says at which byte
-the row begins; `fer2013_images` turns such rows into pixels, without reading the rest of the file.
+the row begins; `read_pixels` turns it into pixels, without reading the rest of the file.
 """
 
-__all__ = ["USAGES", "WHOLE", "fer2013_images", "list_rows", "read_fer2013", "read_pixels"]
+__all__ = ["USAGES", "WHOLE", "list_rows", "read_fer2013", "read_pixels"]
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
-from hmtl.data.readers.listing import base_names, folders_in, place_of
-from hmtl.data.readers.report import Drops, map_labels
+from hmtl.data.readers.listing import base_names, folders_in
+from hmtl.data.readers.report import Drops, class_counts, map_labels
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
 
@@ -44,7 +44,7 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     """Return FER2013: `key` ("fer2013/0000000", file and row), `path`, `split`, `emotion`, ...
 
     ... `offset`. PublicTest is valid, PrivateTest test. From a csv, `path` is that file and
-    `offset` the byte at which the row begins (see `fer2013_images`); from class folders `path` is
+    `offset` the byte at which the row begins (see `read_pixels`); from class folders `path` is
     an image, without offset. There, names such as PublicTest_12.jpg give the official split; else
     the folders do, a merged test is test, and so is validation where there is no test. There is no
     contempt.
@@ -65,7 +65,7 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     else:
         parts = [(train[0], "train"), *((file, "test") for file in test)]
         table = pd.concat([list_rows(file, split, source) for file, split in parts])
-    published = _published({split: [split] for split in (COUNTS if whole else ["train"])})
+    published = _published(*(COUNTS if whole else ["train"]))
     return source.finish(table, _COLUMNS, published=published)
 
 
@@ -75,13 +75,13 @@ def _csvs(source: Source, *names: str) -> list[Path]:
     return [file for file in found if file.suffix.lower() == ".csv" and file.is_file()]
 
 
-def _published(merged: dict[str, list[str]]) -> dict[str, int]:
-    """Return the published counts of splits made of some of `COUNTS`."""
-    counts = {}
-    for split, parts in merged.items():
+def _published(*splits: str, merged: bool = False) -> dict[str, int]:
+    """Return the published counts of some splits; with `merged`, test holds valid too."""
+    counts: dict[str, int] = {}
+    for split in splits:
+        parts = ("valid", "test") if merged and split == "test" else (split,)
         each = np.sum([COUNTS[part] for part in parts], axis=0).tolist()
-        counts[split] = sum(each)
-        counts |= {f"{split}/{name}": n for name, n in zip(LABELS, each, strict=True)}
+        counts |= class_counts(split, dict(zip(LABELS, each, strict=True)))
     return counts
 
 
@@ -95,18 +95,17 @@ def _read_class_folders(source: Source) -> pd.DataFrame:
     table = list_classes(source.root, source)
     names = base_names(table["key"]).str.lower()
     said = names.str.split("_").str[0].map({usage.lower(): s for usage, s in USAGES.items()})
-    if said.notna().all():
+    if named := said.notna().all():
         table["split"] = said
-        merged = {split: [split] for split in COUNTS}
-    elif {"valid", "test"} <= set(table["split"]):
-        merged = {split: [split] for split in COUNTS}
+    published = _published("train")
+    if named or {"valid", "test"} <= set(table["split"]):
+        published = _published(*COUNTS)
     elif "test" in set(table["split"]):
-        merged = {"train": ["train"], "test": ["valid", "test"]}
+        published = _published("train", "test", merged=True)
         source.notes = ["copies in folders merge PublicTest and PrivateTest into one test"]
     else:
-        merged = {"train": ["train"]}
         table = source.test_on_valid(table)
-    return source.finish(table, published=_published(merged))
+    return source.finish(table, published=published)
 
 
 def list_rows(
@@ -114,8 +113,8 @@ def list_rows(
 ) -> pd.DataFrame:
     """Return the labelled rows of a csv; pixels are counted, never kept.
 
-    Columns: `key`, `row` (from 0, blank lines are none), `line` (of the file, from 1), `offset`,
-    `emotion` (of a number by `names`), `split` (that of Usage, or `split`), `path`. Drops and
+    Columns: `key`, `row` (from 0, blank lines are none), `offset`, `emotion` (of a number by
+    `names`), `split` (that of Usage, or `split`), `path`; the index says file and line. Drops and
     errors are those of `read_fer2013`.
     """
     rows: list[tuple] = []
@@ -126,9 +125,9 @@ def list_rows(
         offset = lines.tell()
         for number, line in enumerate(lines, start=2):
             fields = [field.strip(b' "\r\n') for field in line.split(b",")]
-            whole = len(fields) == len(header)
-            if whole and fields[header.index("pixels")].count(b" ") == _SIDE**2 - 1:
-                named = dict(zip(header, fields, strict=True))
+            named = dict(zip(header, fields, strict=False))
+            pixels = named.get("pixels", b"").count(b" ") + 1
+            if len(fields) == len(header) and pixels == _SIDE**2:
                 label, usage = (_text(named.get(c, b"")) for c in ("emotion", "usage"))
                 rows.append((len(rows) + len(malformed), number, offset, label, usage))
             elif line.strip():
@@ -139,10 +138,10 @@ def list_rows(
     table["key"] = f"{file.stem}/" + table["row"].astype(str).str.zfill(7)
     if "emotion" not in header:
         table = drops.filter(table, np.ones(len(table), bool), "without a label")
-    where = place_of(file, table)
-    table["emotion"] = map_labels(table["emotion"], names, where, "emotion")
-    table["split"] = split or map_labels(table["usage"], USAGES, where, "Usage")
-    return table.drop(columns="usage").assign(path=str(file))
+    table.index = [f"{file} line {line}" for line in table["line"]]
+    table["emotion"] = map_labels(table["emotion"], names, "emotion")
+    table["split"] = split or map_labels(table["usage"], USAGES, "Usage")
+    return table.drop(columns=["line", "usage"]).assign(path=str(file))
 
 
 def _text(raw: bytes) -> str:
@@ -161,34 +160,20 @@ def _read_header(file: Path, line: bytes, split: str | None) -> list[str]:
     return header
 
 
-def fer2013_images(table: pd.DataFrame) -> np.ndarray:
-    """Return the pixels of rows with `path` and `offset`, uint8 (N, 48, 48, 1), in their order.
+def read_pixels(path: str, offset: int) -> np.ndarray:
+    """Return the pixels of the row of a csv that begins at byte `offset`, uint8 (48, 48).
 
     Raises ValueError naming file and byte if there are no 2,304 numbers from 0 to 255.
     """
-    images = np.empty((len(table), _SIDE, _SIDE, 1), np.uint8)
-    for i, (path, offset) in enumerate(zip(table["path"], table["offset"], strict=True)):
-        images[i, ..., 0] = read_pixels(path, offset)
-    return images
-
-
-def read_pixels(path: str, offset: int) -> np.ndarray:
-    """Return the pixels of the row that begins at byte `offset`, uint8 (48, 48).
-
-    Raises as `fer2013_images`.
-    """
     with open(path, "rb") as file:
         file.seek(offset)
-        return _parse_pixels(file.readline(), f"{path} byte {offset}")
-
-
-def _parse_pixels(line: bytes, where: str) -> np.ndarray:
-    """Return one image, uint8 (48, 48), of the longest field of a line."""
-    text = max(line.split(b","), key=len).strip(b' "\r\n')
+        longest = max(file.readline().split(b","), key=len)
     try:
-        pixels = np.array(text.split(), dtype=np.int64)
+        pixels = np.array(longest.strip(b' "\r\n').split(), dtype=np.int64)
     except (ValueError, OverflowError):
         pixels = np.array([-1])
     if len(pixels) != _SIDE**2 or pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"{where}: expected {_SIDE**2:,} pixels from 0 to 255; mend the row")
+        raise ValueError(
+            f"{path} byte {offset}: expected {_SIDE**2:,} pixels from 0 to 255; mend the row"
+        )
     return pixels.astype(np.uint8).reshape(_SIDE, _SIDE)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import describe, folders_in, list_files, locate, with_paths
+from hmtl.data.readers.listing import folders_in, list_files, locate, with_paths
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import Drops
@@ -97,22 +97,16 @@ def _known(label: str, names: Mapping | None) -> set[str]:
 
 
 def list_classes(
-    root: str | Path,
-    drops: Drops,
-    *,
-    label: str = "emotion",
-    names: Mapping | None = None,
-    splits: Mapping[str, str] = SPLIT_FOLDERS,
+    root: str | Path, drops: Drops, *, label: str = "emotion", names: Mapping | None = None
 ) -> pd.DataFrame:
     """Return `key`, `path`, `split` and `label` of every image in a class folder under `root`.
 
-    `splits` maps names of folders, lower case, to splits. Without such folders all is "train".
-    Drops and errors are those of `read_folders`.
+    Without folders of `SPLIT_FOLDERS` all is "train". Drops and errors are those of `read_folders`.
     """
     root = find_classes(root, label, names)
     known = _known(label, names)
     inside = folders_in(root) if root.is_dir() else []
-    parts = {name: splits[name.lower()] for name in inside if name.lower() in splits}
+    parts = {n: SPLIT_FOLDERS[n.lower()] for n in inside if n.lower() in SPLIT_FOLDERS}
     files = list_files(root) if root.is_dir() else []
     above: dict[str, list[tuple[str, list[str]]]] = {}  # of each part: keys, folders below it
     for key in files:
@@ -134,19 +128,16 @@ def list_classes(
         rows = [row for row in rows if row[2] not in bare]
         drops.add("test picture without a class folder", sorted(bare))
     if not rows:
-        raise FileNotFoundError(
-            f"{root}: expected images in class folders such as happy/ or train/happy/ in it, "
-            f"but {describe(root)}"
-        )
+        raise Source(root).lacks("images in class folders such as happy/ or train/happy/")
     rows.sort()  # by folder: "a/" before "a b/"
     table = pd.DataFrame(
         {"key": key, "split": parts.get(part, "train"), label: folder} for part, folder, key in rows
     )
     beside = set(files) - set(table["key"]) - bare
     drops.add("picture outside of the class folders", sorted(beside))
+    table = with_paths(table, root).set_index("path", drop=False)
     table[label] = name_labels(
-        table[label], lambda i: f"{root / table['key'][i]}", f"{label} (the folder)",
-        words=_WORDS[label], names=names, option="names ",
-    )  # fmt: skip
+        table[label], f"{label} (the folder)", words=_WORDS[label], names=names, option="names "
+    )
     table = drops.filter(table, table[label] == "", "folder left out by names")
-    return with_paths(table.reset_index(drop=True), root)
+    return table.reset_index(drop=True)

@@ -6,12 +6,12 @@ seconds; nothing is opened.
 
 __all__ = [
     "PICTURES", "base_names", "by_stem", "describe", "find_folder", "find_header", "find_list",
-    "find_root", "folders_in", "is_folder", "list_at", "list_files", "locate", "place_of",
+    "find_lists",
+    "find_root", "folders_in", "is_folder", "list_at", "list_files", "locate",
     "read_lines", "read_rows", "split_line", "subfolder", "with_paths", "without_ending",
 ]  # fmt: skip
 
 import csv
-import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,15 +111,21 @@ def list_at(folder: Path, name: str) -> Path:
     return find_list(folder, name) or folder / name
 
 
-def find_folder(root: Path, *names: str) -> Path | None:
-    """Return the folder called one of `names` in `root` or up to three further down, or None.
+def find_lists(root: Path, name: str) -> list[Path]:
+    """Return what `find_list` finds in `root`, else in the folders in it, else further down."""
+    folders = locate(root, lambda folder: find_list(folder, name) is not None)
+    return [list_at(folder, name) for folder in folders]
+
+
+def find_folder(root: Path, name: str) -> Path | None:
+    """Return the folder of that name in `root` or up to three further down, or None.
 
     Of a folder that lies in one of the same name, as archives are unpacked, the inner one.
     """
-    found = locate(root, lambda folder: subfolder(folder, *names) is not None)
-    place = subfolder(found[0], *names) if found else None
-    while place and (inner := subfolder(place, *names)):
-        place = inner
+    found = locate(root, lambda folder: subfolder(folder, name) is not None)
+    place = inner = subfolder(found[0], name) if found else None
+    while inner:
+        place, inner = inner, subfolder(inner, name)
     return place
 
 
@@ -138,11 +144,11 @@ def describe(root: Path) -> str:
     return f"it holds {', '.join(names[:10]) or 'nothing'}{', ...' * (len(names) > 10)}"
 
 
-def subfolder(root: Path, *names: str) -> Path | None:
-    """Return the folder in `root` called one of `names`, whatever the case, or None."""
-    wanted = {name.lower() for name in names}
+def subfolder(root: Path, name: str) -> Path | None:
+    """Return the folder in `root` of that name, whatever the case, or None."""
     with os.scandir(root) as entries:
-        found = sorted(e.name for e in entries if e.name.lower() in wanted and is_folder(e))
+        same = (e for e in entries if e.name.lower() == name.lower())
+        found = sorted(e.name for e in same if is_folder(e))
     if len(found) > 1:
         raise ValueError(f"{root}: {' and '.join(found)} differ in case only; keep one")
     return root / found[0] if found else None
@@ -179,12 +185,8 @@ def list_files(
 
 def is_folder(entry: os.DirEntry) -> bool:
     """Whether an entry of a folder is a folder or a link to one; a link to itself leads nowhere."""
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        return False
+    linked = entry.is_symlink() and os.path.isdir(entry)
+    return linked or entry.is_dir(follow_symlinks=False)
 
 
 def _leads_up(link: str, above: tuple[str, ...]) -> bool:
@@ -256,11 +258,6 @@ def find_header(file: Path, header: Sequence[str], names: Sequence[str]) -> list
     if twice := [name for name in names if header.count(name) > 1]:
         raise ValueError(f"{file} line 1: column {twice[0]} is there twice; rename one")
     return [header.index(name) for name in names]
-
-
-def place_of(file: Path, table: pd.DataFrame) -> Callable[[int], str]:
-    """Return a function from a row's position to the words for its place, of a list read."""
-    return lambda i: f"{file} line {table['line'].iloc[i]}"
 
 
 def base_names(keys: pd.Series) -> pd.Series:

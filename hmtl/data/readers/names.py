@@ -2,7 +2,7 @@
 
 __all__ = ["EMOTION_WORDS", "GENDER_WORDS", "name_labels"]
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -38,7 +38,7 @@ GENDER_WORDS = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
 def name_labels(
-    values: pd.Series, where: Callable[[int], str], field: str, *,
+    values: pd.Series, field: str, *,
     words: Mapping[str, str] = EMOTION_WORDS, names: Mapping | None = None, option: str = "",
 ) -> pd.Series:  # fmt: skip
     """Return this project's name of each label in `values`, by `names` or else by `words`.
@@ -48,8 +48,7 @@ def name_labels(
     neutral), so a number is known only if `names` (the user's own: label -> name) has it.
 
     Args:
-        values: Labels as a data set has them.
-        where: Says in which file and row value i stands.
+        values: Labels as a data set has them; the index says in which file and row each stands.
         field: What the label is called.
         words: Word, lower case -> name.
         names: The user's own: label -> name.
@@ -62,6 +61,6 @@ def name_labels(
     in_name = option.replace(" ", "=")
     remedy = f"; say which by --option {option}{{}}=..., in a name of data by :{in_name}{{}}=..."
     return map_labels(
-        values.astype(str).str.strip().str.lower(), known, where, field,
+        values.astype(str).str.strip().str.lower(), known, field,
         dict.fromkeys(words.values()), remedy if option else "",
     )  # fmt: skip

@@ -6,7 +6,7 @@ theirs, so signs stay: positive yaw turns the nose towards the left edge of the 
 pitch lifts it, positive roll turns the picture clockwise.
 """
 
-__all__ = ["ANGLES", "CROPS", "LIMIT", "add_crops", "add_poses", "keep_angles"]
+__all__ = ["ANGLES", "CROPS", "LIMIT", "keep_angles", "read_poses"]
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from hmtl.data.readers.crops import BOX, hopenet_crop, plain_crop
+from hmtl.data.readers.crops import BOX, FAR, hopenet_crop, plain_crop
 from hmtl.data.readers.listing import without_ending
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
@@ -26,24 +26,20 @@ LIMIT = 99.0
 """Degrees: images with a larger angle are left out by Hopenet and all who compare with it."""
 _ORDER = [1, 0, 2]  # Pose_Para has pitch first
 _BOX = ["x0", "y0", "x1", "y1"]
-_FAR = 1e6  # pixels
 
 
-def add_poses(
-    table: pd.DataFrame,
-    source: Source,
-    mats: Mapping[str, str],
-    *,
-    points: str = "pt2d",
-    seen_only: bool = False,
-) -> pd.DataFrame:
-    """Return `table` with `yaw, pitch, roll` (degrees) and the tight box `x0, y0, x1, y1`.
+def read_poses(
+    table: pd.DataFrame, source: Source, mats: Mapping[str, str], *, crop: str, sides: tuple,
+    all_angles: bool, points: str = "pt2d",
+) -> pd.DataFrame:  # fmt: skip
+    """Return `table` with `yaw, pitch, roll` (degrees) and the crop `left, top, right, bottom`.
 
     `mats` has the .mat of each picture by its key without ending; it is read, some 0.1 ms each. The
-    box holds all landmarks `points` (2 or 3, n), or with `seen_only` those with x > 0 and y > 0:
-    placeholders and landmarks outside of the picture are negative. Dropped and counted: images
-    without .mat, files that cannot be read, and faces without such a landmark. Raises ValueError
-    naming a file that has no `Pose_Para` of seven numbers or no `points`.
+    crop is Hopenet's by `sides` and column `k`, of all landmarks `points` (2 or 3, n); or with
+    "plain" that of those with x > 0 and y > 0: placeholders and landmarks outside of the picture
+    are negative. Dropped and counted: images without .mat, files that cannot be read, faces without
+    such a landmark, and angles by `keep_angles`. Raises ValueError naming a file that has no
+    `Pose_Para` of seven numbers or no `points`.
     """
     table = table.assign(mat=without_ending(table["key"]).map(mats))
     table = source.filter(table, table["mat"].isna(), "image without .mat")
@@ -59,11 +55,15 @@ def add_poses(
             continue
         with reading(file, "copy it anew from the data set"):
             rows[i, :3] = np.degrees(_pose_of(content))[_ORDER]
-            rows[i, 3:] = _tight_box(content, points, seen_only)
+            rows[i, 3:] = _tight_box(content, points, seen_only=crop == "plain")
     table = table.assign(**dict(zip([*ANGLES, *_BOX], rows.T, strict=True)))
-    lost = ~torn & np.isnan(rows[:, 3])
-    table = source.filter(table.assign(lost=lost), torn, ".mat cannot be read")
-    return source.filter(table, table["lost"], "no landmark in the picture").drop(columns="lost")
+    table = source.filter(table, torn, ".mat cannot be read")
+    table = source.filter(table, table["x0"].isna(), "no landmark in the picture")
+    table = keep_angles(table, source, all_angles)
+    tight = table[_BOX].to_numpy()
+    hopenet = hopenet_crop(tight, table["k"].to_numpy(), sides)
+    table[BOX] = plain_crop(tight) if crop == "plain" else hopenet
+    return table
 
 
 def _pose_of(content: dict) -> np.ndarray:
@@ -83,7 +83,7 @@ def _tight_box(content: dict, points: str, seen_only: bool) -> np.ndarray:
         found = content[points].shape if points in content else "none"
         raise ValueError(f"expected {points} of shape (2, n) or (3, n), found {found}")
     x, y = np.asarray(content[points][:2], float)
-    if not (np.abs([x, y]) < _FAR).all():
+    if not (np.abs([x, y]) < FAR).all():
         raise ValueError(f"{points} holds landmarks that are no places in a picture")
     if seen_only:
         x, y = (values[(x > 0) & (y > 0)] for values in (x, y))
@@ -94,10 +94,3 @@ def keep_angles(table: pd.DataFrame, drops: Drops, all_angles: bool) -> pd.DataF
     """Return the rows whose angles are all within `LIMIT`, or every row if `all_angles`."""
     beyond = (table[ANGLES].abs() > LIMIT).any(axis=1) & (not all_angles)
     return drops.filter(table, beyond, f"beyond {LIMIT:g} degrees")
-
-
-def add_crops(table: pd.DataFrame, crop: str, k: float | np.ndarray, sides: tuple) -> pd.DataFrame:
-    """Return `table` with the crop of its tight boxes: Hopenet's by `k` and `sides`, or plain."""
-    tight = table[_BOX].to_numpy()
-    crops = plain_crop(tight) if crop == "plain" else hopenet_crop(tight, k, sides)
-    return table.assign(**dict(zip(BOX, crops.T, strict=True)))

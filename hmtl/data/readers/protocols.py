@@ -18,7 +18,7 @@ __all__ = ["PROTOCOLS", "SOURCES", "Protocol", "read_protocol"]
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ import pandas as pd
 from hmtl.data.readers import READERS
 from hmtl.data.readers.report import Drops, finish_table
 from hmtl.data.readers.splits import hold_out
-from hmtl.labels import check_known, hint
+from hmtl.labels import check_known
 
 _ACCURACY = "accuracy on the test images, %"
 _ERROR = "mean absolute error of yaw, pitch and roll, and their mean, degrees"
@@ -69,40 +69,34 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def read_protocol(
-    name: str,
-    roots: str | Path | Sequence[str | Path],
-    *,
-    chosen_on: str = "held-out",
-    seed: int = 0,
-    options: dict[str, dict] | None = None,
+    name: str, root: str | Path, *, chosen_on: str = "held-out", seed: int = 0, **options
 ) -> pd.DataFrame:
     """Return the sample table of a protocol: the rows of its data sets, each `key` after its set's
     name ("AFLW2000/image00002.jpg").
 
-    `roots` is a folder for each data set of `PROTOCOLS[name]`, in that order.
-    `chosen_on="held-out"` makes a share of training valid, by `seed`: of AffectNet and RAF-DB class
-    by class, of 300W-LP whole photographs with all their poses, of BIWI whole people. `"test"`
-    leaves no row valid: the model is to be chosen on the test rows, as is customary. `options` go
-    to readers by the name of their set: `{"300W-LP": {"crop": "plain"}}`.
+    `root` is the folder above all data sets, or a folder for each, in the order of
+    `PROTOCOLS[name]`, joined by `os.pathsep`. `chosen_on="held-out"` makes a share of training
+    valid, by `seed`: of AffectNet and RAF-DB class by class, of 300W-LP whole photographs with all
+    their poses, of BIWI whole people. `"test"` leaves no row valid: the model is to be chosen on
+    the test rows, as is customary. `options` go to the readers that have them.
 
     `attrs["protocol"]` holds name, metric and chosen_on, `attrs["report"]` the report of all sets.
-    Raises ValueError for an unknown name, choice or set, and another number of roots; beyond that
-    as the readers.
+    Raises ValueError for an unknown name or choice, and another number of roots; beyond that as the
+    readers.
     """
     check_known(f"unknown protocol {name!r};", name, PROTOCOLS)
     check_known(f"chosen_on={chosen_on!r}:", chosen_on, CHOSEN_ON)
-    protocol, options = PROTOCOLS[name], options or {}
-    roots = [roots] if isinstance(roots, str | Path) else list(roots)
+    protocol = PROTOCOLS[name]
     sets = [label for label, *_ in protocol.sets]
+    together = len(sets) == 1 or Path(root).exists()
+    roots = [root] * len(sets) if together else str(root).split(os.pathsep)
     if len(roots) != len(sets):
         raise ValueError(f"{name} needs {len(sets)} roots ({', '.join(sets)}), got {len(roots)}")
-    if unknown := sorted(set(options) - set(sets)):
-        near = hint(unknown[0], sets)
-        raise ValueError(f"options for {', '.join(unknown)}; {near}{name} has {', '.join(sets)}")
-    tables = {
-        label: READERS[reader](root, **own | options.get(label, {}))
-        for (label, reader, own), root in zip(protocol.sets, roots, strict=True)
-    }
+    tables = {}
+    for (label, reader, own), folder in zip(protocol.sets, roots, strict=True):
+        known = _options(READERS[reader], own)
+        given = {option: value for option, value in options.items() if option in known}
+        tables[label] = READERS[reader](folder, **own | given)
     reports = {label: table.attrs["report"] for label, table in tables.items()}
     table = pd.concat(
         [part.assign(key=f"{label}/" + part["key"]) for label, part in tables.items()],
@@ -132,23 +126,16 @@ def _join(reports: dict[str, dict], whole: dict) -> dict:
 
 def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
     """Return a protocol as a reader: root, `chosen_on`, `seed`, and what its sets' readers take."""
-    protocol, own = PROTOCOLS[name], inspect.signature(read_protocol).parameters
-    taken = {label: _options(READERS[reader], fixed) for label, reader, fixed in protocol.sets}
-    all_taken = {"chosen_on": own["chosen_on"], "seed": own["seed"]}
-    for options in taken.values():
-        all_taken = options | all_taken
 
     def read(root, **given) -> pd.DataFrame:
         signature.bind(root, **given)  # TypeError, as any function's
-        own = {option: given.pop(option) for option in ("chosen_on", "seed") if option in given}
-        of_set = {s: {o: v for o, v in given.items() if o in known} for s, known in taken.items()}
-        count = len(protocol.sets)  # a folder for all, or as many, joined
-        together = count == 1 or Path(root).exists()
-        roots = [root] * count if together else str(root).split(os.pathsep)
-        return read_protocol(name, roots, options=of_set, **own)
+        return read_protocol(name, root, **given)
 
-    root = inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    signature = inspect.Signature([root, *all_taken.values()])
+    own = inspect.signature(read_protocol).parameters
+    taken = {"chosen_on": own["chosen_on"], "seed": own["seed"]}
+    for _, reader, fixed in PROTOCOLS[name].sets:
+        taken = _options(READERS[reader], fixed) | taken
+    signature = inspect.Signature([own["root"], *taken.values()])
     read.__signature__ = signature  # type: ignore[attr-defined]
     return read
 

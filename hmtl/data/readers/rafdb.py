@@ -15,7 +15,6 @@ __all__ = ["read_rafdb"]
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.folders import list_classes
@@ -25,11 +24,9 @@ from hmtl.data.readers.listing import (
     find_list,
     list_files,
     locate,
-    place_of,
     read_lines,
-    subfolder,
 )
-from hmtl.data.readers.report import map_labels
+from hmtl.data.readers.report import class_counts, map_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
 
@@ -39,11 +36,7 @@ LIST = "EmoLabel/list_patition_label.txt"
 _SPELT = "EmoLabel/list_partition_label.txt"
 _NUMBERS = {str(i): name for i, name in enumerate(LABELS, start=1)}
 _GENDERS = {"0": "male", "1": "female", "2": ""}  # 2 is unsure
-_PUBLISHED = {
-    "train": sum(TRAIN_COUNTS),
-    "test": 3_068,
-    **{f"train/{name}": n for name, n in zip(LABELS, TRAIN_COUNTS, strict=True)},
-}
+_PUBLISHED = class_counts("train", dict(zip(LABELS, TRAIN_COUNTS, strict=True))) | {"test": 3_068}
 
 
 def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
@@ -59,9 +52,10 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     not 0, 1 or 2.
     """
     check_known(f"images={images!r}:", images, ("aligned", "original"))
-    if copy := _find_copy(Path(root)):
+    if copies := locate(root, _is_copy):
         source = Source(root)
-        return source.finish(list_classes(copy, source, names=_NUMBERS), published=_PUBLISHED)
+        table = list_classes(copies[0], source, names=_NUMBERS)
+        return source.finish(table, published=_PUBLISHED)
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
     source = Source(root, [LIST, folder], [_SPELT, folder], expected=expected)
@@ -83,26 +77,18 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     return source.finish(table, columns, published=_PUBLISHED, unlabelled=unlabelled)
 
 
-def _find_copy(root: Path) -> Path | None:
-    """Return the folder that holds train/ and test/ with a folder 1, or None."""
-
-    def fits(folder: Path) -> bool:
-        parts = [subfolder(folder, name) for name in ("train", "test")]
-        return all(part and (part / "1").is_dir() for part in parts)
-
-    return next(iter(locate(root, fits)), None)
+def _is_copy(folder: Path) -> bool:
+    """Whether a folder holds train/ and test/ with a folder 1."""
+    return all(find_list(folder, f"{part}/1") for part in ("train", "test"))
 
 
 def _read_list(file: Path, source: Source) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
-    names = {"name": "name", "emotion": "label"}
-    table = source.read_list(file, names, list(names.values()))
-    where = place_of(file, table)
-    table["emotion"] = map_labels(table["emotion"], _NUMBERS, where, "label")
+    table = source.read_list(file, {"name": "name", "emotion": "label"}, ["name", "label"])
+    table["emotion"] = map_labels(table["emotion"], _NUMBERS, "label")
     table["split"] = table["name"].str.split("_").str[0]
-    for i in np.flatnonzero(~table["split"].isin(["train", "test"])).tolist():
-        name = table["name"].iloc[i]
-        raise ValueError(f"{where(i)}: {name!r} begins with neither train_ nor test_")
+    for place, name in table["name"][~table["split"].isin(["train", "test"])].items():
+        raise ValueError(f"{place}: {name!r} begins with neither train_ nor test_")
     ending = r"(_aligned)?\.(jpe?g|png)$"
     table["stem"] = table["name"].str.replace(ending, "", case=False, regex=True)
     return table[["stem", "split", "emotion"]]
@@ -110,19 +96,18 @@ def _read_list(file: Path, source: Source) -> pd.DataFrame:
 
 def _add_gender(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the table with `gender`, and how often it is missing for which reason."""
-    stems, there = table["stem"].str.lower(), list_files(folder, (".txt",), deep=False)
-    values, files = [], {k.lower(): v for k, v in by_stem(there, "_manu_attri.txt").items()}
-    for stem in stems:
-        lines = read_lines(folder / files[stem]) if stem in files else []
-        words = [word for _, line in lines for word in line.split()]
-        values.append(words[10] if len(words) == 13 else None)  # after five points x, y
-    values = pd.Series(values, table.index, dtype=object)
-    known = values.dropna()
-    where = [str(folder / files[stem]) for stem in stems[known.index]]
-    named = map_labels(known, _GENDERS, where.__getitem__, "gender")
-    table = table.assign(gender=named[named != ""].reindex(table.index))
+    files = by_stem(list_files(folder, (".txt",), deep=False), "_manu_attri.txt")
+    files = {stem.lower(): str(folder / name) for stem, name in files.items()}
+    places = table["stem"].str.lower().map(files)
+    said = {}
+    for place in places.dropna():
+        words = [word for _, line in read_lines(Path(place)) for word in line.split()]
+        if len(words) == 13:  # five points x, y come first
+            said[place] = words[10]
+    named = map_labels(pd.Series(said, dtype=object), _GENDERS, "gender")
+    gender = places.map(named)
     unlabelled = {
-        "gender: unsure": int((named == "").sum()),
-        "gender: no attribute file, or a malformed one": int(values.isna().sum()),
+        "gender: unsure": int((gender == "").sum()),
+        "gender: no attribute file, or a malformed one": int(gender.isna().sum()),
     }
-    return table, unlabelled
+    return table.assign(gender=gender.where(gender != "")), unlabelled

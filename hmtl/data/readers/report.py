@@ -14,11 +14,12 @@ are reported. Ours.
 """
 
 __all__ = [
-    "NOT_ON_DISK", "TWO_LABELS", "WARNING", "Drops", "counts_table", "differences",
-    "dropped_table", "finish_table", "map_labels", "map_numbers", "warned",
+    "NOT_ON_DISK", "TWO_LABELS", "WARNING", "Drops", "class_counts", "counts_table",
+    "differences", "dropped_table", "finish_table", "map_labels", "map_numbers", "warned",
 ]  # fmt: skip
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -57,9 +58,13 @@ class Drops:
     def filter(
         self, table: pd.DataFrame, bad: np.ndarray | pd.Series, reason: str, by: str = "key"
     ) -> pd.DataFrame:
-        """Return the rows that are not `bad`, bool (N,); the others are named by column `by`."""
+        """Return the rows that are not `bad`, bool (N,); the others are named by column `by`.
+
+        Without one, by the index of a list that was read: its file, without folders, and the line.
+        """
         bad = np.asarray(bad, bool)
-        self.add(reason, table.loc[bad, by].astype(str))
+        out = table[bad]
+        self.add(reason, out[by].astype(str) if by else map(os.path.basename, out.index))
         return table[~bad].copy()
 
     def drop_repeats(
@@ -68,38 +73,22 @@ class Drops:
     ) -> pd.DataFrame:  # fmt: skip
         """Return one row for each picture, or face in one: rows alike in the columns `by`.
 
-        A row that repeats another is counted. Where two of them differ in `labels`, nothing says
-        which is right: all of them are dropped and counted, each by its `place`.
+        A row that repeats another is counted. Where two of the rest differ in `labels`, nothing
+        says which is right: both are dropped and counted. `place` is the `by` of `filter`.
         """
-        by = list(by)
-        said = table[[*by, *labels]].drop_duplicates()
-        two = pd.MultiIndex.from_frame(said[by][said.duplicated(by)])
-        bad = pd.MultiIndex.from_frame(table[by]).isin(two)
-        table = self.filter(table, bad, TWO_LABELS, place)
-        return self.filter(table, table.duplicated(by), "repeated row", place)
-
-    def said_once(self, rows: Iterable[tuple]) -> dict:
-        """Return what a list says of each name, rows being (name, what is said, file and line).
-
-        A row that repeats another is counted, and so is what is left of a name of which two things
-        are said (`drop_repeats`).
-        """
-        table = pd.DataFrame(list(rows), columns=["name", "said", "place"], dtype=object)
-        table = self.filter(table, table.duplicated(["name", "said"]), "repeated row", "place")
-        table = self.drop_repeats(table, ["said"], ["name"], "place")
-        return dict(zip(table["name"], table["said"], strict=True))
+        again = table.duplicated([*by, *labels])
+        table = self.filter(table, again, "repeated row", place)
+        return self.filter(table, table.duplicated(list(by), keep=False), TWO_LABELS, place)
 
 
 def map_labels(
-    values: pd.Series, names: Mapping, where: Callable[[int], str], field: str,
-    known: Iterable | None = None, remedy: str = "",
-) -> pd.Series:  # fmt: skip
+    values: pd.Series, names: Mapping, field: str, known: Iterable | None = None, remedy: str = ""
+) -> pd.Series:
     """Return the name of each value by `names`; a value that is not in it is never guessed.
 
     Args:
-        values: Labels as a data set has them.
+        values: Labels as a data set has them; the index says in which file and row each stands.
         names: Label -> this project's name.
-        where: Says in which file and row value i stands.
         field: What the label is called.
         known: What an error lists; by default the keys of `names`.
         remedy: Ends an error; "{}" in it becomes the label.
@@ -108,25 +97,20 @@ def map_labels(
         ValueError: With the place, the field, the value and the values that are known.
     """
     mapped = values.map(names)
-    for first in np.flatnonzero(mapped.isna()).tolist():
-        value = values.iloc[first]
+    for place, value in values[mapped.isna()].items():
         shown = f"{value:g}" if isinstance(value, (int, float, np.number)) else repr(value)
         listed = ", ".join(str(name) for name in (names if known is None else known))
         end = remedy.replace("{}", str(value))
-        raise ValueError(
-            f"{where(first)}, field {field}: {shown} is not known; one of {listed}{end}"
-        )
+        raise ValueError(f"{place}, field {field}: {shown} is not known; one of {listed}{end}")
     return mapped
 
 
-def map_numbers(
-    values: pd.Series, where: Callable[[int], str], field: str, limit: float = np.inf
-) -> pd.Series:
+def map_numbers(values: pd.Series, field: str, limit: float = np.inf) -> pd.Series:
     """Return text as finite numbers from -`limit` to `limit`; ValueError, as `map_labels`, else."""
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    for i in np.flatnonzero(~np.isfinite(numbers) | (numbers.abs() > limit)).tolist():
+    for place, text in values[~np.isfinite(numbers) | (numbers.abs() > limit)].items():
         within = f" from -{limit:g} to {limit:g}" if np.isfinite(limit) else ""
-        raise ValueError(f"{where(i)}, field {field}: {values.iloc[i]!r} is no number{within}")
+        raise ValueError(f"{place}, field {field}: {text!r} is no number{within}")
     return numbers
 
 
@@ -147,8 +131,10 @@ def finish_table(
     if table["key"].duplicated().any():  # such as the names 1.jpg and 1.png of one picture
         table = drops.drop_repeats(table, [c for c in table if c not in _PLACES])
     if table.empty:
-        such = {reason: f"such as {places[0]}" for reason, places in drops.examples.items()}
-        reasons = [f"{count} {reason}, {such[reason]}" for reason, count in drops.counts.items()]
+        reasons = [
+            f"{count} {reason}, such as {drops.examples[reason][0]}"
+            for reason, count in drops.counts.items()
+        ]
         why = f"no image is left; dropped: {'; '.join(reasons)}" if reasons else "it names no image"
         raise ValueError(f"{source}: {why}")
     if odd := odd_label(table):
@@ -195,6 +181,12 @@ def _compare(
         found |= {str(name): int(n) for name, n in values.value_counts(sort=False).items()}
     names = [*published, *(name for name in found if name not in published)]
     return {name: {"found": found.get(name, 0), "published": published.get(name)} for name in names}
+
+
+def class_counts(split: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the published counts of a split, as `finish_table` takes them, of those by class."""
+    of_class = {f"{split}/{name}": n for name, n in counts.items()}
+    return {split: sum(counts.values()), **of_class}
 
 
 def warned(report: Mapping) -> list[str]:

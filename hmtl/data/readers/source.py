@@ -63,13 +63,14 @@ class Source(Drops):
         return listing.list_files(folder, endings, deep=deep, prefix=self.key(folder))
 
     def rows(
-        self, file: Path, is_header: Callable[[list[str]], bool] = lambda fields: True
-    ) -> tuple[list[str], list[tuple[int, list[str]]]]:
+        self, file: Path, is_header: Callable[[list[str]], bool] = lambda fields: True,
+        widths: Sequence[int] = (),
+    ) -> tuple[list[str], list[tuple[int, list[str]]]]:  # fmt: skip
         """The names in line 1 of a list, if it `is_header`, and (line, fields) of the other rows.
 
-        Where the header stands again it is counted.
+        Where the header stands again it is counted. `widths` are those of `read_rows`.
         """
-        rows = list(listing.read_rows(file))
+        rows = list(listing.read_rows(file, widths))
         header = [name.strip() for name in rows[0][1]] if rows else []
         if not rows or not is_header(header):
             return [], rows
@@ -79,42 +80,55 @@ class Source(Drops):
         self, header: list[str], rows: list[tuple[int, list[str]]], file: Path
     ) -> list[tuple[int, list[str]]]:
         """The rows that are not the header (names without blanks) once more, which is counted."""
-        first = header[:1]  # most rows differ there
-        again = {n for n, f in rows if [f[0].strip()] == first and [*map(str.strip, f)] == header}
+        names = [name.lower() for name in header]
+        begun = [(line, fields) for line, fields in rows if fields[0].strip().lower() == names[0]]
+        again = {n for n, fields in begun if [name.strip().lower() for name in fields] == names}
         self.add("repeated header", [f"{file.name} line {line}" for line in sorted(again)])
         return [row for row in rows if row[0] not in again]
 
     def read_list(
-        self, file: Path, columns: Mapping[str, str], order: Sequence[str] = ()
+        self, file: Path, columns: Mapping[str, str], order: Sequence[str] = (), remedy: str = ""
     ) -> pd.DataFrame:
-        """Return columns of a list with or without a header, as text, and the `line` of each row.
+        """Return columns of a list with or without a header, as text; the index says file and line.
 
-        Rows with another number of fields are counted.
+        Rows with another number of fields are counted, or refused.
 
         Args:
             file: Fields may end at commas, tabs or blanks (`read_rows`).
             columns: Name in the result -> name in the header, or number of the column from 1.
             order: Names of all columns where there is no header, as published.
+            remedy: Ends the error that refuses a row with another number of fields.
 
         Raises:
             ValueError: A column is not there, or there twice.
         """
         names = list(columns.values())
         lower = {name.lower() for name in names}
-        plain = bool(order) or all(name.isdecimal() for name in names)  # whether it needs no header
-        header, rows = self.rows(
-            file, lambda found: not plain or bool(lower & {name.lower() for name in found})
-        )
+        numbers = all(name.isdecimal() for name in names)
+
+        def is_header(fields: list[str]) -> bool:
+            found = lower & {name.lower() for name in fields}
+            if numbers:  # a label may be one of them
+                return found == lower
+            return bool(found) or not order
+
+        header, rows = self.rows(file, is_header)
         cased = {name.lower(): name for name in names if name not in header}
         header = [cased.get(name.lower(), name) for name in header]
         header = (
             header or list(order) or [str(i + 1) for i in range(len(rows[0][1] if rows else ()))]
         )
         at = listing.find_header(file, header, names)
-        bad = [f"{file.name} line {line}" for line, fields in rows if len(fields) != len(header)]
-        self.add("malformed row", bad)
-        good = [(n, *(f[i].strip() for i in at)) for n, f in rows if len(f) == len(header)]
-        return pd.DataFrame(good, columns=["line", *columns])
+        bad = {line: len(fields) for line, fields in rows if len(fields) != len(header)}
+        for line in bad if remedy else ():
+            raise ValueError(
+                f"{file} line {line}: {bad[line]} fields instead of {len(header)}; {remedy}"
+            )
+        self.add("malformed row", [f"{file.name} line {line}" for line in bad])
+        good = [row for row in rows if row[0] not in bad]
+        places = [f"{file} line {line}" for line, _ in good]
+        fields = [[fields[i].strip() for i in at] for _, fields in good]
+        return pd.DataFrame(fields, places, list(columns))
 
     def present(
         self, table: pd.DataFrame, *folders: Path, deep: bool = True, more: Sequence[str] = ()

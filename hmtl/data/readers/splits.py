@@ -1,23 +1,17 @@
-"""Seeded splits for data sets that have none, saved as lists so that others can use the same.
+"""Seeded splits for data sets that have none.
 
 Every draw hangs on the seed and the *name* of what is drawn (an image's key, a person), never on
 the order of files, so the same folder gives the same split on every machine. Ours.
 """
 
-__all__ = [
-    "draw_uniform", "hold_out", "load_lists", "load_split", "save_lists", "save_split",
-    "seeded_split",
-]  # fmt: skip
+__all__ = ["draw_uniform", "hold_out", "seeded_split"]
 
 import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hmtl.files import SEAL, digest_of, read_json, write_text
 from hmtl.labels import SPLITS
 
 
@@ -83,45 +77,3 @@ def hold_out(
         table[train], (1 - share, share, 0), seed=seed, by=by, group=group
     )
     return table
-
-
-def save_lists(lists: dict[str, list[str]], file: str | Path) -> str:
-    """Write lists of keys by name as JSON, with their SHA-256, which is returned.
-
-    Such as the shares of the labels that runs see (`hmtl.method.batches.fraction_lists`).
-    """
-    digest = digest_of(lists)
-    write_text(file, json.dumps({SEAL: digest, **lists}, indent=1) + "\n")
-    return digest
-
-
-def load_lists(file: str | Path) -> dict[str, list[str]]:
-    """Return what `save_lists` wrote.
-
-    Raises FileNotFoundError, OSError or ValueError naming the file if it cannot be read, holds no
-    lists by name, or was changed since.
-    """
-    lists = read_json(file, "save them again")
-    if lists.pop(SEAL, None) != digest_of(lists):
-        raise ValueError(f"{file}: its lists do not have its sha256; save them again")
-    return lists
-
-
-def save_split(table: pd.DataFrame, file: str | Path) -> str:
-    """Write which key is in which split, by `save_lists`."""
-    keys = {split: table.loc[table["split"] == split, "key"] for split in SPLITS}
-    return save_lists({split: sorted(values) for split, values in keys.items()}, file)
-
-
-def load_split(table: pd.DataFrame, file: str | Path) -> pd.DataFrame:
-    """Return `table` with the splits that `save_split` wrote to `file`.
-
-    Raises ValueError if the file was changed since, or names other keys than the table has.
-    """
-    of_key = {key: split for split, keys in load_lists(file).items() for key in keys}
-    lost = sorted(set(table["key"]) ^ set(of_key))
-    if lost:
-        raise ValueError(
-            f"{file}: {len(lost)} keys are in the list or in the table only, such as {lost[0]!r}"
-        )
-    return table.assign(split=table["key"].map(of_key))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import base_names, describe, list_files, locate
+from hmtl.data.readers.listing import base_names, list_files, locate
 from hmtl.data.readers.source import Source
 
 RACES = ("white", "black", "asian", "indian", "other")  # 0 to 4
@@ -80,6 +80,4 @@ def _find(root: Path) -> tuple[Path, list[str]]:
     for names in (["utkface"], ["crop_part1"], ["part1", "part2", "part3"], list(found)[:1]):
         if read := [found[name] for name in names if name in found]:
             return read[0].parent, [folder.name for folder in read]
-    raise FileNotFoundError(
-        f"{root}: expected 26_1_3_...jpg.chip.jpg or UTKFace/ in it, but {describe(root)}"
-    )
+    raise Source(root).lacks("26_1_3_...jpg.chip.jpg or UTKFace/")

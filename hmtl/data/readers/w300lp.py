@@ -15,7 +15,7 @@ import pandas as pd
 
 from hmtl.data.readers.crops import BOX, HOPENET_TRAIN
 from hmtl.data.readers.listing import PICTURES, by_stem, without_ending
-from hmtl.data.readers.pose_mat import ANGLES, CROPS, add_crops, add_poses, keep_angles
+from hmtl.data.readers.pose_mat import ANGLES, CROPS, read_poses
 from hmtl.data.readers.source import Source
 from hmtl.data.readers.splits import draw_uniform
 from hmtl.labels import check_known
@@ -61,13 +61,11 @@ def read_w300lp(
     table["source"] = photograph.groupby(photograph.str.lower()).transform("first")
     subset = table["subset"]
     found = by_stem((key for key, _ in mats), ".mat")
-    table = add_poses(table, source, found, seen_only=crop == "plain")
-    table = keep_angles(table, source, all_angles)
     low, high = _HOPENET_K
-    k = low + (high - low) * draw_uniform(table["key"], seed, "crop")
+    table["k"] = low + (high - low) * draw_uniform(table["key"], seed, "crop")
     published = {f"{name} on disk": SUBSETS[name.removesuffix("_Flip")] for name in folders}
     return source.finish(
-        add_crops(table, crop, k, HOPENET_TRAIN),
+        read_poses(table, source, found, crop=crop, sides=HOPENET_TRAIN, all_angles=all_angles),
         ["key", "split", *ANGLES, *BOX, "source"],
         published={"images on disk": sum(published.values()), **published},
         groups=[subset + " on disk", pd.Series("images on disk", subset.index)],

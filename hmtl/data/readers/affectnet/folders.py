@@ -19,7 +19,7 @@ import pandas as pd
 from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.affectnet.lists import IMAGES, lists_below
 from hmtl.data.readers.folders import find_classes, list_classes
-from hmtl.data.readers.listing import find_header, find_list
+from hmtl.data.readers.listing import find_list
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import TWO_LABELS, Drops
@@ -28,7 +28,6 @@ from hmtl.labels import check_known
 
 _KAGGLE_IMAGES = 29_042  # of the copy that comes with labels.csv
 _ANSWERS = ("drop", "folder", "csv")
-_HEADER = ["pth", "label"]
 
 
 def read_affectnet_folders(
@@ -83,36 +82,20 @@ def _refuse_storage(root: Path, source: Source) -> None:
 
 
 def _read_labels(file: Path, names: Mapping | None, source: Source) -> pd.Series:
-    """Return path -> emotion as labels.csv has it; its columns may stand anywhere."""
-    header, rows = source.rows(file)
-    if not set(_HEADER) <= set(header):
-        raise ValueError(f"{file} line 1: expected the columns pth and label, found {header}")
-    at = find_header(file, header, _HEADER)
-    for line, fields in rows:
-        if len(fields) != len(header):
-            raise ValueError(
-                f"{file} line {line}: {len(fields)} fields instead of {len(header)}; mend the line"
-            )
-    lines = [line for line, _ in rows]
-    paths = [fields[at[0]].strip().replace("\\", "/") for _, fields in rows]
-    said = pd.Series([fields[at[1]] for _, fields in rows], index=paths, dtype=str)
-    named = name_labels(
-        said, lambda i: f"{file} line {lines[i]}", "label", names=names, option="names "
-    )
-    again = pd.DataFrame({"path": named.index.str.lower(), "label": named.array}).duplicated()
-    source.add(
-        "repeated row", [f"{file.name} line {lines[i]}" for i in again.to_numpy().nonzero()[0]]
-    )
-    return named.set_axis(named.index.str.lower())[~again.to_numpy()]
+    """Return path -> emotion as labels.csv has it, "" where it has two; columns stand anywhere."""
+    columns = {"path": "pth", "label": "label"}
+    table = source.read_list(file, columns, remedy="mend the line")
+    table["label"] = name_labels(table["label"], "label", names=names, option="names ")
+    table["path"] = table["path"].str.replace("\\", "/").str.lower()
+    table = source.filter(table, table.duplicated(), "repeated row", "")
+    table["label"] = table["label"].mask(table["path"].duplicated(keep=False), "")
+    return table.drop_duplicates("path").set_index("path")["label"]
 
 
 def _compare_labels(
     table: pd.DataFrame, said: pd.Series, file: Path, disagreeing: str, drops: Drops
 ) -> pd.DataFrame:
     """Return the table after asking labels.csv; images that it does not name keep their folder."""
-    labels = said.groupby(level=0).nunique()
-    unsure = labels.index[labels > 1]  # a path with two labels agrees with no folder
-    said = said[~said.index.duplicated()]
     keys = table["key"].str.lower()
     last = keys.str.split("/").str[-2:].str.join("/")  # without Train or Test
     by_csv = keys.map(said).fillna(last.map(said))
@@ -121,11 +104,10 @@ def _compare_labels(
             f"{file}: names none of the images, such as {table['key'].iloc[0]!r}; its first is "
             f"{said.index[0] if len(said) else None!r}"
         )
-    two = keys.isin(unsure) | last.isin(unsure)
-    apart = by_csv.notna() & ((by_csv != table["emotion"]) | two)
-    if disagreeing == "csv":
-        table, apart, by_csv = drops.filter(table, two, TWO_LABELS), apart[~two], by_csv[~two]
-        return table.assign(emotion=table["emotion"].where(~apart, by_csv))
     if disagreeing == "folder":
         return table
+    if disagreeing == "csv":
+        table = table.assign(emotion=by_csv.fillna(table["emotion"]))
+        return drops.filter(table, by_csv == "", TWO_LABELS)
+    apart = by_csv.notna() & (by_csv != table["emotion"])
     return drops.filter(table, apart, "folder and labels.csv disagree")

@@ -11,29 +11,23 @@ __all__ = [
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.report import Drops, map_labels
+from hmtl.data.readers.report import Drops, class_counts, map_labels
 from hmtl.labels import EMOTIONS, PROPORTIONS
 
 EXPRESSIONS = dict(enumerate((*EMOTIONS, "None", "Uncertain", "Non-Face")))
 CLASSES = {8: EMOTIONS, 7: EMOTIONS[:7]}
 """AffectNet-8 and AffectNet-7: the emotions of the customary protocols; 7 leaves contempt out."""
 NO_TEST = "AffectNet's validation images are the test split: there is no public test set"
-Place = Callable[[pd.Series, str], str]
 _UNKNOWN_AFFECT = -2  # what valence and arousal hold where annotators gave none
 
 
 def published_counts(classes: int, test: dict[str, int]) -> dict[str, int]:
     """Return the known counts in training, and those of `test` (emotion -> n), of a protocol."""
-    train = dict(zip(EMOTIONS, PROPORTIONS["affectnet"], strict=True))
-    counts = {}
-    for split, known in (("train", train), ("test", test)):
-        chosen = {name: known[name] for name in CLASSES[classes]}
-        counts[split] = sum(chosen.values())
-        counts |= {f"{split}/{name}": n for name, n in chosen.items()}
-    return counts
+    train = dict(zip(CLASSES[classes], PROPORTIONS["affectnet"], strict=False))
+    known = {name: test[name] for name in CLASSES[classes]}
+    return class_counts("train", train) | class_counts("test", known)
 
 
 def check_classes(classes: int) -> None:
@@ -42,27 +36,27 @@ def check_classes(classes: int) -> None:
         raise ValueError(f"classes={classes!r}: 8, or 7 without contempt")
 
 
-def label_rows(table: pd.DataFrame, classes: int, drops: Drops, where: Place) -> pd.DataFrame:
+def label_rows(
+    table: pd.DataFrame, classes: int, drops: Drops,
+    place: Callable[[str, str], str] = lambda row, column: row,
+) -> pd.DataFrame:  # fmt: skip
     """Return the rows of a protocol's emotions: names for numbers, -2 (not annotated) made missing.
 
     None, Uncertain and Non-Face are dropped, and contempt from AffectNet-7. Raises ValueError for
-    an expression that is not AffectNet's, and for valence or arousal outside -1..1;
-    `where(row, column)` says where a row has a column's value.
+    an expression that is not AffectNet's, and for valence or arousal outside -1..1; `place` says
+    where a row, by its index, has a column's value.
     """
-    emotion = map_labels(
-        table["emotion"], EXPRESSIONS, lambda i: where(table.iloc[i], "emotion"), "expression"
-    )
-    kept = table.assign(emotion=emotion)
+    numbers = table["emotion"].rename(lambda row: place(row, "emotion"))
+    kept = table.assign(emotion=map_labels(numbers, EXPRESSIONS, "expression").array)
     for name in ("None", "Uncertain", "Non-Face"):
         kept = drops.filter(kept, kept["emotion"] == name, name)
     kept = leave_contempt_out(kept, classes, drops)
     for column in ("valence", "arousal"):
-        values = kept[column].to_numpy(float)
-        unknown = values == _UNKNOWN_AFFECT
-        for i in np.flatnonzero(~unknown & ~(np.abs(values) <= 1 + 1e-6)):
-            place = where(kept.iloc[i], column)
-            raise ValueError(f"{place}, field {column}: {values[i]:g} is not in -1..1")
-        kept[column] = np.where(unknown, np.nan, values)
+        values = kept[column].mask(kept[column] == _UNKNOWN_AFFECT)
+        odd = (kept[column] != _UNKNOWN_AFFECT) & ~(values.abs() <= 1 + 1e-6)
+        for row, value in kept[column][odd].items():
+            raise ValueError(f"{place(row, column)}, field {column}: {value:g} is not in -1..1")
+        kept[column] = values
     return kept
 
 

@@ -18,18 +18,13 @@ __all__ = ["IMAGES", "LISTS", "lists_below", "read_affectnet_csv"]
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import NO_TEST, check_classes, label_rows, published_counts
 from hmtl.data.readers.listing import (
     find_folder,
     find_list,
-    list_at,
-    locate,
-    place_of,
-    read_rows,
-    subfolder,
+    find_lists,
 )
 from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
@@ -91,12 +86,9 @@ def read_affectnet_csv(
     parts = [
         _read_list(found[0], split, images[kind], source)
         for split, (kind, name) in files.items()
-        if kind in images and (found := find_lists(root, kind, name))
+        if kind in images and (found := own_lists(root, kind, name))
     ]
-    table = label_rows(
-        pd.concat(parts, ignore_index=True), classes, source,
-        lambda row, _: f"{row['file']} line {row['line']}",
-    )  # fmt: skip
+    table = label_rows(pd.concat(parts), classes, source)
     table = source.filter(table, (table[["width", "height"]] <= 0).any(axis=1), "no face box")
     table = source.filter(table, table["key"].str.lower().str.endswith(_UNREAD), ".tif or .bmp")
     table = source.present(table, *images.values())
@@ -117,7 +109,7 @@ def read_affectnet_csv(
     return source.finish(table, _COLUMNS, several=True, published=published, notes=notes)
 
 
-def find_lists(root: Path, kind: str, name: str) -> list[Path]:
+def own_lists(root: Path, kind: str, name: str) -> list[Path]:
     """Return the list of that name in its folder of lists below `root`, else wherever it lies.
 
     Raises:
@@ -125,7 +117,7 @@ def find_lists(root: Path, kind: str, name: str) -> list[Path]:
     """
     if own := find_list(root, f"{LISTS[kind]}/{name}"):
         return [own]
-    found = [list_at(f, name) for f in locate(root, lambda f: find_list(f, name) is not None)]
+    found = find_lists(root, name)
     if len(found) > 1:
         raise ValueError(f"{root}: {' and '.join(map(str, found))}: keep one of these lists")
     return found
@@ -134,7 +126,7 @@ def find_lists(root: Path, kind: str, name: str) -> list[Path]:
 def lists_below(root: Path) -> list[Path]:
     """Return the published lists that lie in `root` or up to three folders down."""
     named = (*FILES.values(), _AUTOMATIC)
-    return [file for kind, name in named for file in find_lists(root, kind, name)]
+    return [file for kind, name in named for file in own_lists(root, kind, name)]
 
 
 def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Path]]:
@@ -145,14 +137,12 @@ def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Pa
     try:
         source = Source(root, needed, expected=expected)
     except FileNotFoundError as error:
-        loose = [found for path in needed for found in find_lists(root, annotated, Path(path).name)]
+        loose = [found for path in needed for found in own_lists(root, annotated, Path(path).name)]
         if len(loose) == len(needed):
             source = Source(root)
         elif loose:
             raise FileNotFoundError(f"{error}; {loose[0]} is there, the other is not") from None
-        elif annotated == "manual" and locate(
-            root, lambda folder: subfolder(folder, LISTS["automatic"]) is not None
-        ):
+        elif annotated == "manual" and find_lists(root, LISTS["automatic"]):
             raise FileNotFoundError(
                 f"{error}; the automatically annotated list is read by affectnet-csv --option "
                 "annotated automatic"
@@ -167,54 +157,40 @@ def _find(root: Path, annotated: str, files: dict) -> tuple[Source, dict[str, Pa
 
 
 def _read_list(file: Path, split: str, images: Path, source: Source) -> pd.DataFrame:
-    """Return the well-formed rows of a list as numbers and names, with `file` and `line`."""
-    rows, lines, malformed, headers = [], [], [], []
-    for line, fields in read_rows(file, _WIDTHS):
-        if fields[0].strip().lower() == _FIRST.lower():
-            _check_header(file, line, fields)
-            headers.append(f"{file.name} line {line}")
-        elif len(fields) in _WIDTHS:
-            rows.append([*fields[:5], *fields[-3:]])
-            lines.append(line)
-        else:
-            malformed.append(line)
-    source.add("repeated header", headers[1:])
-    table = pd.DataFrame(rows, columns=["key", *_BOX, "emotion", "valence", "arousal"], dtype=str)
-    table["line"] = np.array(lines, dtype=int)
-    numbers = table[_BOX].apply(pd.to_numeric, errors="coerce")
-    bad = numbers.isna().any(axis=1)
-    malformed = sorted([*malformed, *table.loc[bad, "line"]])
-    _check_malformed(file, malformed, len(rows) + len(malformed))
+    """Return the well-formed rows of a list as numbers and names; the index says file and line."""
+    header, rows = source.rows(file, lambda f: f[0].lower() == _FIRST.lower(), _WIDTHS)
+    if header:
+        _check_header(file, header)
+    columns = ["key", *_BOX, "emotion", "valence", "arousal"]
+    whole = {line: [*f[:5], *f[-3:]] for line, f in rows if len(f) in _WIDTHS}
+    table = pd.DataFrame(list(whole.values()), list(whole), columns, dtype=str)
+    table[_BOX] = table[_BOX].apply(pd.to_numeric, errors="coerce")
+    table = table[table[_BOX].notna().all(axis=1)]
+    good = set(table.index)
+    malformed = [line for line, _ in rows if line not in good]
+    if 1 in malformed or len(malformed) > max(5, len(rows) // 100):  # no accidents
+        raise ValueError(
+            f"{file}: {len(malformed)} of {len(rows)} lines are no rows of AffectNet, the first is "
+            f"line {malformed[0]}; expected {_FIRST},face_x,face_y,face_width,face_height,"
+            f"facial_landmarks,{','.join(_LAST)}"
+        )
     source.add("malformed row", [f"{file.name} line {line}" for line in malformed])
-    table[_BOX] = numbers
-    table = table[~bad].reset_index(drop=True)
-    where = place_of(file, table)
+    table = table.rename(lambda line: f"{file} line {line}")
     for column in _LAST[1:]:  # where semicolons are between them, numbers may have commas
         table[column] = table[column].str.replace(",", ".", regex=False)
     for column, field in (("emotion", "expression"), ("valence",) * 2, ("arousal",) * 2):
-        table[column] = map_numbers(table[column], where, field)
+        table[column] = map_numbers(table[column], field)
     table["key"] = source.key(images) + table["key"].str.strip()
-    return table.assign(split=split, file=str(file))
+    return table.assign(split=split)
 
 
-def _check_header(file: Path, line: int, fields: list[str]) -> None:
-    names = [name.strip() for name in fields]
+def _check_header(file: Path, names: list[str]) -> None:
     first = [_FIRST, "face_x", "face_y", "face_width", "face_height"]
     pairs = zip([*names[:5], *names[-3:]], [*first, *_LAST], strict=False)
     other = [(name, wanted) for name, wanted in pairs if name.lower() != wanted.lower()]
     if other or len(names) not in _WIDTHS:
         name, wanted = other[0] if other else (f"{len(names)} names", "9 or 144 of them")
         raise ValueError(
-            f"{file} line {line}: {name!r} stands where {wanted!r} is expected; a header, if any, "
+            f"{file} line 1: {name!r} stands where {wanted!r} is expected; a header, if any, "
             f"reads {','.join(first)},facial_landmarks,{','.join(_LAST)}"
-        )
-
-
-def _check_malformed(file: Path, malformed: list[int], rows: int) -> None:
-    """Raise ValueError if there are too many to be accidents, or the first line is one."""
-    if 1 in malformed or len(malformed) > max(5, rows // 100):
-        raise ValueError(
-            f"{file}: {len(malformed)} of {rows} lines are no rows of AffectNet, the first is line "
-            f"{malformed[0]}; expected {_FIRST},face_x,face_y,face_width,face_height,"
-            f"facial_landmarks,{','.join(_LAST)}"
         )

@@ -11,12 +11,12 @@ Each of `_exp`, `_val` and `_aro` holds one value: expression, valence, arousal.
 are cropped, though the eyes need not be level.
 """
 
-__all__ = ["SETS", "finish_sets", "pair_images", "read_affectnet_npy", "read_scalar"]
+__all__ = ["SETS", "read_affectnet_npy", "read_scalar", "read_sets"]
 
 import functools
 import io
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import NO_TEST, check_classes, label_rows, published_counts
-from hmtl.data.readers.listing import by_stem, list_at, list_files
+from hmtl.data.readers.listing import by_stem, list_at
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
 from hmtl.labels import EMOTIONS
@@ -32,7 +32,7 @@ from hmtl.labels import EMOTIONS
 SETS = {"train": "train_set", "test": "val_set"}
 _OTHER = "validation_set"  # what AffectNet+ calls val_set
 VALIDATION = dict.fromkeys(EMOTIONS, 500) | {"contempt": 499}  # 3,999 in all
-_FIELDS = {"emotion": "exp", "valence": "val", "arousal": "aro"}
+_ENDINGS = {"emotion": "_exp.npy", "valence": "_val.npy", "arousal": "_aro.npy"}
 
 
 def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
@@ -56,57 +56,63 @@ def read_affectnet_npy(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     other = [part.replace(SETS["test"], _OTHER) for part in needed]
     source = Source(root, needed, other, expected=" and ".join(f"{part}/" for part in needed))
     sets = SETS if source.at(SETS["test"]).is_dir() else SETS | {"test": _OTHER}
-    parts = [_read_set(source, split, folder) for split, folder in sets.items()]
-    return finish_sets(
-        source, parts, classes, lambda stem, column: f"{stem}_{_FIELDS[column]}.npy",
+    return read_sets(
+        source, sets, classes, _ENDINGS, lambda *files: [*map(read_scalar, files)],
         published=published_counts(classes, VALIDATION),
     )  # fmt: skip
 
 
-def finish_sets(
-    source: Source, parts: list[pd.DataFrame], classes: int, name: Callable[[str, str], str], **more
-) -> pd.DataFrame:
-    """Return the sample table of sets by `pair_images`; `name` is the file of a stem's column."""
-    table = label_rows(
-        pd.concat(parts, ignore_index=True), classes, source,
-        lambda row, column: str(source.at(name(row["stem"], column))),
-    )  # fmt: skip
-    return source.finish(table.drop(columns="stem"), notes=[NO_TEST], **more)
+def read_sets(
+    source: Source, sets: Mapping[str, str], classes: int, endings: Mapping[str, str],
+    read: Callable[..., Sequence[float]], on_disk: bool = False, **more,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the sample table of a release with images/ and annotations/ in each set.
 
-
-def _read_set(source: Source, split: str, folder: str) -> pd.DataFrame:
-    """Return the rows of one set that have an image and three annotations, by number."""
-    notes = source.at(f"{folder}/annotations")
-    there = source.files(notes, (".npy",))
-    files = {field: by_stem(there, f"_{field}.npy") for field in _FIELDS.values()}
-    whole = set.intersection(*(set(stems) for stems in files.values()))
-    table = pair_images(source, split, notes, whole, set(files["exp"]))
-    for column, field in _FIELDS.items():
-        values = [read_scalar(source.root / files[field][stem]) for stem in table["stem"]]
-        table[column] = np.array(values)
-    return table
-
-
-def pair_images(
-    source: Source, split: str, notes: Path, annotated: set[str], lonely: set[str]
-) -> pd.DataFrame:
-    """Return `key`, `split` and `stem` (of the annotation's path) of a set's images, by number.
-
-    The images lie beside the annotations, `notes`. `annotated` are the stems of annotations that
-    are whole, `lonely` of those that want an image. Counted are images without annotation,
-    annotations without an image, and images of one number.
+    Args:
+        source: The folder of the sets.
+        sets: Split -> folder.
+        classes: 8, or 7 without contempt.
+        endings: Column -> how the files end that have its value.
+        read: From the files of a picture, each once, to expression, valence and arousal; nothing of
+            an annotation that is torn.
+        on_disk: Count each set's pictures before labels are left out.
+        more: What else `finish_table` is told.
     """
-    images, begin, named = list_at(notes.parent, "images"), source.key(notes), defaultdict(list)
-    for name in list_files(images):
-        named[begin + name.rsplit(".", 1)[0]].append(source.key(images) + name)
-    several = [name for names in named.values() if len(names) > 1 for name in names]
+    table = pd.concat(
+        _read_set(source, split, folder, dict.fromkeys(endings.values()), read)
+        for split, folder in sets.items()
+    )
+    groups = [table["split"] + " on disk"] if on_disk else []
+    table = label_rows(table, classes, source, lambda stem, column: stem + endings[column])
+    return source.finish(table, notes=[NO_TEST], groups=groups, **more)
+
+
+def _read_set(
+    source: Source, split: str, folder: str, endings: Iterable[str], read: Callable
+) -> pd.DataFrame:
+    """Return the rows of one set by number; the index has the annotations' paths, no endings."""
+    notes, named = source.at(f"{folder}/annotations"), defaultdict(list)
+    there = source.files(notes, (".npy", ".json"))
+    files = [by_stem(there, ending) for ending in endings]
+    images = list_at(notes.parent, "images")
+    for key in source.files(images):
+        stem = key.removeprefix(source.key(images)).rpartition(".")[0]
+        named[source.key(notes) + stem].append(key)
+    several = [key for keys in named.values() if len(keys) > 1 for key in keys]
     source.add("images of one number", several)
-    keys = {stem: names[0] for stem, names in named.items() if len(names) == 1}
+    keys = {stem: found[0] for stem, found in named.items() if len(found) == 1}
+    annotated = set.intersection(*map(set, files))
     source.add("image without annotations", sorted(keys[s] for s in set(keys) - annotated))
-    source.add("annotations without an image", sorted(lonely - set(named)))
+    source.add("annotations without an image", sorted(set(files[0]) - set(named)))
     kept = sorted(annotated & set(keys), key=lambda s: (len(s), s))  # 2 before 10
-    found = {"key": [keys[stem] for stem in kept], "split": split, "stem": kept}
-    return pd.DataFrame(found, dtype=str)
+    values = [read(*(source.root / of[stem] for of in files)) for stem in kept]
+    table = pd.DataFrame(
+        [value or [np.nan] * 3 for value in values], [str(source.root / stem) for stem in kept],
+        ["emotion", "valence", "arousal"], dtype=float,
+    )  # fmt: skip
+    table.insert(0, "key", [keys[stem] for stem in kept])
+    table.insert(1, "split", split)
+    return source.filter(table, [not value for value in values], "annotation that is no JSON")
 
 
 def read_scalar(file: str | Path) -> float:

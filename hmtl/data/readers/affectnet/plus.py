@@ -15,12 +15,11 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import check_classes, published_counts
-from hmtl.data.readers.affectnet.npy import finish_sets, pair_images
-from hmtl.data.readers.listing import by_stem, list_at
+from hmtl.data.readers.affectnet.npy import read_sets
+from hmtl.data.readers.listing import list_at
 from hmtl.data.readers.source import Source
 from hmtl.files import has_kind
 from hmtl.labels import EMOTIONS
@@ -62,34 +61,22 @@ def read_affectnet_plus(root: str | Path, *, classes: int = 8) -> pd.DataFrame:
     if source.at(_LABELLED).is_dir():
         source.root = source.at(_LABELLED)
     there = {split: folder for split, folder in SETS.items() if source.at(folder).is_dir()}
-    parts = [_read_set(source, split, folder) for split, folder in there.items()]
-    return finish_sets(
-        source, parts, classes, lambda stem, column: f"{stem}.json",
+    return read_sets(
+        source, there, classes, dict.fromkeys(("emotion", "valence", "arousal"), ".json"),
+        _read_labels, on_disk=True,
         published=published_counts(classes, dict.fromkeys(EMOTIONS, 500)) | _ON_DISK,
-        groups=[part["split"] + " on disk" for part in parts],
     )  # fmt: skip
 
 
-def _read_set(source: Source, split: str, folder: str) -> pd.DataFrame:
-    """Return the rows of one set, by number."""
-    notes = source.at(f"{folder}/annotations")
-    files = by_stem(source.files(notes, (".json",)), ".json")
-    table = pair_images(source, split, notes, set(files), set(files))
-    values = [_read_labels(source.root / files[stem]) for stem in table["stem"]]
-    columns = ["emotion", "valence", "arousal"]
-    table[columns] = pd.DataFrame(values, table.index, columns, dtype=float)
-    return source.filter(table, table["emotion"].isna(), "annotation that is no JSON")
-
-
-def _read_labels(file: Path) -> tuple[float, float, float]:
-    """Return expression, valence and arousal of one file; nan if it is torn.
+def _read_labels(file: Path) -> list[float]:
+    """Return expression, valence and arousal of one file; nothing if it is torn.
 
     Raises ValueError naming file and field for what is missing or no number.
     """
     try:
         values = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
-        return (np.nan,) * 3
+        return []
     inner = values.get("meta-data") if isinstance(values, dict) else None
     if not isinstance(inner, dict):
         raise ValueError(f"{file}, field meta-data: expected an object; copy the file anew")
@@ -98,4 +85,4 @@ def _read_labels(file: Path) -> tuple[float, float, float]:
         if not has_kind(place.get(field), float):
             raise ValueError(f"{file}, field {field}: {place.get(field)!r:.80} is no number")
         found.append(float(place[field]))
-    return found[0], found[1], found[2]
+    return found

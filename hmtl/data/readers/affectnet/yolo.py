@@ -72,15 +72,15 @@ def read_affectnet_yolo(
         images, labels = (subfolder(root / part, name) for name in ("images", "labels"))
         if images and labels:
             rows += _read_part(part, images, labels, source)
-    table = pd.DataFrame(rows, columns=["key", "split", "where", "number", *BOX])
+    columns = ["key", "split", "place", "number", *BOX]
+    table = pd.DataFrame(rows, columns=columns).set_index("place")
     if "test" not in set(table["split"]):
         table = source.test_on_valid(table)
     words = table["number"].map({str(k): str(v) for k, v in said.items()})
-    for i in np.flatnonzero(words.isna()):
-        raise ValueError(f"{table['where'][i]}: {table['number'][i]} is not named in {file}")
-    table["emotion"] = name_labels(
-        words, lambda i: str(file), "names", names=names, option="names "
-    )
+    for place, number in table["number"][words.isna()].items():
+        raise ValueError(f"{place}: {number} is not named in {file}")
+    words = words.set_axis([str(file)] * len(words))
+    table["emotion"] = name_labels(words, "names", names=names, option="names ").array
     table = source.drop_repeats(table, ["emotion"], ["key", *BOX])
     table = leave_contempt_out(table, classes, source)
     return source.finish(table, ["key", "split", "emotion", *BOX], several=True)

@@ -16,15 +16,14 @@ __all__ = ["COLUMNS", "FERPLUS_COUNTS", "FERPLUS_TRAIN_EMOTIONS", "MODES", "read
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.ferplus.votes import (
     COLUMNS,
     MODES,
-    NAME,
+    REMEDY,
     check_mode,
-    label_votes,
+    finish_votes,
     parse_votes,
 )
 from hmtl.data.readers.listing import list_at, read_lines, split_line
@@ -83,21 +82,11 @@ def read_ferplus(root: str | Path, *, labels: str = "majority") -> pd.DataFrame:
     """
     check_mode(labels)
     source = _find_data(root)
-    read = {split: _read_split(source.at(_FOLDERS[split]), source) for split in SPLITS}
-    tables = []
-    for place, (split, (names, paths, votes)) in enumerate(read.items()):
-        prefix = _FOLDERS[split].removeprefix("FER2013")
-        keys = [f"{prefix}/{name}" for name in names]
-        table = pd.DataFrame({"key": keys, "path": paths, "split": split})
-        later = {name for other in SPLITS[place + 1 :] for name in read[other][0]}
-        again = np.array([name in later for name in names], bool)
-        table = source.filter(table, again, "image that a later split has too")
-        mode = labels if split == "train" else "majority"
-        tables.append(label_votes(table, votes[~again], mode, source))
-    published = {s: n for s, n in FERPLUS_COUNTS.items() if labels == "majority" or s != "train"}
-    if labels == "majority":
-        published |= {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
-    return source.finish(pd.concat(tables, ignore_index=True), published=published)
+    table = pd.concat(_read_split(split, source) for split in SPLITS)
+    again = table["name"].duplicated(keep="last")
+    table = source.filter(table, again, "image that a later split has too")
+    of_train = {f"train/{name}": n for name, n in FERPLUS_TRAIN_EMOTIONS.items()}
+    return finish_votes(source, table, labels, FERPLUS_COUNTS | of_train)
 
 
 def _find_data(root: str | Path) -> Source:
@@ -119,49 +108,37 @@ def _find_data(root: str | Path) -> Source:
     return source
 
 
-def _read_split(folder: Path, source: Source) -> tuple[list[str], list[str], np.ndarray]:
-    """Return the names in one label.csv, (N,), their files, and votes, int64 (N, 10), checked."""
-    file = list_at(folder, "label.csv")
-
-    said = []
+def _read_split(split: str, source: Source) -> pd.DataFrame:
+    """Return `key`, `path`, `split`, `name` and the votes of each image in one label.csv."""
+    folder, width = source.at(_FOLDERS[split]), 2 + len(COLUMNS)
+    file, rows = list_at(folder, "label.csv"), {}
     for number, line in read_lines(file):
-        row = split_line(line, where := f"{file} line {number}")
-        name, place = _check_name(row, where), f"{folder.name}/{file.name} line {number}"
-        said.append((name, tuple(parse_votes(row[2:], where)), place))
-    known = source.said_once(said)
-    names = list(known)
-    with os.scandir(folder) as entries:
-        there = sorted(e.name for e in entries if e.name.lower().endswith(".png"))
-    on_disk = {name.lower(): name for name in there} | {name: name for name in there}
-    missing = [name for name in names if name not in on_disk]
-    if missing:
-        more = ", ..." if len(missing) > 5 else ""
+        place = f"{file} line {number}"
+        rows[place] = split_line(line, place)
+        if len(rows[place]) != width:
+            raise ValueError(
+                f"{place}: {len(rows[place])} fields instead of {width} (image, quoted box, ten "
+                f"votes); {REMEDY}"
+            )
+    table = pd.DataFrame.from_dict(rows, "index", columns=["name", "box", *COLUMNS])
+    for place, box in table["box"][table["box"] != _BOX].items():
         raise ValueError(
-            f"{file}: {len(missing)} of {len(names)} images are not in {folder}: "
-            f"{', '.join(missing[:5])}{more}; make them again by the FER+ instructions"
-        )
-    files = [on_disk[name] for name in names]
-    unnamed = sorted(set(there) - set(files))
-    source.add("image that label.csv does not name", [f"{folder.name}/{name}" for name in unnamed])
-    paths = [str(folder / name) for name in files]
-    return names, paths, np.array(list(known.values()), dtype=np.int64).reshape(-1, len(COLUMNS))
-
-
-def _check_name(row: list[str], where: str) -> str:
-    """Return the image name of one line after checking the line's length, its name and its box."""
-    if len(row) != 2 + len(COLUMNS):
-        raise ValueError(
-            f"{where}: {len(row)} fields instead of {2 + len(COLUMNS)} (image, quoted box, ten "
-            "votes); restore the line from the FER+ repository"
-        )
-    name, box = row[:2]
-    if not NAME.fullmatch(name):
-        raise ValueError(
-            f"{where}, field image: {name!r} is no FER+ image; expected a name like fer0000000.png"
-        )
-    if box != _BOX:
-        raise ValueError(
-            f"{where}, field box: {box!r}; only the whole image, '(0, 0, 48, 48)', is read: crop "
+            f"{place}, field box: {box!r}; only the whole image, '(0, 0, 48, 48)', is read: crop "
             "the image itself or restore the line"
         )
-    return name
+    table = parse_votes(table, "image")
+    table["place"] = [f"{folder.name}/{os.path.basename(place)}" for place in table.index]
+    table = source.drop_repeats(table, COLUMNS, ["name"], "place")
+    with os.scandir(folder) as entries:
+        there = sorted(e.name for e in entries if e.name.lower().endswith(".png"))
+    files = table["name"].map({name.lower(): name for name in there} | {n: n for n in there})
+    if missing := table["name"][files.isna()].tolist():
+        more = ", ..." if len(missing) > 5 else ""
+        raise ValueError(
+            f"{file}: {len(missing)} of {len(table)} images are not in {folder}: "
+            f"{', '.join(missing[:5])}{more}; make them again by the FER+ instructions"
+        )
+    unnamed = sorted(set(there) - set(files))
+    source.add("image that label.csv does not name", [f"{folder.name}/{name}" for name in unnamed])
+    keys = _FOLDERS[split].removeprefix("FER2013") + "/" + table["name"]
+    return table.assign(key=keys, path=str(folder) + os.sep + files, split=split)

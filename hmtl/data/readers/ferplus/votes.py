@@ -4,24 +4,28 @@ The modes are described in `hmtl.data.readers.ferplus.read_ferplus`; those of th
 follow github.com/microsoft/FERPlus, src/ferplus.py.
 """
 
-__all__ = ["COLUMNS", "MODES", "NAME", "check_mode", "label_votes", "parse_votes", "take_votes"]
+__all__ = [
+    "COLUMNS", "MODES", "NAME", "REMEDY", "check_mode", "finish_votes", "parse_votes", "take_votes",
+]  # fmt: skip
 
-import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.report import Drops
-from hmtl.labels import EMOTIONS, check_known
+from hmtl.data.readers.source import Source
+from hmtl.labels import EMOTIONS, SPLITS, check_known
 
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
            "unknown", "NF")  # fmt: skip
 """What people could vote for; NF is not a face."""
-NAME = re.compile(r"fer\d{7}\.png", re.ASCII)
+NAME = r"fer[0-9]{7}\.png"
 """Names of FER+'s images."""
+REMEDY = "restore the line from the FER+ repository"
 MODES = ("majority", "probability", "crossentropy", "multi_target")
 
 _RENAMED = {"happiness": "happy", "sadness": "sad"}
+_SHARES = [f"p_{name}" for name in EMOTIONS]
 # Positions in COLUMNS of the eight emotions, in AffectNet's order.
 _ORDER = [[_RENAMED.get(name, name) for name in COLUMNS].index(name) for name in EMOTIONS]
 
@@ -31,19 +35,49 @@ def check_mode(mode: str) -> None:
     check_known(f"labels={mode!r}:", mode, MODES)
 
 
-def label_votes(table: pd.DataFrame, votes: np.ndarray, mode: str, drops: Drops) -> pd.DataFrame:
-    """Return the rows that a mode keeps of `table`, with `emotion`, the eight `p_` and `votes`.
+def parse_votes(table: pd.DataFrame, field: str, names: str = NAME) -> pd.DataFrame:
+    """Return a list with its ten votes, columns `COLUMNS`, as whole numbers from 0 up.
 
-    `votes` int (N, 10) has a row for each of the table, in the order of `COLUMNS`.
+    Raises ValueError for anything else, and for a `name`, in the file `field`, of another form.
     """
-    taken = take_votes(votes, mode)
-    keep = taken.any(axis=1)
-    table = drops.filter(table, ~keep, f"no emotion by the rule of mode {mode}")
-    emotions, total = taken[keep], taken[keep].sum(axis=1)
-    table = table.assign(emotion=[EMOTIONS[i] for i in emotions.argmax(axis=1)])  # first of equals
-    table[[f"p_{name}" for name in EMOTIONS]] = emotions / total[:, None]
-    table["votes"] = total
-    return table
+    for place, name in table["name"][~table["name"].str.fullmatch(names)].items():
+        raise ValueError(
+            f"{place}, field {field}: {name!r} is no FER+ image; expected a name like "
+            f"fer0000000.png: {REMEDY}"
+        )
+    for column in COLUMNS:
+        for place, text in table[column][~table[column].str.fullmatch("[0-9]{1,5}")].items():
+            raise ValueError(
+                f"{place}, field {column}: {text!r} is not a whole number of votes from 0 up; "
+                f"{REMEDY}"
+            )
+    return table.astype(dict.fromkeys(COLUMNS, "int64"))
+
+
+def finish_votes(
+    source: Source, table: pd.DataFrame, labels: str, published: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return the sample table of voted rows that a mode keeps, split by split.
+
+    With `emotion`, the eight `p_` and `votes`; `published` are the counts of majority mode, by
+    which valid and test are labelled in every mode.
+    """
+    parts = []
+    for split in SPLITS:
+        part, mode = table[table["split"] == split], labels if split == "train" else "majority"
+        taken = take_votes(part[list(COLUMNS)].to_numpy(), mode)
+        keep = taken.any(axis=1)
+        part = source.filter(part, ~keep, f"no emotion by the rule of mode {mode}")
+        emotions, total = taken[keep], taken[keep].sum(axis=1)
+        first = emotions.argmax(axis=1)  # of equals
+        part["emotion"] = np.array(EMOTIONS, object)[first]
+        part[_SHARES] = emotions / total[:, None]
+        parts.append(part.assign(votes=total))
+    order = ("key", "path", "split", "emotion", *_SHARES, "votes", "offset")
+    if labels != "majority":
+        published = {s: n for s, n in published.items() if not s.startswith("train")}
+    table = pd.concat(parts)
+    return source.finish(table, [name for name in order if name in table], published=published)
 
 
 def take_votes(votes: np.ndarray, mode: str) -> np.ndarray:
@@ -95,14 +129,3 @@ def _most_voted(votes: np.ndarray) -> np.ndarray:
         left = np.where(equal, 0, left)
         going &= ~ends
     return np.where((count > 3)[:, None], 0, taken)
-
-
-def parse_votes(fields: list[str], where: str) -> list[int]:
-    """Return the ten votes of one line as whole numbers from 0 up; ValueError for anything else."""
-    for column, text in zip(COLUMNS, fields, strict=True):
-        if not (text.isascii() and text.isdigit() and len(text) < 6):
-            raise ValueError(
-                f"{where}, field {column}: {text!r} is not a whole number of votes from 0 up; "
-                "restore the line from the FER+ repository"
-            )
-    return [int(text) for text in fields]
