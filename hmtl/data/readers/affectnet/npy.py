@@ -118,7 +118,7 @@ def _read_set(
 def read_scalar(file: str | Path) -> float:
     """Return the one value in a .npy file, whatever its type and shape: a float.
 
-    Some ten times as fast as `numpy.load`, which parses the header anew for each of a million
+    Some three times as fast as `numpy.load`, which parses the header anew for each of a million
     files. Raises ValueError naming the file unless it holds one number.
     """
     check_regular(file, "copy it anew from the data set")
