@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import hmtl
 from hmtl.study import tables
@@ -87,3 +88,8 @@ def test_the_changelog_ends_at_this_version():
     assert all(date for _, date in released), "a version has a date"
     numbers = [tuple(map(int, version.split("."))) for version, _ in released]
     assert numbers == sorted(numbers, reverse=True)
+
+
+def test_scipys_bootstrap_takes_the_generator_that_the_cards_give_it():
+    (least,) = (r.specifier for r in map(Requirement, PROJECT["dependencies"]) if r.name == "scipy")
+    assert not least.contains("1.14.1")  # there it is called random_state
