@@ -106,5 +106,7 @@ def test_a_protocol_is_read_like_any_data_set(tmp_path):
         SOURCES["300w-lp-aflw2000"](os.pathsep.join(["x", "y", "z"]))
     with pytest.raises(TypeError, match="crops"):
         SOURCES["300w-lp-aflw2000"](joined, crops="plain")
+    with pytest.raises(TypeError, match="none of its readers has the option 'crops'"):
+        read_protocol("300w-lp-aflw2000", joined, crops="plain")
     with pytest.raises(ValueError, match="its options are .*chosen_on, seed"):
         read_set("affectnet-7", tmp_path, {"classes": 8})  # what the protocol is about

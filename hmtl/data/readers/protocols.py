@@ -92,9 +92,11 @@ def read_protocol(
     roots = [root] * len(sets) if together else str(root).split(os.pathsep)
     if len(roots) != len(sets):
         raise ValueError(f"{name} needs {len(sets)} roots ({', '.join(sets)}), got {len(roots)}")
+    taken = [_options(READERS[reader], own) for _, reader, own in protocol.sets]
+    for option in sorted(set(options).difference(*taken)):
+        raise TypeError(f"{name}: none of its readers has the option {option!r}")
     tables = {}
-    for (label, reader, own), folder in zip(protocol.sets, roots, strict=True):
-        known = _options(READERS[reader], own)
+    for (label, reader, own), folder, known in zip(protocol.sets, roots, taken, strict=True):
         given = {option: value for option, value in options.items() if option in known}
         tables[label] = READERS[reader](folder, **own | given)
     reports = {label: table.attrs["report"] for label, table in tables.items()}
