@@ -419,6 +419,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for file in temporary.iterdir():  # safetensors' are for the user alone
                 file.chmod(temporary.stat().st_mode & (0o777 if file.is_dir() else 0o666))
             sync_files(temporary)
+            with suppress(OSError):
+                path.rmdir()  # an empty one, which Windows would not replace
             try:
                 temporary.rename(path)  # atomic; refused by the system if `path` is not empty
             except OSError:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -246,6 +247,21 @@ def test_what_else_lies_there_stays(tmp_path):
     with _grow(tmp_path / "empty", count=0) as growing:
         growing.finish()
     assert len(open_pack(tmp_path / "empty")) == 0
+
+
+def test_an_empty_folder_becomes_the_pack_where_a_rename_replaces_none(tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def as_windows(self, target):
+        if target.exists():
+            raise FileExistsError(target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", as_windows)
+    (tmp_path / "p").mkdir()
+    with _grow(tmp_path / "p", count=0) as growing:
+        growing.finish()
+    assert len(open_pack(tmp_path / "p")) == 0
 
 
 def test_the_second_of_two_writers_finds_it_finished(tmp_path):
