@@ -24,7 +24,7 @@ WRITES_INTO = {"write_handed", "write_outcomes"}  # public, into a folder that i
 KNOWN = {
     "files.py": ["write_text", "_sync"],  # these write the new place
     "runs/tracking.py": ["_tensorboard"],  # a tracker's own logs, in a folder that is no link
-    "data/pack.py": ["put", "_make_images"],  # O_NOFOLLOW; "x", by which a link is refused
+    "data/pack.py": ["put", "_make_images", "_finish"],  # O_NOFOLLOW; "x" refuses a link
     "runs/unfinished.py": ["write_state"],  # into memory
     "study/plots.py": ["in_few_colours"],  # the same
 }
