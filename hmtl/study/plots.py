@@ -332,13 +332,14 @@ def plot_learning(curves: pd.DataFrame) -> Figure:
         curves: A row a run and epoch: epoch, valid (accuracy in [0, 1]), data, fraction, and method
             (of `METHOD_COLORS`). Data set and share of the labels have a panel each.
     """
+    curves = curves.sort_values(["data", "fraction"], kind="stable")
     panel = curves["data"].map(set_label) + curves["fraction"].map(", {:.0%} of the labels".format)
     shown = curves.assign(valid=100 * curves["valid"], panel=panel)
     shown["training"] = curves["method"].map(method_label)
     colors = {method_label(name): METHOD_COLORS[name] for name in curves["method"].unique()}
     grid = sns.relplot(
         shown, kind="line", x="epoch", y="valid", hue="training", style="training", palette=colors,
-        col="panel", col_wrap=3, height=2.8, aspect=1.15, errorbar=("pi", 100),
+        col="panel", col_wrap=2, height=2.8, aspect=1.15, errorbar=("pi", 100),
         facet_kws={"sharex": False, "sharey": False}, err_kws={"alpha": 0.1},
     )  # fmt: skip
     for axis in grid.axes.flat:

@@ -158,7 +158,8 @@ def test_rows_of_other_sets_are_looked_up_among_the_files_that_are_there(outside
         assert not table["path"].str.contains("secret").any()
     root = fixtures.make_ferplus_csv(tmp_path / "plus", ["8,0,0,0,0,0,0,0,0,0"] * 12)
     fixtures.change(root / "fer2013new.csv", "fer0000003.png", "../../x.png")
-    with pytest.raises(ValueError, match=r"line 5, field Image name: '../../x.png' is no name"):
+    told = r"line 5, field Image name: '../../x.png' is no FER\+ image"
+    with pytest.raises(ValueError, match=told):
         READERS["ferplus-csv"](root)
 
 
