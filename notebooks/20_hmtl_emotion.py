@@ -70,7 +70,7 @@ else:
 print(f"{named['run'].nunique()} runs, {named['seed'].nunique()} seeds")
 
 # %% [markdown]
-# ## All labels, at the plateau
+# ## All labels
 
 # %%
 from hmtl.study.plots import method_label, plot_trainings
