@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import tomllib
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -307,10 +308,10 @@ class Preset:
 def _presets() -> dict[str, Preset]:
     """The presets of `presets.toml`, beside this file."""
     said = tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
-    made = {
-        name: said["shared"][own.pop("like")] | own | {"name": name}
-        for name, own in said["preset"].items()
-    }
+    made = {}
+    for name, own in said["preset"].items():
+        shared = [said["shared"][table] for table in own.pop("like")]
+        made[name] = dict(ChainMap({"name": name}, own, *shared))  # the first that has a field
     return TypeAdapter(dict[str, Preset]).validate_python(made)
 
 
