@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 import csv
+import json
 import math
 import re
 import time
@@ -55,8 +56,8 @@ TRIAL_PEOPLE = (300, 500, 125)
 TRIAL_SEEDS = (100, 101)
 FURTHER = 3  # times a grid is extended at most
 _PUZZLE = {"pretexts": ("puzzling_2x2",)}
-_LITE = {"arch": "tf_efficientnet_lite0", "augment": "strong", "bs": 64, "lr": 2e-3,
-         "optimizer": ""}  # fmt: skip
+_LITE = {"arch": "tf_efficientnet_lite0", "augment": "strong", "size": 112, "bs": 64,
+         "optimizer": "", "precision": ""}  # fmt: skip
 ARMS: dict[str, dict] = {
     "SL": {},
     "second_view": {"pretexts": ("second_view",)},
@@ -92,7 +93,7 @@ TUNED = {
         "puzzle_uncertainty",
     ), "puzzle"),
 }  # fmt: skip
-"""Arms that take the choice made for another; those that name a rate above make none."""
+"""Arms that take the choice made for another."""
 WEIGHTS, GAPS = (0.1, 1.0), (4,)
 """Of the puzzle, tried beside the authors' weight and no gap at the rate chosen."""
 
@@ -323,12 +324,10 @@ def _in_record(folder: Path | None = None) -> tuple[dict[tuple, float], set[tupl
 
 
 def chosen_for(cell: Cell, score: Callable[[Cell, RunSpec], float]) -> dict:
-    """What trials choose for a cell's arm; nothing where the arm names its own rate.
+    """What trials choose for a cell's arm.
 
     `score` gives a trial's value: of a run just made, or of one that is there.
     """
-    if "lr" in ARMS[cell.arm]:
-        return {}
     trial = _trial_cell(replace(cell, arm=TUNED.get(cell.arm, cell.arm)))
 
     def value(fields: dict) -> float:
@@ -425,12 +424,15 @@ def missing_runs(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a part and data set that lacks any: part, data, runs, and core-hours without
         trials, from the seconds an epoch of the same network, data set and kind of training
-        takes in the record; empty where it has none.
+        takes in the record. Of a network that has no run there: from the pictures a second in
+        `bench-cpu.json`. Empty where neither is known.
     """
     told, trained = _TRAINED[:-1], {row_key(row, _TRAINED[:-1]) for row in runs.to_dict("records")}
     own = runs[runs["fraction"].eq(1) | runs["fill"].eq(True)]
     kinds = [own["data"], own["arch"], own["pretexts"].notna() & own["pretexts"].ne("")]
     rate = (own["cpu_seconds"] / own["epochs"]).groupby(kinds).median()
+    faces = own["train_faces"].where(own["fraction"].eq(1)).groupby(own["data"]).median()
+    speed = _benched()
     rows = []
     for cell in cells():
         for seed in range(cell.first, cell.first + cell.seeds):
@@ -439,13 +441,23 @@ def missing_runs(runs: pd.DataFrame) -> pd.DataFrame:
                 first = (
                     rate.get((cell.data, spec.arch, True), math.nan) if cell.arm in BEFORE else 0
                 )
-                seconds = rate.get((cell.data, spec.arch, bool(spec.pretexts)), math.nan) + first
+                network = (f"{spec.arch}, {spec.size} px", f"ours, {spec.augment}")
+                timed = faces.get(cell.data, math.nan) / speed.get(network, math.nan)
+                seconds = rate.get((cell.data, spec.arch, bool(spec.pretexts)), timed) + first
                 rows.append((cell.part, cell.data, seconds * cell.epochs / 3600))
     table = pd.DataFrame(rows, columns=["part", "data", "core-hours"])
     parts = table.groupby(["part", "data"], sort=False)["core-hours"]
     return parts.agg(
         **{"runs": "size", "core-hours": lambda hours: hours.sum(skipna=False)}
     ).round(1).reset_index()  # fmt: skip
+
+
+def _benched() -> pd.Series:
+    """Pictures a second that supervised training takes, by network and training of `make bench`."""
+    file = reference_dir() / "bench-cpu.json"
+    rows = json.loads(file.read_text())["epochs"] if file.is_file() else []
+    table = pd.DataFrame(rows, columns=["network", "training", "images/s"])
+    return table.set_index(["network", "training"])["images/s"]
 
 
 class _MissingError(Exception):

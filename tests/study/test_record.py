@@ -1,9 +1,12 @@
 """The record: it holds what the runs said, in one order, and no row mixes two protocols."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from hmtl.paths import reference_dir
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import runs_table
@@ -142,6 +145,18 @@ def test_what_is_missing_is_what_the_plan_has_and_the_record_has_not():
     assert set(added["part"]) == {"plateau", "few-labels"}
     alone = missing_runs(table[:0])
     assert alone["core-hours"].isna().all(), "no cost is made up"
+
+
+def test_a_network_without_a_run_is_costed_by_the_benchmark():
+    table, _ = recorded_runs()
+    assert "tf_efficientnet_lite0" not in set(table["arch"])
+    bench = json.loads((reference_dir() / "bench-cpu.json").read_text())["epochs"]
+    [speed] = [
+        row["images/s"] for row in bench
+        if (row["network"], row["training"]) == ("tf_efficientnet_lite0, 112 px", "ours, strong")
+    ]  # fmt: skip
+    found = missing_runs(table).set_index("part").loc["imagenet", "core-hours"]
+    assert found == pytest.approx(6 * (20 + 60) * 25_045 / speed / 3600, abs=0.06)
 
 
 def test_a_row_recorded_later_stands_where_the_other_data_sets_have_it():
