@@ -127,11 +127,13 @@ def calibration(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
         in [0, 1]. Bins without a face are left out.
 
     Raises:
-        ValueError: The predictions are of head pose.
+        ValueError: The predictions are of head pose, or a probability is not finite.
     """
     shares = predictions.filter(regex="^p_")
-    if shares.empty:
+    if not len(shares.columns):
         raise ValueError("only classes have probabilities; head pose has none to calibrate")
+    if wrong := int((~np.isfinite(shares)).any(axis=1).sum()):
+        raise ValueError(f"{wrong} of {len(shares)} faces have a p_ that is not finite; drop them")
     sure = shares.max(axis=1).clip(0, 1)
     right = predictions["predicted"] == predictions["target"]
     edges = np.linspace(0, 1, bins + 1)

@@ -108,3 +108,5 @@ def test_calibration_by_hand():
     assert calibration_error(answers(sure, rng.random(20_000) < sure - 0.2)) > 0.15
     with pytest.raises(ValueError, match="head pose"):
         calibration(pd.DataFrame({"target_yaw": [1.0]}))
+    with pytest.raises(ValueError, match="1 of 2 faces have a p_ that is not finite"):
+        calibration(answers([0.9, float("nan")], [1, 1]))
