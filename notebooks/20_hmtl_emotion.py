@@ -120,7 +120,7 @@ if not here.trains:  # the sentences of this page, of the record
     )
 
 # %% [markdown]
-# On FER+ accuracy and mean recall disagree. Which emotions differ?
+# In the record accuracy and mean recall disagree on FER+. Which emotions differ?
 
 # %%
 import numpy as np

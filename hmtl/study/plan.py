@@ -94,6 +94,8 @@ TUNED = {
     ), "puzzle"),
 }  # fmt: skip
 """Arms that take the choice made for another."""
+APART = {"imagenet": "10_imagenet_versus_scratch"}
+"""Parts that are a study of their own, with a network of their own: the notebook that shows it."""
 WEIGHTS, GAPS = (0.1, 1.0), (4,)
 """Of the puzzle, tried beside the authors' weight and no gap at the rate chosen."""
 
@@ -272,7 +274,7 @@ def choose(
 
 
 _TRIED = ("data", "task", "arm", "lr", "pretext_weight", "gap", "seed", "epochs")
-_TRAINED = ("data", "task", "method", "start", "fraction", "epochs", "seed", "lr")
+_TRAINED = ("data", "task", "arch", "method", "start", "fraction", "epochs", "seed", "lr")
 
 
 def row_key(row: dict, names: Iterable[str]) -> tuple:
@@ -298,8 +300,9 @@ def _trained(cell: Cell, seed: int, chosen: dict) -> dict:
     before = pretraining_of(cell, spec).pretexts if cell.arm in BEFORE else ()
     start = "+".join(before) or spec.init
     return {
-        "data": spec.data, "task": spec.task, "method": plain.method, "start": start,
-        "fraction": spec.fraction, "epochs": spec.epochs, "seed": seed, "lr": spec.lr,
+        "data": spec.data, "task": spec.task, "arch": spec.arch, "method": plain.method,
+        "start": start, "fraction": spec.fraction, "epochs": spec.epochs, "seed": seed,
+        "lr": spec.lr,
     }  # fmt: skip
 
 
@@ -313,8 +316,7 @@ def _in_record(folder: Path | None = None) -> tuple[dict[tuple, float], set[tupl
     tables = {}
     for name, file in (("runs", folder / "runs.csv"), ("trials", folder / "tables/trials.csv")):
         table = pd.read_csv(file, low_memory=False) if file.is_file() else pd.DataFrame()
-        own = table[table["study"] == PLAN] if "study" in table else table
-        tables[name] = own.to_dict("records")
+        tables[name] = table.to_dict("records")
     trials = {}
     for row in tables["trials"]:
         sign = 1 if make_task(row["task"]).better is max else -1
@@ -497,6 +499,7 @@ def gather(
 
     found: dict[str, Run] = {}
     names: dict[str, str] = {}
+    studies: dict[str, str] = {}
     chosen: dict[tuple, dict] = {}
     for cell in cells():
         try:
@@ -510,10 +513,11 @@ def gather(
             except _MissingError:
                 continue
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
+            studies[run.id] = APART.get(cell.part, PLAN)
     runs = list(found.values())
     table = runs_table(runs)
     if runs:
-        table.insert(0, "study", PLAN)
+        table.insert(0, "study", table["run"].map(studies))
         table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
     return table, runs, trials_table(trials.values(), chosen)
 

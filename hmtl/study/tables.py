@@ -278,6 +278,7 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
 
     "puzzling_2x2 → SL" starts from another run's weights. Where most runs of the same data, task
     and labels were of another length or batch, the name says so: "SL, 2× epochs", "SL, batch 128".
+    Starts from ImageNet have a usual length of their own.
     Views at three sizes are said only where other runs beside them have one.
     """
     rows = runs.reset_index(drop=True)
@@ -285,7 +286,9 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
     if "start" in rows:
         follows = rows["start"].notna() & ~rows["start"].isin(["", "scratch", "imagenet"])
         method[follows] = rows["start"][follows] + " → " + method[follows]
-    cells = [name for name in ("data", "task", "fraction", "arch") if name in rows]
+    cells = [rows[name] for name in ("data", "task", "fraction", "arch") if name in rows]
+    if "init" in rows:
+        cells.append(rows["init"] == "imagenet")
     for _, group in rows.groupby(cells, sort=False):
         views = method[group.index][group["method"].str.contains("(", regex=False)]
         if views.str.contains(_SIZES, regex=False).all():
@@ -388,10 +391,9 @@ def cost_table(runs: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for what, table in (("trials", trials), ("runs", runs)):
-        own = table[table["study"] == PLAN] if len(table) else pd.DataFrame()
-        if "cpu_seconds" not in own:
+        if "cpu_seconds" not in table:
             continue
-        for (data, task), cell in own.groupby(["data", "task"], sort=False):
+        for (data, task), cell in table.groupby(["data", "task"], sort=False):
             told = {"data": data, "task": task, "what": what, "number": len(cell)}
             rows.append(told | {"core-hours": round(cell["cpu_seconds"].sum() / 3600, 2)})
     return pd.DataFrame(rows, columns=["data", "task", "what", "number", "core-hours"])

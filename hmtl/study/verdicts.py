@@ -427,6 +427,8 @@ class _Study:
         for kind in CONTRASTS:
             base = getattr(claim, kind)
             sides = [p[p[claim.column] == name] for p in parts for name in (claim.treated, base)]
+            if claim.column != "method":  # of a start, its usual length alone
+                sides = [side[~side["method"].str.contains("× epochs")] for side in sides]
             if not base or any(side.empty for side in sides):
                 continue
             for side in sides:

@@ -232,6 +232,29 @@ def test_conditions_are_joined():
     assert verdict_table(runs, outcomes, claim)["verdict"].tolist() == [""]
 
 
+@pytest.mark.parametrize("longer", [0.50, 0.58, None])
+def test_starts_are_held_against_each_other_at_their_usual_lengths(longer):
+    """20 epochs from ImageNet, 60 from nothing, and 120 that say whether 60 were enough."""
+    runs, outcomes = made({("SL", 0.2): 0.5, ("T", 0.2): 0.52})
+    runs = runs[runs["method"] != LONGER]
+    scratch = runs["method"] == "SL"
+    runs = runs.assign(
+        init=scratch.map({True: "scratch", False: "imagenet"}), method="SL",
+        epochs=scratch.map({True: 60, False: 20}), task="emotion",
+    )  # fmt: skip
+    if longer:
+        more = runs[scratch & (runs["seed"] < 3)]
+        more = more.assign(epochs=120, run=more["run"] + " longer")
+        outcomes |= {run: np.arange(400) < 400 * longer for run in more["run"]}
+        runs = pd.concat([runs, more], ignore_index=True)
+    own = CLAIM | {"column": "init", "treated": "scratch", "base": "imagenet", "control": ""}
+    claim = pd.DataFrame([own | {"asks": "not worse", "family": "apart"}])
+    (row,) = verdict_table(runs, outcomes, claim).to_dict("records")
+    assert row["n"] == "6 × 400"
+    assert float(row["effect"].split()[0]) == pytest.approx(-2, abs=0.5)
+    assert row["verdict"] == ("undecided" if longer == 0.5 else "not tested")
+
+
 def test_a_larger_gain_is_a_gain_of_gains():
     levels = {("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.72, ("SL", 1.0): 0.7}
     runs, outcomes = made(levels)
