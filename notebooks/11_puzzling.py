@@ -143,6 +143,8 @@ if not here.trains:  # the sentences at the top, of the record
     assert (means["tile_rotation_2x2 (paired)"], means["jigsaw_2x2 (paired)"]) == (35.8, 35.3)
     assert (means["image_rotation (paired)"], means["SL"]) == (31.7, 32.9)
     assert means["only_puzzling_2x2 (paired)"] == 33.6
+    sums = ("geometric", "uncertainty")
+    assert [means[f"puzzling_2x2 (paired, {name})"] for name in sums] == [26.7, 36.3]
     share = tasks_table.set_index("method")["accuracy %"]
     assert share["puzzling_2x2 (shared)"].startswith("33.5")
 
@@ -167,12 +169,15 @@ for name in ("sum", "geometric", "focused"):
     print(f"{name:10} total {total.item():.1f}  weights", [f"{w:.2f}" for w in weights.tolist()])
 
 # %% [markdown]
+# On rendered faces, with few labels and three seeds, the sum gives 36.8 %. The geometric mean gives
+# 26.7, weights that learn themselves (uncertainty) 36.3.
+#
 # ## What to take away
 #
 # - **In the mean, with few labels: a 3×3 puzzle reaches 38.2 %, a 2×2 puzzle 36.8, a second plain
 #   view 33.1 and a random target 30.3.** Tasks about tiles lead; the puzzle's pictures without its
 #   loss (33.6 %) and a second pass alone do not.
-# - The losses are added with fixed weights; other sums are a preset away.
+# - The losses are added with fixed weights; no other sum did better.
 #
 # **Where this departs from the paper:** one puzzle a picture at the picture's size, unless
 # `multiscale=True` asks for the authors' three sizes.

@@ -11,7 +11,7 @@
 #
 # **No gain is seen: with all labels in-painting reaches 71.6 %, labels alone 72.1, a second plain
 # view 72.2 and the puzzle 74.7.** In-painting has its perceptual loss. Against labels alone it is
-# 0.5 points below, [-2.1, +1.0]: undecided, so no gain is excluded. (Rendered faces, six seeds.)
+# 0.5 points below, [-2.1, +1.1]: undecided, so no gain is excluded. (Rendered faces, six seeds.)
 #
 # The paper's second pretext hides parts of the picture and rebuilds them, with a perceptual loss
 # in its best version (claim C3). Masks, decoder and weights are not known to us, so these are
@@ -123,7 +123,15 @@ shown, outcomes = here.results(train()) if here.trains else here.record()
 
 # %%
 from hmtl.study.plots import plot_ranking
-from hmtl.study.tables import CONTROL, LONGER, PUZZLE, name_trainings, near_chance, planned
+from hmtl.study.tables import (
+    CONTROL,
+    LONGER,
+    PUZZLE,
+    name_trainings,
+    near_chance,
+    planned,
+    small_variations,
+)
 
 show_in_few_colours()
 ways = ("SL", LONGER, CONTROL, PUZZLE, "inpainting_grid_pl (paired)")
@@ -147,6 +155,10 @@ if not here.trains:  # the sentences at the top, of the record
     assert (means["inpainting_grid_pl (paired)"], means["SL"]) == (71.6, 72.1)
     assert (means[CONTROL], means[PUZZLE]) == (72.2, 74.7)
     assert means.idxmin() == "inpainting_grid_pl (paired)"
+    few = name_trainings(small_variations(shown)).groupby("method")["accuracy"].mean()
+    few = (100 * few).round(1)
+    assert (few["inpainting_grid (paired)"], few["inpainting_grid_pl (paired)"]) == (30.3, 29.9)
+    assert (few["SL"], few[PUZZLE]) == (32.9, 36.8)
 
 # %% [markdown]
 # ## What to take away
@@ -154,6 +166,8 @@ if not here.trains:  # the sentences at the top, of the record
 # - **No gain is seen: with all labels in-painting reaches 71.6 %, labels alone 72.1, a second
 #   plain view 72.2 and the puzzle 74.7.** Masks, decoder and weights are ours, so the paper's may
 #   do better.
+# - With few labels, three seeds: 30.3 % by pixels, 29.9 with the perceptual loss. Labels alone have
+#   32.9, the puzzle 36.8 ([11_puzzling](11_puzzling.ipynb) shows all tasks).
 # - A perceptual loss minds lost edges, not light.
 #
 # **Where this departs from the paper:** everything but the idea; its details are not known to us.
