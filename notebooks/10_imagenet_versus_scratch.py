@@ -10,7 +10,7 @@
 # # Start from ImageNet or from nothing?
 #
 # **Not tested yet: 60 epochs of FER+ from nothing and 20 from ImageNet, six times each, and 120
-# from nothing, three times, take about 123 core-hours.** Trials are not counted. This page takes
+# from nothing, three times, take 123 core-hours.** Trials are not counted. This page takes
 # seconds.
 #
 # The paper's abstract says that with enough augmentation a network trained from nothing is as good
@@ -109,7 +109,7 @@ missing.loc[["imagenet"]]
 # ## What to take away
 #
 # - **Not tested yet: 60 epochs of FER+ from nothing and 20 from ImageNet, six times each, and 120
-#   from nothing, three times, take about 123 core-hours.**
+#   from nothing, three times, take 123 core-hours.**
 # - `python -m hmtl decide --part imagenet` makes them. Each start has a learning rate of its own.
 #   The 120 epochs say whether 60 were enough; if not, C1 stays not tested.
 # - With what weights it is compared is sure: the ImageNet start equals the published network,
