@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from fastai.layers import AdaptiveConcatPool2d
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
@@ -81,9 +82,9 @@ def find_body(model: nn.Module, inputs: Sequence = ()) -> nn.Module:
         inputs: a batch as it is given it; empty: networks of another form are not tried.
 
     Raises:
-        ValueError: asking for `body=`, if it is not certain.
+        ValueError: asking for `body=`, if it is not certain; the network is scripted.
     """
-    model = unwrapped(model)
+    model = _hookable(unwrapped(model))
     for found in (
         getattr(model, "encoder", None),
         _first_of_two(model),
@@ -93,6 +94,15 @@ def find_body(model: nn.Module, inputs: Sequence = ()) -> nn.Module:
         if isinstance(found, nn.Module) and not isinstance(found, nn.Identity):
             return found
     return traced_body(model, inputs)
+
+
+def _hookable(part: nn.Module) -> nn.Module:
+    if isinstance(part, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{getattr(part, 'original_name', 'the network')} was made by torch.jit and takes no "
+            "hooks; give Hybrid the network from before, and script it after the training"
+        )
+    return part
 
 
 def is_timm(model: nn.Module) -> bool:
@@ -163,7 +173,7 @@ class Watch:
             own[name] = _Hook(told, (whole, name))
             if body is whole:
                 return
-        hook = body.register_forward_hook(_Hook(self._keep), with_kwargs=True)
+        hook = _hookable(body).register_forward_hook(_Hook(self._keep), with_kwargs=True)
         self._undo.callback(hook.remove)
         pooling = _pooling_of(body)
         if pooling is not None:  # what enters the pooling is the map

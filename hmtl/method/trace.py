@@ -94,6 +94,8 @@ def _watched(model: nn.Module, leaf: Tensor) -> Iterator[list[_Call]]:
         for part in model.modules():
             stack.callback(setattr, part, "training", part.training)
             part.training = False
+            if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
+                continue
             for hook in (
                 part.register_forward_pre_hook(enter, with_kwargs=True),
                 part.register_forward_hook(leave, with_kwargs=True),

@@ -261,6 +261,13 @@ def flat(last=None):
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout(), nn.Conv2d(8, 16, 3), nn.ReLU(), *last)
 
 
+def scripted(network, *parts):
+    """The network with parts, by their places, that take no hooks; without any the whole."""
+    for place in parts:
+        network[place] = torch.jit.script(network[place])
+    return network if parts else torch.jit.script(network)
+
+
 @pytest.mark.parametrize(
     ("model", "body", "pixels", "cells"),
     [
@@ -270,6 +277,7 @@ def flat(last=None):
         (lambda: xresnet18(n_out=8), "7", 64, 2),
         (flat, "4", 16, 12),
         (lambda: flat(nn.AdaptiveMaxPool2d(1)), "4", 16, 12),
+        (lambda: scripted(flat(), 3), "4", 16, 12),
         (Tutorial, "conv2", 16, 8),
     ],
 )
@@ -301,6 +309,9 @@ def test_the_last_map_is_found_whatever_the_network(quiet, model, body, pixels, 
         (lambda: nn.Sequential(*flat()[:5], nn.Conv2d(16, 16, 1), *flat()[5:]),
          r"body=learn\.model\[5\] \(Conv2d\) or"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU()), "the representation$"),
+        (lambda: scripted(small()), r"Sequential was made by torch\.jit and takes no hooks"),
+        (lambda: scripted(small(), 0), r"Sequential was made by torch\.jit and takes no hooks"),
+        (lambda: scripted(timm.create_model("test_resnet", num_classes=8)), r"ResNet was made by"),
     ],
 )  # fmt: skip
 def test_where_it_is_not_certain_the_maps_are_named(quiet, model, told):
