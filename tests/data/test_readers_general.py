@@ -147,6 +147,27 @@ def test_pictures_outside_of_the_class_folders_are_counted(tmp_path, splits):
     assert report(table)["examples"] == {reason: beside}
 
 
+@pytest.mark.parametrize("around", ["", "archive/images/"])
+def test_split_folders_within_the_class_folders_give_the_split(tmp_path, around):
+    for name in ("Happy", "sad"):
+        touch(
+            tmp_path / around / name, "Train/1.png", "Train/deep/2.png", "val/3.png", "TEST/4.png"
+        )
+    touch(tmp_path / around / "sad", "loose.png", "other/5.png")
+    table = read_folders(tmp_path)
+    assert table.set_index("key")["split"].to_dict() == {
+        f"{name}/{key}": split
+        for name in ("Happy", "sad")
+        for key, split in {
+            "Train/1.png": "train", "Train/deep/2.png": "train", "val/3.png": "valid",
+            "TEST/4.png": "test",
+        }.items()
+    }  # fmt: skip
+    assert report(table)["examples"] == {
+        "picture outside of the split folders": ["sad/loose.png", "sad/other/5.png"]
+    }
+
+
 def test_class_folders_of_gender_and_of_other_words(tmp_path):
     table = read_folders(make_class_folders(tmp_path / "a", ["Male", "Female"]), label="gender")
     assert set(table.gender) == {"male", "female"}
@@ -161,6 +182,10 @@ def test_class_folders_of_gender_and_of_other_words(tmp_path):
         read_folders(root, names={"joy": "happy", "rage": "rage"})
     with pytest.raises(ValueError, match="label='age': one of emotion, gender"):
         read_folders(root, label="age")
+    root = make_class_folders(tmp_path / "c", ["Men", "WOMEN"], 2)
+    with pytest.raises(ValueError, match="folders name gender; say so by --option label gender$"):
+        read_folders(root)
+    assert set(read_folders(root, label="gender").gender) == {"male", "female"}
 
 
 def test_no_class_folders(tmp_path):
@@ -251,7 +276,7 @@ def test_any_csv_rows_that_cost_themselves_only(tmp_path):
     ("old", "new", "message"),
     [
         ("sadness", "rage", r"labels.csv line 3, field emotion: 'rage' is not known; one of neutr"),
-        ("male", "men", r"labels.csv line 3, field gender: 'men' is not known"),
+        ("male", "boy", r"labels.csv line 3, field gender: 'boy' is not known"),
         ("val", "dev", r"labels.csv line 3, field split: 'dev' is not known"),
         ("val", "", r"labels.csv line 3, field split: it is empty"),
         ("4,0,", "4,,", r"labels.csv line 3, field yaw: it is empty"),

@@ -2,6 +2,7 @@
 
     happy/1.jpg   sad/2.png   ...                     no split: a seeded one is made
     train/happy/1.jpg   val/sad/2.png   test/...      folders that say the split
+    happy/train/1.jpg   happy/test/2.jpg   ...        or each class does
     archive/images/train/happy/1.jpg                  up to two folders around them
     train/aligned/happy/1.jpg                         or one between split and classes
 
@@ -49,7 +50,8 @@ def read_folders(
     validation images are it. Without such folders, or with train alone, `shares` are split.
 
     Dropped and counted: pictures outside of the class folders (those of a class folder beside
-    train/ and test/ too), of a test folder without classes, and of folders named by nothing.
+    train/ and test/ too) or beside the split folders in these, of a test folder without classes,
+    and of folders named by nothing.
 
     Args:
         root: The folder of the class folders, or one around it.
@@ -114,13 +116,15 @@ def list_classes(
         part = folders.pop(0) if folders and parts else ""
         if folders and not folders[0].startswith("__") and (part in parts or not parts):
             above.setdefault(part, []).append((key, folders))
-    rows, bare = [], set()
+    rows, bare, within = [], set(), {}
     for part, listed in above.items():
         depths = [
             i for i in (0, 1) if any(f[i].strip().lower() in known for _, f in listed if f[i:])
         ]
         depth = min(depths, default=0)
         own = [(part, folders[depth], key) for key, folders in listed if folders[depth:]]
+        below = {key: "".join(folders[depth + 1 : depth + 2]).lower() for key, folders in listed}
+        within |= {key: SPLIT_FOLDERS.get(name) for key, name in below.items()}
         if not depths and parts.get(part) == "test" and len({f for _, f, _ in own}) == 1:
             bare |= {key for *_, key in own}  # one folder, and no class: not labelled
         rows += own
@@ -135,7 +139,14 @@ def list_classes(
     )
     beside = set(files) - set(table["key"]) - bare
     drops.add("picture outside of the class folders", sorted(beside))
+    if not parts and any(within.values()):
+        table["split"] = table["key"].map(within)
+        table = drops.filter(table, table["split"].isna(), "picture outside of the split folders")
     table = with_paths(table, root).set_index("path", drop=False)
+    named = {folder.strip().lower() for folder in table[label]} - known
+    for other, words in _WORDS.items():
+        if named and named <= set(words):
+            raise ValueError(f"{root}: its folders name {other}; say so by --option label {other}")
     table[label] = name_labels(
         table[label], f"{label} (the folder)", words=_WORDS[label], names=names, option="names "
     )

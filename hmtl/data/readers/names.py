@@ -34,7 +34,10 @@ EMOTION_WORDS: dict[str, str] = {
     slip: name for word, name in _SAID.items() if len(word) >= _LONG for slip in _slips(word)
 } | _SAID
 """Word, lower case -> emotion; of long words ("suprise", "hapiness") also with one slip."""
-GENDER_WORDS = {"female": "female", "f": "female", "male": "male", "m": "male"}
+GENDER_WORDS = {
+    **dict.fromkeys(("female", "f", "females", "woman", "women"), "female"),
+    **dict.fromkeys(("male", "m", "males", "man", "men"), "male"),
+}
 
 
 def name_labels(
