@@ -183,7 +183,7 @@ def test_class_folders_of_gender_and_of_other_words(tmp_path):
     with pytest.raises(ValueError, match="label='age': one of emotion, gender"):
         read_folders(root, label="age")
     root = make_class_folders(tmp_path / "c", ["Men", "WOMEN"], 2)
-    with pytest.raises(ValueError, match="folders name gender; say so by --option label gender$"):
+    with pytest.raises(ValueError, match="folders name gender; .* by --option label gender$"):
         read_folders(root)
     assert set(read_folders(root, label="gender").gender) == {"male", "female"}
 

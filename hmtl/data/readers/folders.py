@@ -116,7 +116,8 @@ def list_classes(
         part = folders.pop(0) if folders and parts else ""
         if folders and not folders[0].startswith("__") and (part in parts or not parts):
             above.setdefault(part, []).append((key, folders))
-    rows, bare, within = [], set(), {}
+    rows, bare = [], set()
+    within: dict[str, str | None] = {}
     for part, listed in above.items():
         depths = [
             i for i in (0, 1) if any(f[i].strip().lower() in known for _, f in listed if f[i:])
@@ -146,7 +147,10 @@ def list_classes(
     named = {folder.strip().lower() for folder in table[label]} - known
     for other, words in _WORDS.items():
         if named and named <= set(words):
-            raise ValueError(f"{root}: its folders name {other}; say so by --option label {other}")
+            raise ValueError(
+                f"{root}: its folders name {other}; the reader folders takes them by --option "
+                f"label {other}"
+            )
     table[label] = name_labels(
         table[label], f"{label} (the folder)", words=_WORDS[label], names=names, option="names "
     )
