@@ -6,10 +6,10 @@ processor spent on it, validation after each epoch included. Finished runs are r
 call goes on. Writes outputs/reference/recipe.csv after every run, and puts the tables between the
 marks of papers/PERFORMANCE.md.
 
-    today    fastai's Adam, batches of 32
-    sooner   timm's Muon, batches of 128; all else the same
+    Adam    fastai's Adam, batches of 32
+    Muon    timm's Muon, batches of 128; all else the same
 
-Long trainings of today's recipe are not repeated if the record has them: their accuracy is read
+Long trainings of Adam's recipe are not repeated if the record has them: their accuracy is read
 from outputs/reference/runs.csv, and their core-seconds are their epochs at the rate of the short
 training here (`source` says so). `--long` trains them here.
 """
@@ -33,15 +33,15 @@ from hmtl.study.tables import markdown
 REPORT = Path(__file__).parents[1] / "papers" / "PERFORMANCE.md"
 MARKS = ("<!-- bench-recipe -->", "<!-- end of bench-recipe -->")
 RECIPES = {
-    "today": {"lr": 8e-3},
-    "sooner": {"optimizer": "muon", "bs": 128, "lr": 8e-3},
+    "Adam": {"lr": 8e-3},
+    "Muon": {"optimizer": "muon", "bs": 128, "lr": 8e-3},
 }
 # epochs, by data set and recipe, in the order of the trainings
 LENGTHS = {
-    "ferplus": {"sooner": (6, 12), "today": (6,)},
-    "faces": {"today": (16,), "sooner": (16, 32)},
+    "ferplus": {"Muon": (6, 12), "Adam": (6,)},
+    "faces": {"Adam": (16,), "Muon": (16, 32)},
 }
-LONG = {"ferplus": (12, 24), "faces": (32, 64)}  # of today's recipe
+LONG = {"ferplus": (12, 24), "faces": (32, 64)}  # of Adam's recipe
 COLUMNS = [
     "data", "recipe", "epochs", "core_seconds", "valid_accuracy", "test_accuracy", "mean_recall",
     "weights", "seeds", "source",
@@ -103,7 +103,7 @@ def recorded(data: str, epochs: int, rate: float, weights: int) -> dict | None:
         return None
     means = (100 * own[["valid_accuracy", "accuracy", "mean_recall"]].mean()).to_dict()
     return {
-        "data": data, "recipe": "today", "epochs": epochs,
+        "data": data, "recipe": "Adam", "epochs": epochs,
         "core_seconds": round(rate * epochs, 1),
         "valid_accuracy": round(means["valid_accuracy"], 2),
         "test_accuracy": round(means["accuracy"], 2),
@@ -124,19 +124,19 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
     """
     table = []
     for data, own in rows.groupby("data", sort=False):
-        today = own[own["recipe"] == "today"].sort_values("epochs")
-        sooner = own[own["recipe"] == "sooner"].sort_values("core_seconds")
-        if today.empty or sooner.empty:
+        adam = own[own["recipe"] == "Adam"].sort_values("epochs")
+        muon = own[own["recipe"] == "Muon"].sort_values("core_seconds")
+        if adam.empty or muon.empty:
             continue
-        aim = today.iloc[-1]
-        good = sooner[sooner["valid_accuracy"] >= aim["valid_accuracy"]]
-        new = good.iloc[0] if len(good) else sooner.loc[sooner["valid_accuracy"].idxmax()]
+        aim = adam.iloc[-1]
+        good = muon[muon["valid_accuracy"] >= aim["valid_accuracy"]]
+        new = good.iloc[0] if len(good) else muon.loc[muon["valid_accuracy"].idxmax()]
         ratio = new["core_seconds"] / aim["core_seconds"]
         table.append(
             {
-                "data": data, "today": f"{aim['epochs']} epochs",
+                "data": data, "Adam": f"{aim['epochs']} epochs",
                 "its valid accuracy": aim["valid_accuracy"], "its core-s": aim["core_seconds"],
-                "sooner": f"{new['epochs']} epochs", "valid accuracy": new["valid_accuracy"],
+                "Muon": f"{new['epochs']} epochs", "valid accuracy": new["valid_accuracy"],
                 "core-s": new["core_seconds"], "ratio": round(ratio, 2),
                 "as good in a third": "yes" if len(good) and ratio <= 1 / 3 else "no",
             }
@@ -166,7 +166,7 @@ def write_report(rows: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", choices=LENGTHS, default=list(LENGTHS))
-    parser.add_argument("--long", action="store_true", help="train today's long runs here too")
+    parser.add_argument("--long", action="store_true", help="train Adam's long runs here too")
     parser.add_argument("--again", action="store_true", help="read finished runs, train nothing")
     parser.add_argument("--no-report", action="store_true", help="leave papers/PERFORMANCE.md")
     args = parser.parse_args()
@@ -185,13 +185,13 @@ def main() -> None:
             continue
         own_root = root if data == "ferplus" else None
         for recipe, lengths in LENGTHS[data].items():
-            for epochs in lengths + (LONG[data] if recipe == "today" and args.long else ()):
+            for epochs in lengths + (LONG[data] if recipe == "Adam" and args.long else ()):
                 note(measured(data, recipe, epochs, own_root, store, not args.again))
-        today = [row for row in rows if (row["data"], row["recipe"]) == (data, "today")]
-        if today and not args.long:
-            rate = today[0]["core_seconds"] / today[0]["epochs"]
+        adam = [row for row in rows if (row["data"], row["recipe"]) == (data, "Adam")]
+        if adam and not args.long:
+            rate = adam[0]["core_seconds"] / adam[0]["epochs"]
             for epochs in LONG[data]:
-                note(recorded(data, epochs, rate, today[0]["weights"]))
+                note(recorded(data, epochs, rate, adam[0]["weights"]))
     if rows and not args.no_report:
         write_report(pd.DataFrame(rows, columns=COLUMNS))
 

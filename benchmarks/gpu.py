@@ -504,8 +504,8 @@ def decide(report: Report) -> Iterator[dict]:
     together = [r for r in report.parts.get("many", []) if r["how"] == "processes"]
     best = max(together, key=lambda r: r["pictures/s"], default={"seeds": 1})
     command = ["decide", "--jobs", str(best["seeds"])]
-    if root := os.environ.get("HMTL_FERPLUS"):
-        command += ["--root", root]
+    root = os.environ.get("HMTL_FERPLUS")
+    command += ["--root", root] if root else ["--data", "faces"]
     if report.small:
         command = ["run", "--preset", "smoke", "--set", "epochs", "1"]
     with _store(report) as store:

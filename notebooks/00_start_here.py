@@ -9,10 +9,11 @@
 # %% [markdown]
 # # Start here: what does hybrid training leave behind?
 #
-# **The plain network: 88 tensors of the same names, and the same outputs to the bit.** Hybrid
-# training is one line on a fastai training. A network learns emotions from faces and solves puzzles
-# made of the same faces. That is the method of "Using Self-Supervised Auxiliary Tasks to Improve
-# Fine-Grained Facial Representation" (arXiv 2105.06421), hybrid multi-task learning (HMTL).
+# **A plain network: 88 tensors, named as after plain training. Taking `Hybrid` off changes no bit
+# of its outputs.** Hybrid training is one line on a fastai training. A network learns emotions from
+# faces and solves puzzles made of the same faces. That is the method of "Using Self-Supervised
+# Auxiliary Tasks to Improve Fine-Grained Facial Representation" (arXiv 2105.06421), hybrid
+# multi-task learning (HMTL).
 #
 # ![Pictures and their puzzles pass through one encoder; the emotion head is kept, the puzzle head
 # is dropped](../outputs/reference/figures/method-light.svg)
@@ -215,8 +216,9 @@ assert right["fear, pitch -25"] != "fear", "the text below says so"
 #
 # ## What to take away
 #
-# - **The plain network: 88 tensors of the same names, and the same outputs to the bit.** In
-#   training a puzzle costs a second pass (`views="paired"`) or a tenth more (`views="shared"`).
+# - **A plain network: 88 tensors, named as after plain training. Taking `Hybrid` off changes no bit
+#   of its outputs.** In training a puzzle costs a second pass (`views="paired"`) or a tenth more
+#   (`views="shared"`).
 # - A solved puzzle is no proof of a better emotion classifier.
 #   [20_hmtl_emotion](20_hmtl_emotion.ipynb) compares, over several seeds, with labels alone *and*
 #   with spending the same compute on plain views.

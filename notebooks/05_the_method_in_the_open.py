@@ -9,8 +9,8 @@
 # %% [markdown]
 # # What exactly is hybrid training?
 #
-# **It is a second pass, one more head and two more losses: all 92 tensors of the network are those
-# of `hmtl.Hybrid`, to the bit.** The losses are the emotion's on the puzzle, and the puzzle's own.
+# **It is a second pass, one more head and two more losses: trained so, all 92 tensors equal those
+# that `hmtl.Hybrid` trains.** The losses are the emotion's on the puzzle, and the puzzle's own.
 # Everything is defined on this page, from cutting the tiles to the perceptual loss. After it you
 # can write the method in another framework. It takes about half a minute on a laptop.
 #
@@ -304,8 +304,8 @@ print("in-painting with its perceptual loss: every weight equal to the bit")
 # %% [markdown]
 # ## What to take away
 #
-# - **It is a second pass, one more head and two more losses: all 92 tensors of the network are
-#   those of `hmtl.Hybrid`, to the bit.** So it is for the puzzle and for in-painting.
+# - **It is a second pass, one more head and two more losses: trained so, all 92 tensors equal those
+#   that `hmtl.Hybrid` trains.** So it is for the puzzle and for in-painting.
 # - The plain network is left: no hook, no head, the same names of weights.
 # - The package adds what a page need not: several tasks at once, other balances of the losses,
 #   validation scores, interrupted fits, mixed precision, several processes.

@@ -19,7 +19,7 @@
 # augmentation; with a preset it trains both starts and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
+preset: str = ""  # quick, study, gpu ... train; empty: $HMTL_PRESET, else smoke: the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
 outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
@@ -110,8 +110,8 @@ missing.loc[["imagenet"]]
 #
 # - **Not tested yet: 60 epochs of FER+ from nothing and 20 from ImageNet, six times each, and 120
 #   from nothing, three times, take 123 core-hours.**
-# - `python -m hmtl decide --part imagenet` makes them. Each start has a learning rate of its own.
-#   The 120 epochs say whether 60 were enough; if not, C1 stays not tested.
+# - `python -m hmtl decide --part imagenet --root FERPLUS` makes them. Each start has a learning
+#   rate of its own. The 120 epochs say whether 60 were enough; if not, C1 stays not tested.
 # - With what weights it is compared is sure: the ImageNet start equals the published network,
 #   logit for logit (`tests/method/test_encoder.py`).
 #
@@ -120,9 +120,9 @@ missing.loc[["imagenet"]]
 #
 # ### Exercises
 #
-# 1. Give the start from nothing ten times the epochs: change `PRESETS["quick"].imagenet`, then
-#    `papermill notebooks/10_imagenet_versus_scratch.ipynb out.ipynb -p preset quick`. Does the gap
-#    close?
+# 1. Give the start from nothing ten times the epochs: change `[preset.quick.imagenet]` in
+#    `hmtl/runs/presets.toml`, then `papermill notebooks/10_imagenet_versus_scratch.ipynb out.ipynb
+#    -p preset quick`. Does the gap close?
 # 2. Which augmentation helps which start, and why might they differ?
 #
 # Next: [11_puzzling](11_puzzling.ipynb).

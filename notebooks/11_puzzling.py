@@ -10,10 +10,10 @@
 # # Is any puzzle above its controls?
 #
 # **In the mean, with few labels: a 3×3 puzzle reaches 38.2 %, a 2×2 puzzle 36.8, a second plain
-# view 33.1 and a random target 30.3.** Turned tiles (35.8 %) and the jigsaw (35.3) lie between, a
-# turned picture (31.7) and in-painting (29.9) below. Labels alone reach 32.9 %. (A tenth of the
-# rendered faces' labels, three seeds; of these tasks only the 2×2 puzzle is judged, with ten seeds,
-# in [21_few_labels](21_few_labels.ipynb).)
+# view 33.1 and a random target 30.3.** Turned tiles (35.8 %) and the jigsaw (35.3) are above that
+# view too. A turned picture (31.7) and in-painting (29.9) are below labels alone (32.9). (A tenth
+# of the rendered faces' labels, three seeds; of these tasks only the 2×2 puzzle is judged, with ten
+# seeds, in [21_few_labels](21_few_labels.ipynb).)
 #
 # The paper's first pretext shuffles the tiles of a picture;
 # [05_the_method_in_the_open](05_the_method_in_the_open.ipynb) builds it. This page shows how a
@@ -21,7 +21,7 @@
 # small network, for half a minute; with a preset it trains the tasks too and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
+preset: str = ""  # quick, study, gpu ... train; empty: $HMTL_PRESET, else smoke: the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
 outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>

@@ -19,7 +19,7 @@
 # its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
+preset: str = ""  # quick, study, gpu ... train; empty: $HMTL_PRESET, else smoke: the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
 outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
@@ -166,9 +166,10 @@ if here.data in RENDERED:
 #   labels alone. It is +5.3 [+3.7, +6.8] above a second plain view and +4.4 [+2.9, +5.9] above
 #   twice the epochs.**
 # - The puzzle's pictures without its loss give 32.6 %, no more than labels alone for twice the
-#   epochs: the task helps, not the pictures.
+#   epochs. This suggests that the task helps, not its pictures (rendered faces, no verdict).
 # - On FER+ the puzzle is +1.9 [+0.2, +3.6] points of mean recall above labels alone, six seeds.
-#   That is undecided: Holm's test holds its claims together. In accuracy it leads by 3.1 points.
+#   That is undecided: Holm's test of FER+'s four claims does not reject. In accuracy it leads by
+#   3.1 points.
 # - The gain is +2.5 [+0.5, +4.6] points larger with few labels than with all (rendered faces):
 #   claim C4b is supported there.
 # - With all labels: [20_hmtl_emotion](20_hmtl_emotion.ipynb).
@@ -178,8 +179,9 @@ if here.data in RENDERED:
 #
 # ### Exercises
 #
-# 1. `papermill notebooks/21_few_labels.ipynb out.ipynb -p preset quick` with other shares in
-#    `PRESETS["quick"].few`. From how many faces on is the network above chance?
+# 1. `papermill notebooks/21_few_labels.ipynb out.ipynb -p preset quick` with other shares in `few`
+#    of `[preset.quick]` in `hmtl/runs/presets.toml`. From how many faces on is the network above
+#    chance?
 # 2. Add a slice of your own to `SLICES` in `hmtl/study/slices.py`.
 #
 # Next: [22_pretraining_versus_hmtl](22_pretraining_versus_hmtl.ipynb).

@@ -18,7 +18,7 @@
 # preset it trains and shows its own runs.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study ... train; empty: $HMTL_PRESET, else the record
+preset: str = ""  # quick, study, gpu ... train; empty: $HMTL_PRESET, else smoke: the record
 data: str = ""  # mini, faces or ferplus; empty: the preset's own
 root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
 outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>

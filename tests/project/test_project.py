@@ -155,6 +155,9 @@ def test_the_plateaus_in_prose_are_the_records():
     assert told in pages[0]
     best = f"{decided['accuracy %'].split()[0]} % of FER+'s test faces for {decided['CPU s/run']}"
     assert f"{best} core-seconds a run" in pages[1]
+    hours = read_table(tables / "cost.csv").pivot_table("core-hours", "data", "what")
+    assert set((hours["trials"] / hours["runs"]).round(1)) == {0.1, 0.2}
+    assert "so far a tenth to a fifth of that" in pages[0]
 
 
 def test_backbones_are_counted_as_the_page_says():
