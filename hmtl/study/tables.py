@@ -229,7 +229,7 @@ CONTROL = "second_view (paired)"
 PUZZLE = "puzzling_2x2 (paired)"
 LONGER = "SL, 2× epochs"
 _SHORT = {CONTROL: "second view", PUZZLE: "puzzling 2×2", LONGER: "2× epochs"}
-FEWEST = 3  # seeds of a training that a table shows
+FEWEST = 3  # seeds of a training that is shown or judged
 PLAN = "decide"
 """The study that the runs of papers/hmtl/plan.csv are recorded under."""
 
@@ -336,11 +336,12 @@ def planned(
         runs: Rows of the record.
         labels: "few", or "all".
         ways: Full names. A data set is shown where the first and the last, which are held
-            against each other, are both there.
+            against each other, are both there, with three seeds at least.
     """
     share = runs["fraction"] < 1 if labels == "few" else runs["fraction"] == 1
     own = name_trainings(runs[(runs["study"] == PLAN) & (runs["task"] == "emotion") & share])
     own = own[own["method"].isin(ways)]
+    own = own[own.groupby(["data", "method"])["seed"].transform("nunique") >= FEWEST]
     held = own[own["method"].isin({ways[0], ways[-1]})].groupby("data")["method"].nunique()
     own = own[own["data"].isin(held[held == 2].index)]
     return own.sort_values("method", key=lambda name: name.map(list(ways).index), kind="stable")

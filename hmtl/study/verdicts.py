@@ -38,12 +38,11 @@ from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.study.plan import seeds_planned, share
-from hmtl.study.tables import PLAN, claims, markdown, name_trainings, reported_effect
+from hmtl.study.tables import FEWEST, PLAN, claims, markdown, name_trainings, reported_effect
 
 MARGIN = 1.0  # points
 POSE_MARGIN = 0.1  # degrees
 MIN_SEEDS = 6
-PLATEAU_SEEDS = 3
 PRIOR = 8  # degrees of freedom of the variance that is shrunk to
 LEVEL = 0.95
 DECIDED = ("supported", "refuted", "equivalent")
@@ -429,7 +428,8 @@ class _Study:
             sides = [p[p[claim.column] == name] for p in parts for name in (claim.treated, base)]
             if claim.column != "method":  # of a start, its usual length alone
                 sides = [side[~side["method"].str.contains("× epochs")] for side in sides]
-            if not base or any(side.empty for side in sides):
+            fewest = FEWEST if self.runs["study"].iloc[0] == PLAN else 1  # a table's, of the record
+            if not base or any(side["seed"].nunique() < fewest for side in sides):
                 continue
             for side in sides:
                 if side["seed"].duplicated().any():
@@ -467,7 +467,7 @@ def _plateau(study: _Study, own: pd.DataFrame) -> dict[float, dict]:
     for length in sorted(lengths.unique()):
         sides = [own.loc[lengths[lengths == wanted].index] for wanted in (2 * length, length)]
         twice = any(side["seed"].duplicated().any() for side in sides)
-        if twice or min(side["seed"].nunique() for side in sides) < PLATEAU_SEEDS:
+        if twice or min(side["seed"].nunique() for side in sides) < FEWEST:
             continue
         first = sides[1].iloc[0]
         cells = [study.cell(side) for side in sides]

@@ -224,6 +224,24 @@ def test_each_training_of_a_contrast_has_the_seeds_of_its_own_plan(few, verdict)
     assert row["effect"].startswith(("+19.", "+20."))
 
 
+@pytest.mark.parametrize(
+    ("study", "seeds", "shown"),
+    [
+        ("decide", 2, ""),
+        ("s", 2, "undecided (2 of 6 seeds)"),
+        ("decide", 3, "undecided (3 of 6 seeds)"),
+    ],
+)
+def test_of_a_training_of_the_plan_nothing_is_shown_before_its_third_seed(study, seeds, shown):
+    runs, outcomes = made({("SL", 0.2): 0.5, ("T", 0.2): 0.6})
+    runs = runs[(runs["method"] != "T") | (runs["seed"] < seeds)].assign(
+        study=study, task="emotion"
+    )
+    (row,) = verdict_table(runs, outcomes, pd.DataFrame([CLAIM])).to_dict("records")
+    assert row["verdict"] == shown
+    assert bool(row["effect"]) == bool(shown)
+
+
 def test_conditions_are_joined():
     runs, outcomes = made({("T", 0.2): 0.6, ("SL", 0.2): 0.5, ("T", 1.0): 0.7, ("SL", 1.0): 0.7})
     claim = pd.DataFrame([CLAIM | {"where": "fraction=0.2 & data=faces", "control": ""}])
