@@ -254,7 +254,7 @@ def network_table() -> pd.DataFrame:
     for name, folder in shipped().items():
         config = read_config(folder)
         task = make_task(config["task"])
-        factor, sign = (100, " %") if task.has_classes else (1, "")
+        factor, sign = (100, " %") if task.has_classes else (1, "°" * (task.unit == "degrees"))
         main = ("accuracy", "macro_f1") if task.has_classes else (task.metric, "geodesic")
         scores = [
             f"{n.replace('_', ' ')} {factor * config['scores'][n]:.{1 if factor == 100 else 2}f}"
