@@ -11,7 +11,7 @@
 #
 # **Neither is surely better: with a tenth of rendered faces' labels both at once is 0.7 points
 # below puzzles first, [-2.2, +0.7]. On FER+, with a twentieth, it is 1.4 points
-# above, [-0.2, +2.9]. Claim C5 is undecided on both.**
+# above, [-0.1, +2.9]. Claim C5 is undecided on both.**
 #
 # The usual order is to learn a pretext on every picture first, without labels, and then to
 # fine-tune. The paper says that training both at once is better (claim C5). This page reads the
@@ -102,7 +102,7 @@ if not here.trains:  # the sentences above, of the record
     told = judged.loc[["C5"]].set_index("faces")
     assert told["effect"].to_dict() == {
         "faces": "-0.7 [-2.2, +0.7]",
-        "ferplus": "+1.4 [-0.2, +2.9]",
+        "ferplus": "+1.4 [-0.1, +2.9]",
     }
     assert (told["verdict"] == "undecided").all()
     told = judged.loc[["C5b"]].set_index("faces")["effect"].to_dict()
@@ -113,7 +113,7 @@ if not here.trains:  # the sentences above, of the record
 #
 # - **Neither is surely better: with a tenth of rendered faces' labels both at once is 0.7 points
 #   below puzzles first, [-2.2, +0.7]. On FER+, with a twentieth, it is 1.4 points
-#   above, [-0.2, +2.9]. Claim C5 is undecided on both.** On rendered faces both lie above labels
+#   above, [-0.1, +2.9]. Claim C5 is undecided on both.** On rendered faces both lie above labels
 #   alone.
 # - Puzzles first take the learning rate of labels alone, in both parts. The puzzle beside the
 #   labels has a rate of its own, and on FER+ a weight.
