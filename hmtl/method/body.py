@@ -97,6 +97,7 @@ def find_body(model: nn.Module, inputs: Sequence = ()) -> nn.Module:
 
 
 def _hookable(part: nn.Module) -> nn.Module:
+    """The part itself; ValueError if torch.jit made it."""
     if isinstance(part, torch.jit.ScriptModule):
         raise ValueError(
             f"{getattr(part, 'original_name', 'the network')} was made by torch.jit and takes no "

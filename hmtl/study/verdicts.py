@@ -428,7 +428,7 @@ class _Study:
             sides = [p[p[claim.column] == name] for p in parts for name in (claim.treated, base)]
             if claim.column != "method":  # of a start, its usual length alone
                 sides = [side[~side["method"].str.contains("× epochs")] for side in sides]
-            fewest = FEWEST if self.runs["study"].iloc[0] == PLAN else 1  # a table's, of the record
+            fewest = FEWEST if self.runs["study"].iloc[0] == PLAN else 1  # presets have fewer
             if not base or any(side["seed"].nunique() < fewest for side in sides):
                 continue
             for side in sides:
