@@ -221,7 +221,7 @@ def run(
         print(f"tensorboard: {outputs_dir() / 'tensorboard' / result.id}", file=sys.stderr)
     print(result.path)
     for warning in result.machine.get("warnings", []):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(shown(f"warning: {warning}"), file=sys.stderr)
     for name, value in result.scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
     if result.best:
@@ -494,12 +494,12 @@ def pack(
     )  # fmt: skip
     report = read_json(made.path / "report.json", "pack the set again")
     for warning in report["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(shown(f"warning: {warning}"), file=sys.stderr)
     if report["differences"]:
-        print(f"not as published: {'; '.join(report['differences'])}")
+        print(shown(f"not as published: {'; '.join(report['differences'])}"))
     for note in report["reader"].get("notes", []):
         if "so it makes no run" in note:
-            print(note)
+            print(shown(note))
     bad, missing = len(report["bad"]), len(report["missing"])
     leaks = len(report["duplicates"]["across splits"])
     print(f"{bad} unreadable, {missing} missing; {leaks} pictures in two splits")
@@ -615,7 +615,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hmtl: {shown(error) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("hmtl: stopped; the same command goes on where it was", file=sys.stderr)
+        goes_on = {"run", "study", "decide", "faces"} & set(given[:1])
+        what = "the same command goes on where it was" if goes_on else "call the command again"
+        print(f"hmtl: stopped; {what}", file=sys.stderr)
         return 130
 
 

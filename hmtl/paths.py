@@ -46,7 +46,7 @@ def show_progress() -> bool:
 
 def file_name(text: str) -> str:
     """`text` as part of a file's name: "affectnet:classes=7" -> "affectnet-classes=7"."""
-    return re.sub(r"[:,/\\]+", "-", text)
+    return re.sub(r'[:,/\\*?"<>|\[\]]+', "-", text)
 
 
 def full_root(root: str | Path | None) -> str | None:

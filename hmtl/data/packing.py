@@ -20,6 +20,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -101,10 +102,14 @@ def _check_option(data: str, name: str, known: Collection[str], has: str) -> Non
 def split_options(data: str) -> tuple[str, list[list[str]]]:
     """Split "affectnet:classes=7" into a name and options as `parse_options` takes them."""
     name, _, said = data.partition(":")
-    given = [item.partition("=") for item in said.split(",") if said]
+    given = [item.partition("=") for item in re.split(r",(?=\w+(?:=|$))", said) if said]
     if any(not equals for _, equals, _ in given):
         raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
-    return name, [[option, *text.split("+")] for option, _, text in given]
+    known = _parameters(_find_reader(name)) if given else {}
+    several = {n for n, p in known.items() if re.search("Mapping|tuple", str(p.annotation))}
+    return name, [
+        [option, *(text.split("+") if option in several else [text])] for option, _, text in given
+    ]
 
 
 def parse_options(data: str, given: Sequence[Sequence[str]]) -> dict:
@@ -270,6 +275,8 @@ def _check(table, size, fit, exif, max_bad, workers) -> None:
         check_known(f"{name}={value!r}:", value, known)
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, got {size!r}")
+    for key in table["key"][table["key"].str.contains(r"[\r\n]")][:1]:
+        raise ValueError(f"{key!r}: a line break in its name; rename the file or its folder")
     if not 0 <= max_bad <= 1:
         raise ValueError(f"max_bad={max_bad!r}: a share from 0 to 1")
     if workers is not None and workers < 1:

@@ -2,25 +2,29 @@
 
 `face_dataloaders(pack, ...)` returns an ordinary `DataLoaders` of three: `dls.train`, `dls.valid`
 and `dls[2]`, the test images. Images are `TensorImage`, classes `TensorCategory`, so fastai's own
-`show_batch`, `show_results` and `vision_learner` work on them. What the labels are, and how they
-follow the flips and turns of augmentation, the task says (`hmtl.method.tasks`). Ours.
+`show_batch`, `show_results`, `predict`, `tta` and `vision_learner` work on them. What the labels
+are, and how they follow the flips and turns of augmentation, the task says (`hmtl.method.tasks`).
+Ours.
 """
 
 __all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "fraction_lists", "nested_fraction"]
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import IntToFloatTensor
 from fastai.torch_core import default_device, to_detach
-from fastai.vision.core import TensorImage
+from fastai.vision.core import PILImage, TensorImage
 from fastcore.basics import chunked
 
 from hmtl.data.pack import Pack
+from hmtl.data.photos import cut_square, open_photo
 from hmtl.labels import SPLITS, check_known
 from hmtl.method.augment import Augment
 from hmtl.method.tasks import Emotion, Task, make_task
@@ -159,6 +163,57 @@ class FaceDataset:
         none = Pack(Path(), images, self.pack.labels.iloc[:0], self.pack.meta)
         return FaceDataset(none, self.rows[:0], self.labels, self.split_idx, self.task)
 
+    @property
+    def items(self) -> "list[_Face]":
+        """What stands for each face where fastai takes some out (`Interpretation`)."""
+        return [_Face(self, i) for i in range(len(self))]
+
+    def of(self, items: Sequence) -> "FaceDataset | _Pictures":
+        """What holds some faces of `items`, with labels, or any pictures, without."""
+        if items and all(isinstance(item, _Face) for item in items):
+            data, rows = items[0].data, items[0].data.rows[[item.position for item in items]]
+            return FaceDataset(data.pack, rows, data.labels, 1, data.task)
+        return _Pictures(items, self.pack.size)
+
+    @contextmanager
+    def set_split_idx(self, i: int) -> Iterator["FaceDataset"]:
+        """As of fastai's data sets: within it the faces are augmented (0) or not (1)."""
+        before, self.split_idx = self.split_idx, i
+        try:
+            yield self
+        finally:
+            self.split_idx = before
+
+
+class _Face(NamedTuple):
+    data: FaceDataset
+    position: int
+
+
+class _Pictures:
+    """Pictures without labels, as squares of `size` pixels: files, arrays, tensors or images."""
+
+    n_inp = split_idx = 1
+
+    def __init__(self, items: Sequence, size: int):
+        self.items, self.size = list(items), size
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int):
+        return (TensorImage(self.gather([i])[0][0]),)
+
+    def gather(self, positions) -> tuple[torch.Tensor]:
+        """Images uint8 (B, 3, size, size)."""
+        faces = [self._cut(self.items[i]) for i in positions]
+        return (torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2),)
+
+    def _cut(self, item) -> np.ndarray:
+        file = isinstance(item, str | Path)
+        picture = open_photo(str(item))[0] if file else PILImage.create(item)
+        return cut_square(picture, None, self.size, grey=False)[0]
+
 
 class FaceDL(TfmdDL):
     """A fastai DataLoader that gathers each batch from the pack in one step.
@@ -168,6 +223,12 @@ class FaceDL(TfmdDL):
     """
 
     share = (0, 1)
+
+    def new(self, dataset=None, cls=None, **options):
+        """A loader like this one, of other data or of pictures: files, arrays, tensors, images."""
+        if dataset is not None and not hasattr(dataset, "gather"):
+            dataset = self.dataset.of(dataset)
+        return super().new(dataset, cls, **options)
 
     def get_idxs(self):
         rank, world = self.share
@@ -191,8 +252,8 @@ class FaceDL(TfmdDL):
     def create_batches(self, samps):
         for positions in chunked(samps, self.bs, self.drop_last):
             self.positions = positions  # whose pictures this batch holds, for who needs to know
-            images, targets = self.dataset.gather(positions)
-            yield TensorImage(images), self.dataset.label_type(targets)
+            images, *targets = self.dataset.gather(positions)
+            yield TensorImage(images), *(self.dataset.label_type(each) for each in targets)
 
     def shuffle_fn(self, idxs):
         weights = self.dataset.sampling_weights

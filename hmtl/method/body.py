@@ -73,9 +73,9 @@ def same_part(part: nn.Module | None, path: str | None, model: nn.Module) -> nn.
 def find_body(model: nn.Module, inputs: Sequence = ()) -> nn.Module:
     """The part of a model whose output is the representation, or that pools it.
 
-    `model.encoder` (ours), the first of two (fastai's body and head), the pooling layer of a timm
-    model, or a timm model itself, whose `forward_features` gives it. Of any other network what
-    `traced_body` finds.
+    `model.encoder` (ours), the first of two where the second is a head without convolutions
+    (fastai's), the pooling layer of a timm model, or a timm model itself, whose `forward_features`
+    gives it. Of any other network what `traced_body` finds.
 
     Args:
         model: any network.
@@ -114,8 +114,10 @@ def is_timm(model: nn.Module) -> bool:
 def _first_of_two(model: nn.Module) -> nn.Module | None:
     if not (isinstance(model, nn.Sequential) and len(model) == 2):
         return None
-    # a first part without weights, a normalisation say, is no encoder
-    return model[0] if any(True for _ in model[0].parameters()) else None
+    # a normalisation, say, or a layer before the network is no encoder; nor is a whole network
+    head = [weight.ndim for weight in model[1].parameters()]
+    learns = any(True for _ in model[0].parameters())
+    return model[0] if learns and 0 < max(head, default=0) < 4 else None
 
 
 def pool(features: Tensor) -> Tensor:

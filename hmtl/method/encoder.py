@@ -57,6 +57,7 @@ class Encoder(nn.Module):
         options: What else `timm.create_model` was given.
         body: The timm network.
         num_features: Length of the pooled vector.
+        fixed_size: Side of the only pictures that it sees, pixels; None: of any.
         map_features: Channels of the feature map, another number where a backbone widens after
             pooling (mobilenetv3_small_100: 576 in the map, 1024 pooled).
 
@@ -94,6 +95,9 @@ class Encoder(nn.Module):
         self.body = cast(Any, timm.create_model(self.arch, num_classes=0, **self.options))
         self.map_features: int = self.body.num_features
         self.num_features: int = getattr(self.body, "head_hidden_size", self.map_features)
+        told = self.body.pretrained_cfg
+        fixed = told.get("fixed_input_size") and "dynamic_img_size" not in self.options
+        self.fixed_size: int | None = told["input_size"][-1] if fixed else None
         self.map = nn.Identity()  # where hooks find the feature map, whatever the body pools by
         # Constants of the architecture, so not part of a checkpoint.
         for name in ("mean", "std"):

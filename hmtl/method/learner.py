@@ -115,6 +115,11 @@ def hmtl_learner(
         )
     task = task or made_for or Emotion()
     done = any(isinstance(step, Normalize) for step in batch_steps(dls.train))
+    if not hasattr(dls, "c"):
+        raise ValueError(
+            "these DataLoaders do not say how many classes there are: set dls.c, or give fastai's "
+            "Learner a network of your own, and add Hybrid"
+        )
     model = build_model(arch, dls.c, task, weights, normalize=not done)
     hybrid = [Hybrid(
         pretexts, views, weight=pretext_weight, scales=scales, label_views=label_views,

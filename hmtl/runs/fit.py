@@ -162,6 +162,9 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
 
     Returns:
         The Learner; its network, heads and order follow the spec's seed.
+
+    Raises:
+        ValueError: The network sees pictures of another size only.
     """
     import torch
 
@@ -179,12 +182,18 @@ def build_learner(spec: RunSpec, pack: Pack, device=None):
         fraction_seed=spec.fraction_seed or 0, fill=spec.fill, labels=spec.labels,
         sampling=spec.sampling, seed=spec.seed, device=device,
     )  # fmt: skip
-    return hmtl_learner(
+    learn = hmtl_learner(
         dls, spec.arch, task, pretexts, views=spec.views, weights=spec.init,
         pretext_weight=spec.pretext_weight, label_views=spec.label_views, balance=spec.balance,
         scales=AUTHORS_SCALES if spec.multiscale else (1.0,), seed=spec.seed, wd=spec.wd,
         opt_func=OPTIMIZERS[spec.optimizer],
     )  # fmt: skip
+    if (fixed := learn.model.encoder.fixed_size) not in (None, spec.size):
+        raise ValueError(
+            f"arch={spec.arch!r} sees pictures of {fixed} pixels only, size is {spec.size}: "
+            f"--set size {fixed}"
+        )
+    return learn
 
 
 def _train(

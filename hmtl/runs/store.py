@@ -43,6 +43,7 @@ from hmtl.runs.specs import RunSpec
 
 REMEDY = "delete its folder and train the run again, or copy it anew from where it came"
 _FILES = "metrics.csv", "predictions.csv", "model.safetensors", "machine.json", "failure.json"
+_LONGEST = 180  # bytes of a name; what is put around it needs the rest of 255
 _MACHINE = {
     "train_faces": int, "seconds": float, "cpu_seconds": float, "cores": int | None,
     "gpu": str | None, "commit": str | None,
@@ -207,7 +208,9 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     method = "-".join((*spec.pretexts, spec.views)) if spec.pretexts else "sl"
     task = "" if spec.task == "emotion" else f"-{spec.task}"
-    return f"{file_name(spec.data)}{task}-{spec.arch}-{method}-s{spec.seed}-{digest}"
+    name = f"{file_name(spec.data)}{task}-{spec.arch}-{method}"
+    end = f"-s{spec.seed}-{digest}"
+    return f"{name.encode()[: _LONGEST - len(end)].decode(errors='ignore')}{end}"
 
 
 def _digest(field: str, place: str) -> str:

@@ -26,7 +26,7 @@ from scipy.stats import binomtest
 
 from hmtl.data.pack import Pack
 from hmtl.data.readers.report import WARNING
-from hmtl.data.sets import RENDERED
+from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.files import check_fields, checked, read_json, write_text
 from hmtl.labels import SPLITS
 from hmtl.runs.specs import RunSpec, get_preset
@@ -151,11 +151,16 @@ def slice_table(run: Run) -> pd.DataFrame | None:
     if run.spec.data not in RENDERED:
         return None
     found, (label, *_) = run.predictions, run.spec.make_task().columns
-    faces = sliced_faces(runs_table([run])).set_index("key")
-    same = len(faces) == len(found) and set(faces.index) == set(found["key"])
-    faces = faces.reindex(found["key"]).reset_index()
-    if same and label in faces and "target" in found:
-        same = (faces[label].astype(str) == found["target"]).all()
+    told = runs_table([run])
+    drawn = recorded_set(*told[["data", "people", "size"]].iloc[0])
+    same = drawn.people[2] * drawn.per_person == len(found)  # before any is drawn
+    if same:
+        faces = sliced_faces(told).set_index("key")
+        same = set(faces.index) == set(found["key"])
+    if same:
+        faces = faces.reindex(found["key"]).reset_index()
+        if label in faces and "target" in found:
+            same = (faces[label].astype(str) == found["target"]).all()
     if not same:
         raise ValueError(
             f"{run.path / 'predictions.csv'}: these are not the test faces that its spec draws; "

@@ -12,6 +12,7 @@ The choice and the framing are ours.
 
 __all__ = ["FRAME", "FRAMES", "find_faces", "frame_face"]
 
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -93,13 +94,17 @@ def _look(picture: Image.Image, longest: int, most: float) -> np.ndarray:
     # one side of less than its coarsest cells, 32 pixels, and OpenCV reads beyond its memory
     seen = np.zeros((*(max(_LEAST, side) for side in reversed(size)), 3), np.uint8)
     seen[: size[1], : size[0]] = np.asarray(picture.resize(size, how))[..., ::-1]  # BGR
-    detector = _detector()
-    detector.setInputSize(seen.shape[1::-1])
-    _, found = detector.detect(seen)
+    with _TURN:  # it is told the size of what it then sees
+        detector = _detector()
+        detector.setInputSize(seen.shape[1::-1])
+        _, found = detector.detect(seen)
     boxes = np.empty((0, 4)) if found is None else found[:, :4].astype(float)
     middle = boxes[:, :2] + boxes[:, 2:] / 2
     whole = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
     return boxes[whole & ((middle >= 0) & (middle <= size)).all(1)] / scale
+
+
+_TURN = threading.Lock()  # one detector for all threads
 
 
 @cache

@@ -87,13 +87,13 @@ def export_run(run: Run | Path, out: str | Path, formats: Sequence[str] = ("onnx
         if "torch" in formats:
             _write_torch(model, size, folder / "model.pt2", record)
         if "timm" in formats:
-            record = {**record, **_write_timm(model, folder / "encoder.safetensors")}
+            record = {**record, **_write_timm(model, size, folder / "encoder.safetensors")}
         write_record(folder / "config.json", record)
         write_text(folder / NAME, card)
     return out
 
 
-def _write_timm(model, file: Path) -> dict[str, Any]:
+def _write_timm(model, size: int, file: Path) -> dict[str, Any]:
     """Write the backbone under timm's own names; return what its user must know."""
     import timm
     import torch
@@ -104,7 +104,7 @@ def _write_timm(model, file: Path) -> dict[str, Any]:
     told = {"num_classes": 0, "checkpoint_path": str(file), **encoder.options}
     saved = timm.create_model(encoder.arch, **told).eval()
     own = torch.no_grad()(lambda faces: saved((faces - encoder.mean) / encoder.std).numpy())
-    _check(encoder, 64, own, file)
+    _check(encoder, size, own, file)
     mean, std = (v.flatten().tolist() for v in (encoder.mean, encoder.std))
     options = {"model_args": encoder.options} if encoder.options else {}
     return {"arch": encoder.arch, **options, "mean": mean, "std": std}

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hmtl.data.photos import open_photo, to_mode
+from hmtl.data.readers.listing import PICTURES, list_files
 from hmtl.files import check_regular, new_file
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -79,14 +80,13 @@ def count_pictures(images, every: int = 1) -> int:
 
 def _sources(images) -> Iterator[tuple[str, Any]]:
     """Name and file, pixels or error of each picture that a user gives; of folders all files."""
-    known = {*Image.registered_extensions(), *VIDEOS}
     for place, image in enumerate(several(images)):
         if not isinstance(image, str | Path):
             yield str(place), _checked(image, place)
             continue
         files = [path := Path(image)]
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in known)
+            files = [path / name for name in list_files(path, (*PICTURES, *VIDEOS))]
             if not files:
                 raise ValueError(f"{path} holds no pictures")
         if "://" in str(image):  # a path would lose a slash
@@ -213,10 +213,10 @@ class Drawer(ExitStack):
     folders are numbered, and no picture that is asked about is written over. To be used in `with`.
     """
 
-    def __init__(self, folder: str | Path, every: int = 1):
+    def __init__(self, folder: str | Path, every: int = 1, images=()):
         super().__init__()
-        self.folder, self.every = Path(folder), every
-        self._taken: set[Path] = set()
+        self.folder, self.every = Path(folder).resolve(), every
+        self._taken = {file.resolve() for _, file in _sources(images) if isinstance(file, Path)}
         self._video: tuple[str, Callable] | None = None
 
     def write(self, picture: Picture, drawn: Image.Image) -> None:

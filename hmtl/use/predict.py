@@ -145,7 +145,7 @@ class Network:
         rows: list[tuple] = []
         answers, features = [np.empty((0, len(self.task.names)), np.float32)], []
         bar = tqdm(unit="picture", delay=2, total=total, disable=not progress)
-        with Drawer(draw, every) if draw else nullcontext() as drawer, bar:
+        with Drawer(draw, every, images) if draw else nullcontext() as drawer, bar:
             for group in _grouped(seen, batch, bool(draw)):
                 faces, before = [face for *_, squares in group for face in squares], len(answers)
                 for start in range(0, len(faces), batch):
@@ -365,7 +365,10 @@ def _in_torch(model, record: Mapping, source: Path, device: str | None) -> Netwo
     from fastai.torch_core import default_device
 
     place = torch.device(device) if device else default_device()
-    model = model.to(place)
+    try:
+        model = model.to(place)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise ValueError(f"device={str(device)!r}: {error}; cpu is always there") from None
 
     @torch.inference_mode()
     def said(module, faces: np.ndarray) -> np.ndarray:

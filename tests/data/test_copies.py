@@ -16,9 +16,9 @@ import reader_fixtures as fixtures
 from PIL import Image
 from reader_fixtures import affectnet_rows, change, make_class_folders, touch, write
 
-from hmtl.__main__ import main
+from hmtl.__main__ import _with_options, main
 from hmtl.data.pack import open_pack
-from hmtl.data.packing import read_set
+from hmtl.data.packing import parse_options, read_set, split_options, write_options
 from hmtl.data.readers import READERS
 from hmtl.data.readers.ferplus.votes import COLUMNS
 from hmtl.data.readers.listing import PICTURES
@@ -387,6 +387,8 @@ FORMS = {
     "KDEF": lambda i, k: f"{'AB'[k % 2]}{'FM'[i % 2]}{1 + i:02d}{['AF', 'AN', 'HA'][k // 2]}S.JPG",
     "JAFFE": lambda i, k: f"{'ABCDEFGHIJKL'[i]}K.{['AN', 'HA', 'SU'][k % 3]}{1 + k // 3}.{k}.tiff",
     "RAVDESS": lambda i, k: f"01-01-0{1 + k}-01-02-01-{1 + i:02d}.png",
+    "RAVDESS, frames": lambda i, k: f"01-01-0{1 + k // 2}-01-02-01-{1 + i:02d}_{k}.png",
+    "KDEF, again": lambda i, k: f"A{'FM'[i % 2]}{1 + i:02d}{['AF', 'AN', 'HA'][k // 2]}S_{k}.JPG",
     "number": lambda i, k: f"{i:03d}_{k}.jpg",
     "subject": lambda i, k: f"subject{i}_{k}.png",
 }
@@ -422,6 +424,161 @@ def test_people_by_a_pattern_of_the_users(tmp_path):
         READERS["folders"](tmp_path / "deep", person=r"q(\d)")
     with pytest.raises(ValueError, match="is no pattern: "):
         READERS["folders"](tmp_path / "deep", person="(")
+
+
+def warnings_of(table):
+    return [note for note in report(table)["notes"] if note.startswith("warning: ")]
+
+
+@pytest.mark.parametrize("around", ["", "archive/Data/"])
+def test_people_around_the_classes_are_read_where_the_user_says_so(tmp_path, around):
+    for i in range(12):
+        for emotion in SEVEN[i % 3 :][:5]:
+            touch(tmp_path / around / f"S{i:03d}" / emotion, "1.png", "2.png")
+    with pytest.raises(ValueError, match="all hold class folders; .* if they are people") as caught:
+        READERS["folders"](tmp_path)
+    assert str(caught.value).endswith("--option person='^([^/]+)/'")
+    table = READERS["folders"](tmp_path, person="^([^/]+)/")
+    assert len(table) == 12 * 5 * 2
+    assert (table.emotion == table.key.str.split("/").str[1].replace("angry", "anger")).all()
+    assert (table.person == table.key.str.split("/").str[0]).all()
+    assert (split_of_people(table) == 1).all()
+    held = read_set("folders", tmp_path, {"person": "^([^/]+)/"})
+    assert (split_of_people(held) == 1).all()
+    for other in ("none", r"^(\d+)_"):  # which say nothing of these folders
+        with pytest.raises(ValueError, match="all hold class folders; pass one of them"):
+            READERS["folders"](tmp_path, person=other)
+
+
+@pytest.mark.parametrize("digits", [1, 3])
+@pytest.mark.parametrize("around", ["", "train/"])
+def test_people_as_numbers_around_the_classes_do_not_leak(tmp_path, digits, around):
+    for i in range(9):
+        for emotion in SEVEN:
+            touch(tmp_path / around / f"{i:0{digits}d}" / emotion, "1.png", "2.png")
+    with pytest.raises(ValueError, match="if they are people, read them by .* folders") as caught:
+        READERS["folders"](tmp_path)
+    person = re.search("person='(.+)'", str(caught.value))[1]
+    table = READERS["folders"](tmp_path, person=person)
+    assert table.person.nunique() == 9
+    assert (split_of_people(table) == 1).all()
+
+
+def test_folders_around_the_classes_that_do_not_lie_side_by_side(tmp_path):
+    for i in range(4):
+        make_class_folders(tmp_path / ("men", "women")[i % 2] / f"S{i}", SEVEN, 2)
+    with pytest.raises(ValueError, match="pass one of them$"):
+        READERS["folders"](tmp_path)
+    for name in ("Train_Aligned", "Test_Aligned"):  # a split, not people
+        make_class_folders(tmp_path / "b" / name, SEVEN, 2)
+    with pytest.raises(ValueError, match="Test_Aligned, Train_Aligned all hold class folders"):
+        READERS["folders"](tmp_path / "b", person="none")
+
+
+def test_a_split_folder_that_says_no_split_is_not_lost(tmp_path):
+    make_class_folders(tmp_path / "a", SEVEN, 2, ("training_set", "Test_Set", "dev"))
+    table = READERS["folders"](tmp_path / "a")
+    assert table.groupby("split").size().to_dict() == {"train": 14, "valid": 14, "test": 14}
+    make_class_folders(tmp_path / "b", SEVEN, 2, ("train", "eval"))
+    with pytest.raises(
+        ValueError, match="eval: it holds class folders .* beside train, but says no"
+    ):
+        READERS["folders"](tmp_path / "b")
+
+
+@pytest.mark.parametrize("below", ["", "take/"])
+@pytest.mark.parametrize("people", [3, 30])
+def test_folders_below_the_classes_that_may_be_people_are_warned_of(tmp_path, people, below):
+    for i in range(people):
+        for emotion in SEVEN[:4]:
+            touch(tmp_path / emotion / f"S{i:03d}" / below, "1.png", "2.png")
+    table = READERS["folders"](tmp_path)
+    (warned,) = warnings_of(table)
+    assert (
+        f"{people} folders such as S000: if they are people, say so by --option person=" in warned
+    )
+    pattern = re.search("person='(.+)'", warned)[1]
+    grouped = READERS["folders"](tmp_path, person=pattern)
+    assert grouped.person.nunique() == people
+    assert (split_of_people(grouped) == 1).all()
+    assert not warnings_of(READERS["folders"](tmp_path, person="none"))
+    for emotion in SEVEN[:4]:  # one folder, or folders that say the split, are no people
+        touch(tmp_path / "b" / emotion / "aligned", "1.png", "2.png", "3.png")
+        touch(tmp_path / "c" / emotion / "train", "1.png", "2.png")
+        touch(tmp_path / "c" / emotion / "test", "1.png", "2.png")
+    assert not warnings_of(READERS["folders"](tmp_path / "b"))
+    assert not warnings_of(READERS["folders"](tmp_path / "c"))
+
+
+def test_a_csv_without_split_keeps_the_people_of_its_names_together(tmp_path):
+    make_named(tmp_path, FORMS["CK+"], 12)
+    keys = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    rows = [f"{key},{key.split('/')[0]}" for key in keys]
+    write(tmp_path / "labels.csv", ["file,label", *rows])
+    columns = {"path": "file", "emotion": "label"}
+    table = READERS["csv"](tmp_path, columns=columns)
+    assert table.person.nunique() == 12
+    assert (split_of_people(table) == 1).all()
+    assert "person" not in READERS["csv"](tmp_path, columns=columns, person="none")
+    sequences = READERS["csv"](tmp_path, columns=columns, person=r"(S\d+_\d+)_")
+    assert sequences.person.nunique() == 24
+    assert (split_of_people(sequences) == 1).all()
+    rows = [f"{row},{('train', 'test')[i % 2]}" for i, row in enumerate(rows)]
+    write(tmp_path / "labels.csv", ["file,label,part", *rows])
+    given = READERS["csv"](tmp_path, columns={**columns, "split": "part"})
+    assert given.split.tolist() == [("train", "test")[i % 2] for i in range(len(rows))]
+    assert any("10 of the people in test are in train" in note for note in warnings_of(given))
+    with pytest.raises(ValueError, match="fits no name"):
+        READERS["csv"](tmp_path, columns={**columns, "split": "part"}, person="q(x)")
+
+
+def test_printed_patterns_are_read_where_options_stand_in_a_name(tmp_path):
+    patterns = ["^([^/]+)/", "([^/]+)/[^/]*$", r"([A-Za-z]{0,8}\d+)_", "a,b?c+", "none"]
+    for pattern in patterns:
+        for said in ([f"person={pattern}"], ["person", pattern]):
+            data = _with_options("folders:seed=3", [said])
+            name, given = split_options(data)
+            assert (name, parse_options(name, given)) == ("folders", {"seed": 3, "person": pattern})
+        (text,) = write_options("folders", {"person": pattern})
+        assert parse_options(*split_options(f"folders:{text}")) == {"person": pattern}
+    name, given = split_options("folders:names=joy=happy+rage=anger,person=(a+),shares=0.5+0.2+0.3")
+    assert parse_options(name, given) == {
+        "names": {"joy": "happy", "rage": "anger"}, "person": "(a+)", "shares": (0.5, 0.2, 0.3),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["identities of one gender", "recordings without a label"])
+def test_a_csv_whose_folders_may_be_people_is_warned_of(tmp_path, kind):
+    rows = []
+    for i in range(40):
+        touch(tmp_path / f"n{i:06d}", *(f"f{k}.jpg" for k in range(4)))
+        label = "male" if i % 2 else "female"
+        rows += [f"n{i:06d}/f{k}.jpg,{label},{k},{k},{k}" for k in range(4)]
+    write(tmp_path / "labels.csv", ["file,gender,yaw,pitch,roll", *rows])
+    named = ["gender"] if kind.startswith("identities") else ["yaw", "pitch", "roll"]
+    columns = {"path": "file", **{name: name for name in named}}
+    (warned,) = warnings_of(READERS["csv"](tmp_path, columns=columns))
+    assert "40 folders such as n000000" in warned
+    table = READERS["csv"](tmp_path, columns=columns, person=re.search("'(.+)'", warned)[1])
+    assert table.person.nunique() == 40
+    assert (split_of_people(table) == 1).all()
+
+
+@pytest.mark.parametrize("stray", ["test", "train", "Val"])
+def test_split_folders_in_some_classes_only_are_refused(tmp_path, stray):
+    make_class_folders(tmp_path, SEVEN, 4)
+    touch(tmp_path / "sad" / stray, "1.png")
+    with pytest.raises(ValueError, match="those of anger, .* hold none; each class needs its own"):
+        READERS["folders"](tmp_path)
+    assert len(READERS["folders"](tmp_path, names={"sad": ""})) == 24  # then no class holds any
+    left_out = {name: "" for name in SEVEN if name not in ("sad", "happy")}
+    with pytest.raises(ValueError, match="those of happy hold none"):
+        READERS["folders"](tmp_path, names=left_out)
+    for emotion in SEVEN:
+        touch(tmp_path / emotion / "test", "1.png")
+    if stray != "train":
+        with pytest.raises(ValueError, match="none is for training"):
+            READERS["folders"](tmp_path)
 
 
 def test_few_numbers_are_no_people_but_a_warning(tmp_path):
@@ -1100,3 +1257,97 @@ def test_a_picture_may_have_another_ending_and_nothing_else_is_taken_for_it(tmp_
     found = READERS["csv"](tmp_path, columns=columns).set_index("key")["emotion"]
     picture = named.lower() in ("1.jpg", "1.jpeg", "1", "1.pgm")
     assert found.to_dict() == ({"1.png": "sad"} if picture else {}) | {"2.png": "happy"}
+
+
+# -- several of a kind, other endings, other places ---
+
+
+@pytest.mark.parametrize("apart", ["", "extended/", "a/b/"])
+def test_ckplus_archives_one_folder_further_in(tmp_path, apart):
+    plain = READERS["ckplus"](fixtures.make_ckplus_archives(tmp_path / "plain"))
+    inner = fixtures.make_ckplus_archives(tmp_path / "own" / apart)
+    table = READERS["ckplus"](tmp_path / "own")
+    assert table[["key", "split", "person"]].equals(plain[["key", "split", "person"]])
+    (inner / "labels").mkdir()
+    (inner / "Emotion").rename(inner / "labels" / "Emotion")  # as archives unpack side by side
+    (inner / "pictures").mkdir()
+    (inner / "cohn-kanade-images").rename(inner / "pictures" / "cohn-kanade-images")
+    again = READERS["ckplus"](tmp_path / "own")
+    assert again.key.tolist() == [f"pictures/{key}" for key in plain.key]
+    assert again.emotion.tolist() == plain.emotion.tolist()
+
+
+def test_fairface_with_both_paddings_asks_which(tmp_path):
+    root = fixtures.make_fairface(tmp_path)
+    (one,) = root.glob("fairface-img-*")
+    for part in ("train", "val"):
+        touch(root / "fairface-img-margin125-trainval", *(f"{part}/{i}.jpg" for i in range(1, 9)))
+    with pytest.raises(ValueError, match=f"--option images={one.name} or --option images=fairface"):
+        READERS["fairface"](root)
+    table = READERS["fairface"](root, images="fairface-img-margin125-trainval")
+    assert table.path.str.contains("margin125").all()
+    assert READERS["fairface"](root, images=one.name).path.str.contains("margin025").all()
+
+
+def test_of_several_copies_none_is_taken_in_silence(tmp_path):
+    names = [f"{20 + i}_{i % 2}_0_2017011917{i:07d}.jpg" for i in range(8)]
+    for name in ("train", "test"):
+        touch(tmp_path / "utk" / name, *names)
+    with pytest.raises(ValueError, match="test, train all hold pictures of the set; put them into"):
+        READERS["utkface"](tmp_path / "utk")
+    assert len(READERS["utkface"](tmp_path / "utk" / "test")) == 8
+    for name in ("DATASET", "copy"):
+        make_class_folders(tmp_path / "raf" / name, list("1234567"), 2, ("train", "test"))
+    with pytest.raises(ValueError, match="DATASET, copy all hold train/ and test/; pass one"):
+        READERS["rafdb"](tmp_path / "raf")
+
+
+def test_biwis_training_frames_beside_a_file_of_all_recordings_are_warned_of(tmp_path):
+    root = fixtures.make_pose_npz(tmp_path)
+    assert not warnings_of(READERS["pose-npz"](root))
+    (root / "BIWI_test.npz").rename(root / "BIWI_noTrack.npz")
+    assert "BIWI_noTrack, BIWI_train" in warnings_of(READERS["pose-npz"](root))[0]
+
+
+@pytest.mark.parametrize("ending", ["jfif", "GIF", "pgm", "jp2", "heic", "avif"])
+def test_pictures_of_any_ending_are_listed(tmp_path, ending):
+    for emotion in SEVEN:
+        touch(tmp_path / emotion, "1.jpg", f"2.{ending}")
+    assert len(READERS["folders"](tmp_path)) == 14
+
+
+def test_file_names_that_are_no_utf_8_are_split_too(tmp_path):
+    make_class_folders(tmp_path, SEVEN, 4)
+    os.rename(tmp_path / "sad/image0000000.jpg", os.fsencode(tmp_path) + b"/sad/caf\xe9.jpg")
+    table = READERS["folders"](tmp_path)
+    assert len(table) == 28
+    assert "sad/caf\udce9.jpg" in set(table.key)
+
+
+def test_a_csv_with_absolute_paths_by_a_link_or_from_another_folder(tmp_path):
+    make_class_folders(tmp_path / "real", SEVEN, 2)
+    (tmp_path / "link").symlink_to("real", target_is_directory=True)
+    keys = sorted(
+        f.relative_to(tmp_path / "real").as_posix() for f in tmp_path.rglob("real/*/*.jpg")
+    )
+    columns = {"path": "file", "emotion": "label"}
+    for root in ("real", "link"):
+        rows = [f"{tmp_path / root / key},{key.split('/')[0]}" for key in keys]
+        write(tmp_path / "real/labels.csv", ["file,label", *rows])
+        assert READERS["csv"](tmp_path / root, columns=columns).key.tolist() == keys
+    (tmp_path / "real/lists").mkdir()
+    (tmp_path / "real/labels.csv").rename(tmp_path / "real/lists/labels.csv")
+    with pytest.raises(
+        ValueError, match="--root is the folder from which paths go, and --option f"
+    ):
+        READERS["csv"](tmp_path / "link", columns=columns)
+    assert len(READERS["csv"](tmp_path / "link", columns=columns, file="lists/labels.csv")) == 14
+
+
+def test_a_csvs_picture_by_two_names_counts_once_and_by_two_labels_not_at_all(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    rows = ["1.jpg,happy", "2.jpg,sad", "3.jpg,fear", "2.JPG,sad", "3,happy"]
+    write(tmp_path / "labels.csv", ["file,label", *rows])
+    table = READERS["csv"](tmp_path, columns={"path": "file", "emotion": "label"})
+    assert table.key.tolist() == ["1.jpg", "2.jpg"]
+    assert report(table)["dropped"]["repeated row"] == 1

@@ -1,14 +1,20 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from fastai.interpret import Interpretation
+from fastai.learner import load_learner
 from fastai.torch_core import TensorCategory
 from fastai.vision.core import TensorImage
+from fastai.vision.learner import vision_learner  # noqa: F401  brings what plots pictures
+from PIL import Image
 from toys import make_toy_pack
 
 from hmtl.data.sets import load_pack
 from hmtl.labels import EMOTIONS, emotion_indices
 from hmtl.method.augment import VALID_CROP, center_crop
 from hmtl.method.batches import FaceDataset, face_dataloaders, fraction_lists, nested_fraction
+from hmtl.method.learner import hmtl_learner
 
 
 def loaders(pack, **options):
@@ -164,3 +170,77 @@ def test_batches_of_emotions_are_those_of_earlier_versions(level, means):
         torch.Tensor(x).mean((1, 2, 3)), torch.tensor(means), atol=2e-6, rtol=0
     )
     assert y.tolist() == [2, 6, 6, 3]
+
+
+# -- what fastai asks of a Learner's data ---
+
+
+@pytest.fixture
+def learn(toy_pack):
+    made = hmtl_learner(loaders(toy_pack), seed=0, pretexts="puzzling_2x2")
+    with made.no_bar(), made.no_logging():
+        made.fit(1)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["file", "text", "array", "image", "tensor", "bytes"])
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_picture_of_the_users_is_answered(learn, tmp_path, kind, exported):
+    face = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    file = tmp_path / "face.png"
+    Image.fromarray(face).save(file)
+    given = {
+        "file": file, "text": str(file), "array": face, "image": Image.fromarray(face),
+        "tensor": TensorImage(torch.tensor(face).permute(2, 0, 1)), "bytes": file.read_bytes(),
+    }[kind]  # fmt: skip
+    size = learn.dls.train.dataset.pack.size
+    square = Image.fromarray(face[10:60]).resize((size, size), Image.Resampling.LANCZOS)
+    pixels = torch.tensor(np.asarray(square)).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        expected = learn.model.eval()(center_crop(pixels, VALID_CROP, size)).softmax(1)[0]
+    if exported:
+        learn.export(tmp_path / "learn.pkl")
+        learn = load_learner(tmp_path / "learn.pkl")
+    with learn.no_bar():
+        said, at, shares = learn.predict(given)
+    torch.testing.assert_close(torch.Tensor(shares), torch.Tensor(expected))
+    assert int(at) == int(expected.argmax())
+    assert str(said) == EMOTIONS[int(at)]
+
+
+def test_a_folder_of_pictures_is_answered_in_order(learn, toy_pack, tmp_path):
+    rows = toy_pack.rows("valid")
+    for i, row in enumerate(rows):
+        Image.fromarray(np.array(toy_pack.images[row])).save(tmp_path / f"{i:03d}.png")
+    with learn.no_bar():
+        expected, _ = learn.get_preds()
+        found, none = learn.get_preds(dl=learn.dls.test_dl(sorted(tmp_path.iterdir())))
+    assert none is None
+    torch.testing.assert_close(found, expected)
+
+
+def test_faces_that_fastai_takes_out_are_those_that_they_were(learn):
+    with learn.no_bar():
+        told = Interpretation.from_learner(learn)
+        losses, places = told.top_losses(5)
+        shown, answers, labels, _, again = told[places]
+        every, targets = learn.get_preds()
+        assert torch.equal(torch.Tensor(again), torch.Tensor(losses))
+        assert torch.equal(torch.Tensor(labels), torch.Tensor(targets[places]))
+        torch.testing.assert_close(torch.Tensor(answers), torch.Tensor(every[places]))
+        x = torch.cat([images for images, _ in learn.dls.valid])
+        assert torch.equal(torch.Tensor(shown), torch.Tensor(x[places]))
+        told.plot_top_losses(4)
+    plt.close("all")
+
+
+def test_tta_is_the_mean_of_augmented_passes_and_leaves_no_trace(learn):
+    with learn.no_bar():
+        plain, targets = learn.get_preds()
+        shares, same = learn.tta(n=3)
+        alone, _ = learn.tta(n=3, beta=1.0)  # the plain pass alone
+        assert torch.equal(targets, same)
+        torch.testing.assert_close(shares.sum(1), torch.ones(len(shares)))
+        torch.testing.assert_close(alone, plain)
+        assert not torch.allclose(shares, plain)
+        assert torch.equal(learn.get_preds()[0], plain)

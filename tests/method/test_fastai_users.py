@@ -448,6 +448,10 @@ def test_places_do_not_follow_a_puzzle(quiet):
         return (out.reshape(-1, 2, 2) - y.reshape(-1, 2, 2)).abs().mean()
 
     dls = pictures(PointBlock, get_y=lambda i: [[i, 3.0], [5.0, 6.0]])
+    shared = Hybrid([Puzzling(2)], views="shared", label_views=False)
+    learn = learner(dls, shared, model=small(3, 4), loss_func=apart)
+    with quiet(learn), pytest.raises(ValueError, match=r"TensorPoint.*views='paired', label_views"):
+        learn.fit(1)
     learn = learner(dls, Hybrid([Puzzling(2)]), model=small(3, 4), loss_func=apart)
     with quiet(learn), pytest.raises(ValueError, match=r"TensorPoint.*label_views=False"):
         learn.fit(1)

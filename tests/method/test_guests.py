@@ -622,6 +622,27 @@ def test_a_network_without_the_body_is_an_error():
         fit(learner(Hybrid([Puzzling(2)], body=model.spare, seed=0), model=model))
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda net: nn.Sequential(nn.Conv2d(3, 3, 1), net),
+        lambda net: nn.Sequential(nn.BatchNorm2d(3), net),
+        lambda net: nn.Sequential(net, nn.LogSoftmax(1)),
+        lambda net: nn.Sequential(nn.Sequential(nn.BatchNorm2d(3), net), nn.Identity()),
+    ],
+    ids=["colours first", "normalised first", "logarithm last", "within"],
+)
+def test_a_layer_beside_a_whole_network_is_not_taken_for_its_encoder_or_head(around):
+    whole = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 4),
+    )  # fmt: skip
+    hybrid = Hybrid([Puzzling(2), Inpainting("grid")], seed=0)
+    fit(learner(hybrid, model=around(whole)))
+    inputs = [next(m for m in h.modules() if hasattr(m, "weight")) for h in hybrid.heads.values()]
+    assert [layer.weight.shape[1] for layer in inputs] == [12, 12]
+
+
 # -- pictures ---
 
 
@@ -642,6 +663,32 @@ def test_pictures_outside_the_unit_range_are_an_error_with_a_remedy(low, high):
     fit(learner(hybrid, dls=dls))
     assert torch.cat(seen).min() > -1e-4
     assert torch.cat(seen).max() < 1 + 1e-4
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_a_few_pixels_of_noise_are_no_other_range(share):
+    """fastai's RandomErasing fills squares with noise after Normalize."""
+    data = items()
+    for x, _ in data:
+        x[:, : round(16 * share**0.5), : round(16 * share**0.5)].normal_(0.45, 0.225)
+        x[0, 0, 0] = -0.6
+    fit(learner(Hybrid([Puzzling(2)], seed=0), dls=loaders(data)))
+    for x, _ in data:
+        x[:, :4] = -0.6  # a quarter
+    with pytest.raises(ValueError, match="pictures go from -0.6"):
+        fit(learner(Hybrid([Puzzling(2)], seed=0), dls=loaders(data)))
+
+
+@pytest.mark.parametrize("views", ["paired", "shared"])
+def test_masks_are_places_whatever_their_type(views):
+    """Whole numbers of the picture's own height and width: a class a pixel."""
+    data = [(x, torch.randint(4, (16, 16))) for x, _ in items()]
+    body = nn.Conv2d(3, 8, 3, padding=1)
+    options = {"model": nn.Sequential(body, nn.Conv2d(8, 4, 1)), "dls": loaders(data)}
+    remedy = f"{'views=.paired., ' if views == 'shared' else ''}label_views=False"
+    with pytest.raises(ValueError, match=rf"\(8, 16, 16\) labels are places .* pass {remedy}"):
+        fit(learner(Hybrid([Puzzling(2)], views, body=body, seed=0), **options))
+    fit(learner(Hybrid([Puzzling(2)], label_views=False, body=body, seed=0), **options))
 
 
 def test_validation_pictures_are_looked_at_too():

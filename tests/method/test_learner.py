@@ -11,6 +11,7 @@ from fastai.callback.core import Callback, CancelEpochException, CancelFitExcept
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import lr_find  # noqa: F401  patches Learner
 from fastai.callback.training import GradientAccumulation
+from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
@@ -593,3 +594,12 @@ def test_images_are_normalised_once(toy_pack):
     assert hmtl_learner(dls, "tiny").model.encoder.normalize
     dls.train.after_batch.add(Normalize.from_stats([0.5] * 3, [0.5] * 3))
     assert not hmtl_learner(dls, "tiny").model.encoder.normalize
+
+
+def test_loaders_that_do_not_say_how_many_classes_there_are():
+    data = torch.utils.data.TensorDataset(torch.rand(16, 3, 16, 16), torch.arange(16) % 4)
+    dls = DataLoaders(*[torch.utils.data.DataLoader(data, 8) for _ in "ab"], device="cpu")
+    with pytest.raises(ValueError, match=r"set dls\.c"):
+        hmtl_learner(dls, "tiny", pretexts="puzzling_2x2")
+    dls.c = 4
+    assert hmtl_learner(dls, "tiny", pretexts="puzzling_2x2")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -517,3 +518,18 @@ def test_a_task_on_the_map_says_so_where_there_is_none(quiet):
     learn = Learner(dls, model, loss_func=nn.CrossEntropyLoss(), cbs=[Hybrid([Inpainting()])])
     with quiet(learn), pytest.raises(ValueError, match="feature map"):
         learn.fit(1)
+
+
+@pytest.mark.parametrize("control", [NoLoss, TransformOnly])
+def test_a_control_of_other_pictures_never_takes_the_batchs_labels(control):
+    other = control(make("unlabelled_puzzling_2x2"))
+    assert not Emotion().labelled([other], None)
+    assert not Emotion().labelled([other], True)
+    assert Emotion().labelled([control(Puzzling(2))], True)
+
+
+def test_a_barlow_twin_can_be_named_where_lightly_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightly.loss", None)
+    twin = make("barlow_twins")  # a run's spec is opened by it, and its network needs no loss
+    with pytest.raises(ImportError, match="pip install lightly"):
+        small_learner([twin]).fit(1)

@@ -67,7 +67,7 @@ def test_a_notebook_that_fails_is_status_1(studied, capsys):
     assert "20, 30" in capsys.readouterr().err
 
 
-def test_switches_and_groups_reach_the_faces(monkeypatch):
+def test_switches_and_groups_reach_the_faces(monkeypatch, capsys):
     made = {}
 
     def face_pack(faces, processes, device):
@@ -91,6 +91,16 @@ def test_switches_and_groups_reach_the_faces(monkeypatch):
         "1",
     ]
     assert main(["faces", *typed]) == 130  # stopped, and said so
+    assert "goes on where it was" in capsys.readouterr().err
     assert made["faces"].people == (8, 2, 3)
     assert tuple(made["faces"].yaw) == (10, 45)
     assert made["processes"] == 1
+
+
+def test_what_cannot_go_on_where_it_was_does_not_say_so(monkeypatch, capsys, tmp_path):
+    def load(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hmtl.use.predict.load", load)
+    assert main(["predict", "ferplus", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "hmtl: stopped; call the command again\n"

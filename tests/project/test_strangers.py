@@ -499,6 +499,17 @@ def test_a_name_does_not_steer_the_terminal(theirs, tmp_path, capsys, name, told
     out = ["--no-detect", "--out", str(tmp_path / "o.csv")]
     assert main(["predict", str(run), str(tmp_path / f"{name}.png"), *out]) == 2
     assert f"{told}.png: no picture" in capsys.readouterr().err
+    for emotion in ("happy", "sad"):  # folders that may be people, which a warning names
+        for person in (name, "\uffff"):
+            (tmp_path / "set" / emotion / person).mkdir(parents=True)
+            for i in range(12):
+                face = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(face).save(tmp_path / "set" / emotion / person / f"{i}.png")
+    typed = ["--root", str(tmp_path / "set"), "--size", "16", "--out", str(tmp_path / "pack")]
+    status = main(["pack", "folders", *typed])
+    said = f"{told}/0.png': a line break" if "\r" in name else f"such as {told}: if they are people"
+    assert said in capsys.readouterr().err
+    assert status == (2 if "\r" in name else 0)
     named = shutil.copytree(run, tmp_path / "store" / name)
     (tmp_path / "store" / f"{name} broken").mkdir()
     (tmp_path / "store" / f"{name} broken" / "spec.json").write_text("[")

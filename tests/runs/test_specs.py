@@ -106,3 +106,17 @@ def test_presets_scale_and_refuse():
         RunSpec.preset("quick", "affectnot")
     with pytest.raises(TypeError, match="epoch"):
         RunSpec.preset("quick", epoch=3)
+
+
+def test_a_name_fits_into_a_file_system_and_differs_all_the_same():
+    columns = "+".join(f"{n}=a rather long name of a column {n}" for n in ("path", "emotion"))
+    specs = [
+        dataclasses.replace(SPEC, data=f"csv:columns={columns},file={'längs' * 30}{end}.csv")
+        for end in "ab"
+    ] + [dataclasses.replace(SPEC, data=f'folders:person=[(^S*?)"<|>],seed={i}') for i in (1, 2)]
+    names = [run_id(spec, "f") for spec in specs]
+    assert len(set(names)) == 4
+    assert max(len(name.encode()) for name in names) <= 180
+    assert not set("".join(names)) & set('*?"<>|[]/\\:')
+    for spec, name in zip(specs, names, strict=True):
+        assert f"-s{spec.seed}-" in name[-20:]

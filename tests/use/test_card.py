@@ -137,6 +137,14 @@ def test_other_faces_than_the_specs_have_no_slices(store, tmp_path):
         model_card(run, resamples=5)
 
 
+def test_a_set_of_millions_is_not_drawn_to_find_that_it_is_another(store, tmp_path, monkeypatch):
+    run = fit(SPEC, store=store)
+    many = dataclasses.replace(run.spec, data="faces", people=(1, 0, 1_000_000))
+    monkeypatch.setattr("hmtl.study.slices.tested_faces", lambda faces: pytest.fail("drawn"))
+    with pytest.raises(ValueError, match="not the test faces that its spec draws"):
+        slice_table(dataclasses.replace(run, spec=many))
+
+
 def test_commands_write_beside_the_run_and_elsewhere(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("hmtl.use.card.model_card", lambda run: f"# {run.id}\n")
     assert main(["card", str(run.path)]) == 0

@@ -12,7 +12,9 @@ from PIL import Image
 import hmtl
 from hmtl.__main__ import main
 from hmtl.data.sets import load_pack
-from hmtl.runs.fit import fit
+from hmtl.method.learner import Answers
+from hmtl.method.tasks import make_task
+from hmtl.runs.fit import build_learner, fit
 from hmtl.runs.specs import RunSpec
 from hmtl.use import export as E
 from hmtl.use.export import export_run
@@ -156,6 +158,19 @@ def test_what_answers_otherwise_is_not_kept(run, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="not kept"):
         export_run(run, tmp_path / "exported")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_of_one_size_is_held_against_timm_at_that_size(store, tmp_path):
+    spec = dataclasses.replace(
+        SPEC, arch="mixer_s32_224", size=224, bs=8, augment="none", fraction=0.02
+    )
+    with pytest.raises(ValueError, match="pictures of 224 pixels only, size is 48: --set size 224"):
+        fit(dataclasses.replace(spec, size=48), store=store)
+    with pytest.raises(ValueError, match="mixer_s32_224.* of 224 pixels only, size is 64"):
+        build_learner(dataclasses.replace(spec, size=64), load_pack("mini"), "cpu")
+    model = Answers(build_learner(spec, load_pack("mini"), "cpu").model, make_task("emotion"))
+    told = E._write_timm(model.eval(), 224, tmp_path / "encoder.safetensors")
+    assert told["arch"].startswith("mixer_s32_224")
 
 
 def test_what_cannot_be_exported_says_so(run, store, tmp_path):

@@ -1,6 +1,7 @@
 """Pictures, arrays, videos in; drawn copies, embeddings and tables out."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hmtl.__main__ import main
 from hmtl.data.sets import load_pack
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
+from hmtl.use.detect import find_faces
 from hmtl.use.pictures import draw_answers, pictures_in
 
 cv2 = pytest.importorskip("cv2")
@@ -110,6 +112,21 @@ def test_what_is_no_video_costs_itself_only(network, frames, what, tmp_path):
     assert "\n" not in table.attrs["unreadable"][str(bad)]
 
 
+def test_a_folder_is_read_as_data_sets_are(network, frames, tmp_path):
+    (tmp_path / "set" / "__MACOSX").mkdir(parents=True)
+    (tmp_path / "set" / "x.png").mkdir()
+    for name in ("photo.png", "._photo.png", "__MACOSX/photo.png", "x.png/b.jfif"):
+        Image.fromarray(frames[3]).save(tmp_path / "set" / name, "PNG")
+    (tmp_path / "set" / "phone.HEIC").write_bytes(b"ftypheic")
+    (tmp_path / "apart").mkdir()
+    Image.fromarray(frames[3]).save(tmp_path / "apart" / "c.png")
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "apart", target_is_directory=True)
+    table = network.predict(tmp_path / "set", detect=False)
+    names = [str(tmp_path / "set" / n) for n in ("link/c.png", "photo.png", "x.png/b.jfif")]
+    assert table["file"].tolist() == names
+    assert list(table.attrs["unreadable"]) == [str(tmp_path / "set" / "phone.HEIC")]
+
+
 # -- drawings ---
 
 
@@ -127,6 +144,11 @@ def test_drawn_copies_are_beside_nothing_and_over_nothing(network, frames, tmp_p
     ]  # fmt: skip
     drawn = np.asarray(Image.open(tmp_path / "one" / "photo-faces.png"))
     assert drawn.shape == frames[3].shape
+    before = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
+    network.predict(tmp_path / "one", draw=tmp_path / "one")  # copies are pictures now
+    after = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == 6
     changed = (drawn != frames[3]).any(-1)
     assert 0.005 < changed.mean() < 0.3, "a box and its words, not the face"
 
@@ -179,3 +201,24 @@ def test_exports_without_an_encoder_say_so(network):
         dataclasses.replace(network, represent=None).embed(np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(ValueError, match="every must be at least 1"):
         network.predict(np.zeros((9, 9, 3), np.uint8), every=0)
+
+
+def test_faces_are_found_by_threads_as_one_after_the_other():
+    rng = np.random.default_rng(0)
+    sizes = [(60, 80), (200, 90), (130, 310), (64, 64)] * 6
+    pictures = [Image.fromarray(rng.integers(0, 255, (*s, 3), dtype=np.uint8)) for s in sizes]
+    one = [find_faces(picture) for picture in pictures]
+    with ThreadPoolExecutor(8) as threads:
+        many = list(threads.map(find_faces, pictures))
+    for a, b in zip(one, many, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("error", [AssertionError, RuntimeError])
+def test_a_device_that_torch_was_built_without_is_told(network, error, monkeypatch):
+    def to(self, *given, **named):
+        raise error("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr("torch.nn.Module.to", to)
+    with pytest.raises(ValueError, match="device='cuda': Torch not compiled.*; cpu is always"):
+        hmtl.load("ferplus", device="cuda")

@@ -18,6 +18,7 @@ from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
 from hmtl.data.readers.listing import LISTS, list_files
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
+from hmtl.data.readers.people import add_people, draw_splits
 from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
 from hmtl.labels import hint
@@ -31,7 +32,7 @@ COLUMNS = ("path", *_WORDS, *_LIMITS, "person", *BOX)
 def read_csv(
     root: str | Path, *, columns: Mapping[str, str], file: str = "labels.csv",
     names: Mapping[str, Mapping] | None = None,
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0,
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0, person: str = "",
 ) -> pd.DataFrame:  # fmt: skip
     """Return the images that a csv in `root` names: `key` (relative path), `path`, `split`, labels.
 
@@ -43,9 +44,10 @@ def read_csv(
     are not converted. `names` is for labels that are no words: `{"emotion": {"0": "fear"}}`.
 
     Without a column for `split`, `shares` (train, valid, test) are split by `seed`: whole people
-    where `person` is named, class by class where `emotion` is. An empty cell is a missing label
-    (counted), but not in path, split, an angle or a box. A picture that is named again gets a key
-    with "#2" if it has another box; otherwise the row is dropped.
+    where a column `person` is named or names of files show people (`name_people`, which takes the
+    pattern `person`, or "none"), else class by class where `emotion` is named. An empty cell is a
+    missing label (counted), but not in path, split, an angle or a box. A picture that is named
+    again gets a key with "#2" if it has another box; otherwise the row is dropped.
 
     Dropped and counted: rows with a wrong number of fields, repeated rows, faces that two rows
     label otherwise, images not on disk.
@@ -61,21 +63,23 @@ def read_csv(
             raise
         named = [f"--option file {name}" for name in there[:3]]
         raise FileNotFoundError(f"{error}; say which by {' or '.join(named)}") from None
-    root, place = source.root, source.at(file)
+    place = source.at(file)
     _check_columns(columns)
     table = _name_columns(source.read_list(place, columns), names or {})
-    table["key"] = [_relative(path, root, where) for where, path in table["path"].items()]
-    face = ["key", *(c for c in BOX if c in table)]
-    table = source.drop_repeats(table, [c for c in table if c not in ("path", *face)], face)
+    given = Path(root).absolute(), Path(root).resolve()  # of links a list may have either
+    table["key"] = [_relative(path, source.root, given, at) for at, path in table["path"].items()]
+    root = source.root
     there = [key for key in table["key"].unique() if os.path.isfile(root / key)]
     if len(there) < table["key"].nunique():  # or it may lie there under another ending
         table = source.present(table, root, more=there)
+    face = ["key", *(c for c in BOX if c in table)]
+    table = source.drop_repeats(table, [c for c in table if c not in ("path", *face)], face)
     table["path"] = [str(root / key) for key in table["key"]]
-    if "split" not in table and len(table):
-        alone = {"by": "emotion"} if "emotion" in table else {}
-        table = source.draw(
-            table, shares, seed, **({"group": "person"} if "person" in table else alone)
-        )
+    if "split" in table:
+        table, notes = add_people(table, person)
+        source.notes += notes
+    elif len(table):
+        table = draw_splits(table.assign(split="train"), source, shares, seed, "emotion", person)
     labels = [c for c in COLUMNS if c in table and c not in ("path", "split")]
     empty = {f"{c}: empty": int(table[c].isna().sum()) for c in labels}
     order = [c for c in ("key", "path", "split", *labels) if c in table]
@@ -114,9 +118,18 @@ def _name_columns(table: pd.DataFrame, names: Mapping[str, Mapping]) -> pd.DataF
     return table
 
 
-def _relative(path: str, root: Path, place: str) -> str:
-    """Return a path relative to `root`, with "/" between; ValueError for one that leads out."""
-    key = os.path.relpath(root / path.replace("\\", "/"), root).replace(os.sep, "/")
+def _relative(path: str, root: Path, given: tuple[Path, Path], place: str) -> str:
+    """Return a path relative to `root`, with "/" between; ValueError for one that leads out.
+
+    Absolute paths below the user's root as it was `given` are below what that leads to.
+    """
+    full = Path(path.replace("\\", "/"))
+    if full.is_absolute() and full.is_relative_to(given[0]):
+        full = given[1] / full.relative_to(given[0])
+    key = os.path.relpath(root / full, root).replace(os.sep, "/")
     if not path or key == "." or key.startswith("../"):
-        raise ValueError(f"{place}, field path: {path!r} is no file in {root}")
+        raise ValueError(
+            f"{place}, field path: {path!r} is no file in {root}; --root is the folder from which "
+            "paths go, and --option file names the list from there"
+        )
     return key

@@ -12,14 +12,15 @@ On disk, one of
 
 __all__ = ["read_ckplus"]
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from hmtl.data.readers.fer2013 import LABELS, list_rows
-from hmtl.data.readers.folders import find_classes, list_classes
-from hmtl.data.readers.listing import list_files, with_paths
+from hmtl.data.readers.folders import holds_classes, list_classes
+from hmtl.data.readers.listing import find_folder, list_files, with_paths
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import WARNING, map_labels
 from hmtl.data.readers.source import Source
@@ -62,12 +63,15 @@ def read_ckplus(
     """
     archives = ["cohn-kanade-images", "Emotion"]
 
+    def unpacked(folder: Path) -> bool:
+        found = [place for name in archives if (place := find_folder(folder, name))]
+        return len(found) == 2 and Path(os.path.commonpath(found)) == folder
+
     def classes(folder: Path) -> bool:
-        inside = find_classes(folder, names=names)
-        return inside == folder.resolve() and any(inside.glob("*/*.*"))
+        return holds_classes(folder, names=names) and any(folder.glob("*/*.*"))
 
     expected = f"class folders such as CK+48/anger/, {_CSV} or {' and '.join(archives)}"
-    source = Source(root, [_CSV], archives, classes, expected=expected)
+    source = Source(root, [_CSV], unpacked, classes, expected=expected)
     if (file := source.at(_CSV)).is_file():
         labels = {str(i): name for i, name in enumerate((*LABELS, "contempt"))}
         table = list_rows(file, None, source, labels)
@@ -76,7 +80,7 @@ def read_ckplus(
             table, ["key", "path", "split", "emotion", "offset"], published={"all": 920},
             groups=["faces/" + table["emotion"]], notes=[note],
         )  # fmt: skip
-    if source.at(archives[0]).is_dir():
+    if unpacked(source.root):
         table = _read_sequences(source, archives[0], archives[1])
     else:
         table = list_classes(source.root, source, names=names)

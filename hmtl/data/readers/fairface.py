@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import find_root, list_at
+from hmtl.data.readers.listing import find_root, list_at, locate, subfolder
 from hmtl.data.readers.names import GENDER_WORDS, name_labels
 from hmtl.data.readers.source import Source
 
@@ -21,7 +21,7 @@ _FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}
 _ORDER = ("file", "age", "gender", "race", "service_test")
 
 
-def read_fairface(root: str | Path) -> pd.DataFrame:
+def read_fairface(root: str | Path, *, images: str = "") -> pd.DataFrame:
     """Return FairFace: `key` ("train/1.jpg"), `path`, `split`, `gender`, `race`, `age_range`.
 
     Its validation list is the test split: there is no other. Dropped and counted: malformed rows,
@@ -29,16 +29,23 @@ def read_fairface(root: str | Path) -> pd.DataFrame:
 
     Args:
         root: The folder of both lists, or one around it.
+        images: The folder of train/ and val/ beside the lists, where both paddings are there.
 
     Returns:
         The sample table.
 
     Raises:
         FileNotFoundError: A wrong root, or one without train/ and val/.
-        ValueError: Naming file and line: a gender that is not known.
+        ValueError: Both paddings, and no `images`; naming file and line, a gender that is not
+            known.
     """
     lists = find_root(root, list(_FILES.values()), expected=" and ".join(_FILES.values()))
-    source = Source(lists, ["train", "val"], expected="train/ and val/ with the images")
+    parts = ["train", "val"]
+    copies = [] if images else locate(lists, lambda f: all(subfolder(f, part) for part in parts))
+    if len(copies) > 1:
+        options = " or ".join(f"--option images={copy.relative_to(lists)}" for copy in copies)
+        raise ValueError(f"{lists}: several folders hold train/ and val/; say which by {options}")
+    source = Source(lists / images, parts, expected="train/ and val/ with the images")
     columns = {"key": "file", "gender": "gender", "race": "race", "age_range": "age"}
     table = pd.concat(
         source.read_list(list_at(lists, name), columns, _ORDER).assign(split=split)

@@ -3,6 +3,7 @@
     happy/1.jpg   sad/2.png   ...                     no split: a seeded one is made
     train/happy/1.jpg   val/sad/2.png   test/...      folders that say the split
     happy/train/1.jpg   happy/test/2.jpg   ...        or each class does
+    S001/happy/1.jpg    S002/sad/1.jpg   ...          people, where `person` says so
     archive/images/train/happy/1.jpg                  up to two folders around them
     train/aligned/happy/1.jpg                         or one between split and classes
 
@@ -21,15 +22,15 @@ import pandas as pd
 
 from hmtl.data.readers.listing import folders_in, list_files, locate, with_paths
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
-from hmtl.data.readers.people import draw_splits
+from hmtl.data.readers.people import draw_splits, find_person
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
 
 _SPLIT_NAMES = {
-    "train": "train training train_set",
-    "valid": "valid val validation val_set validation_set publictest",
-    "test": "test testing test_set privatetest",
+    "train": "train training train_set training_set train_data training_data",
+    "valid": "valid val validation dev val_set validation_set val_data validation_data publictest",
+    "test": "test testing test_set testing_set test_data testing_data privatetest",
 }
 SPLIT_FOLDERS = {name: split for split, names in _SPLIT_NAMES.items() for name in names.split()}
 _WORDS = {"emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
@@ -60,37 +61,60 @@ def read_folders(
             mapped to "" is left out.
         shares: Of train, valid and test, drawn class by class, or of whole people.
         seed: Of the draw.
-        person: A pattern that finds the person in a name (`name_people`), or "none".
+        person: A pattern that finds the person in a name or path (`name_people`), or "none". Of
+            people, "S001/", class folders may stand in their folders.
 
     Returns:
         The sample table; with `person` where names show people.
 
     Raises:
         FileNotFoundError: A root without images in folders.
-        ValueError: A folder that is no known class; a pattern that fits no name.
+        ValueError: A folder that is no known class; a pattern that fits no name; several folders
+            that hold class folders, unless `person` says that they are people; a folder beside
+            train/ that holds classes and says no split; split folders in some classes only.
     """
     check_known(f"label={label!r}:", label, _WORDS)
     source = Source(root)
-    table = list_classes(root, source, label=label, names=names)
+    table = list_classes(root, source, label=label, names=names, person=person)
     return source.finish(draw_splits(table, source, shares, seed, label, person))
 
 
 def holds_classes(folder: Path, label: str = "emotion", names: Mapping | None = None) -> bool:
-    """Whether a folder holds split or class folders; numbers may be classes."""
+    """Whether a folder holds split or class folders; numbers of one digit may be classes."""
     known = {*SPLIT_FOLDERS, *_known(label, names)}
-    return any(name.lower() in known or name.isdigit() for name in folders_in(folder))
+    return any(
+        name.lower() in known or (name.isdigit() and len(name) == 1) for name in folders_in(folder)
+    )
 
 
-def find_classes(root: str | Path, label: str = "emotion", names: Mapping | None = None) -> Path:
+def find_classes(
+    root: str | Path, label: str = "emotion", names: Mapping | None = None, person: str = ""
+) -> Path:
     """Return the folder, `root` or further down, that holds split or class folders.
 
-    It is absolute; `root` itself if there is none. Raises ValueError if there are several.
+    It is absolute; `root` itself if there is none. Of several, side by side, whose names the
+    pattern `person` finds ("S001/"), it is the one around them. Raises ValueError if there are
+    several otherwise.
     """
     found = locate(root, lambda folder: holds_classes(folder, label, names)) or [Path(root)]
     if len(found) > 1:
+        beside = len({folder.parent for folder in found}) == 1
+        if beside and person and all(find_person(person)(f"{f.name}/") for f in found):
+            return found[0].parent.resolve()
         inside = ", ".join(folder.relative_to(root).as_posix() for folder in found[:10])
-        raise ValueError(f"{root}: {inside} all hold class folders; pass one of them")
+        raise ValueError(
+            f"{root}: {inside} all hold class folders; pass one of them"
+            f"{_if_people() if beside else ''}"
+        )
     return found[0].resolve()
+
+
+def _if_people(part: str = "") -> str:
+    """End an error on several folders of class folders, in the folder `part` of a split or none."""
+    pattern = f"^{part}{'/' * bool(part)}([^/]+)/"
+    return (
+        f", or if they are people, read them by the reader folders with --option person='{pattern}'"
+    )
 
 
 def _known(label: str, names: Mapping | None) -> set[str]:
@@ -99,16 +123,23 @@ def _known(label: str, names: Mapping | None) -> set[str]:
 
 
 def list_classes(
-    root: str | Path, drops: Drops, *, label: str = "emotion", names: Mapping | None = None
-) -> pd.DataFrame:
+    root: str | Path, drops: Drops, *, label: str = "emotion", names: Mapping | None = None,
+    person: str = "",
+) -> pd.DataFrame:  # fmt: skip
     """Return `key`, `path`, `split` and `label` of every image in a class folder under `root`.
 
     Without folders of `SPLIT_FOLDERS` all is "train". Drops and errors are those of `read_folders`.
     """
-    root = find_classes(root, label, names)
+    root = find_classes(root, label, names, person)
     known = _known(label, names)
     inside = folders_in(root) if root.is_dir() else []
     parts = {n: SPLIT_FOLDERS[n.lower()] for n in inside if n.lower() in SPLIT_FOLDERS}
+    for name in sorted(set(inside) - set(parts)) if parts else ():
+        if {below.lower() for below in folders_in(root / name)} & known:
+            raise ValueError(
+                f"{root / name}: it holds class folders and lies beside {', '.join(parts)}, but "
+                "says no split; call it train, val or test, or take it out"
+            )
     files = list_files(root) if root.is_dir() else []
     above: dict[str, list[tuple[str, list[str]]]] = {}  # of each part: keys, folders below it
     for key in files:
@@ -123,6 +154,12 @@ def list_classes(
             i for i in (0, 1) if any(f[i].strip().lower() in known for _, f in listed if f[i:])
         ]
         depth = min(depths, default=0)
+        around = sorted({folders[0] for _, folders in listed if folders[depth:]})
+        if depth and len(around) > 1 and set(parts.values()) <= {"train"} and not person:
+            raise ValueError(
+                f"{root / part}: {', '.join(around[:10])} all hold class folders, and no split is "
+                f"said; pass one of them{_if_people(part)}"
+            )
         own = [(part, folders[depth], key) for key, folders in listed if folders[depth:]]
         below = {key: "".join(folders[depth + 1 : depth + 2]).lower() for key, folders in listed}
         within |= {key: SPLIT_FOLDERS.get(name) for key, name in below.items()}
@@ -140,9 +177,6 @@ def list_classes(
     )
     beside = set(files) - set(table["key"]) - bare
     drops.add("picture outside of the class folders", sorted(beside))
-    if not parts and any(within.values()):
-        table["split"] = table["key"].map(within)
-        table = drops.filter(table, table["split"].isna(), "picture outside of the split folders")
     table = with_paths(table, root).set_index("path", drop=False)
     named = {folder.strip().lower() for folder in table[label]} - known
     for other, words in _WORDS.items():
@@ -155,4 +189,14 @@ def list_classes(
         table[label], f"{label} (the folder)", words=_WORDS[label], names=names, option="names "
     )
     table = drops.filter(table, table[label] == "", "folder left out by names")
+    if not parts and (said := table["key"].map(within)).notna().any():
+        table["split"] = said
+        lacks = sorted(set(table[label]) - set(table[label][table["split"].notna()]))
+        if lacks or "train" not in set(table["split"]):
+            missing = f"those of {', '.join(lacks)} hold none" if lacks else "none is for training"
+            raise ValueError(
+                f"{root}: class folders hold folders such as train/ and test/, but {missing}; "
+                "each class needs its own, or move the pictures out of these folders"
+            )
+        table = drops.filter(table, table["split"].isna(), "picture outside of the split folders")
     return table.reset_index(drop=True)

@@ -21,8 +21,12 @@ import pandas as pd
 
 from hmtl.files import check_regular
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Endings of image files, lower case; a file's own may be of any case."""
+PICTURES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm",
+    ".ppm", ".jp2", ".heic", ".heif", ".avif",
+)  # fmt: skip
+"""Endings of image files, lower case; a file's own may be of any case. The last three are listed so
+that nothing is lost in silence: each is counted as unreadable."""
 
 
 LISTS = (".csv", ".txt", ".tsv", ".lst")

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.pose_mat import ANGLES, keep_angles
+from hmtl.data.readers.report import WARNING
 from hmtl.data.readers.source import Source
 from hmtl.files import reading
 
@@ -77,6 +78,15 @@ def read_pose_npz(
     table = pd.concat(parts, ignore_index=True)
     table = keep_angles(table, source, all_angles)
     stems = {Path(file).stem for file in files}
+    biwi = {stem for stem in stems if "BIWI" in stem.upper()}
+    trained = {stem for stem in biwi if "TRAIN" in stem.upper()}
+    whole = {stem for stem in biwi - trained if "TEST" not in stem.upper()}
+    if trained and whole:
+        both = ", ".join(sorted(trained | whole))
+        source.notes.append(
+            f"{WARNING}{both}: a file that is no BIWI_test may hold the recordings of BIWI_train; "
+            "read one of them alone"
+        )
     return source.finish(
         table,
         ["key", "path", "split", *ANGLES, "offset"],

@@ -53,6 +53,9 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     """
     check_known(f"images={images!r}:", images, ("aligned", "original"))
     if copies := locate(root, _is_copy):
+        if len(copies) > 1:
+            names = ", ".join(str(copy.relative_to(root)) for copy in copies)
+            raise ValueError(f"{root}: {names} all hold train/ and test/; pass one of them")
         source = Source(root)
         table = list_classes(copies[0], source, names=_NUMBERS)
         return source.finish(table, published=_PUBLISHED)

@@ -147,7 +147,7 @@ class Source(Drops):
         def find(key: str) -> str:
             stem, ending = os.path.splitext(key.lower())
             # with another ending it names something else
-            known = ending in ("", ".gif", ".pgm", ".ppm", *listing.PICTURES)
+            known = ending in ("", *listing.PICTURES)
             return key if key in there else (known and other.get(stem)) or key
 
         table = table.assign(key=[find(key) for key in table["key"]])

@@ -18,7 +18,8 @@ from hmtl.labels import SPLITS
 def draw_uniform(names: Sequence[str], seed: int, purpose: str = "split") -> np.ndarray:
     """Return a number in [0, 1) for each name, float64 (N,): a hash of seed, purpose and name."""
     raw = b"".join(
-        hashlib.sha256(f"{seed}|{purpose}|{name}".encode()).digest()[:8] for name in names
+        hashlib.sha256(f"{seed}|{purpose}|{name}".encode(errors="surrogateescape")).digest()[:8]
+        for name in names
     )
     return (np.frombuffer(raw, dtype=">u8") >> 11) * 2.0**-53
 

@@ -45,6 +45,7 @@ def read_utkface(
 
     Raises:
         FileNotFoundError: A wrong root.
+        ValueError: Several folders of other names.
     """
     root, folders = _find(Path(root))
     keys = [
@@ -77,7 +78,12 @@ def _find(root: Path) -> tuple[Path, list[str]]:
         return any(_BEGINS.match(name) for name in os.listdir(folder))
 
     found = {folder.name.lower(): folder.resolve() for folder in locate(root, fits)}
-    for names in (["utkface"], ["crop_part1"], ["part1", "part2", "part3"], list(found)[:1]):
+    if len(found) > 1 and not {"utkface", "crop_part1", "part1", "part2", "part3"} & set(found):
+        raise ValueError(
+            f"{root}: {', '.join(sorted(found))} all hold pictures of the set; put them into one "
+            "folder, or pass one of them"
+        )
+    for names in (["utkface"], ["crop_part1"], ["part1", "part2", "part3"], list(found)):
         if read := [found[name] for name in names if name in found]:
             return read[0].parent, [folder.name for folder in read]
     raise Source(root).lacks("26_1_3_...jpg.chip.jpg or UTKFace/")

@@ -8,7 +8,10 @@ auxiliary task; the small projector and the weight are ours.
 
 __all__ = ["BarlowTwins"]
 
+from functools import cached_property
+
 import torch
+from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 
 from hmtl.method.pretext.controls import _Augmented
@@ -20,9 +23,6 @@ class BarlowTwins(_Augmented):
     Args:
         width: Numbers a picture that the projector gives.
         redundancy: Weight of the correlations off the diagonal, as published.
-
-    Raises:
-        ImportError: The loss is lightly's, and that is not installed.
     """
 
     name = "barlow_twins"
@@ -30,12 +30,21 @@ class BarlowTwins(_Augmented):
     siamese = True
 
     def __init__(self, width: int = 256, redundancy: float = 5e-3):
+        self.width, self.redundancy = width, redundancy
+
+    @cached_property
+    def _loss(self) -> nn.Module:
+        from lightly.loss import BarlowTwinsLoss
+
+        return BarlowTwinsLoss(lambda_param=self.redundancy)
+
+    def attach(self, dls: DataLoaders) -> None:
+        """Take hold of the DataLoaders; ImportError where lightly is missing, whose the loss is."""
+        super().attach(dls)
         try:
-            from lightly.loss import BarlowTwinsLoss
+            self._loss  # noqa: B018
         except ImportError as error:
             raise ImportError("BarlowTwins needs lightly's loss: pip install lightly") from error
-        self.width = width
-        self._loss = BarlowTwinsLoss(lambda_param=redundancy)
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, None]:
         """Another augmentation; of validation pictures the mirrored ones."""

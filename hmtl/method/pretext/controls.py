@@ -115,7 +115,7 @@ class _Wrapped(Pretext):
         self.name = f"{self.prefix}_{pretext.name}"
         self.reads, self.revision = pretext.reads, pretext.revision
         self.turns, self.siamese = pretext.turns, pretext.siamese
-        self.plain_view = pretext.plain_view
+        self.plain_view, self.own_pictures = pretext.plain_view, pretext.own_pictures
         self.weight = dict.fromkeys(pretext.weight, 0.0)
 
     transform, relabel, attach, prepare, show = map(
@@ -167,12 +167,13 @@ class OtherPictures(_Whole, _Augmented):
         ValueError: The pretext compares its view with the batch's own picture.
     """
 
-    prefix, own_pictures = "unlabelled", False
+    prefix = "unlabelled"
 
     def __init__(self, pretext: Pretext):
         if pretext.siamese or pretext.plain_view:
             raise ValueError(f"{pretext.name} is about the batch's own pictures, not about others")
         super().__init__(pretext)
+        self.own_pictures = False
         self.cut_off, self.weight = pretext.cut_off, {"paired": pretext.weight["paired"]}
 
     def attach(self, dls: DataLoaders) -> None:
