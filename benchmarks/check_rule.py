@@ -22,9 +22,10 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from hmtl.data.sets import RENDERED
 from hmtl.paths import reference_dir
 from hmtl.study.record import between_marks
-from hmtl.study.tables import claims, markdown, recorded_runs
+from hmtl.study.tables import PLAN, Outcomes, claims, markdown, recorded_runs
 from hmtl.study.verdicts import estimate, holm, people_tested, pooled_variance, unit_scores
 
 MARKS = ("<!-- rule -->", "<!-- end of rule -->")
@@ -36,19 +37,22 @@ UNITS = 250  # people drawn, each as much as several: the variance of a mean is 
 ARMS = 8  # trainings of a data set that the variance is pooled over: the plan's, at two shares
 
 
-def components(runs: pd.DataFrame, outcomes: dict, data: str) -> dict[str, float]:
+def components(runs: pd.DataFrame, outcomes: Outcomes, data: str) -> dict[str, float]:
     """The record's variances, pooled over trainings of emotions: points squared.
 
     `seed` of a mean score; `mixed` of seed and person (face) together, `gap` of the difference of
     two trainings by person (face), both of one person's contribution. Trainings of one seed share
     its labels, which can make `gap` come out below zero; then it is zero.
     """
-    own = runs[(runs["data"] == data) & (runs["task"] == "emotion")]
+    own = runs[(runs["data"] == data) & (runs["task"] == "emotion") & (runs["study"] == PLAN)]
     own = own[own.groupby(["fraction", "method", "epochs", "start"])["run"].transform("size") > 1]
     cells = {}
     for key, group in own.groupby(["fraction", "method", "epochs", "start"]):
         found = np.stack([outcomes[run] for run in group.sort_values("seed")["run"]])
-        cells[key] = unit_scores(found, people_tested(group))
+        truth = None  # accuracy on rendered faces, mean recall on FER+, as the rule has them
+        if data not in RENDERED:
+            truth = outcomes.truth[group["pack"].iloc[0], "emotion"]
+        cells[key] = unit_scores(found, people_tested(group), truth)
     both, gaps = {}, []
     for key, v in cells.items():
         rest = v - v.mean(0) - v.mean(1, keepdims=True) + v.mean()

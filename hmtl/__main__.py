@@ -210,6 +210,10 @@ def run(
     spec = RunSpec.preset(preset, _with_options(data, options), **changes)
     if lost := set(changes) & set(spec.unused()):
         raise ValueError(f"--set {', '.join(sorted(lost))} has no meaning for this run: {spec}")
+    for name in sorted({"fraction", "fill"} & set(changes)):
+        if (taken := getattr(spec, name)) != changes[name]:
+            said = f"preset {preset} takes a share of {data or spec.data}"
+            print(shown(f"{said}: {name} is {taken:g}, not {changes[name]}"), file=sys.stderr)
     trackers, before = check_trackers(track), set(Path(store or default_store()).glob("*"))
     result = fit(spec, progress=show_progress(), root=root, store=store, track=trackers)
     distributed.leave()

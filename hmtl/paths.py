@@ -16,7 +16,7 @@ def cache_dir() -> Path:
         ValueError: naming $HMTL_CACHE, if there is none and the user has no home folder.
     """
     try:
-        return Path(os.environ.get("HMTL_CACHE") or Path.home() / ".cache" / "hmtl")
+        return Path(os.environ.get("HMTL_CACHE") or "~/.cache/hmtl").expanduser()
     except RuntimeError:
         raise ValueError(
             "this user has no home folder to keep a cache in; name a folder in $HMTL_CACHE"
@@ -29,7 +29,7 @@ def outputs_dir() -> Path:
     Not relative to the cwd inside a checkout, because notebooks run in folders of their own.
     """
     if given := os.environ.get("HMTL_OUTPUTS"):
-        return Path(given)
+        return Path(given).expanduser()
     inside = (_CHECKOUT / "pyproject.toml").is_file()
     return (_CHECKOUT if inside else Path.cwd()) / "outputs"
 

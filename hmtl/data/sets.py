@@ -29,6 +29,7 @@ __all__ = [
 
 import hashlib
 import json
+import os
 import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -145,6 +146,7 @@ def load_pack(
         >>> len(pack), pack.size, pack.channels
         (640, 48, 3)
     """
+    root = os.path.expanduser(root) if root else root
     check_data(data, root)
     check_not_a_worker("load_pack")
     data, own = parse_data(data)

@@ -13,6 +13,7 @@ import ast
 import html
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -314,13 +316,14 @@ def open_notebook(
 
     refuse_injected()
     check_values(preset=preset, data=data, root=root, outputs=outputs, seed=seed)
+    root = os.path.expanduser(root)
     chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
     data = full_name(data or chosen.data)
     check_data(data, root)
     set_style()
     if os.environ.get("HMTL_PROGRESS") == "0":
         _quiet_fastai()
-    folder = Path(outputs).resolve() if outputs else study_folder(chosen, data)
+    folder = Path(outputs).expanduser().resolve() if outputs else study_folder(chosen, data)
     return Setting(notebook, chosen, data, root or None, folder, seed)
 
 
@@ -656,8 +659,16 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
                 long, short = (
                     json.dumps(part, ensure_ascii=escaped)[1:-1] for part in (place, names[place])
                 )
-                text = text.replace(long, short)
+                pattern = re.compile(rf"({_PICTURE})|{re.escape(long)}(?!\w)")
+                text = pattern.sub(partial(_shortened, short), text)
     return text
+
+
+_PICTURE = r'"image/(?:png|jpeg)": (?:"[^"]*"|\[[^\]]*\])|data:image/[^"\'\\ )]*'  # letters, any
+
+
+def _shortened(short: str, found: re.Match) -> str:
+    return found[1] or short
 
 
 def _quiet_ipython(folder: str) -> str:

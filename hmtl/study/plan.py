@@ -217,8 +217,12 @@ def _all(tasks: Sequence[Callable[[], Run]], jobs: int, tell: Callable[[Run, flo
         return
     with worker_pool(min(jobs, len(tasks) or 1)) as pool:
         started, pending = time.perf_counter(), [pool.submit(task) for task in tasks]
-        for future in as_completed(pending):
-            tell(future.result(), time.perf_counter() - started)
+        try:
+            for future in as_completed(pending):
+                tell(future.result(), time.perf_counter() - started)
+        finally:  # after Ctrl-C or an error nothing new is begun
+            for future in pending:
+                future.cancel()
 
 
 # -- trials --------------------------------------------------------------------------------------
@@ -499,6 +503,7 @@ def gather(
 
     found: dict[str, Run] = {}
     names: dict[str, str] = {}
+    starts: dict[str, str | None] = {}
     studies: dict[str, str] = {}
     chosen: dict[tuple, dict] = {}
     for cell in cells():
@@ -513,12 +518,15 @@ def gather(
             except _MissingError:
                 continue
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
+            starts[run.id] = BEFORE.get(cell.arm)
             studies[run.id] = APART.get(cell.part, PLAN)
     runs = list(found.values())
     table = runs_table(runs)
     if runs:
         table.insert(0, "study", table["run"].map(studies))
         table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
+        before = table["run"].map(starts)  # wherever the store lay when they were trained
+        table["start"] = before.where(before.notna(), table["start"])
     return table, runs, trials_table(trials.values(), chosen)
 
 

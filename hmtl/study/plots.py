@@ -269,7 +269,7 @@ def plot_trainings(
             several = own[hue].nunique() > 1
             sns.stripplot(**told, dodge=several, size=3, alpha=0.4, jitter=False, legend=False)
             sns.pointplot(
-                **told, markers=list("oDs^")[: len(kinds)], linestyle="none",
+                **told, markers=list("oDs^vPX*dp")[: len(kinds)], linestyle="none",
                 dodge=0.35 if several else False, errorbar=_student,
                 legend=len(kinds) > 1 and axis is axes.flat[-1], err_kws={"linewidth": 1.5},
             )  # fmt: skip

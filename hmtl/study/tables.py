@@ -290,7 +290,7 @@ def name_trainings(runs: pd.DataFrame) -> pd.DataFrame:
     if "init" in rows:
         cells.append(rows["init"] == "imagenet")
     for _, group in rows.groupby(cells, sort=False):
-        views = method[group.index][group["method"].str.contains("(", regex=False)]
+        views = method[group.index][group["method"].str.contains("(paired", regex=False)]
         if views.str.contains(_SIZES, regex=False).all():
             method[views.index] = views.str.replace(_SIZES, "", regex=False)
         for column in ("epochs", "bs"):
@@ -382,6 +382,8 @@ def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[st
 
 def cost_table(runs: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     """What the plan's trainings and the trials before them cost, a row a data set and task.
+
+    Pre-trainings are not in the record, and not counted.
 
     Args:
         runs: Of the record.

@@ -37,7 +37,7 @@ from scipy import stats
 from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
-from hmtl.study.plan import seeds_planned, share
+from hmtl.study.plan import APART, seeds_planned, share
 from hmtl.study.tables import FEWEST, PLAN, claims, markdown, name_trainings, reported_effect
 
 MARGIN = 1.0  # points
@@ -428,7 +428,8 @@ class _Study:
             sides = [p[p[claim.column] == name] for p in parts for name in (claim.treated, base)]
             if claim.column != "method":  # of a start, its usual length alone
                 sides = [side[~side["method"].str.contains("× epochs")] for side in sides]
-            fewest = FEWEST if self.runs["study"].iloc[0] == PLAN else 1  # presets have fewer
+            plans = self.runs["study"].iloc[0] in {PLAN, *APART.values()}  # presets have fewer
+            fewest = FEWEST if plans else 1
             if not base or any(side["seed"].nunique() < fewest for side in sides):
                 continue
             for side in sides:

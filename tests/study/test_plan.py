@@ -1,6 +1,9 @@
 """The plan: its cells, what is chosen by trials, and that a part is made once and found again."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -104,6 +107,35 @@ def test_a_part_is_made_once_and_found_again(tmp_path, monkeypatch):
     assert table["start"].tolist() == ["scratch", "puzzling_2x2"]
     assert set(table["study"]) == {"decide"}
     assert [run.spec.seed for run in runs] == [10, 10]
+
+
+@pytest.mark.slow
+def test_where_a_run_starts_is_the_plans_wherever_the_store_lies_now(tmp_path, monkeypatch):
+    own = [replace(CELL, arm="puzzle_then_SL")]
+    monkeypatch.setattr(plan, "cells", lambda part="", file=None: own)
+    monkeypatch.setattr(plan, "chosen_for", lambda cell, score: {"lr": 0.004})
+    monkeypatch.setitem(plan.BASE, "precision", "")
+    plan.decide("p", store=tmp_path / "old", root=tmp_path, say=lambda line: None)
+    (tmp_path / "old").rename(tmp_path / "new")
+    table, _, _ = plan.gather(tmp_path / "new", tmp_path)
+    assert table["start"].tolist() == ["puzzling_2x2"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_after_an_error_no_other_run_is_begun(monkeypatch, error):
+    begun = []
+
+    def run(i):
+        begun.append(i)
+        time.sleep(0.05)
+        if i == 1:
+            raise error
+        return i
+
+    monkeypatch.setattr(plan, "worker_pool", ThreadPoolExecutor)
+    with pytest.raises(error):
+        plan._all([partial(run, i) for i in range(40)], 2, lambda run, seconds: None)
+    assert len(begun) < 10
 
 
 def test_old_names_stay_and_the_draw_of_labels_has_one():

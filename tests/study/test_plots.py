@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from hmtl.runs.specs import PRESETS
 from hmtl.study.notebook import write_index
 from hmtl.study.plots import (
     METHOD_COLORS,
@@ -64,6 +65,18 @@ def test_bars_of_trainings_are_the_intervals_of_the_tables():
     means = runs.groupby("method", sort=False)["accuracy"].apply(interval)
     wanted = [[100 * (mean - half), 100 * (mean + half)] for mean, half in means]
     assert np.allclose(bars, wanted)
+    plt.close(figure)
+
+
+def test_a_figure_has_as_many_shares_as_a_preset_trains():
+    shares = [f"{share:.0%} of the labels" for share in PRESETS["study"].few]
+    rows = [
+        {"data": "faces", "labels": share, "method": name, "accuracy": a, "mean_recall": a}
+        for share, name, a in itertools.product(shares, ("SL", "second_view (paired)"), (0.3, 0.4))
+    ]
+    figure = plot_trainings(pd.DataFrame(rows), "labels")
+    legend = figure.axes[-1].get_legend() or figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == shares
     plt.close(figure)
 
 

@@ -14,7 +14,8 @@ import pytest
 from made_up_folders import write_affectnet_npy, write_aflw2000, write_w300lp
 
 from hmtl.__main__ import main
-from hmtl.paths import full_root, reference_dir
+from hmtl.data.sets import load_pack
+from hmtl.paths import cache_dir, full_root, outputs_dir, reference_dir
 from hmtl.runs.specs import PRESETS, Preset, get_preset
 from hmtl.runs.store import load_run
 from hmtl.study import notebook as study
@@ -409,6 +410,32 @@ def test_folders_of_the_machine_leave_an_executed_notebook(monkeypatch):
     for write in (json.dumps, lambda text: json.dumps(text, ensure_ascii=False)):
         for own in ("/scratch/jörg/quick/tables", "/scratch/jörg/runs/x", "/scratch/cache/packs"):
             assert "scratch" not in study._without_paths(write(f"in {own}"), values)
+            assert "scratch" not in study._without_paths(write(f"line\n{own}\x1b[0m"), values)
+
+
+@pytest.mark.parametrize("root", ["/d", "/tmp/a"])
+def test_a_short_folder_leaves_pictures_and_words_whole(root):
+    """A picture's letters may spell a folder's name."""
+    picture = f"iVBOR{root}/A{root}w0KGgo="
+    output = {"image/png": [picture, picture], "text/plain": f"{root}/x, {root}ata and {root}"}
+    notebook = json.dumps({"data": output, "html": f"<img src='data:image/png;base64,{picture}'>"})
+    told = json.loads(study._without_paths(notebook, {"root": root, "outputs": ""}))
+    name = root.rpartition("/")[2]
+    assert told["data"]["image/png"] == [picture, picture]
+    assert told["html"] == f"<img src='data:image/png;base64,{picture}'>"
+    assert told["data"]["text/plain"].startswith(f"{name}/x, ")
+    assert told["data"]["text/plain"].endswith(f"ata and {name}")
+
+
+@pytest.mark.parametrize("name", ["HMTL_OUTPUTS", "HMTL_CACHE"])
+def test_a_home_folder_is_meant_by_its_sign(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(name, "~/x")
+    assert {"HMTL_OUTPUTS": outputs_dir, "HMTL_CACHE": cache_dir}[name]() == tmp_path / "x"
+    here = study.open_notebook("20_hmtl_emotion", "smoke", "", "", "~/out", seed=3)
+    assert here.outputs == tmp_path / "out"
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "nowhere")):
+        load_pack("ferplus", root="~/nowhere")
 
 
 @pytest.mark.slow

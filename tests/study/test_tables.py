@@ -218,6 +218,9 @@ def test_three_sizes_are_said_only_beside_runs_of_one():
     })  # fmt: skip
     assert name_trainings(both[:2])["method"].tolist() == ["SL", PUZZLE]
     assert name_trainings(both)["method"].tolist() == ["SL", sized, PUZZLE]
+    shared = RunSpec(pretexts=("puzzling_2x2",), multiscale=True, views="shared").method
+    beside = both.assign(method=["SL", sized, shared])  # shared views have one size always
+    assert name_trainings(beside)["method"].tolist() == ["SL", PUZZLE, "puzzling_2x2 (shared)"]
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
