@@ -105,7 +105,7 @@ def split_options(data: str) -> tuple[str, list[list[str]]]:
     given = [item.partition("=") for item in re.split(r",(?=\w+(?:=|$))", said) if said]
     if any(not equals for _, equals, _ in given):
         raise ValueError(f"data={data!r}: options are NAME=VALUE with commas between them")
-    known = _parameters(_find_reader(name)) if given else {}
+    known = _parameters(SOURCES[name]) if name in SOURCES else {}
     several = {n for n, p in known.items() if re.search("Mapping|tuple", str(p.annotation))}
     return name, [
         [option, *(text.split("+") if option in several else [text])] for option, _, text in given

@@ -277,7 +277,7 @@ def test_any_csv_rows_that_cost_themselves_only(tmp_path):
     [
         ("sadness", "rage", r"labels.csv line 3, field emotion: 'rage' is not known; one of neutr"),
         ("male", "boy", r"labels.csv line 3, field gender: 'boy' is not known"),
-        ("val", "dev", r"labels.csv line 3, field split: 'dev' is not known"),
+        ("val", "eval", r"labels.csv line 3, field split: 'eval' is not known"),
         ("val", "", r"labels.csv line 3, field split: it is empty"),
         ("4,0,", "4,,", r"labels.csv line 3, field yaw: it is empty"),
         ("4,0,", "4,200,", r"labels.csv line 3, field yaw: '200' is no number from -180 to 180"),
