@@ -75,7 +75,7 @@ def read_csv(
     face = ["key", *(c for c in BOX if c in table)]
     table = source.drop_repeats(table, [c for c in table if c not in ("path", *face)], face)
     table["path"] = [str(root / key) for key in table["key"]]
-    if "split" in table:
+    if "split" in table and len(table):
         table, notes = add_people(table, person)
         source.notes += notes
     elif len(table):
