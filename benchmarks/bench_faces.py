@@ -60,7 +60,8 @@ def peak_memory(count: int, size: int) -> float:
             [sys.executable, "-c", PEAK, *command, "--out", f"{folder}/pack"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-    return int(done.stdout.split()[-1]) / (2**20 if sys.platform == "darwin" else 1024)  # bytes
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS tells bytes, Linux KiB
+    return int(done.stdout.split()[-1]) / unit
 
 
 def main() -> None:

@@ -132,6 +132,10 @@ def test_readmes_numbers_are_the_records():
         assert f"**{own['effect']} points**" in told
         controls = f"{own['− second view']}, against twice the epochs {own['− twice the epochs']}."
         assert f"it is {controls} Claim {claim} is **{own['verdict']}**." in told
+    told_undecided = told.partition("**Undecided:**")[2].partition("<picture>")[0]
+    for claim in ("C3", "C5"):
+        assert f"({claim})" in told_undecided
+        assert set(verdicts.loc[claim, "verdict"]) == {"undecided"}
     decided = read_table(tables / "decided.csv").query("data == 'ferplus'")
     shown = decided.set_index(["fraction", "method"])["accuracy %"]
     scores = shown.str.split().str[0].astype(float)
@@ -142,6 +146,15 @@ def test_readmes_numbers_are_the_records():
     few = decided.query("fraction == 0.05").set_index("method")["mean recall %"]
     recalls = few.str.split().str[0].astype(float)
     assert recalls["only_puzzling_2x2 (paired)"] >= recalls["puzzling_2x2 (paired)"]
+
+
+def test_the_rules_power_in_prose_is_the_simulated_one():
+    rule = read_table(reference_dir() / "tables" / "rule.csv").set_index(["faces", "seeds"])
+    results = " ".join((ROOT / "papers" / "RESULTS.md").read_text().split())
+    power = rule.loc[("rendered faces", 10), "+1.4 %"]
+    assert (
+        f"ten seeds of rendered faces an effect of +1.4 points is decided in {power:g} %" in results
+    )
 
 
 def test_the_plateaus_in_prose_are_the_records():
