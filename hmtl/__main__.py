@@ -619,7 +619,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hmtl: {shown(error) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = {"run", "study", "decide", "faces"} & set(given[:1])
+        goes_on = {"run", "study", "decide", "faces", "pack"} & set(given[:1])
         what = "the same command goes on where it was" if goes_on else "call the command again"
         print(f"hmtl: stopped; {what}", file=sys.stderr)
         return 130

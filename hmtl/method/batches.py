@@ -147,10 +147,7 @@ class FaceDataset:
             pixels = torch.from_numpy(self.pack.take(rows))  # (B, H, W, C)
         else:
             pixels = self.held[torch.from_numpy(rows).to(self.held.device)]
-        images = pixels.permute(0, 3, 1, 2)
-        if images.shape[1] == 1:
-            images = images.expand(-1, 3, -1, -1)  # grey: three views of one plane
-        return images, self.targets[positions]
+        return _three_planes(pixels), self.targets[positions]
 
     def decode(self, item: tuple, full: bool = True) -> tuple:
         """(image, target) -> (image, its class or numbers in words), as fastai shows them."""
@@ -171,9 +168,10 @@ class FaceDataset:
     def of(self, items: Sequence) -> "FaceDataset | _Pictures":
         """What holds some faces of `items`, with labels, or any pictures, without."""
         if items and all(isinstance(item, _Face) for item in items):
-            data, rows = items[0].data, items[0].data.rows[[item.position for item in items]]
-            return FaceDataset(data.pack, rows, data.labels, 1, data.task)
-        return _Pictures(items, self.pack.size)
+            some = items[0].data.only(np.array([item.position for item in items]))
+            some.split_idx = 1
+            return some
+        return _Pictures(items, self.pack)
 
     @contextmanager
     def set_split_idx(self, i: int) -> Iterator["FaceDataset"]:
@@ -191,12 +189,12 @@ class _Face(NamedTuple):
 
 
 class _Pictures:
-    """Pictures without labels, as squares of `size` pixels: files, arrays, tensors or images."""
+    """Pictures without labels, cut as those of a pack: files, arrays, tensors or images."""
 
     n_inp = split_idx = 1
 
-    def __init__(self, items: Sequence, size: int):
-        self.items, self.size = list(items), size
+    def __init__(self, items: Sequence, pack: Pack):
+        self.items, self.pack = list(items), pack
 
     def __len__(self) -> int:
         return len(self.items)
@@ -205,14 +203,20 @@ class _Pictures:
         return (TensorImage(self.gather([i])[0][0]),)
 
     def gather(self, positions) -> tuple[torch.Tensor]:
-        """Images uint8 (B, 3, size, size)."""
-        faces = [self._cut(self.items[i]) for i in positions]
-        return (torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2),)
+        """Images uint8 (B, 3, S, S)."""
+        faces = torch.from_numpy(np.stack([self._cut(self.items[i]) for i in positions]))
+        return (_three_planes(faces[..., None] if faces.ndim == 3 else faces),)
 
     def _cut(self, item) -> np.ndarray:
         file = isinstance(item, str | Path)
         picture = open_photo(str(item))[0] if file else PILImage.create(item)
-        return cut_square(picture, None, self.size, grey=False)[0]
+        return cut_square(picture, None, self.pack.size, self.pack.channels == 1, self.pack.fit)[0]
+
+
+def _three_planes(pixels: torch.Tensor) -> torch.Tensor:
+    """Images (B, 3, H, W) of pixels (B, H, W, C); of grey ones three views of one plane."""
+    images = pixels.permute(0, 3, 1, 2)
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
 class FaceDL(TfmdDL):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
 from hmtl.method.encoder import Encoder
@@ -73,9 +74,10 @@ def same_part(part: nn.Module | None, path: str | None, model: nn.Module) -> nn.
 def find_body(model: nn.Module, inputs: Sequence = ()) -> nn.Module:
     """The part of a model whose output is the representation, or that pools it.
 
-    `model.encoder` (ours), the first of two where the second is a head without convolutions
-    (fastai's), the pooling layer of a timm model, or a timm model itself, whose `forward_features`
-    gives it. Of any other network what `traced_body` finds.
+    `model.encoder` (ours), the first of two where the second is a head (fastai's), the pooling
+    layer of a timm model, or a timm model itself, whose `forward_features` gives it. Of any other
+    network what `traced_body` finds. A head has no convolutions, or at most as many weights as the
+    first.
 
     Args:
         model: any network.
@@ -115,9 +117,14 @@ def _first_of_two(model: nn.Module) -> nn.Module | None:
     if not (isinstance(model, nn.Sequential) and len(model) == 2):
         return None
     # a normalisation, say, or a layer before the network is no encoder; nor is a whole network
-    head = [weight.ndim for weight in model[1].parameters()]
-    learns = any(True for _ in model[0].parameters())
-    return model[0] if learns and 0 < max(head, default=0) < 4 else None
+    body, head = (list(part.parameters()) for part in model)
+    plain = all(weight.ndim < 4 for weight in head)  # without convolutions it is a head for sure
+    return model[0] if body and head and (plain or _count(body) >= _count(head)) else None
+
+
+def _count(weights: Sequence[nn.Parameter]) -> int:
+    """How many numbers there are; those of a lazy layer, which has none yet, do not count."""
+    return sum(weight.numel() for weight in weights if not is_lazy(weight))
 
 
 def pool(features: Tensor) -> Tensor:

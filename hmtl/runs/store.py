@@ -43,7 +43,7 @@ from hmtl.runs.specs import RunSpec
 
 REMEDY = "delete its folder and train the run again, or copy it anew from where it came"
 _FILES = "metrics.csv", "predictions.csv", "model.safetensors", "machine.json", "failure.json"
-_LONGEST = 180  # bytes of a name; what is put around it needs the rest of 255
+_LONGEST = 180  # bytes of a name; a file's may have 255, and more is put around it
 _MACHINE = {
     "train_faces": int, "seconds": float, "cpu_seconds": float, "cores": int | None,
     "gpu": str | None, "commit": str | None,

@@ -11,7 +11,6 @@ hash of its bytes: a broken one is never read.
 
 __all__ = ["Checkpoints", "Claimed", "capture", "claim", "resumable", "restore", "store_errors"]
 
-import glob
 import hashlib
 import io
 import random
@@ -64,9 +63,7 @@ def claim(path: Path, wait: bool = True) -> Iterator[Path]:
         except Timeout:
             raise Claimed(f"{path.name} is being trained by another process") from None
     try:
-        for left in path.parent.glob(
-            f".tmp-{glob.escape(path.name[:200])}-*"
-        ):  # by a kill while it was written
+        for left in path.parent.glob(f".tmp-{path.name}-*"):  # by a kill while it was written
             shutil.rmtree(left, ignore_errors=True)
         yield folder
     finally:

@@ -641,6 +641,10 @@ def _failure_in(notebook: Path) -> str | None:
     return "an exception" if papermill.get("exception") else None
 
 
+# a picture in a notebook or a page: its base64 letters may spell the name of a folder
+_PICTURE = r'"image/(?:png|jpeg)": (?:"[^"]*"|\[[^\]]*\])|data:image/[^"\'\\ )]*'
+
+
 def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     """Text of an executed notebook without the folders of this machine, which may be passed on.
 
@@ -664,10 +668,8 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
     return text
 
 
-_PICTURE = r'"image/(?:png|jpeg)": (?:"[^"]*"|\[[^\]]*\])|data:image/[^"\'\\ )]*'  # letters, any
-
-
 def _shortened(short: str, found: re.Match) -> str:
+    """The picture that was found as it is, or in the place of a folder its short name."""
     return found[1] or short
 
 

@@ -86,6 +86,9 @@ def frame_face(
     return left, top, left + side, top + side
 
 
+_TURN = threading.Lock()  # one detector for all threads
+
+
 def _look(picture: Image.Image, longest: int, most: float) -> np.ndarray:
     """Boxes x, y, width, height in an RGB picture, seen `longest` pixels long; (n, 4)."""
     scale = min(most, longest / max(picture.size))
@@ -102,9 +105,6 @@ def _look(picture: Image.Image, longest: int, most: float) -> np.ndarray:
     middle = boxes[:, :2] + boxes[:, 2:] / 2
     whole = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
     return boxes[whole & ((middle >= 0) & (middle <= size)).all(1)] / scale
-
-
-_TURN = threading.Lock()  # one detector for all threads
 
 
 @cache

@@ -208,6 +208,20 @@ def test_a_picture_of_the_users_is_answered(learn, tmp_path, kind, exported):
     assert str(said) == EMOTIONS[int(at)]
 
 
+def test_a_network_of_grey_faces_sees_grey(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2, 20, 20, 3), dtype=np.uint8)
+    pack = make_toy_pack(tmp_path / "grey", channels=1)
+    (found,) = loaders(pack).valid.new(list(pixels)).one_batch()
+    assert found.shape == (2, 3, pack.size, pack.size)
+    assert torch.equal(found[:, 0], found[:, 1])
+    square = Image.fromarray(pixels[0]).convert("L").resize((pack.size,) * 2, 1)
+    seen = torch.tensor(np.asarray(square))[None, None] / 255
+    torch.testing.assert_close(
+        torch.Tensor(found[:1, :1]), center_crop(seen, VALID_CROP, pack.size)
+    )
+
+
 def test_a_folder_of_pictures_is_answered_in_order(learn, toy_pack, tmp_path):
     rows = toy_pack.rows("valid")
     for i, row in enumerate(rows):

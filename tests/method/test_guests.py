@@ -643,6 +643,14 @@ def test_a_layer_beside_a_whole_network_is_not_taken_for_its_encoder_or_head(aro
     assert [layer.weight.shape[1] for layer in inputs] == [12, 12]
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_first_of_two_is_the_encoder_before_a_head_of_convolutions_too(lazy):
+    body = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 16, 3))
+    last = nn.LazyConv2d(4, 1) if lazy else nn.Conv2d(16, 4, 1)
+    model = nn.Sequential(body, nn.Sequential(last, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    assert find_body(model) is body
+
+
 # -- pictures ---
 
 
