@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import IntToFloatTensor
-from fastai.torch_core import default_device, to_detach
+from fastai.torch_core import TensorCategory, default_device, to_detach
 from fastai.vision.core import PILImage, TensorImage
+from fastai.vision.data import get_grid
 from fastcore.basics import chunked
 
 from hmtl.data.pack import Pack
@@ -252,6 +253,19 @@ class FaceDL(TfmdDL):
     def to_detach(self, b, cpu: bool = True, gather: bool = True):
         """This process's own: fastai would gather batches of unequal number and size."""
         return to_detach(b, cpu, gather=False)
+
+    def show_results(self, b, out, max_n=9, ctxs=None, show=True, **options):
+        """As fastai's, which fails for labels that are no classes once it can show pictures."""
+        results = super().show_results(b, out, max_n=max_n, show=False)
+        if not show or isinstance(results[1], TensorCategory):
+            return super().show_results(b, out, max_n=max_n, ctxs=ctxs, show=show, **options)
+        _, _, samples, answers = results
+        grid = {name: options.pop(name, None) for name in ("nrows", "ncols", "figsize")}
+        if ctxs is None:
+            ctxs = get_grid(min(len(samples), max_n), **grid)
+        for sample, answer, ctx in zip(samples, answers, ctxs, strict=False):
+            for part in (*sample, *answer):
+                part.show(ctx=ctx, **options)
 
     def create_batches(self, samps):
         for positions in chunked(samps, self.bs, self.drop_last):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.progress import ProgressCallback
+from fastai.vision.learner import vision_learner  # noqa: F401  brings what plots pictures
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import f1_score, recall_score
 
@@ -508,7 +509,13 @@ def test_fastai_shows_and_exports_every_task(mini, quiet, tmp_path, name):
     learn = trained(mini, name, 1, quiet, pretexts="puzzling_2x2")
     learn.path = tmp_path
     learn.dls.show_batch(max_n=4)
-    learn.show_results(max_n=4)
+    plt.close("all")
+    learn.show_results(max_n=4, figsize=(5, 6))
+    shown = plt.gcf()
+    assert tuple(shown.get_size_inches()) == (5, 6)
+    told = [(len(axes.images), len(axes.get_title().splitlines())) for axes in shown.axes]
+    words = 2 if learn.dls.train_ds.task.columns else 0  # of a label and of an answer
+    assert told == [(1, words)] * 4
     plt.close("all")
     learn.export("learner.pkl")
     task = learn.dls.train_ds.task
