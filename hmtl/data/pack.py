@@ -500,7 +500,8 @@ def _read_labels(file: Path, meta: dict) -> pd.DataFrame:
     hashes = meta.get(CHECKED)
     if hashes and hash_file(file) != hashes.get(LABELS):
         raise ValueError(f"{file} was changed: it does not have its SHA-256 in {META}; {_REMEDY}")
-    labels = read_table(file, _REMEDY, ("key", "split"))
+    text = {"keep_default_na": False, "na_values": [""], "dtype": {"key": str}}  # of a person "NA"
+    labels = read_table(file, _REMEDY, ("key", "split"), **text)
     if len(labels) != meta["count"]:
         raise ValueError(
             f"{file} holds {len(labels)} rows where {META} says {meta['count']}; {_REMEDY}"

@@ -7,6 +7,7 @@ the option that helps.
 import json
 import os
 import re
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,8 +18,8 @@ from PIL import Image
 from reader_fixtures import affectnet_rows, change, make_class_folders, touch, write
 
 from hmtl.__main__ import _with_options, main
-from hmtl.data.pack import open_pack
-from hmtl.data.packing import parse_options, read_set, split_options, write_options
+from hmtl.data.pack import open_pack, write_pack
+from hmtl.data.packing import hold_out_valid, parse_options, read_set, split_options, write_options
 from hmtl.data.readers import READERS
 from hmtl.data.readers.ferplus.votes import COLUMNS
 from hmtl.data.readers.listing import PICTURES
@@ -296,7 +297,7 @@ def test_validation_is_the_test_of_a_set_without_one(tmp_path, data, name):
     make_class_folders(tmp_path / "images/images", SEVEN, 3, ("train", name))
     table = READERS[data](tmp_path)
     assert sizes(table) == {"train": 21, "test": 21}
-    assert report(table)["notes"] == ["no test folder: the validation images are the test split"]
+    assert report(table)["notes"] == ["no test pictures: the validation images are the test split"]
     assert sizes(read_set(data, tmp_path))["valid"] > 0
 
 
@@ -553,7 +554,7 @@ def test_a_csv_whose_folders_may_be_people_is_warned_of(tmp_path, kind):
     for i in range(40):
         touch(tmp_path / f"n{i:06d}", *(f"f{k}.jpg" for k in range(4)))
         label = "male" if i % 2 else "female"
-        rows += [f"n{i:06d}/f{k}.jpg,{label},{k},{k},{k}" for k in range(4)]
+        rows += [f"n{i:06d}/f{k}.jpg,{label},{9 * k},{k},{k}" for k in range(4)]
     write(tmp_path / "labels.csv", ["file,gender,yaw,pitch,roll", *rows])
     named = ["gender"] if kind.startswith("identities") else ["yaw", "pitch", "roll"]
     columns = {"path": "file", **{name: name for name in named}}
@@ -1351,3 +1352,205 @@ def test_a_csvs_picture_by_two_names_counts_once_and_by_two_labels_not_at_all(tm
     table = READERS["csv"](tmp_path, columns={"path": "file", "emotion": "label"})
     assert table.key.tolist() == ["1.jpg", "2.jpg"]
     assert report(table)["dropped"]["repeated row"] == 1
+
+
+# -- what a folder or a list of one's own may hold ---
+
+
+def own_csv(root, rows, names, **columns):
+    """The table of an own csv of pictures 0.jpg, 1.jpg, ..., a row each."""
+    touch(root, *(f"{i}.jpg" for i in range(len(rows))))
+    write(root / "labels.csv", [f"file,{names}", *(f"{i}.jpg,{r}" for i, r in enumerate(rows))])
+    return READERS["csv"](root, columns={"path": "file", "emotion": "label"} | columns)
+
+
+def test_boxes_of_a_csv_are_sides_in_pixels(tmp_path):
+    boxes = {side: f"x{i}" for i, side in enumerate(("left", "top", "right", "bottom"))}
+    names = "label," + ",".join(boxes.values())
+
+    def read(*rows):
+        return own_csv(tmp_path, [f"happy,{row}" for row in rows], names, **boxes)
+
+    with pytest.raises(ValueError, match=r"line 2: .* pixels, .* shares .* multiply them"):
+        read("0.2,0.1,0.8,0.9", "0,0,1,1")
+    with pytest.raises(ValueError, match="line 2: .* not its width and height"):
+        read(*["50,60,20,30"] * 8, "0,0,40,40")
+    table = read("0,0,0,0", *["5,6,40,50"] * 9)  # nothing was found in the first
+    assert report(table)["dropped"] == {"no face box": 1}
+    assert len(table) == 9
+
+
+def test_a_csv_without_test_rows_is_tested_on_its_validation_rows(tmp_path):
+    rows = [f"{name},{split}" for name in SEVEN for split in ("train", "val")]
+    assert sizes(own_csv(tmp_path, rows, "label,set", split="set")) == {"train": 7, "test": 7}
+    rows = [f"{name},{split}" for name in SEVEN for split in ("train", "val", "test")]
+    table = own_csv(tmp_path, rows, "label,set", split="set")
+    assert sizes(table) == {"train": 7, "valid": 7, "test": 7}
+
+
+@pytest.mark.parametrize(("unit", "warned"), [(1, True), (57.3, False), (0, False)])
+def test_poses_that_may_be_radians_are_warned_of(tmp_path, unit, warned):
+    angles = np.random.default_rng(0).uniform(-1, 1, (30, 3)) * unit
+    rows = ["happy," + ",".join(f"{a:.4f}" for a in row) for row in angles]
+    columns = {name: name for name in ("yaw", "pitch", "roll")}
+    table = own_csv(tmp_path, rows, "label,yaw,pitch,roll", **columns)
+    assert [("radians" in note) for note in warnings_of(table)] == [True] * warned
+
+
+PEOPLE = {
+    "RaFD": "Rafd{side}_{who:02d}_Caucasian_female_{emotion}_frontal.jpg",
+    "NimStim": "{who:02d}F_FE_{mouth}.BMP",
+    "Chicago": "CFD-BF-{who:03d}-014-A.jpg",
+    "Yale": "subject{who:02d}.{emotion}.gif",
+}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_people_of_further_sets_stay_together(tmp_path, name):
+    for who in range(1, 13):
+        for i, emotion in enumerate(SEVEN):
+            said = {"side": ("090", "045")[i % 2], "mouth": "OCX"[i % 3]}
+            touch(tmp_path / emotion, PEOPLE[name].format(who=who, emotion=emotion, **said))
+    table = READERS["folders"](tmp_path)
+    assert table["person"].nunique() == 12
+    assert (table.groupby("person")["split"].nunique() == 1).all()
+    assert not warnings_of(table)
+    touch(tmp_path / "sad", "copy_of_one.jpg", "copy_of_two.jpg")
+    (note,) = warnings_of(READERS["folders"](tmp_path))
+    assert "2 names such as sad/copy_of_one.jpg show nobody" in note
+
+
+@pytest.mark.parametrize(
+    "extra", ["@eaDir/image0000000.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/1.jpg", "lost+found/1.jpg",
+              "$RECYCLE.BIN/1.jpg", "__MACOSX/._1.jpg", ".thumbnails/1.jpg"],
+)  # fmt: skip
+def test_what_systems_add_is_no_picture(tmp_path, extra):
+    make_class_folders(tmp_path, SEVEN, 4)
+    keys = READERS["folders"](tmp_path).key.tolist()
+    touch(tmp_path / "sad", extra)
+    touch(tmp_path, extra)
+    table = READERS["folders"](tmp_path)
+    assert table.key.tolist() == keys
+    assert report(table)["dropped"] == {}
+
+
+def test_names_in_another_normal_form_are_the_same(tmp_path):
+    composed, apart = "d\u00e9go\u00fbt", "de\u0301gou\u0302t"
+    make_class_folders(tmp_path / "folders", [apart, "sad"], 4)
+    table = READERS["folders"](tmp_path / "folders", names={composed: "disgust"})
+    assert set(table.emotion) == {"disgust", "sad"}
+    touch(tmp_path / "csv", f"{apart}.jpg", "2.jpg", "3.jpg")
+    rows = [f"{composed}.jpg,sad", "2.jpg,fear", "3.jpg,happy"]
+    write(tmp_path / "csv/labels.csv", ["file,label", *rows])
+    table = READERS["csv"](tmp_path / "csv", columns={"path": "file", "emotion": "label"})
+    assert sorted(table.key) == ["2.jpg", "3.jpg", f"{apart}.jpg"]
+    assert all(os.path.isfile(path) for path in table.path)
+
+
+@pytest.mark.parametrize("valid", ["val.csv", "Validation.csv"])
+def test_fer2013_in_three_files(tmp_path, valid):
+    fixtures.make_fer2013(tmp_path, "contest")
+    whole = fixtures.make_fer2013(tmp_path / "whole") / "fer2013.csv"
+    lines = [line.rsplit(",", 1) for line in whole.read_text().splitlines()[1:]]
+    for name, usage in ((valid, "PublicTest"), ("test.csv", "PrivateTest")):
+        rows = [row for row, said in lines if said == usage]
+        write(tmp_path / name, ["emotion,pixels", *rows])
+    whole.unlink()
+    table = READERS["fer2013"](tmp_path)
+    assert sizes(table) == {"train": 7, "valid": 2, "test": 3}
+    assert report(table)["counts"]["valid"] == {"found": 2, "published": 3589}
+
+
+@pytest.mark.parametrize("name", ["fer2013", "rafdb", "affectnet"])
+def test_an_error_recommends_an_option_that_the_reader_has(tmp_path, name):
+    numbers = {str(i): emotion for i, emotion in enumerate(("joy", *SEVEN[1:]))}
+    if name == "affectnet":
+        root = fixtures.make_affectnet_yolo(tmp_path)
+        change(root / "data.yaml", "Happy", "Joy")
+        option, answer = "joy", {"joy": "happy"}
+    else:
+        make_class_folders(tmp_path, numbers, 4, ("train", "test"))
+        option, answer = "0", numbers | {"0": "happy"}
+    with pytest.raises(ValueError, match=f"say which by --option names {option}="):
+        READERS[name](tmp_path)
+    assert set(READERS[name](tmp_path, names=answer).emotion) >= {"happy", "sad"}
+
+
+def test_utkfaces_parts_in_folders_of_their_own(tmp_path):
+    for i, part in enumerate(("part1", "part2", "part3")):
+        touch(tmp_path / part / part, *(f"{20 + i}_0_0_2017011917{k:07d}.jpg" for k in range(4)))
+    table = READERS["utkface"](tmp_path)
+    assert len(table) == 12
+    assert table.key[0].startswith("part1/part1/20_0_0")
+    assert all(os.path.isfile(path) for path in table.path)
+    for around in ("aligned", "wild"):
+        fixtures.make_utkface(tmp_path / "two" / around)
+    with pytest.raises(ValueError, match="aligned/UTKFace, .*wild/UTKFace.* all hold pictures"):
+        READERS["utkface"](tmp_path / "two")
+
+
+def test_several_faces_of_a_picture_train_or_choose_but_not_both(tmp_path):
+    touch(tmp_path, *(f"{i}.jpg" for i in range(60)))
+    rows = [f"{i}.jpg,{EMOTIONS[i % 8]},{x},0,{x + 9},9" for i in range(60) for x in (0, 20)]
+    splits = {
+        "all drawn": rows,
+        "valid held out": [f"{r},{'test' if r < '2' else 'train'}" for r in rows],
+    }
+    columns = {
+        "path": "file",
+        "emotion": "label",
+        "left": "l",
+        "top": "t",
+        "right": "r",
+        "bottom": "b",
+    }
+    for name, lines in splits.items():
+        said = name != "all drawn"
+        write(tmp_path / "labels.csv", ["file,label,l,t,r,b" + ",set" * said, *lines])
+        given = columns | {"split": "set"} if said else columns
+        table = hold_out_valid(READERS["csv"](tmp_path, columns=given), 0.2)
+        assert set(table["split"]) == {"train", "valid", "test"}
+        picture = table.key.str.split("#").str[0]
+        assert table.groupby(picture)["split"].nunique().eq(1).all(), name
+
+
+def test_a_person_called_na_is_one(tmp_path):
+    table = pd.DataFrame({
+        "key": [f"{i:02d}" for i in range(4)], "split": ["train"] * 2 + ["test"] * 2,
+        "emotion": ["happy", "sad"] * 2, "person": ["NA", "None", "KA", "null"],
+    })  # fmt: skip
+    pack = write_pack(tmp_path / "pack", np.zeros((4, 8, 8, 3), np.uint8), table)
+    again = open_pack(pack.path).labels
+    assert again["key"].tolist() == table["key"].tolist()
+    assert again["person"].tolist() == table["person"].tolist()
+
+
+def test_a_list_of_the_classes_is_no_list_of_affectnets_labels(tmp_path):
+    make_class_folders(tmp_path, EIGHT, 5)
+    alone = READERS["affectnet"](tmp_path)
+    write(tmp_path / "labels.txt", [f"{i} {name}" for i, name in enumerate(EIGHT)])
+    assert READERS["affectnet"](tmp_path).equals(alone)
+
+
+def test_yolo_as_ultralytics_lays_it_out_and_pictures_without_a_face(tmp_path):
+    root = fixtures.make_affectnet_yolo(tmp_path / "a", ("train", "val"))
+    (root / "train/labels/7.txt").write_text("")
+    table = READERS["affectnet"](root)
+    assert report(table)["examples"] == {"image without labels": ["train/images/7.png"]}
+    other = tmp_path / "b"
+    for part in ("train", "val"):
+        for kind in ("images", "labels"):
+            (other / kind).mkdir(parents=True, exist_ok=True)
+            (root / part / kind).rename(other / kind / part)
+    (root / "data.yaml").rename(other / "data.yaml")
+    again = READERS["affectnet"](other)
+    assert again.key[0].startswith("images/train/")
+    columns = ["split", "emotion", "left", "right"]
+    assert again[columns].equals(table[columns])
+
+
+def test_affwild2_lists_of_several_years_are_not_mixed(tmp_path):
+    root = fixtures.make_affwild2(tmp_path)
+    shutil.copytree(root / "annotations", root / "older")
+    with pytest.raises(ValueError, match="annotations/EXPR.*older/EXPR.* of several years"):
+        READERS["affwild2"](root)

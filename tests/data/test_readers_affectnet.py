@@ -373,7 +373,7 @@ def test_the_form_is_found(tmp_path):
     assert "left" in read_affectnet(tmp_path / "a")
     assert read_affectnet(tmp_path / "b").key[0] == "train_set/images/0.jpg"
     assert len(read_affectnet(tmp_path / "c", classes=7)) == 35
-    with pytest.raises(ValueError, match="disagreeing: only folder copies"):
+    with pytest.raises(ValueError, match="disagreeing: this form of AffectNet has no such"):
         read_affectnet(tmp_path / "b", disagreeing="csv")
 
 

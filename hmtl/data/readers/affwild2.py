@@ -52,8 +52,8 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
 
     Raises:
         FileNotFoundError: A wrong root, or one without such lists.
-        ValueError: An unknown option; naming file and line, a number that line 1 does not name or
-            that is not in -1..1.
+        ValueError: Such lists of several years; an unknown option; naming file and line, a number
+            that line 1 does not name or that is not in -1..1.
     """
     check_known(f"labels={labels!r}:", labels, _LABELS)
     if every < 1:
@@ -69,6 +69,11 @@ def read_affwild2(root: str | Path, *, labels: str = "emotion", every: int = 1) 
     places = locate(source.root, lists) or (locate(images.parent, lists) if images else [])
     if images is None or not places:
         raise source.lacks(f"{_IMAGES}/ and {kind}.../ with {' and '.join(_SETS.values())}")
+    if len(places) > 1:
+        names = ", ".join(str(place) for place in places)
+        raise ValueError(
+            f"{names} all hold such lists, of several years; keep one beside {_IMAGES}/"
+        )
     source.root, parts, videos = images.parent, [], []
     for split, folder in _SETS.items():
         inside = list_at(places[0], folder)

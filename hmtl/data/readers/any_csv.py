@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.crops import BOX
+from hmtl.data.readers.crops import BOX, are_boxes
 from hmtl.data.readers.folders import SPLIT_FOLDERS
 from hmtl.data.readers.listing import LISTS, list_files
 from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
@@ -43,17 +43,18 @@ def read_csv(
     edge of the picture, positive pitch lifts it, positive roll turns the picture clockwise) -- they
     are not converted. `names` is for labels that are no words: `{"emotion": {"0": "fear"}}`.
 
-    Without a column for `split`, `shares` (train, valid, test) are split by `seed`: whole people
-    where a column `person` is named or names of files show people (`name_people`, which takes the
-    pattern `person`, or "none"), else class by class where `emotion` is named. An empty cell is a
-    missing label (counted), but not in path, split, an angle or a box. A picture that is named
-    again gets a key with "#2" if it has another box; otherwise the row is dropped.
+    Where `split` names no test, the validation images are it. Without a column for it, `shares`
+    (train, valid, test) are split by `seed`: whole people where a column `person` is named or names
+    of files show people (`name_people`, which takes the pattern `person`, or "none"), else class by
+    class where `emotion` is named. An empty cell is a missing label (counted), but not in path,
+    split, an angle or a box. A picture that is named again gets a key with "#2" if it has another
+    box; otherwise the row is dropped.
 
-    Dropped and counted: rows with a wrong number of fields, repeated rows, faces that two rows
-    label otherwise, images not on disk.
+    Dropped and counted: rows with a wrong number of fields or an empty box, repeated rows, faces
+    that two rows label otherwise, images not on disk.
     Raises FileNotFoundError if there is no such file; ValueError, naming file and line, for a label
     that is not known or a number that is none or out of range, and for columns that are not there;
-    also if `columns` names some sides of the box and not all.
+    also if `columns` names some sides of the box and not all, or if boxes are no pixels.
     """
     try:
         source = Source(root, [file], expected=file)
@@ -66,6 +67,8 @@ def read_csv(
     place = source.at(file)
     _check_columns(columns)
     table = _name_columns(source.read_list(place, columns), names or {})
+    if set(BOX) <= set(table):
+        table = _check_boxes(table, source)
     given = Path(root).absolute(), Path(root).resolve()  # of links a list may have either
     table["key"] = [_relative(path, source.root, given, at) for at, path in table["path"].items()]
     root = source.root
@@ -78,6 +81,8 @@ def read_csv(
     if "split" in table and len(table):
         table, notes = add_people(table, person)
         source.notes += notes
+        if "valid" in set(table["split"]) and "test" not in set(table["split"]):
+            table = source.test_on_valid(table)
     elif len(table):
         table = draw_splits(table.assign(split="train"), source, shares, seed, "emotion", person)
     labels = [c for c in COLUMNS if c in table and c not in ("path", "split")]
@@ -116,6 +121,22 @@ def _name_columns(table: pd.DataFrame, names: Mapping[str, Mapping]) -> pd.DataF
             values = map_numbers(values, column, _LIMITS.get(column, np.inf))
         table[column] = values.reindex(table.index)
     return table
+
+
+def _check_boxes(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Return the rows that have a box; ValueError where boxes must mean something else."""
+    empty = ~are_boxes(table)
+    if empty.sum() > max(5, len(table) // 10):  # no accidents
+        raise ValueError(
+            f"{table.index[empty][0]}: right and bottom lie before left and top; they are sides of "
+            "the box, not its width and height"
+        )
+    if len(table) and (table[BOX].abs() <= 1).all(axis=None):
+        raise ValueError(
+            f"{table.index[0]}: boxes are in pixels, but all lie within 1, as shares of the "
+            "picture's sides do; multiply them by its width and height"
+        )
+    return source.filter(table, empty, "no face box", "")
 
 
 def _relative(path: str, root: Path, given: tuple[Path, Path], place: str) -> str:

@@ -4,7 +4,8 @@ On disk, one of
 
     fer2013.csv          emotion,pixels,Usage
     icml_face_data.csv   emotion, Usage, pixels        blanks before the names
-    train.csv, test.csv  emotion,pixels and pixels     the contest's form: test has no labels
+    train.csv, test.csv  emotion,pixels and pixels     the contest's form: test has no labels;
+                                                       val.csv may lie beside them
     train/angry/Training_3908.jpg                      class folders; such names give the split,
     test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     others leave valid and test one test
 
@@ -35,19 +36,20 @@ COUNTS = {
 USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 _NUMBERS = {str(i): name for i, name in enumerate(LABELS)}
 _SIDE = 48
+_VALID = ("val.csv", "valid.csv", "validation.csv")
 WHOLE = ("fer2013.csv", "icml_face_data.csv")
 """Files that hold all three splits."""
 _COLUMNS = ["key", "path", "split", "emotion", "offset"]
 
 
-def read_fer2013(root: str | Path) -> pd.DataFrame:
+def read_fer2013(root: str | Path, *, names: Mapping | None = None) -> pd.DataFrame:
     """Return FER2013: `key` ("fer2013/0000000", file and row), `path`, `split`, `emotion`, ...
 
     ... `offset`. PublicTest is valid, PrivateTest test. From a csv, `path` is that file and
     `offset` the byte at which the row begins (see `read_pixels`); from class folders `path` is
     an image, without offset. There, names such as PublicTest_12.jpg give the official split; else
     the folders do, a merged test is test, and so is validation where there is no test. There is no
-    contempt.
+    contempt. `names` gives the emotion of folders or numbers that a copy has changed.
 
     Dropped and counted: rows with a wrong number of fields or of pixels, rows without a label (the
     contest's test.csv), pictures outside of the class folders. Raises FileNotFoundError for a
@@ -57,15 +59,16 @@ def read_fer2013(root: str | Path) -> pd.DataFrame:
     expected = "fer2013.csv, icml_face_data.csv, train.csv, or class folders in train/ and test/"
     files = [[name] for name in (*WHOLE, "train.csv")]
     source = Source(root, *files, _is_folders, expected=expected)
-    whole, train, test = (_csvs(source, *n) for n in (WHOLE, ["train.csv"], ["test.csv"]))
-    if not whole + train:
-        return _read_class_folders(source)
-    if whole:
-        table = list_rows(whole[0], None, source)
-    else:
-        parts = [(train[0], "train"), *((file, "test") for file in test)]
-        table = pd.concat([list_rows(file, split, source) for file, split in parts])
-    published = _published(*(COUNTS if whole else ["train"]))
+    parts: list[tuple[Path, str | None]] = [(file, None) for file in _csvs(source, *WHOLE)[:1]]
+    if not parts and _csvs(source, "train.csv"):
+        own = {"train": ["train.csv"], "valid": _VALID, "test": ["test.csv"]}
+        parts = [(file, split) for split, n in own.items() for file in _csvs(source, *n)]
+    if not parts:
+        return _read_class_folders(source, names)
+    known = _NUMBERS | {str(k): str(v) for k, v in (names or {}).items()}
+    table = pd.concat([list_rows(file, split, source, known) for file, split in parts])
+    complete = {*table["split"]} == {*COUNTS}
+    published = _published(*(COUNTS if complete or parts[0][1] is None else ["train"]))
     return source.finish(table, _COLUMNS, published=published)
 
 
@@ -90,9 +93,9 @@ def _is_folders(root: Path) -> bool:
     return any(name.lower() in SPLIT_FOLDERS for name in folders_in(root))
 
 
-def _read_class_folders(source: Source) -> pd.DataFrame:
+def _read_class_folders(source: Source, known: Mapping | None) -> pd.DataFrame:
     """Return a copy in class folders, which go by name: their order is not FER2013's."""
-    table = list_classes(source.root, source)
+    table = list_classes(source.root, source, names=known)
     names = base_names(table["key"]).str.lower()
     said = names.str.split("_").str[0].map({usage.lower(): s for usage, s in USAGES.items()})
     if named := said.notna().all():

@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.listing import folders_in, list_files, locate, with_paths
-from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels
+from hmtl.data.readers.names import EMOTION_WORDS, GENDER_WORDS, name_labels, plain
 from hmtl.data.readers.people import draw_splits, find_person
 from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
@@ -83,7 +83,7 @@ def holds_classes(folder: Path, label: str = "emotion", names: Mapping | None = 
     """Whether a folder holds split or class folders; numbers of one digit may be classes."""
     known = {*SPLIT_FOLDERS, *_known(label, names)}
     return any(
-        name.lower() in known or (name.isdigit() and len(name) == 1) for name in folders_in(folder)
+        plain(name) in known or (name.isdigit() and len(name) == 1) for name in folders_in(folder)
     )
 
 
@@ -119,7 +119,7 @@ def _if_people(part: str = "") -> str:
 
 def _known(label: str, names: Mapping | None) -> set[str]:
     """Return the names of class folders, lower case."""
-    return {*_WORDS[label], *(str(name).strip().lower() for name in names or ())}
+    return {*_WORDS[label], *(plain(str(name)) for name in names or ())}
 
 
 def list_classes(
@@ -135,7 +135,7 @@ def list_classes(
     inside = folders_in(root) if root.is_dir() else []
     parts = {n: SPLIT_FOLDERS[n.lower()] for n in inside if n.lower() in SPLIT_FOLDERS}
     for name in sorted(set(inside) - set(parts)) if parts else ():
-        if {below.lower() for below in folders_in(root / name)} & known:
+        if {plain(below) for below in folders_in(root / name)} & known:
             raise ValueError(
                 f"{root / name}: it holds class folders and lies beside {', '.join(parts)}, but "
                 "says no split; call it train, val or test, or take it out"
@@ -150,9 +150,7 @@ def list_classes(
     rows, bare = [], set()
     within: dict[str, str | None] = {}
     for part, listed in above.items():
-        depths = [
-            i for i in (0, 1) if any(f[i].strip().lower() in known for _, f in listed if f[i:])
-        ]
+        depths = [i for i in (0, 1) if any(plain(f[i]) in known for _, f in listed if f[i:])]
         depth = min(depths, default=0)
         around = sorted({folders[0] for _, folders in listed if folders[depth:]})
         if depth and len(around) > 1 and set(parts.values()) <= {"train"} and not person:
@@ -178,7 +176,7 @@ def list_classes(
     beside = set(files) - set(table["key"]) - bare
     drops.add("picture outside of the class folders", sorted(beside))
     table = with_paths(table, root).set_index("path", drop=False)
-    named = {folder.strip().lower() for folder in table[label]} - known
+    named = {plain(folder) for folder in table[label]} - known
     for other, words in _WORDS.items():
         if named and named <= set(words):
             raise ValueError(

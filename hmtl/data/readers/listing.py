@@ -31,6 +31,11 @@ that nothing is lost in silence: each is counted as unreadable."""
 
 LISTS = (".csv", ".txt", ".tsv", ".lst")
 """Endings of lists, lower case."""
+_SYSTEM = re.compile(
+    r"\.|__MACOSX|(@eaDir|#recycle|\$RECYCLE\.BIN|System Volume Information|lost\+found)$",
+    re.IGNORECASE,
+)
+"""How names begin that systems and network disks add to a folder, thumbnails among them."""
 _ALONE = re.compile(r"\d+|[^\s;]*\w\.\w+")
 _DEPTH = 3  # two folders that archives put around a data set, and its own
 Layout = Sequence[str] | Callable[[Path], bool]
@@ -39,7 +44,7 @@ Layout = Sequence[str] | Callable[[Path], bool]
 def locate(root: str | Path, fits: Callable[[Path], bool]) -> list[Path]:
     """Return the folders that fit: `root` alone, else those in it, else those further down.
 
-    Hidden folders are passed over. Nothing is returned where no folder fits, or `root` is none.
+    Folders of systems are passed over. Nothing is returned where no folder fits, or `root` is none.
     """
     level = [Path(root)] if Path(root).is_dir() else []
     for _ in range(_DEPTH + 1):
@@ -134,10 +139,10 @@ def find_folder(root: Path, name: str) -> Path | None:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Return the names of the folders in `folder`, sorted, without hidden ones and `__MACOSX`."""
+    """Return the names of the folders in `folder`, sorted, without hidden ones and systems' own."""
     with os.scandir(folder) as entries:
-        found = [e.name for e in entries if not e.name.startswith((".", "__")) and is_folder(e)]
-    return sorted(found)
+        own = (e for e in entries if not (e.name.startswith("__") or _SYSTEM.match(e.name)))
+        return sorted(e.name for e in own if is_folder(e))
 
 
 def describe(root: Path) -> str:
@@ -164,16 +169,17 @@ def list_files(
 ) -> list[str]:  # fmt: skip
     """Return the files with one of `endings` in `folder`, sorted, relative, with "/" between.
 
-    `deep` goes into its subfolders too; hidden files and `__MACOSX` are passed over. `prefix` goes
-    before every name. Links are followed, wherever they lead, but for folders that links, one or
-    several, put into themselves: their files would come again and again under other names. `above`
-    is for the function itself: the real paths of the folders it came through. ValueError for a pipe
-    or a device among them, unless by its ending it is a picture, which costs itself.
+    `deep` goes into its subfolders too; hidden files and systems' own (`__MACOSX`, `@eaDir`) are
+    passed over. `prefix` goes before every name. Links are followed, wherever they lead, but for
+    folders that links, one or several, put into themselves: their files would come again and again
+    under other names. `above` is for the function itself: the real paths of the folders it came
+    through. ValueError for a pipe or a device among them, unless by its ending it is a picture,
+    which costs itself.
     """
     found, above = [], (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith((".", "__MACOSX")):
+            if _SYSTEM.match(entry.name):
                 continue
             if deep and entry.is_symlink() and _leads_up(entry.path, above):
                 continue

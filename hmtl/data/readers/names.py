@@ -1,7 +1,8 @@
 """Words for emotions and genders in other data sets -> this project's names. Ours."""
 
-__all__ = ["EMOTION_WORDS", "GENDER_WORDS", "name_labels"]
+__all__ = ["EMOTION_WORDS", "GENDER_WORDS", "name_labels", "plain"]
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
@@ -40,6 +41,14 @@ GENDER_WORDS = {
 }
 
 
+def plain(text: str) -> str:
+    """Return a text as it is compared: lower case, without blanks around it, in one normal form.
+
+    File systems and lists write an accented letter as one sign or as two.
+    """
+    return unicodedata.normalize("NFC", text).strip().lower()
+
+
 def name_labels(
     values: pd.Series, field: str, *,
     words: Mapping[str, str] = EMOTION_WORDS, names: Mapping | None = None, option: str = "",
@@ -60,10 +69,10 @@ def name_labels(
     Raises:
         ValueError: A label that is in neither.
     """
-    known = {**words, **{str(k).strip().lower(): str(v) for k, v in (names or {}).items()}}
+    known = {**words, **{plain(str(k)): str(v) for k, v in (names or {}).items()}}
     in_name = option.replace(" ", "=")
     remedy = f"; say which by --option {option}{{}}=..., in a name of data by :{in_name}{{}}=..."
     return map_labels(
-        values.astype(str).str.strip().str.lower(), known, field,
+        values.astype(str).map(plain), known, field,
         dict.fromkeys(words.values()), remedy if option else "",
     )  # fmt: skip

@@ -7,6 +7,10 @@ Names show people in many sets:
     AF01ANS.JPG                     KDEF: session, person (F01), expression, side
     KA.AN1.39.tiff                  JAFFE: person, expression, number
     03-01-05-01-02-01-12.png        RAVDESS: the last of seven numbers is the actor
+    Rafd090_01_..._angry_left.jpg   RaFD: camera, person
+    01F_FE_O.BMP                    NimStim: person, expression, mouth
+    CFD-BF-001-014-A.jpg            Chicago Face Database: group and person, picture, expression
+    subject01.happy                 Yale: person, expression
     012_happy_3.png                 a number before the first underscore
 
 Folders show them too, as in happy/S001/1.jpg; as they may be anything, they are only warned of.
@@ -27,7 +31,16 @@ KDEF = (
     r"[AB](?P<person>[FM]\d\d)(?P<emotion>A[FN]|DI|HA|NE|S[AU])(?P<side>F[LR]|H[LR]|S)(?![A-Z\d])"
 )
 JAFFE = r"(?P<person>[A-Z]{2})\.(?P<emotion>AN|DI|FE|HA|NE|S[AU])\d\.\d+"
-_SETS = (r"(S\d{3})_\d{3}_\d+", KDEF, JAFFE, r"\d\d(?:-\d\d){5}-(\d\d)(?!\d)")
+_SETS = (
+    r"(S\d{3})_\d{3}_\d+",
+    KDEF,
+    JAFFE,
+    r"\d\d(?:-\d\d){5}-(\d\d)(?!\d)",
+    r"Rafd\d{3}_(\d\d)_",
+    r"(\d\d[FM])_[A-Z]{2}_[OCX]",
+    r"CFD-([A-Z]{1,2}-\d{3})-",
+    r"(subject\d\d)\.",
+)
 _NUMBER = r"([A-Za-z]{0,8}\d+)_"
 _FOLDERS = (r"([^/]+)/[^/]*/[^/]*$", r"([^/]+)/[^/]*$")  # the last but one of a path, and the last
 _FEWEST = 10  # groups: fewer numbers are more often classes or parts than people
@@ -60,7 +73,7 @@ def name_people(
         who = pd.Series([m and m.group(min(1, m.re.groups)) for m in found], keys.index)
         if who.isna().all():
             raise ValueError(f"person={person!r} fits no name, such as {keys.iloc[0]!r}")
-        return who, [f"{who.nunique():,} people by --option person={person}"]
+        return who, [f"{who.nunique():,} people by --option person={person}", *_unnamed(who, keys)]
     forms = [re.compile(form, re.IGNORECASE) for form in _SETS]
     found = [next((m for m in (f.match(n) for f in forms) if m), None) for n in names]
     who = pd.Series([m and m.group(1).upper() for m in found], keys.index, dtype=object)
@@ -77,7 +90,18 @@ def name_people(
             remedy = f"say so by --option person='{_NUMBER}', else person=none"
             return None, [*warned, f"{WARNING}{text}{remedy}"]
     first = who.first_valid_index()
-    return who, [note.format(who.nunique(), who[first], names[first]), *warned]
+    said = note.format(who.nunique(), who[first], names[first])
+    return who, [said, *_unnamed(who, keys), *warned]
+
+
+def _unnamed(who: pd.Series, keys: pd.Series) -> list[str]:
+    """Return a warning where some pictures do not say who is in them."""
+    if (lost := keys[who.isna()]).empty:
+        return []
+    return [
+        f"{WARNING}{len(lost):,} names such as {lost.iloc[0]} show nobody: if they are of the same "
+        "people, say how by --option person"
+    ]
 
 
 def _warn_of_folders(keys: pd.Series, labels: pd.Series | None) -> list[str]:

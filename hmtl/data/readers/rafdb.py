@@ -13,6 +13,7 @@ and as a copy passes it on: `DATASET/train/1/...`, `DATASET/test/7/...`, with th
 __all__ = ["read_rafdb"]
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -39,12 +40,15 @@ _GENDERS = {"0": "male", "1": "female", "2": ""}  # 2 is unsure
 _PUBLISHED = class_counts("train", dict(zip(LABELS, TRAIN_COUNTS, strict=True))) | {"test": 3_068}
 
 
-def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
+def read_rafdb(
+    root: str | Path, *, images: str = "aligned", names: Mapping | None = None
+) -> pd.DataFrame:
     """Return RAF-DB: `key` ("Image/aligned/train_00001_aligned.jpg"), `path`, `split`, ...
 
     ... `emotion` (seven, no contempt) and, where `Annotation/manual` is there, `gender` (missing
     for "unsure"; counted). Train and test are the authors'; nothing is valid. `images` is "aligned"
-    or "original". A copy in folders 1 to 7 is read too, without gender.
+    or "original". A copy in folders 1 to 7 is read too, without gender; `names` gives the emotion
+    of numbers that a copy has changed.
 
     Dropped and counted: lines that are not a name and a number, images not on disk, those outside
     of the folders 1 to 7. Raises FileNotFoundError for a wrong root; ValueError, naming file and
@@ -52,18 +56,19 @@ def read_rafdb(root: str | Path, *, images: str = "aligned") -> pd.DataFrame:
     not 0, 1 or 2.
     """
     check_known(f"images={images!r}:", images, ("aligned", "original"))
+    known = _NUMBERS | {str(k): str(v) for k, v in (names or {}).items()}
     if copies := locate(root, _is_copy):
         if len(copies) > 1:
-            names = ", ".join(str(copy.relative_to(root)) for copy in copies)
-            raise ValueError(f"{root}: {names} all hold train/ and test/; pass one of them")
+            several = ", ".join(str(copy.relative_to(root)) for copy in copies)
+            raise ValueError(f"{root}: {several} all hold train/ and test/; pass one of them")
         source = Source(root)
-        table = list_classes(copies[0], source, names=_NUMBERS)
+        table = list_classes(copies[0], source, names=known)
         return source.finish(table, published=_PUBLISHED)
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
     source = Source(root, [LIST, folder], [_SPELT, folder], expected=expected)
     root = source.root
-    table = _read_list(find_list(root, LIST) or source.at(_SPELT), source)
+    table = _read_list(find_list(root, LIST) or source.at(_SPELT), known, source)
     place = find_folder(source.at("Image"), images) or root / folder
     files = source.files(place, deep=False)
     plain = not any(re.search(r"_aligned\.\w+$", file, re.IGNORECASE) for file in files)
@@ -85,10 +90,10 @@ def _is_copy(folder: Path) -> bool:
     return all(find_list(folder, f"{part}/1") for part in ("train", "test"))
 
 
-def _read_list(file: Path, source: Source) -> pd.DataFrame:
+def _read_list(file: Path, known: Mapping, source: Source) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
     table = source.read_list(file, {"name": "name", "emotion": "label"}, ["name", "label"])
-    table["emotion"] = map_labels(table["emotion"], _NUMBERS, "label")
+    table["emotion"] = map_labels(table["emotion"], known, "label")
     table["split"] = table["name"].str.split("_").str[0]
     for place, name in table["name"][~table["split"].isin(["train", "test"])].items():
         raise ValueError(f"{place}: {name!r} begins with neither train_ nor test_")

@@ -33,6 +33,7 @@ WARNING = "warning: "
 TWO_LABELS = "one face with two labels"
 """The reason to leave out rows that contradict each other."""
 _EXAMPLES = 5
+_FEWEST = 20  # poses: fewer may all be frontal
 _ANGLES = ("yaw", "pitch", "roll")
 _PLACES = ("key", "path", "offset")
 
@@ -143,7 +144,7 @@ def finish_table(
     for column in (c for c in _ANGLES if c in table):
         if not np.isfinite(table[column].to_numpy(float)).all():
             raise ValueError(f"{source}: {column} must be a number of degrees in every row")
-    notes = [*notes, *_shared_people(table)]
+    notes = [*notes, *_shared_people(table), *_radians(table)]
     published = dict(published or {})
     if faces:
         published |= {f"faces/{name}": n for name, n in faces.items()}
@@ -167,6 +168,14 @@ def _shared_people(table: pd.DataFrame) -> list[str]:
     both = set(people[test].dropna()) & set(people[~test].dropna()) if len(people) else set()
     such = f"{WARNING}{len(both):,} of the people in test are in train or valid too, such as "
     return [f"{such}{min(both)}: scores are partly memory"] if both else []
+
+
+def _radians(table: pd.DataFrame) -> list[str]:
+    """Return a warning if head poses are so small that they may be radians."""
+    angles = table[[c for c in _ANGLES if c in table]].to_numpy(float)
+    if len(table) < _FEWEST or not 0 < np.abs(angles).max(initial=0) <= np.pi:
+        return []
+    return [f"{WARNING}all angles are within 3.15 degrees: if they are radians, convert them"]
 
 
 def _compare(

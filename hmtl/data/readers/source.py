@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers import listing
+from hmtl.data.readers.names import plain
 from hmtl.data.readers.report import NOT_ON_DISK, Drops, finish_table
 from hmtl.data.readers.splits import seeded_split
 
@@ -135,17 +136,17 @@ class Source(Drops):
     ) -> pd.DataFrame:
         """The rows whose `key` is a file in one of the folders, or of `more`; others are left out.
 
-        A picture that lies there under another ending (1.png for 1.jpg, or for 1), or another case,
-        is the one that is meant, if it is the only one.
+        A picture that lies there under another ending (1.png for 1.jpg, or for 1), another case or
+        normal form, is the one that is meant, if it is the only one.
         """
         files = [file for folder in folders for file in self.files(folder, deep=deep)]
         there, other = {*files, *more}, dict[str, str]()
         for name in sorted(there):
-            stem = os.path.splitext(name)[0].lower()
+            stem = plain(os.path.splitext(name)[0])
             other[stem] = "" if stem in other else name  # two: nothing says which is meant
 
         def find(key: str) -> str:
-            stem, ending = os.path.splitext(key.lower())
+            stem, ending = os.path.splitext(plain(key))
             # with another ending it names something else
             known = ending in ("", *listing.PICTURES)
             return key if key in there else (known and other.get(stem)) or key
@@ -164,7 +165,7 @@ class Source(Drops):
 
     def test_on_valid(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the table with its valid rows as test, as there is no test; a note says so."""
-        self.notes.append("no test folder: the validation images are the test split")
+        self.notes.append("no test pictures: the validation images are the test split")
         return table.assign(split=table["split"].replace("valid", "test"))
 
     def finish(

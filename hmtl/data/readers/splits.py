@@ -34,14 +34,17 @@ def seeded_split(
 ) -> pd.Series:
     """Return the split of each row: `shares` of train, valid and test, by the seed.
 
-    Whole groups (rows with one value of column `group`: a person, a photo) go to one split. With
-    `by`, a column, the shares hold within each of its values (that of a group's first row). Counts
-    are of groups, rounded. Raises ValueError unless the shares are 0 or more and add up to 1.
+    Whole groups (rows with one value of column `group`: a person, a photo) go to one split, as do
+    all faces of a picture. With `by`, a column, the shares hold within each of its values (that of
+    a group's first row). Counts are of groups, rounded. Raises ValueError unless the shares are 0
+    or more and add up to 1.
     """
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"shares={shares!r}: three numbers from 0 up that add up to 1")
     # a row without a group is a group of its own
-    of_row = table[group].astype(object).where(table[group].notna(), table["key"]).astype(str)
+    pictures = table["key"].str.replace(r"#\d+$", "", regex=True)  # "a.jpg#2": another face in it
+    own = pictures if group == "key" else table[group]
+    of_row = own.astype(object).where(own.notna(), pictures).astype(str)
     first = ~of_row.duplicated()
     groups, names = table[first], of_row[first].to_numpy()
     strata = np.zeros(len(names)) if by is None else groups[by].astype(object).fillna("")

@@ -77,13 +77,17 @@ def _find(root: Path) -> tuple[Path, list[str]]:
     def fits(folder: Path) -> bool:
         return any(_BEGINS.match(name) for name in os.listdir(folder))
 
-    found = {folder.name.lower(): folder.resolve() for folder in locate(root, fits)}
-    if len(found) > 1 and not {"utkface", "crop_part1", "part1", "part2", "part3"} & set(found):
+    places = locate(root, fits)
+    found = {folder.name.lower(): folder for folder in places}
+    known = {"utkface", "crop_part1", "part1", "part2", "part3"} & set(found)
+    if len(places) > 1 and (not known or len(found) < len(places)):
+        several = ", ".join(folder.relative_to(root).as_posix() for folder in places)
         raise ValueError(
-            f"{root}: {', '.join(sorted(found))} all hold pictures of the set; put them into one "
-            "folder, or pass one of them"
+            f"{root}: {several} all hold pictures of the set; put them into one folder, or pass "
+            "one of them"
         )
     for names in (["utkface"], ["crop_part1"], ["part1", "part2", "part3"], list(found)):
         if read := [found[name] for name in names if name in found]:
-            return read[0].parent, [folder.name for folder in read]
+            around = Path(os.path.commonpath([folder.parent for folder in read]))
+            return around, [folder.relative_to(around).as_posix() for folder in read]
     raise Source(root).lacks("26_1_3_...jpg.chip.jpg or UTKFace/")

@@ -2,6 +2,7 @@
 
 __all__ = ["read_affectnet"]
 
+import inspect
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,7 @@ def read_affectnet(root: str | Path, *, classes: int = 8, **options) -> pd.DataF
     Args:
         root: The folder of a release or a copy, or one around it.
         classes: 8, or 7 without contempt.
-        options: Go to `read_affectnet_folders`, the only one that has more.
+        options: Others that the form's own reader has, such as `names` of copies.
 
     Returns:
         The sample table of the form that was found.
@@ -39,8 +40,8 @@ def read_affectnet(root: str | Path, *, classes: int = 8, **options) -> pd.DataF
     """
     root = Path(root)
     reader = _choose(root)
-    if options and reader is not read_affectnet_folders:
-        raise ValueError(f"{', '.join(options)}: only folder copies of AffectNet have such options")
+    if lost := sorted(set(options) - set(inspect.signature(reader).parameters)):
+        raise ValueError(f"{', '.join(lost)}: this form of AffectNet has no such options")
     return reader(root, classes=classes, **options)
 
 

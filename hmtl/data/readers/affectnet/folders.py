@@ -19,7 +19,7 @@ import pandas as pd
 from hmtl.data.readers.affectnet.labels import check_classes, leave_contempt_out
 from hmtl.data.readers.affectnet.lists import IMAGES, lists_below
 from hmtl.data.readers.folders import find_classes, list_classes
-from hmtl.data.readers.listing import find_list
+from hmtl.data.readers.listing import find_list, read_rows
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import TWO_LABELS, Drops
@@ -41,13 +41,13 @@ def read_affectnet_folders(
 ) -> pd.DataFrame:
     """Return a folder copy of AffectNet: `key` ("anger/1.jpg"), `path`, `split`, `emotion`.
 
-    Where `root` holds labels.csv, some of its labels disagree with the folder: `disagreeing` drops
-    those images ("drop", counted), or believes the "folder" or the "csv". A folder called val is
-    test if there is no other test, since AffectNet reports on its validation images. Without
-    folders that say the split, `shares` are split by `seed`, class by class. `names` gives the
-    emotion of folders or csv labels that are no words, such as `dict(enumerate(EMOTIONS))` for
-    AffectNet's own numbers; `classes=7` leaves contempt out. Pictures outside of the
-    class folders are dropped and counted.
+    Where `root` holds labels.csv with a column `pth`, some of its labels disagree with the folder:
+    `disagreeing` drops those images ("drop", counted), or believes the "folder" or the "csv". A
+    folder called val is test if there is no other test, since AffectNet reports on its validation
+    images. Without folders that say the split, `shares` are split by `seed`, class by class.
+    `names` gives the emotion of folders or csv labels that are no words, such as
+    `dict(enumerate(EMOTIONS))` for AffectNet's own numbers; `classes=7` leaves contempt out.
+    Pictures outside of the class folders are dropped and counted.
 
     Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for the
     folders of the first release, a label that is not known, a line of labels.csv without path and
@@ -62,7 +62,8 @@ def read_affectnet_folders(
     parted = set(table["split"]) != {"train"}
     table = draw_splits(table, source, shares, seed, "emotion", "none")
     on_disk = pd.Series("images on disk", table.index)
-    if labels := find_list(source.root, "labels.csv"):
+    labels = find_list(source.root, "labels.csv")
+    if labels and "pth" in [name.strip().lower() for name in next(read_rows(labels), (1, []))[1]]:
         published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
         said = _read_labels(labels, names, source)
         table = _compare_labels(table, said, labels, disagreeing, source)

@@ -2,6 +2,7 @@
 
     YOLO_format/data.yaml             names: ['Anger', 'Contempt', ...]: the emotion of each number
     YOLO_format/train/images/0.jpg    also valid/ (or val/) and test/
+                                      or images/train/, as in Ultralytics' own layout
     YOLO_format/train/labels/0.txt    "4 0.5 0.5 1 1", a line a face: number, centre x and y, width
                                       and height as shares of the picture's
 
@@ -25,18 +26,24 @@ from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import SPLIT_FOLDERS
 from hmtl.data.readers.listing import folders_in, list_files, read_rows, subfolder
 from hmtl.data.readers.names import name_labels
-from hmtl.data.readers.report import Drops
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular, reading
 
 
 def holds_yolo(folder: Path) -> bool:
-    """Whether a folder has a split with images/ and labels/ in it."""
-    return any(
-        subfolder(folder / name, "images") and subfolder(folder / name, "labels")
-        for name in folders_in(folder)
-        if name.lower() in SPLIT_FOLDERS
-    )
+    """Whether a folder has a split with images/ and labels/ in it, or these with splits."""
+    return bool(_parts(folder))
+
+
+def _parts(root: Path) -> list[tuple[str, Path, Path]]:
+    """Return the split of each part, and its folders of images and of labels."""
+    inner = [root / name for name in folders_in(root) if name.lower() in SPLIT_FOLDERS]
+    pairs = [(p.name, subfolder(p, "images"), subfolder(p, "labels")) for p in inner]
+    images, labels = (subfolder(root, name) for name in ("images", "labels"))
+    if images and labels:
+        names = [name for name in folders_in(images) if name.lower() in SPLIT_FOLDERS]
+        pairs += [(name, images / name, subfolder(labels, name)) for name in names]
+    return [(SPLIT_FOLDERS[name.lower()], of, said) for name, of, said in pairs if of and said]
 
 
 def read_affectnet_yolo(
@@ -66,12 +73,7 @@ def read_affectnet_yolo(
     with reading(file, "it names the emotions; copy it anew"):
         said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {})["names"]
         said = dict(said.items() if isinstance(said, dict) else enumerate(said))
-    parts = [name for name in folders_in(root) if name.lower() in SPLIT_FOLDERS]
-    rows: list[tuple] = []
-    for part in parts:
-        images, labels = (subfolder(root / part, name) for name in ("images", "labels"))
-        if images and labels:
-            rows += _read_part(part, images, labels, source)
+    rows = [row for part in _parts(root) for row in _read_part(*part, source)]
     columns = ["key", "split", "place", "number", *BOX]
     table = pd.DataFrame(rows, columns=columns).set_index("place")
     if "test" not in set(table["split"]):
@@ -86,30 +88,28 @@ def read_affectnet_yolo(
     return source.finish(table, ["key", "split", "emotion", *BOX], several=True)
 
 
-def _read_part(part: str, images: Path, labels: Path, drops: Drops) -> list[tuple]:
+def _read_part(split: str, images: Path, labels: Path, source: Source) -> list[tuple]:
     """Return key, split, place, number and box of each face of one split."""
     there = {os.path.splitext(name)[0]: labels / name for name in list_files(labels, (".txt",))}
     rows: list[tuple] = []
     for name in list_files(images):
-        key, file = f"{part}/{images.name}/{name}", there.get(os.path.splitext(name)[0])
-        if file is None:
-            drops.add("image without labels", [key])
+        key, file = source.key(images) + name, there.get(os.path.splitext(name)[0])
+        if file is None or not (lines := list(read_rows(file))):
+            source.add("image without labels", [key])
             continue
         try:
             check_regular(images / name, "")
             with Image.open(images / name, formats=FORMATS) as picture:
                 size = np.array(picture.size * 2)
         except Exception:  # decoders raise anything on a broken file
-            drops.add("picture that cannot be opened", [key])
+            source.add("picture that cannot be opened", [key])
             continue
-        for line, fields in read_rows(file):
+        for line, fields in lines:
             box = pd.to_numeric(pd.Series(fields[1:]), errors="coerce").to_numpy(float)
             if len(box) != 4 or not (np.isfinite(box).all() and (box[2:] > 0).all()):
-                drops.add("malformed row", [f"{part}/{labels.name}/{file.name} line {line}"])
+                source.add("malformed row", [f"{source.key(labels)}{file.name} line {line}"])
                 continue
             centre, half = np.tile(box[:2], 2), np.tile(box[2:] / 2, 2) * [-1, -1, 1, 1]
             sides = np.rint(np.clip(centre + half, -1, 2) * size).astype(int)
-            rows.append(
-                (key, SPLIT_FOLDERS[part.lower()], f"{file} line {line}", fields[0], *sides)
-            )
+            rows.append((key, split, f"{file} line {line}", fields[0], *sides))
     return rows
