@@ -176,7 +176,7 @@ class GradNorm(Balance):
         """The weighted sum; the weights move on by one step."""
         total = (self.weights.clone() * losses).sum()
         if self._last is None:
-            self._last = _last_used(losses, shared())
+            self._last = next(reversed(shared()), None)
         if self._last is None:  # a frozen encoder: no loss has a gradient to be made alike
             return total
         gradients = [_gradients(loss, [self._last])[0] for loss in losses]
@@ -216,15 +216,6 @@ def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
-def _last_used(losses: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
-    """The last parameter that the losses depend on: bodies may end in parts that never run."""
-    if not parameters:
-        return None
-    found = torch.autograd.grad(losses.sum(), parameters, retain_graph=True, allow_unused=True)
-    used = [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
-    return used[-1] if used else None
-
-
 class PCGrad(Balance):
     """From each loss's gradient, what contradicts another loss's is projected away.
 
@@ -239,7 +230,8 @@ class PCGrad(Balance):
         """The sum, weighted so that its gradient is the projected ones' sum."""
         from torchjd.aggregation import PCGradWeighting
 
-        parameters = shared()
+        if not (parameters := shared()):  # a frozen encoder: nothing contradicts anything
+            return losses.sum()
         rows = [torch.cat([g.flatten() for g in _gradients(loss, parameters)]) for loss in losses]
         gradients = self.average(torch.stack(rows).float())
         weights = self.average(PCGradWeighting()(gradients @ gradients.T))

@@ -22,6 +22,7 @@ from fastai.data.transforms import IntToFloatTensor
 from fastai.torch_core import TensorCategory, default_device, to_detach
 from fastai.vision.core import PILImage, TensorImage
 from fastai.vision.data import get_grid
+from fastai.vision.learner import vision_learner  # noqa: F401  registers what draws pictures
 from fastcore.basics import chunked
 
 from hmtl.data.pack import Pack

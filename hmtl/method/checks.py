@@ -14,6 +14,7 @@ import torch
 from annotated_types import Ge, Gt, Interval, MinLen
 from fastai.callback.mixup import MixHandler
 from fastai.torch_core import TensorCategory, TensorMask, TensorMultiCategory
+from fastai.vision.augment import RandomErasing
 from fastai.vision.core import TensorBBox, TensorPoint
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from hmtl.labels import check_known, hint
 from hmtl.method.balance import Balance, make_balance
 from hmtl.method.body import same_tensor
 from hmtl.method.pretext import Pretext, make
+from hmtl.method.pretext.base import batch_steps
 from hmtl.method.pretext.composite import check_shared
 from hmtl.method.tasks import Task
 
@@ -133,7 +135,8 @@ def _stay(kind: str, hybrid, labelled: set[str]) -> None:
 
 def task_of(dls) -> Task | None:
     """The task that DataLoaders were made for (`face_dataloaders`), None if nothing tells."""
-    return getattr(getattr(dls, "train_ds", None), "task", None)
+    found = getattr(getattr(dls, "train_ds", None), "task", None)
+    return found if isinstance(found, Task) else None  # others may call anything so
 
 
 def _types(loader) -> list[type]:
@@ -161,13 +164,22 @@ def first_batch(hybrid, seen: set) -> None:
         return
     seen.add(hybrid.training)
     _are_pictures(hybrid.xb[0], hybrid.training)
-    _in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), hybrid.training)
+    steps = batch_steps(hybrid.dls.train) if hybrid.training else ()
+    erased = any(isinstance(step, RandomErasing) for step in steps)
+    _in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), hybrid.training, erased)
     if hybrid.training:
-        sides = hybrid.xb[0].shape[-2:]
         for y in hybrid.yb:
-            if isinstance(y, Tensor) and y.ndim > 2 and y.shape[-2:] == sides:
+            if isinstance(y, Tensor) and _is_dense(y, hybrid.xb[0]):
                 _stay(f"{tuple(y.shape)}", hybrid, hybrid._labelled)
         _no_turned_numbers(hybrid)
+
+
+def _is_dense(labels: Tensor, picture: Tensor) -> bool:
+    """Whether labels are maps, of the picture's size or another: masks, heatmaps, pictures."""
+    if labels.ndim < 3 or min(labels.shape[-2:]) == 1:
+        return False
+    own = labels.ndim > 3 or labels.shape[-2:] == picture.shape[-2:]
+    return own or not labels.is_floating_point()
 
 
 def own_answer(hybrid, seen: set) -> None:
@@ -217,11 +229,11 @@ def _are_pictures(given: Any, training: bool) -> None:
     )
 
 
-def _in_unit_range(pictures: Tensor, training: bool) -> None:
+def _in_unit_range(pictures: Tensor, training: bool, erased: bool) -> None:
     which = "training" if training else "validation"
     low, high = pictures.min().item(), pictures.max().item()
     outside = ((pictures < -_MARGIN) | (pictures > 1 + _MARGIN)).float().mean().item()
-    if outside > _NOISE or max(-low, high - 1) > _FAR:
+    if outside > _NOISE + _ERASED * erased or (max(-low, high - 1) > _FAR and not erased):
         raise ValueError(
             f"the {which} pictures go from {low:.3g} to {high:.3g}; pretexts need them in [0, 1]. "
             "Normalise by fastai's Normalize in batch_tfms, or in the model; or say how it was "
@@ -230,8 +242,9 @@ def _in_unit_range(pictures: Tensor, training: bool) -> None:
 
 
 _MARGIN = 0.1  # what resampling adds to pictures in [0, 1]
-_NOISE = 0.02  # share of a batch beyond that: fastai's RandomErasing fills squares with noise
-_FAR = 1.5  # beyond [0, 1]: five deviations of that noise, which are ImageNet's, reach 0.8
+_NOISE = 0.02  # share of a batch beyond that
+_FAR = 1.5  # beyond [0, 1]
+_ERASED = 0.4  # share of a batch that fastai's RandomErasing may fill with any noise
 
 
 def _no_turned_numbers(hybrid) -> None:
@@ -290,7 +303,8 @@ def tell_sizes(error: BaseException, shown: tuple | None) -> None:
 
     `shown` is by whom, and the shapes of the view and of the loader's picture.
     """
-    if shown is None or not isinstance(error, AssertionError):  # timm's
+    known = isinstance(error, AssertionError | RuntimeError | ValueError)
+    if shown is None or not known or isinstance(error, torch.OutOfMemoryError):
         return
     name, *shapes = shown
     size, own = ([*map(int, shape[-2:])] for shape in shapes)

@@ -15,10 +15,11 @@ what is saved, exported or copied during one holds nothing of the heads.
             return loss + self._loss
 """
 
-__all__ = ["Guest", "gathered", "mean_of_all"]
+__all__ = ["Guest", "gathered", "mean_of_all", "slopes"]
 
 import copy
 import math
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -27,7 +28,12 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval
-from fastai.callback.core import Callback, CancelEpochException, CancelFitException
+from fastai.callback.core import (
+    Callback,
+    CancelEpochException,
+    CancelFitException,
+    _inner_loop,
+)
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.hook import Hook
 from fastai.callback.schedule import LRFinder
@@ -71,10 +77,14 @@ class Guest(Callback):
     def __init__(self, body: nn.Module | None = None, seed: int | None = None):
         self.body = as_kind(body, nn.Module | None, "body")
         self.seed = as_kind(seed, Annotated[int, Interval(ge=0, lt=2**64)] | None, "seed")
+        self._forget_heads()
+        self._forget_fit()
+
+    def _forget_heads(self) -> None:
         self.heads: dict[str, nn.Module] = {}
         self._widths: dict[str, int] = {}
         self._guests = Guests()
-        self._forget_fit()
+        self._beside: weakref.ref | None = None  # the first weight of the network they are with
 
     def _forget_fit(self) -> None:
         self._host: Host | None = None
@@ -88,7 +98,8 @@ class Guest(Callback):
     def __getstate__(self) -> dict:
         # an exported Learner carries the plain network: heads are made anew if it trains again
         plain = self.__new__(type(self))
-        plain.__dict__.update(self.__dict__, heads={}, _guests=Guests(), _shown=L())
+        plain.__dict__.update(self.__dict__, _shown=L())
+        plain._forget_heads()
         plain._forget_fit()
         return plain.__dict__
 
@@ -112,6 +123,11 @@ class Guest(Callback):
     def total(self, loss: Tensor) -> Tensor:
         """The loss to differentiate, given the network's own."""
         return loss
+
+    def forget(self) -> None:
+        """The network is another one, of another fold say: what was learned beside it goes."""
+        self._forget_heads()
+        self.extra = None
 
     def explain(self, error: BaseException) -> None:
         """Raise a better error in the place of one that a batch raised."""
@@ -196,6 +212,11 @@ class Guest(Callback):
 
     # -- a fit begins and ends ---------------------------------------------------------------
 
+    def __call__(self, event_name: str):
+        """Batches are the fit's own: others validate and predict without us, within one too."""
+        if self.present or event_name not in _inner_loop:
+            super().__call__(event_name)
+
     @property
     def _attached(self) -> bool:
         """Whether a fit goes on."""
@@ -210,6 +231,10 @@ class Guest(Callback):
         """Add the metrics, and stand around what the Learner does."""
         if self._attached or self.learn.lock.locked():  # validate(), get_preds(), tta()
             return
+        if self._beside and not any(p is self._beside() for p in self.model.parameters()):
+            self.forget()
+        first = next(self.model.parameters(), None)
+        self._beside = None if first is None else weakref.ref(first)
         self._path = path_of(self.body, self.model)
         self.begin()
         self.fixed_seed()
@@ -337,7 +362,7 @@ class Guest(Callback):
 
     def after_backward(self):
         """Average the gradients of the heads, which DistributedDataParallel does not see."""
-        if not (self._attached and self._several):
+        if not self._several:
             return
         grads = [p.grad for m in self.trained() for p in m.parameters() if p.grad is not None]
         if grads:  # in one message
@@ -347,7 +372,7 @@ class Guest(Callback):
 
     def after_train(self):
         """Average the running statistics of the heads before they count."""
-        if self._attached and self._several:
+        if self._several:
             for module in self.trained():
                 for name, buffer in module.named_buffers():
                     if name.endswith(("running_mean", "running_var")):
@@ -480,11 +505,13 @@ class Host(Callback):
         loss = self.learn.loss
         own = total = loss.mean() if loss.ndim else loss  # others may yet weigh a loss per picture
         for guest in self.guests:
-            total = guest.total(total)
+            if guest.run and guest.run_train:  # a callback may have switched it off
+                total = guest.total(total)
         if total is not own and total.requires_grad:
             total = loss + (total - own) if loss.ndim else total
             # kept by their places in the graph: others may change the numbers in place
-            self._edges = get_gradient_edge(total), get_gradient_edge(self.learn.loss_grad)
+            of_own = self.learn.loss_grad
+            self._edges = [get_gradient_edge(x) for x in (total, of_own) if x.requires_grad]
             self._plain, self._total = loss, total
             self.learn.loss_grad = total
 
@@ -493,7 +520,8 @@ class Host(Callback):
         loss = self.learn.loss_grad
         if self._total is None or loss is self._total:
             return
-        of_total, of_own = _slopes(loss, self._edges)
+        of_total, *rest = slopes(loss, self._edges)
+        of_own = rest[0] if rest else None
         if of_total is None and of_own is None:
             raise ValueError(
                 "a callback has put a loss of its own in the place of learn.loss_grad; let it add "
@@ -541,9 +569,11 @@ class Host(Callback):
                 parameter.grad = grad
 
 
-def _slopes(loss: Tensor, edges: Sequence[GradientEdge]) -> tuple[Tensor | None, ...]:
+def slopes(
+    loss: Tensor, edges: Sequence[GradientEdge] | Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
     """How a loss follows what lies at these edges of its graph; None where it does not."""
-    if not loss.requires_grad:
+    if not (loss.requires_grad and edges):
         return (None,) * len(edges)
     return torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
 

@@ -78,8 +78,6 @@ class Hybrid(Session):
 
     def before_batch(self):
         """Shared views: the transformed picture takes the picture's place."""
-        if not self.present:
-            return
         self._forget_batch()
         checks.first_batch(self, self._seen)
         if self.training and self.views == "shared":
@@ -98,8 +96,6 @@ class Hybrid(Session):
 
     def after_pred(self):
         """Paired views take their second pass here, as all do when validating."""
-        if not self.present:
-            return
         self._sizes = None
         checks.own_answer(self, self._seen)
         if self.training and self.views == "shared":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hmtl.method import checks
 from hmtl.method.balance import Balance
 from hmtl.method.body import Watch
-from hmtl.method.guest import Guest, gathered, mean_of_all
+from hmtl.method.guest import Guest, gathered, mean_of_all, slopes
 from hmtl.method.meters import Meters
 from hmtl.method.pretext import Pretext
 from hmtl.method.views import Pictures
@@ -57,12 +57,18 @@ class Session(Guest):
         self._seen: set[bool] = set()
         self._balanced_count = 0
 
+    def forget(self) -> None:
+        """The streams of random numbers begin anew too."""
+        super().forget()
+        self.generator = None
+
     def end(self) -> None:
         """The balance is of this process alone again."""
         self.balance.__dict__.pop("average", None)
 
     def _forget_fit(self) -> None:
         super()._forget_fit()
+        self._reached: tuple[list, list] = [], []
         self._forget_batch()
 
     def _forget_batch(self) -> None:
@@ -155,15 +161,22 @@ class Session(Guest):
         """Prepare to balance so many losses."""
         known = self.balance.module
         self.balance.start(count, device)
-        if self.balance.module is not None and self.balance.module is not known:
-            self._guests.enter(self.learn.opt, [self.balance.module])
+        if self.balance.module is not known:
+            self._guests.leave(self.learn.opt, [known] if known else [])
+            self._guests.enter(self.learn.opt, [self.balance.module] if self.balance.module else [])
         self._balanced_count = count
 
     def _shared_parameters(self) -> list[nn.Parameter]:
-        """The encoder's trainable parameters, in order."""
-        # a timm model's pooling has none: all but the classifier then
-        found = [p for p in self.watched().parameters() if p.requires_grad]
-        return found or [p for p in self.model.parameters() if p.requires_grad][:-2]
+        """The encoder's trainable parameters, in order, that the network's loss and a pretext's
+        both reach: of a timm model, whose pooling has none, those of all but its head.
+        """
+        own = [p for p in self.watched().parameters() if p.requires_grad]
+        asked = own or [p for p in self.model.parameters() if p.requires_grad]
+        if [*map(id, asked)] != self._reached[0]:
+            ways = zip(asked, *(slopes(loss, asked) for loss in self._parts.values()), strict=True)
+            used = [p for p, g, *more in ways if g is not None and any(h is not None for h in more)]
+            self._reached = [*map(id, asked)], used
+        return self._reached[1]
 
     # -- after a training --------------------------------------------------------------------
 

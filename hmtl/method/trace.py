@@ -1,6 +1,6 @@
 """The encoder of a network that nothing is known of, found by one pass of a batch. Ours."""
 
-__all__ = ["traced_body"]
+__all__ = ["FEWEST", "traced_body"]
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_FEWEST = 8  # channels: fewer are a picture, a mask, an attention
+FEWEST = 8  # channels: fewer are a picture, a mask, an attention
 _NAMED = 4
 
 
@@ -46,25 +46,28 @@ def traced_body(model: nn.Module, inputs: Sequence) -> nn.Module:
     """
     names = {part: name for name, part in model.named_modules()}
     calls: list[_Call] = []
+    dense = False
     if inputs:
         leaf = inputs[0].detach().requires_grad_()
         with _watched(model, leaf) as calls:
             answer = model(leaf.clone(), *inputs[1:])  # a clone: it may be normalised in place
+        dense = any(_cells(found) > 1 for found in _tensors(answer))  # a mask, say
     head = max((call for call in calls if call.weights), key=lambda call: call.began, default=None)
     count = Counter(call.part for call in calls)
-    single = [
-        call for call in (calls[: head.began] if head else [])
-        if count[call.part] == 1 and _is_map(call.output, len(leaf))
-    ]  # fmt: skip
+    before = [c for c in (calls[: head.began] if head else []) if count[c.part] == 1]
+    single = [call for call in before if _is_map(call.output, len(leaf))]
     maps = [call for call in single if _gives_map(call)]
     if maps and _cells(maps[-1].output) == 1 and _convolves(maps[-1]):
         maps += [call for call in single if _convolves(call)][-1:]  # they end in maps of one cell
     if maps:
         after = [c for c in calls if c.weights and c.began > maps[-1].ended and c is not head]
-        alone = all(_gives_vector(call) and not _convolves(call) for call in after)
+        alone = not dense and all(_gives_vector(call) and not _convolves(call) for call in after)
         if alone and _all_through(maps[-1].node, answer, leaf):
             return maps[-1].part
     told = [call for call in single if call in maps or _convolves(call)]
+    if dense:  # it ends in maps of the picture's size: the representation has the fewest cells
+        told.sort(key=lambda call: -_cells(call.output))
+    told += [call for call in before if _convolves(call) and _gives_tokens(call, len(leaf))][-1:]
     parts = {id(call.output): call.part for call in told}  # of one map the outermost
     said = [f"body={_in_python(names[p])} ({type(p).__name__})" for p in parts.values()][::-1]
     such = f", such as {' or '.join(said[:_NAMED])}" if said else ""
@@ -111,7 +114,7 @@ def _gives_map(call: _Call) -> bool:
 
 
 def _is_map(found: Any, count: int) -> bool:
-    return _cells(found) > 0 and len(found) == count and found.shape[1] >= _FEWEST
+    return _cells(found) > 0 and len(found) == count and found.shape[1] >= FEWEST
 
 
 def _cells(found: Any) -> int:
@@ -128,16 +131,25 @@ def _gives_vector(call: _Call) -> bool:
     return isinstance(found, Tensor) and found.ndim > 1 and found[0, 0].numel() == 1
 
 
+def _gives_tokens(call: _Call, count: int) -> bool:
+    """Whether a part gives a vector, or several, of each picture."""
+    found = call.output
+    return isinstance(found, Tensor) and found.ndim in (2, 3) and len(found) == count
+
+
+def _tensors(answer: Any) -> list[Tensor]:
+    if isinstance(answer, dict | list | tuple):
+        parts = answer.values() if isinstance(answer, dict) else answer
+        return [tensor for part in parts for tensor in _tensors(part)]
+    return [answer] if isinstance(answer, Tensor) else []
+
+
 def _all_through(node: Any, answer: Any, leaf: Tensor) -> bool:
     """Whether every way from an answer back to the picture leads through a node of the graph."""
-    rest, seen = [answer], set()
+    rest, seen = [tensor.grad_fn for tensor in _tensors(answer)], set()
     while rest:
         at = rest.pop()
-        if isinstance(at, dict | list | tuple):
-            rest += at.values() if isinstance(at, dict) else at
-        elif isinstance(at, Tensor):
-            rest.append(at.grad_fn)
-        elif at is not None and at not in seen:
+        if at is not None and at not in seen:
             seen.add(at)
             if getattr(at, "variable", None) is leaf:
                 return False

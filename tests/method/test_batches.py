@@ -6,7 +6,6 @@ from fastai.interpret import Interpretation
 from fastai.learner import load_learner
 from fastai.torch_core import TensorCategory
 from fastai.vision.core import TensorImage
-from fastai.vision.learner import vision_learner  # noqa: F401  brings what plots pictures
 from PIL import Image
 from toys import make_toy_pack
 

@@ -302,6 +302,20 @@ def test_the_last_map_is_found_whatever_the_network(quiet, model, body, pixels, 
     assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
 
 
+class Parts(nn.Module):
+    """A network of parts with names, one after another."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        for part in self.children():
+            x = part(x)
+        return x
+
+
 @pytest.mark.parametrize(
     ("model", "told"),
     [
@@ -309,6 +323,13 @@ def test_the_last_map_is_found_whatever_the_network(quiet, model, body, pixels, 
         (lambda: nn.Sequential(*flat()[:5], nn.Conv2d(16, 16, 1), *flat()[5:]),
          r"body=learn\.model\[5\] \(Conv2d\) or"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU()), "the representation$"),
+        (lambda: Parts(backbone=timm.create_model("test_vit", img_size=16, num_classes=0),
+                       head=nn.Linear(64, 8)),
+         r"such as body=learn\.model\.backbone \(VisionTransformer\)"),
+        (lambda: Parts(down=nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU()),
+                       up=nn.Upsample(scale_factor=2), last=nn.Conv2d(16, 16, 3, padding=1),
+                       head=nn.Conv2d(16, 8, 1)),
+         r"such as body=learn\.model\.down \(Sequential\) or"),
         (lambda: scripted(small()), r"Sequential was made by torch\.jit and takes no hooks"),
         (lambda: scripted(small(), 0), r"Sequential was made by torch\.jit and takes no hooks"),
         (lambda: scripted(timm.create_model("test_resnet", num_classes=8)), r"ResNet was made by"),

@@ -25,9 +25,11 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
-from fastai.optimizer import OptimWrapper
-from fastai.vision.core import PILImage
+from fastai.optimizer import SGD, OptimWrapper
+from fastai.vision.augment import RandomErasing
+from fastai.vision.core import PILImage, TensorImage
 from fastai.vision.data import ImageBlock
+from fasttransform import Transform
 from forked import Python
 from torch import nn
 from torch.nn import functional as F
@@ -1228,3 +1230,177 @@ def test_heads_stay_equal_on_two_processes_of_fastais_own(tmp_path):
         assert len(found) >= 6
         for key, value in found.items():
             assert torch.equal(value, second[name][key]), f"{name} {key}"
+
+
+# -- what others switch off, freeze, replace or ask in between ---
+
+
+class Brightness(Guest):
+    """As in the documentation of `hmtl.method.guest`."""
+
+    def after_pred(self):
+        found = self.representation()["pooled"]
+        answer = self.head("brightness", found, lambda width: nn.Linear(width, 1))(found)
+        self._loss = F.mse_loss(answer[:, 0], self.xb[0].mean((1, 2, 3)))
+
+    def total(self, loss):
+        return loss + self._loss
+
+
+def test_a_guest_is_not_asked_when_others_validate():
+    class Between(Callback):
+        order = 70
+
+        def after_train(self):
+            self.learn.validate()
+            self.learn.get_preds(dl=self.dls.valid)
+
+    dls = DataLoaders(*[DataLoader(items(), bs=8) for _ in "ab"], device="cpu")
+    learn = fit(learner(Brightness(seed=0), Between(), dls=dls))
+    alone = learner(model=learn.model, dls=dls)
+    with learn.no_bar(), alone.no_bar():
+        assert learn.validate() == alone.validate()
+        assert torch.equal(*(each.get_preds(dl=each.dls.valid)[0] for each in (learn, alone)))
+
+
+@pytest.mark.parametrize("name", ["run", "run_train"])
+def test_a_hybrid_that_was_switched_off_is_not_there(name):
+    class Off(Callback):
+        order = 60
+
+        def after_step(self):
+            setattr(self.learn.hybrid, name, False)
+
+    class Stop(Callback):
+        def after_step(self):
+            raise CancelFitException
+
+    options = {"dls": loaders(items(8)), "opt_func": SGD}
+    first = fit(learner(unlabelled(), Stop(), **options))  # one step of both
+    first.model.zero_grad()
+    plain = fit(learner(model=first.model, **options))
+    again = learner(unlabelled(), Off(), **options)
+    with again.no_bar(), again.no_logging():
+        again.fit(2)  # one step of both, one without
+    for one, other in zip(again.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("balance", ["sum", "pcgrad", "gradnorm"])
+def test_heads_learn_beside_a_network_that_is_frozen(balance):
+    hybrid = unlabelled(balance=balance)
+    learn = learner(hybrid)
+    learn.create_opt()  # fastai's takes no network without a trainable weight
+    learn.model.requires_grad_(False)
+    before = copy.deepcopy(learn.model.state_dict())
+    fit(learn)
+    head = copy.deepcopy(hybrid.heads["puzzling_2x2"].state_dict())
+    fit(learn)
+    assert any(
+        not torch.equal(w, head[n]) for n, w in hybrid.heads["puzzling_2x2"].state_dict().items()
+    )
+    kept = (n for n in before if "running" not in n and "num_batches" not in n)
+    assert all(torch.equal(learn.model.state_dict()[name], before[name]) for name in kept)
+
+
+@pytest.mark.parametrize("arch", ["test_vit", "test_convnext", "mobilenetv3_small_050"])
+def test_losses_are_balanced_by_weights_that_both_reach(arch):
+    model = timm_model(arch, **({"img_size": 32} if arch == "test_vit" else {}))
+    hybrid = unlabelled(balance="gradnorm")
+    fit(learner(hybrid, model=model, dls=loaders(items(size=32))))
+    own = [id(p) for p in model.get_classifier().parameters()]
+    assert id(hybrid.balance._last) not in own
+    assert any(hybrid.balance._last is p for p in model.parameters())
+
+
+def test_a_balance_that_is_replaced_leaves_the_optimizer():
+    hybrid = unlabelled(
+        pretexts=["puzzling_2x2", "tile_rotation_2x2"], balance="uncertainty",
+        weight={"puzzling_2x2": 0.3, "tile_rotation_2x2": 0.3},
+    )  # fmt: skip
+    learn = fit(learner(hybrid))
+    hybrid.weights["tile_rotation_2x2"] = 0.0
+    fit(learn)
+    assert len(learn.opt.all_params()) == len([*learn.model.parameters()])
+
+
+def test_one_hybrid_begins_anew_beside_another_network():
+    """Folds of a cross-validation do not depend on each other; another Learner goes on."""
+    shared = unlabelled()
+    folds = [fit(learner(), cbs=[shared]) for _ in range(2)]
+    for one, other in zip(folds[0].model.parameters(), folds[1].model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    head = shared.heads["puzzling_2x2"]
+    torch.manual_seed(0)
+    fit(Learner(loaders(), folds[1].model, loss_func=nn.CrossEntropyLoss()), cbs=[shared])
+    assert shared.heads["puzzling_2x2"] is head
+
+
+@pytest.mark.parametrize(
+    ("label", "shape"),
+    [(lambda: torch.rand(5, 8, 8), (5, 8, 8)), (lambda: torch.randint(4, (8, 8)), (4, 8, 8)),
+     (lambda: torch.rand(3, 32, 32), (3, 32, 32))],
+    ids=["heatmaps", "masks at a stride", "pictures"],
+)  # fmt: skip
+def test_maps_of_another_size_are_places_too(label, shape):
+    data = [(x, label()) for x, _ in items()]
+    body, scale = nn.Conv2d(3, 8, 3, padding=1), shape[-1] / 16
+    model = nn.Sequential(body, nn.Conv2d(8, shape[0], 1), nn.Upsample(scale_factor=scale))
+    loss = nn.MSELoss() if data[0][1].is_floating_point() else nn.CrossEntropyLoss()
+    options = {"model": model, "dls": loaders(data), "loss_func": loss}
+    with pytest.raises(ValueError, match=r"labels are places .* pass label_views=False"):
+        fit(learner(Hybrid([Puzzling(2)], body=body, seed=0), **options))
+    fit(learner(Hybrid([Puzzling(2)], label_views=False, body=body, seed=0), **options))
+
+
+def test_pictures_of_four_channels():
+    data = [(torch.rand(4, 16, 16), y) for _, y in items()]
+    net = nn.Sequential(nn.Conv2d(4, 8, 3, 2), nn.ReLU())
+    model = nn.Sequential(
+        net, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    )
+    with pytest.raises(ValueError, match="1 or 3 channels, these have 4; use another pretext"):
+        fit(learner(Hybrid([Inpainting()], seed=0), model=model, dls=loaders(data)))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(1024, 8), nn.ReLU())
+    model = nn.Sequential(flat, nn.Linear(8, 4))
+    with pytest.raises(ValueError, match="needs the encoder's feature map, and none was found"):
+        fit(learner(Hybrid("puzzling_2x2_map", body=flat, seed=0), model=model, dls=loaders(data)))
+
+
+@pytest.mark.parametrize("lowest", [0.0, 100.0])
+def test_random_erasing_without_normalisation(lowest):
+    images = [PILImage.create((x.permute(1, 2, 0) * 255).byte().numpy()) for x, _ in items()]
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=[*"abcd"])), get_x=lambda i: images[i],
+        get_y=lambda i: "abcd"[i % 4], splitter=lambda i: (i[:8], i[8:]),
+        batch_tfms=[RandomErasing(p=1.0, sl=0.3, sh=0.3), *([Darker()] if lowest else [])],
+    )  # fmt: skip
+    dls = block.dataloaders(list(range(16)), bs=8, device="cpu", num_workers=0)
+    if not lowest:
+        fit(learner(Hybrid([Puzzling(2)], seed=0), dls=dls))
+        return
+    with pytest.raises(ValueError, match="training pictures go from"):
+        fit(learner(Hybrid([Puzzling(2)], seed=0), dls=dls))
+
+
+class Darker(Transform):
+    """Another range, without saying so."""
+
+    order = 200
+
+    def encodes(self, x: TensorImage):
+        return x * 4 - 2
+
+
+def test_a_users_task_is_no_task_of_ours():
+    dls = loaders(type("Own", (list,), {"task": "emotion"})(items()))
+    assert dls.train_ds.task == "emotion"
+    fit(learner(Hybrid([Puzzling(2)], seed=0), dls=dls))
+
+
+def test_a_network_of_one_size_by_its_last_layer_is_told_so():
+    data = [(torch.rand(3, 28, 28), y) for _, y in items()]
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    model = nn.Sequential(body, nn.Sequential(nn.Flatten(), nn.Linear(4 * 26 * 26, 4)))
+    with pytest.raises(ValueError, match=r"pictures of \[27, 27\], the loader's are \[28, 28\]"):
+        fit(learner(Hybrid([Puzzling(3)], seed=0), model=model, dls=loaders(data)))

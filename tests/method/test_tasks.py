@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.progress import ProgressCallback
-from fastai.vision.learner import vision_learner  # noqa: F401  brings what plots pictures
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import f1_score, recall_score
 

@@ -134,6 +134,11 @@ class Inpainting(Pretext):
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, tuple]:
         """Grey out the masks. Target: the pictures themselves, and the masks (B, 1, H, W)."""
+        if images.shape[1] not in (1, 3):
+            raise ValueError(
+                f"{self.name} rebuilds grey pictures or colours, 1 or 3 channels, these have "
+                f"{images.shape[1]}; use another pretext"
+            )
         height, width = images.shape[-2:]
         cell = max(1, round(self.cell * height / 48))
         masks = draw_masks(len(images), (height, width), self.mask, self.fraction, cell, generator)
