@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -63,12 +64,15 @@ def command(function: Callable) -> Callable:
 
 
 def _spread(arguments: Sequence[str]) -> list[str]:
-    """Options of several values as typer reads them: repeated, or as a JSON list."""
+    """Options of several values as typer reads them: repeated, or as a JSON list.
+
+    No shell expands the ~ of --name=~/x, so it is done here.
+    """
     found, rest = [], list(arguments)
     while rest:
         name, has_value, value = rest.pop(0).partition("=")
         if name not in GROUPED + REPEATED:
-            found.append(name + has_value + value)
+            found.append(name + has_value + os.path.expanduser(value))
             continue
         values = [value] if has_value else []
         while rest and not re.match(r"--?[a-zA-Z]", rest[0]):
@@ -98,10 +102,20 @@ def _tell_device() -> None:
         print(line, file=sys.stderr)
 
 
-def _check_ending(option: str, file: str | None, ending: str) -> None:
-    """ValueError if a file would not be what its name says."""
-    if file and not file.lower().endswith(ending):
+def _check_place(option: str, file: str | Path | None, ending: str) -> None:
+    """ValueError or OSError, before long work, if a file cannot be written there as it is named."""
+    from hmtl.files import RECORDS, check_place
+
+    if not file:
+        return
+    if not str(file).lower().endswith(ending):
         raise ValueError(f"{option} {file}: a {ending} file is written, so its name must end so")
+    if record := next((n for n in RECORDS if Path(file).with_name(n).is_file()), None):
+        raise ValueError(
+            f"{option} {file}: {record} lies in that folder, so its files are a record that stays "
+            f"as it is; choose another folder by {option}"
+        )
+    check_place(file)
 
 
 def _found(run: str, store: str | None, handed: bool = True) -> Path:
@@ -158,7 +172,8 @@ def study(
     )  # fmt: skip
     print(f"seen: {what_it_saw(index.parent)}")
     print(f"report: {index}")
-    print("next: open the report, or run more with --preset study, --only NUMBER or -p seed 10")
+    more = "--preset study, --only NUMBER or -p seed 10 --outputs outputs/seed10"
+    print(f"next: open the report, or run more with {more}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -181,6 +196,7 @@ def run(
         fields: A field of RunSpec, e.g. --set pretexts puzzling_2x2,inpainting_grid.
         options: An option of the data, as for pack.
     """
+    from hmtl.data.sets import check_root
     from hmtl.paths import outputs_dir, show_progress
     from hmtl.runs import distributed
     from hmtl.runs.fit import fit
@@ -214,6 +230,7 @@ def run(
         if (taken := getattr(spec, name)) != changes[name]:
             said = f"preset {preset} takes a share of {data or spec.data}"
             print(shown(f"{said}: {name} is {taken:g}, not {changes[name]}"), file=sys.stderr)
+    check_root(spec.data, root)
     trackers, before = check_trackers(track), set(Path(store or default_store()).glob("*"))
     result = fit(spec, progress=show_progress(), root=root, store=store, track=trackers)
     distributed.leave()
@@ -269,8 +286,8 @@ def predict(
 ) -> int:  # fmt: skip
     """Write a network's answers about pictures as a table.
 
-    A row a face; face 0: none was found. Exit status 0: every picture was read; 1: some were not,
-    they are on stderr and the table has the others; 2: nothing was made.
+    A row a face; face 0: none was found. Exit status 0: all is there; 1: pictures that were not
+    read, or not drawn, are on stderr and the table has the others; 2: nothing was made.
 
     Args:
         run: A network that ships, a run's folder or name, latest, or an exported folder.
@@ -289,8 +306,8 @@ def predict(
     from hmtl.files import new_file
     from hmtl.use.predict import load, save_embeddings
 
-    _check_ending("--out", out, ".csv")
-    _check_ending("--embeddings", embeddings, ".npz")
+    _check_place("--out", out, ".csv")
+    _check_place("--embeddings", embeddings, ".npz")
     network, start = load(_found(run, store), device=device), time.perf_counter()
     given: dict[str, Any] = {"detect": not no_detect, "batch": batch, "every": every, "draw": draw}
     if embeddings:
@@ -298,21 +315,21 @@ def predict(
     else:
         table = network.predict(images, **given)
     seconds = time.perf_counter() - start
-    unreadable = table.attrs["unreadable"]
-    for name, problem in unreadable.items():
+    problems = [*table.attrs["unreadable"].items(), *table.attrs["undrawn"].items()]
+    for name, problem in problems:
         print(f"hmtl: {shown(name)}: {shown(problem)}", file=sys.stderr)
     if table.empty:
         raise ValueError(f"no picture could be read, so {out} was not written")
-    if embeddings:
-        save_embeddings(embeddings, table, vectors)
     with new_file(out) as part:
         table.to_csv(part, index=False, float_format="%.6g", errors="backslashreplace")
+    if embeddings:
+        save_embeddings(embeddings, table, vectors)
     faces = int((table["face"] > 0).sum())
     pictures = len(table[[n for n in ("file", "frame") if n in table]].drop_duplicates())
     print(f"{faces} faces in {pictures} pictures: {out}")
     if pictures >= 100:  # of few, the start is what is measured
         print(f"{pictures / seconds:.0f} pictures a second", file=sys.stderr)
-    return 1 if unreadable else 0
+    return 1 if problems else 0
 
 
 @command
@@ -545,20 +562,21 @@ def check_faces(preset: str = "study", out: str | None = None) -> None:
 
     Args:
         preset: Whose faces and training.
-        out: CSV file (default: outputs/reference/faces-shortcuts.csv).
+        out: CSV file (default: outputs/reference/faces-shortcuts.csv of preset study, else none).
     """
     from hmtl.files import new_file
     from hmtl.paths import reference_dir
     from hmtl.runs.specs import RunSpec
     from hmtl.study.face_checks import shortcut_table
 
-    _check_ending("--out", out, ".csv")
+    file = out or (reference_dir() / "faces-shortcuts.csv" if preset == "study" else None)
+    _check_place("--out", file, ".csv")
     table = shortcut_table(RunSpec.preset(preset, "faces"))
-    file = Path(out) if out else reference_dir() / "faces-shortcuts.csv"
-    with new_file(file) as part:
-        table.to_csv(part, index=False)
     print(table.to_string(index=False))
-    print(file)
+    if file:
+        with new_file(file) as part:
+            table.to_csv(part, index=False)
+        print(file)
 
 
 @command

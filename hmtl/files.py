@@ -7,8 +7,8 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 """
 
 __all__ = [
-    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_regular", "checked",
-    "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
+    "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_place", "check_regular",
+    "checked", "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
     "read_json", "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder",
     "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
@@ -385,6 +385,16 @@ def new_file(file: str | Path, lasting: bool = True) -> Iterator[Path]:
             os.replace(part, file)
         finally:
             part.unlink(missing_ok=True)
+
+
+class _Unwritten(Exception):
+    """Leaves `new_file` as any error does."""
+
+
+def check_place(file: str | Path) -> None:
+    """Raise OSError, as `new_file` does, if `file` cannot be written; what is there stays."""
+    with suppress(_Unwritten), new_file(file):
+        raise _Unwritten
 
 
 def write_text(file: str | Path, text: str) -> Path:

@@ -64,7 +64,7 @@ def read_set(
     that models are chosen on the test images. Raises ValueError for an unknown name or option;
     beyond that as the reader.
     """
-    reader = _find_reader(data)
+    reader, root = _find_reader(data), os.path.expanduser(root)
     known = _parameters(reader)
     for name in options or {}:
         _check_option(data, name, known, "its options are")

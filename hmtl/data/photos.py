@@ -105,6 +105,8 @@ def describe_problem(error: Exception, path: str) -> str:
     """Return why a picture cannot be used, in one line and without the folders of its path."""
     if isinstance(error, FileNotFoundError):
         return MISSING
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is; reduce it"
     if isinstance(error, Image.UnidentifiedImageError):
         return f"no picture of a known format ({', '.join(FORMATS)})"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

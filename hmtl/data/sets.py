@@ -23,8 +23,8 @@ A new data set is one reader and a line in `READERS`.
 """
 
 __all__ = [
-    "DATA", "MINI", "RENDERED", "build_mini", "check_data", "face_pack", "full_name", "load_pack",
-    "parse_data", "photo_pack", "recorded_set", "write_faces",
+    "DATA", "MINI", "RENDERED", "build_mini", "check_data", "check_root", "face_pack", "full_name",
+    "load_pack", "parse_data", "photo_pack", "recorded_set", "write_faces",
 ]  # fmt: skip
 
 import hashlib
@@ -108,6 +108,16 @@ def check_data(data: str, root: str | Path | None = None) -> None:
         holds = "the folder that holds data/FER2013Train" if name == "ferplus" else "its folder"
         raise ValueError(
             f"data={data!r} needs root=DIR, {holds}, or a pack of it by `python -m hmtl pack`"
+        )
+
+
+def check_root(data: str, root: str | Path | None) -> None:
+    """Raise ValueError, as `check_data` does, and for a `root` of what is rendered here."""
+    check_data(data, root)
+    if root and parse_data(data)[0] in RENDERED:
+        raise ValueError(
+            f"data={data!r} is rendered here, so root={str(root)!r} would not be read; name the "
+            "set that lies there: --data, or the parameter data of a notebook"
         )
 
 

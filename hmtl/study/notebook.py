@@ -30,7 +30,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from hmtl.data.pack import Pack
-from hmtl.data.sets import RENDERED, check_data, full_name, parse_data
+from hmtl.data.sets import RENDERED, check_root, full_name, parse_data
 from hmtl.files import has_kind, new_file, read_json, write_text, writing
 from hmtl.labels import hint
 from hmtl.paths import cache_dir, file_name, full_root, outputs_dir, reference_dir
@@ -319,7 +319,7 @@ def open_notebook(
     root = os.path.expanduser(root)
     chosen = get_preset(preset or os.environ.get("HMTL_PRESET") or SMOKE)
     data = full_name(data or chosen.data)
-    check_data(data, root)
+    check_root(data, root)
     set_style()
     if os.environ.get("HMTL_PROGRESS") == "0":
         _quiet_fastai()
@@ -478,9 +478,9 @@ def run_study(
     """
     distributed.refuse("the study")
     chosen = get_preset(preset)
-    check_data(data or chosen.data, root)
+    check_root(data or chosen.data, root)
     data = full_name(data) if data else None
-    folder = Path(outputs) if outputs else study_folder(chosen, data)
+    folder = Path(os.path.expanduser(outputs)) if outputs else study_folder(chosen, data)
     if own := sorted({"preset", "data", "root", "outputs"} & set(parameters or {})):
         raise ValueError(f"{own[0]} has an option of its own: --{own[0]}, not -p {own[0]}")
     values = {"preset": preset, "outputs": str(folder.resolve()), **(parameters or {})}
@@ -549,11 +549,14 @@ def what_it_saw(folder: Path) -> str:
     runs = read_table(folder / "tables" / "20_hmtl_emotion-runs.csv")
     if runs.empty:
         return "no training of emotions: run notebook 20 with a preset"
-    runs = name_trainings(runs[runs["fraction"] == runs["fraction"].max()])
+    share = runs["fraction"].max()
+    runs = name_trainings(runs[runs["fraction"] == share])
     scores = 100 * runs.groupby("method", sort=False)["accuracy"].mean()
     told = ", ".join(f"{method_label(name)} {score:.1f} %" for name, score in scores.items())
     guess = ", a guess 12.5 %" if runs["data"].isin(RENDERED).all() else ""
-    return f"accuracy on unseen faces, all labels, {runs['seed'].nunique()} seeds: {told}{guess}"
+    labels = "all" if share == 1 else f"{100 * share:g} % of the"
+    seeds = runs["seed"].nunique()
+    return f"accuracy on unseen faces, {labels} labels, {seeds} seeds: {told}{guess}"
 
 
 def what_lacks(

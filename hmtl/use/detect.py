@@ -36,7 +36,8 @@ _LEAST = 64  # pixels of the shorter side; what is missing is black
 FRAME = (1.04, 0.015)
 """Side of a face's square over the longer side of YuNet's box, and how far its middle lies below
 the box's, in heights of the box."""
-FRAMES = {"mini": (1.1, 0.043), "faces": (1.1, 0.043), "ferplus": (0.98, -0.01)}
+FRAMES = dict.fromkeys(("mini", "faces"), (1.1, 0.043))
+FRAMES |= dict.fromkeys(("ferplus", "ferplus-csv", "fer2013"), (0.98, -0.01))
 """The same by data set: medians over training faces of known squares."""
 
 
@@ -58,9 +59,13 @@ def find_faces(picture: Image.Image, frame: tuple[float, float] = FRAME) -> np.n
     colour = to_mode(picture, "RGB")
     found = np.empty((0, 4))
     for longest, most, share in _LOOKS:
-        margin = round(share * max(colour.size))
-        found = _look(ImageOps.expand(colour, margin), longest, most) - [margin, margin, 0, 0]
+        # all four sides get the margin of the longer one: of a long picture that is all memory
+        factor = max(1, max(colour.size) // (2 * longest)) if share else 1
+        small = colour.reduce(factor) if factor > 1 else colour
+        margin = round(share * max(small.size))
+        found = _look(ImageOps.expand(small, margin), longest, most) - [margin, margin, 0, 0]
         if len(found):
+            found *= factor
             break
     framed = [frame_face(x, y, width, height, frame) for x, y, width, height in found]
     boxes = np.array(framed, np.int64).reshape(-1, 4)

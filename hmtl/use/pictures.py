@@ -8,6 +8,7 @@ name could lead its decoder to other files. Ours.
 __all__ = ["VIDEOS", "Drawer", "Picture", "count_pictures", "draw_answers", "pictures_in",
            "several"]  # fmt: skip
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hmtl.data.photos import open_photo, to_mode
+from hmtl.data.photos import describe_problem, open_photo, to_mode
 from hmtl.data.readers.listing import PICTURES, list_files
-from hmtl.files import check_regular, new_file
+from hmtl.files import check_place, check_regular, new_file
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 _NEEDS = 'videos are read by OpenCV: pip install "hmtl[use]"'
@@ -50,8 +51,9 @@ def pictures_in(images, every: int = 1) -> Iterator[Picture | tuple[str, Excepti
     """Yield the pictures of what a user gives, in order.
 
     Args:
-        images: A path, a PIL image, an array uint8 (H, W, 3) or (H, W), or several of these. A
-            path may be a picture, a video or a folder; what has no path is named by its place.
+        images: A path, a PIL image, an array uint8 (H, W, 3), RGB (OpenCV's are BGR:
+            `[..., ::-1]`), or (H, W), or several of these. A path may be a picture, a video or a
+            folder; what has no path is named by its place.
         every: Of a video one frame in so many.
 
     Yields:
@@ -84,7 +86,7 @@ def _sources(images) -> Iterator[tuple[str, Any]]:
         if not isinstance(image, str | Path):
             yield str(place), _checked(image, place)
             continue
-        files = [path := Path(image)]
+        files = [path := Path(os.path.expanduser(image))]
         if path.is_dir():
             files = [path / name for name in list_files(path, (*PICTURES, *VIDEOS))]
             if not files:
@@ -112,8 +114,8 @@ def _checked(image, place: int) -> Image.Image:
     grey_or_colour = len(shape) == 2 or shape[2:] == (3,)
     if getattr(image, "dtype", None) != np.uint8 or not grey_or_colour:
         raise ValueError(
-            f"image {place}: paths, PIL images and arrays uint8 (H, W, 3) or (H, W) are taken, not "
-            f"{type(image).__name__} {getattr(image, 'dtype', '')} {shape or ''}"
+            f"image {place}: paths, PIL images and arrays uint8 (H, W, 3), RGB, or (H, W) are "
+            f"taken, not {type(image).__name__} {getattr(image, 'dtype', '')} {shape or ''}"
         )
     return Image.fromarray(image)
 
@@ -211,16 +213,33 @@ class Drawer(ExitStack):
 
     A copy is named after its picture, `photo-faces.png` or `clip-faces.mp4`; same names of two
     folders are numbered, and no picture that is asked about is written over. To be used in `with`.
+    The first copy that cannot be written is the last: `undrawn` maps its picture to why.
     """
 
     def __init__(self, folder: str | Path, every: int = 1, images=()):
         super().__init__()
-        self.folder, self.every = Path(folder).resolve(), every
+        self.folder, self.every = Path(os.path.expanduser(folder)).resolve(), every
+        check_place(self.folder / "faces.png")
         self._taken = {file.resolve() for _, file in _sources(images) if isinstance(file, Path)}
         self._video: tuple[str, Callable] | None = None
+        self.undrawn: dict[str, str] = {}
 
-    def write(self, picture: Picture, drawn: Image.Image) -> None:
-        """Write the drawn copy of one picture, or append it to its video."""
+    def __exit__(self, *raised) -> None:
+        try:
+            super().__exit__(*raised)
+        except Exception as error:  # of a video that has no place any more
+            name = self._video[0] if self._video else ""
+            self.undrawn[name] = describe_problem(error, name)
+
+    def write(self, picture: Picture, pixels: Image.Image, boxes, texts: Sequence[str]) -> None:
+        """Write a copy of one picture with its answers, or append it to its video."""
+        try:
+            if not self.undrawn:
+                self._write(picture, draw_answers(pixels, boxes, texts))
+        except Exception as error:  # encoders raise anything; the answers are to be kept
+            self.undrawn[picture.name] = describe_problem(error, picture.name)
+
+    def _write(self, picture: Picture, drawn: Image.Image) -> None:
         if self._video and self._video[0] != picture.name:
             self.close()
             self._video = None

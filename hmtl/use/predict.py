@@ -27,6 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -48,7 +49,7 @@ from hmtl.method.tasks import Task, make_task
 from hmtl.paths import show_progress
 from hmtl.runs.store import Run, default_store, load_run
 from hmtl.use.detect import FRAME, FRAMES, find_faces
-from hmtl.use.pictures import Drawer, Picture, count_pictures, draw_answers, pictures_in, several
+from hmtl.use.pictures import Drawer, Picture, count_pictures, pictures_in, several
 
 _PICKLES = re.compile(r"\.(pkl|pickle|pt\d*|pth|ckpt|bin|joblib|dill|h5|hdf5)$", re.I)
 _RECORDS = ("spec.json", "config.json", "model.onnx")  # one of which a network's folder holds
@@ -68,8 +69,8 @@ class Network:
         size: Side of what it sees, pixels.
         crop: Share of a face's square that it sees.
         grey: Whether it sees grey.
-        answer: Faces float32 (B, 3, size, size) in [0, 1] -> probabilities (B, classes) or numbers
-            (B, n), float32.
+        answer: Faces float32 (B, 3, size, size) in [0, 1], RGB -> probabilities (B, classes) or
+            numbers (B, n), float32.
         fit: One of `hmtl.data.photos.FITS`: how the pack it learned from made squares of pictures.
         represent: The same faces -> representations (B, C), float32; None of an exported network.
         frame: How its training faces lie in their squares (`hmtl.use.detect.FRAMES`).
@@ -93,8 +94,8 @@ class Network:
 
         Args:
             images: A picture, several, a folder or a video (`hmtl.use.pictures`): paths, PIL
-                images, arrays uint8 (H, W, 3) or (H, W). What has no path is taken upright as it
-                is, and named by its place.
+                images, arrays uint8 (H, W, 3), RGB (OpenCV's are BGR: `[..., ::-1]`), or (H, W).
+                What has no path is taken upright as it is, and named by its place.
             detect: Find the faces. False: each picture is one face, of which the square by `fit` is
                 used.
             batch: Faces asked about at once.
@@ -104,10 +105,12 @@ class Network:
 
         Returns:
             The table that the module describes; of videos with `frame` and `seconds`.
-            `attrs["unreadable"]` maps what could not be read to why.
+            `attrs["unreadable"]` maps what could not be read to why, `attrs["undrawn"]` the first
+            that could not be drawn, after which none is.
 
         Raises:
             ValueError: an empty folder, an array of another kind, `batch` or `every` below 1.
+            OSError: nothing can be written into the folder for copies.
             ImportError: the detector or the reader of videos is not installed.
         """
         return self._answer(images, detect, batch, progress, every, draw)[0]
@@ -159,11 +162,10 @@ class Network:
                     rows += [(*where, i + 1, *map(int, box)) for i, box in enumerate(boxes)]
                     rows += [(*where, 0, *[None] * 4)] * (len(boxes) == 0)
                     if drawer:
-                        own = list(islice(texts, len(boxes)))
-                        drawer.write(picture, draw_answers(pixels, boxes, own))
+                        drawer.write(picture, pixels, boxes, list(islice(texts, len(boxes))))
                 bar.update(len(group))
         table = self._table(rows, np.concatenate(answers))
-        table.attrs["unreadable"] = unreadable
+        table.attrs |= {"unreadable": unreadable, "undrawn": drawer.undrawn if drawer else {}}
         return table, np.concatenate(features or [np.empty((0, 0), np.float32)])
 
     def _cut(self, pictures, detect: bool, unreadable: dict[str, str]) -> Iterator[tuple]:
@@ -177,7 +179,7 @@ class Network:
                 found = find_faces(pixels, self.frame) if detect else [square_box(full, self.fit)]
                 boxes = [tuple(box) for box in found]
                 squares = [cut_square(pixels, b, self.size, self.grey, self.fit)[0] for b in boxes]
-            except (ImportError, MemoryError):
+            except ImportError:
                 raise
             except Exception as error:  # decoders raise anything on a broken file
                 unreadable[picture[0]] = describe_problem(error, picture[0])
@@ -193,7 +195,7 @@ class Network:
             yield f"{self.task.decode(torch.from_numpy(row))}{sure}"
 
     def see(self, faces: list[np.ndarray]) -> np.ndarray:
-        """What the network is given: squares uint8 (S, S) or (S, S, 3) -> (B, 3, size, size)."""
+        """What the network sees of squares uint8 (S, S) or RGB (S, S, 3): (B, 3, size, size)."""
         import torch
 
         from hmtl.method.augment import center_crop
@@ -271,18 +273,19 @@ def find_run(run: str | Path, store: str | Path | None = None, *, handed: bool =
     """
     from hmtl.use.networks import shipped
 
-    store, inside = Path(store or default_store()), shipped()
-    if not str(run):  # an empty variable of a shell: not the folder one is in
+    run, inside = os.path.expanduser(run), shipped()
+    store = Path(os.path.expanduser(store or default_store()))
+    if not run:  # an empty variable of a shell: not the folder one is in
         raise ValueError("no run is named: give its folder, its name, or latest")
     with reading(run, "give a run's folder, or its name"):  # too long, or closed to us
         here = [Path(run)] if Path(run).is_dir() else []
-    if str(run) == "latest":
+    if run == "latest":
         folders = trained_runs(store, needed=True)[:1]
-    elif str(run) in inside and not any((Path(run) / name).is_file() for name in _RECORDS):
-        folders = [inside[str(run)]]
+    elif run in inside and not any((Path(run) / name).is_file() for name in _RECORDS):
+        folders = [inside[run]]
     else:
         folders = here or [folder for folder in [store / run] if folder.is_dir()]
-        folders = folders or [f for f in trained_runs(store) if f.name.startswith(str(run))]
+        folders = folders or [f for f in trained_runs(store) if f.name.startswith(run)]
     if len(folders) > 1:
         some = ", ".join(folder.name for folder in folders[:4]) + " ..." * (len(folders) > 4)
         raise ValueError(f"{len(folders)} runs in {store} begin with {run}: {some}; say more")

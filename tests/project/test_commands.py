@@ -1,8 +1,10 @@
 """The command line: what is typed reaches the function, and bad usage is one line and status 2."""
 
 import inspect
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import hmtl.__main__ as line
@@ -61,6 +63,19 @@ def test_values_up_to_the_next_option_belong_to_one(studied):
     assert (studied["data"], studied["root"], studied["preset"]) == ("mini", "a b", "quick")
 
 
+def test_other_seeds_are_advised_with_outputs_of_their_own(studied, capsys):
+    assert main(["study"]) == 0
+    advised = re.search(r"-p seed .*", capsys.readouterr().out)[0]
+    assert main(["study", *advised.split()]) == 0
+    assert (studied["parameters"], studied["outputs"]) == ({"seed": 10}, "outputs/seed10")
+
+
+def test_a_home_folder_is_meant_by_its_sign(studied, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["study", "--root=~/faces", "--outputs=~"]) == 0
+    assert (studied["root"], studied["outputs"]) == (f"{tmp_path}/faces", str(tmp_path))
+
+
 def test_a_notebook_that_fails_is_status_1(studied, capsys):
     studied["fails"] = ["20", "30"]
     assert main(["study"]) == 1
@@ -112,9 +127,28 @@ def test_a_share_that_a_preset_takes_of_a_set_is_told(monkeypatch, capsys, tmp_p
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hmtl.runs.fit.fit", fit)
-    typed = ["run", "--preset", "quick", "--root", str(tmp_path), "--set", "fraction", share]
-    assert main([*typed, "--data", "ferplus"]) == 130
+    typed = ["run", "--preset", "quick", "--set", "fraction", share]
+    assert main([*typed, "--data", "ferplus", "--root", str(tmp_path)]) == 130
     said = f"preset quick takes a share of ferplus: fraction is {taken}, not {share}"
     assert said in capsys.readouterr().err
     assert main([*typed, "--data", "mini"]) == 130
     assert "takes a share" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", [[], ["--data", "faces"], ["--data", "mini"]])
+def test_a_folder_that_nothing_reads_is_refused(monkeypatch, capsys, tmp_path, data):
+    monkeypatch.setattr("hmtl.runs.fit.fit", lambda *_, **__: pytest.fail("trained"))
+    for name in ("run", "study"):
+        assert main([name, "--preset", "quick", "--root", str(tmp_path), *data]) == 2
+        assert f"root='{tmp_path}' would not be read; name the set" in capsys.readouterr().err
+
+
+def test_shortcuts_of_other_presets_leave_the_record_as_it_is(monkeypatch, tmp_path):
+    made = pd.DataFrame({"seen": ["hair"]})
+    monkeypatch.setattr("hmtl.study.face_checks.shortcut_table", lambda spec: made)
+    monkeypatch.setattr("hmtl.paths.reference_dir", lambda: tmp_path)
+    assert main(["check-faces", "--preset", "smoke"]) == 0
+    assert not list(tmp_path.iterdir())
+    assert main(["check-faces", "--preset", "smoke", "--out", str(tmp_path / "own.csv")]) == 0
+    assert main(["check-faces"]) == 0
+    assert {f.name for f in tmp_path.iterdir()} == {"own.csv", "faces-shortcuts.csv"}

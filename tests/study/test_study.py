@@ -14,6 +14,7 @@ import pytest
 from made_up_folders import write_affectnet_npy, write_aflw2000, write_w300lp
 
 from hmtl.__main__ import main
+from hmtl.data.packing import read_set
 from hmtl.data.sets import load_pack
 from hmtl.paths import cache_dir, full_root, outputs_dir, reference_dir
 from hmtl.runs.specs import PRESETS, Preset, get_preset
@@ -176,6 +177,19 @@ def test_a_name_that_is_nearly_right_is_offered(given, said):
         open_notebook(
             "x", **{"preset": "", "data": "", "root": "r", "outputs": "", "seed": 0} | given
         )
+
+
+def test_a_page_refuses_a_folder_that_it_would_not_read():
+    with pytest.raises(ValueError, match="data='mini' is rendered here, so root='mine' would not"):
+        open_notebook("20_hmtl_emotion", "", "", "mine", "", 0)
+
+
+@pytest.mark.parametrize(("share", "told"), [(1.0, "all labels"), (0.1, "10 % of the labels")])
+def test_what_a_study_saw_names_the_share_of_the_labels(share, told, tmp_path):
+    runs = pd.read_csv(reference_dir() / "runs.csv").query("task == 'emotion'")[:9]
+    (tmp_path / "tables").mkdir()
+    runs.assign(fraction=share).to_csv(tmp_path / "tables" / "20_hmtl_emotion-runs.csv")
+    assert f"on unseen faces, {told}, " in study.what_it_saw(tmp_path)
 
 
 @pytest.mark.parametrize(("name", "near"), [("presett", "preset"), ("sed", "seed"), ("zzz", "")])
@@ -355,7 +369,8 @@ def test_costly_tables_have_fewer_seeds_the_first_ones(tmp_path):
 
 def test_trainings_of_other_lengths_are_shorter_where_their_preset_is(tmp_path):
     def epochs(data):
-        here = open_notebook("x", "study", data, "anywhere", str(tmp_path), 0)
+        root = "anywhere" if data == "ferplus" else ""
+        here = open_notebook("x", "study", data, root, str(tmp_path), 0)
         return here.spec(**here.imagenet).epochs, here.short().epochs, here.spec().epochs
 
     assert epochs("faces") == (4, 40, 16)
@@ -436,6 +451,11 @@ def test_a_home_folder_is_meant_by_its_sign(name, monkeypatch, tmp_path):
     assert here.outputs == tmp_path / "out"
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "nowhere")):
         load_pack("ferplus", root="~/nowhere")
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "nowhere")):
+        read_set("ferplus", "~/nowhere")
+    with monkeypatch.context() as without:
+        without.setattr(study, "notebook_paths", lambda only=(): [])
+        assert run_study("smoke", outputs="~/out")[0] == tmp_path / "out" / "index.html"
 
 
 @pytest.mark.slow

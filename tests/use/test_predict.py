@@ -15,9 +15,9 @@ from toys import reseal
 
 import hmtl
 from hmtl.__main__ import main
-from hmtl.data.packing import pack_photos, read_set
+from hmtl.data.packing import GREY_SETS, pack_photos, read_set
 from hmtl.data.sets import load_pack
-from hmtl.files import hash_folder, sealed
+from hmtl.files import RECORDS, hash_folder, sealed
 from hmtl.method.tasks import Emotion
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
@@ -274,6 +274,70 @@ def test_nothing_is_written_where_no_picture_could_be_read(tmp_path, capsys, mon
     assert len(list(tmp_path.iterdir())) == 4
 
 
+@pytest.mark.parametrize("record", RECORDS)
+def test_no_file_of_a_record_is_written_over(record, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / record).touch()
+    (tmp_path / "predictions.csv").write_text("kept")
+    assert main(["predict", "ferplus", "x.png"]) == 2
+    assert f"{record} lies in that folder" in capsys.readouterr().err
+    assert (tmp_path / "predictions.csv").read_text() == "kept"
+
+
+@pytest.mark.parametrize("option", ["--out", "--embeddings", "--draw"])
+def test_a_place_that_cannot_be_is_told_before_the_first_picture(
+    option, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hmtl.use.predict.find_faces", lambda *_: pytest.fail("looked for"))
+    Image.new("RGB", (48, 48)).save("a.png")
+    (tmp_path / "file").touch()
+    place = {"--out": "file/x.csv", "--embeddings": "file/x.npz"}.get(option, "file")
+    assert main(["predict", "ferplus", "a.png", option, place]) == 2
+    assert f"{place} cannot be written" in capsys.readouterr().err.replace("/faces.png", "")
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a.png", "file"]
+
+
+def test_answers_stay_where_a_copy_cannot_be_drawn(tmp_path, capsys):
+    files = [str(tmp_path / f"{i}.png") for i in range(3)]
+    for file in files:
+        Image.new("RGB", (48, 48)).save(file)
+    (tmp_path / "drawn" / "1-faces.png").mkdir(parents=True)  # something else is there
+    options = ["--no-detect", "--out", str(tmp_path / "t.csv"), "--draw", str(tmp_path / "drawn")]
+    assert main(["predict", "ferplus", *files, *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"hmtl: {files[1]}: ")
+    assert "1-faces.png cannot be written" in line
+    assert pd.read_csv(tmp_path / "t.csv")["file"].tolist() == files
+    assert sorted(f.name for f in (tmp_path / "drawn").glob("*.png") if f.is_file()) == [
+        "0-faces.png"
+    ]
+
+
+def test_a_picture_for_which_memory_is_short_costs_itself(monkeypatch):
+    def find(picture, frame):
+        if picture.width == 50:
+            raise MemoryError
+        return np.array([[0, 0, 48, 48]])
+
+    monkeypatch.setattr("hmtl.use.predict.find_faces", find)
+    network = hmtl.load("ferplus", device="cpu")
+    table = network.predict([np.zeros((48, side, 3), np.uint8) for side in (48, 50, 49)])
+    assert table["file"].tolist() == ["0", "2"]
+    assert table.attrs["unreadable"] == {"1": "it needs more memory than there is; reduce it"}
+
+
+def test_a_home_folder_is_meant_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.new("RGB", (48, 48)).save(tmp_path / "a.png")
+    (tmp_path / "mine" / "one").mkdir(parents=True)
+    assert find_run("~/mine") == tmp_path / "mine"
+    assert find_run("one", "~/mine") == tmp_path / "mine" / "one"
+    table = hmtl.load("ferplus", device="cpu").predict("~/a.png", detect=False, draw="~/drawn")
+    assert table["file"].tolist() == [str(tmp_path / "a.png")]
+    assert (tmp_path / "drawn" / "a-faces.png").is_file()
+
+
 def test_what_is_offered_fits_the_command(run, tmp_path, capsys):
     store = ["--store", str(tmp_path)]
     for name in ("face-api", "fer", "facex", "deepface"):
@@ -431,6 +495,7 @@ def test_the_frame_is_a_square_around_the_box():
     np.testing.assert_allclose(three / 3, one, atol=1)
     wide = frame_face(100, 100, 80, 100, (1.5, 0.1))
     assert wide == (65, 85, 215, 235)
+    assert {D.FRAMES[name] for name in GREY_SETS} == {D.FRAMES["ferplus"]}  # the same squares
 
 
 @pytest.mark.parametrize("side", [400, 64])
@@ -453,6 +518,18 @@ def test_faces_are_found_in_grey_at_any_size_and_the_largest_comes_first(astrona
     assert large[2] - large[0] > 1.6 * (small[2] - small[0])
     for size in ((1, 1), (40, 3), (3000, 2), (2, 3000)):  # nothing there, and no error
         assert find_faces(Image.new("RGB", size)).shape == (0, 4)
+
+
+def test_a_long_picture_is_looked_at_in_no_more_memory_than_it_has(monkeypatch):
+    pytest.importorskip("cv2")
+    picture, made = Image.new("RGB", (12_000, 200)), []
+    new, of = Image.new, Image.Image._new
+    monkeypatch.setattr(Image, "new", lambda m, size, *c: made.append(size) or new(m, size, *c))
+    monkeypatch.setattr(Image.Image, "_new", lambda i, im: made.append(im.size) or of(i, im))
+    assert find_faces(picture).shape == (0, 4)
+    assert len(made) >= len(D._LOOKS)
+    assert max(wide * high for wide, high in made) <= 12_000 * 200
+    assert find_faces(Image.new("RGB", (1_000_000, 1))).shape == (0, 4)  # a file of few bytes
 
 
 def test_a_detector_that_was_changed_is_not_run(tmp_path, monkeypatch):
