@@ -28,6 +28,7 @@ __all__ = ["REMEDY", "Run", "default_store", "device_line", "load_run", "run_id"
 import dataclasses
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -303,18 +304,20 @@ def device_line() -> str:
     return f"hmtl: trains on {name}" if kind else ""
 
 
-def start_of(spec: RunSpec) -> str:
+def start_of(run: Run) -> str:
     """Where the weights come from: "scratch", "imagenet", or what the run at `init` learned.
 
-    Of a pre-training its pretexts; "checkpoint" if `init` is no finished run.
+    Of a pre-training its pretexts; "checkpoint" if `init` is no finished run, nor one of its name
+    beside `run`, as in a store that was moved.
     """
-    if spec.init in ("scratch", "imagenet"):
-        return spec.init
-    try:
-        before = load_run(spec.init).spec
-    except (FileNotFoundError, ValueError):
-        return "checkpoint"
-    return before.method if before.make_task().columns else "+".join(before.pretexts)
+    start = run.spec.init
+    if start in ("scratch", "imagenet"):
+        return start
+    for folder in (Path(start), run.path.parent / Path(start).name):
+        with suppress(OSError, ValueError):
+            before = load_run(folder).spec
+            return before.method if before.make_task().columns else "+".join(before.pretexts)
+    return "checkpoint"
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
@@ -354,7 +357,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         cost = {k: run.machine[k] for k in kept}
         rows.append(
             {
-                "run": run.id, "method": run.spec.method, **spec, "start": start_of(run.spec),
+                "run": run.id, "method": run.spec.method, **spec, "start": start_of(run),
                 "pack": run.pack, **run.scores, **epochs, **own, **cost,
                 **({"failure": why(run)} if run.failure else {}),
             }

@@ -130,7 +130,7 @@ def cells(part: str = "", file: Path | None = None) -> list[Cell]:
         FileNotFoundError: There is no such file; papers belong to a checkout.
     """
     file = file or PAPERS / "hmtl" / "plan.csv"
-    with file.open(newline="") as lines:
+    with file.open(encoding="utf-8", newline="") as lines:
         found = [_cell(row, f"{file}, line {n}") for n, row in enumerate(csv.DictReader(lines), 2)]
     known = list(dict.fromkeys(cell.part for cell in found))
     if part and part not in known:
@@ -461,7 +461,7 @@ def missing_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def _benched() -> pd.Series:
     """Pictures a second that supervised training takes, by network and training of `make bench`."""
     file = reference_dir() / "bench-cpu.json"
-    rows = json.loads(file.read_text())["epochs"] if file.is_file() else []
+    rows = json.loads(file.read_text(encoding="utf-8"))["epochs"] if file.is_file() else []
     table = pd.DataFrame(rows, columns=["network", "training", "images/s"])
     return table.set_index(["network", "training"])["images/s"]
 
@@ -503,7 +503,6 @@ def gather(
 
     found: dict[str, Run] = {}
     names: dict[str, str] = {}
-    starts: dict[str, str | None] = {}
     studies: dict[str, str] = {}
     chosen: dict[tuple, dict] = {}
     for cell in cells():
@@ -518,15 +517,12 @@ def gather(
             except _MissingError:
                 continue
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
-            starts[run.id] = BEFORE.get(cell.arm)
             studies[run.id] = APART.get(cell.part, PLAN)
     runs = list(found.values())
     table = runs_table(runs)
     if runs:
         table.insert(0, "study", table["run"].map(studies))
         table["method"] = table["run"].map(names)  # whatever weight and gap were chosen
-        before = table["run"].map(starts)  # wherever the store lay when they were trained
-        table["start"] = before.where(before.notna(), table["start"])
     return table, runs, trials_table(trials.values(), chosen)
 
 

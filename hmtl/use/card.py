@@ -104,7 +104,7 @@ def model_card(run: Run, resamples: int = RESAMPLES) -> str:
         command = ""
     return _filled(
         "card.md.jinja", run=run, spec=spec, task=task, rendered=spec.data in RENDERED,
-        start=start_of(spec), scores=scores, **by_class, slices=slice_table(run), whole=whole,
+        start=start_of(run), scores=scores, **by_class, slices=slice_table(run), whole=whole,
         command=command,
     )  # fmt: skip
 
@@ -193,10 +193,11 @@ def _wilson(right: np.ndarray) -> tuple[float, float, float]:
 
 def _command(spec: RunSpec) -> str:
     """What makes such a run: the fields in which it differs from those of preset study."""
-    preset = RunSpec.preset("study", spec.data, task=spec.task)
+    preset = RunSpec.preset("study", spec.data, task=spec.task, fraction=spec.fraction)
     words = [] if spec.data == get_preset("study").data else ["--data", spec.data]
     words += [] if spec.data in RENDERED else ["--root", "DIR"]
     words += [] if spec.task == "emotion" else ["--set", "task", spec.task]
+    words += [] if spec.fraction == 1 else ["--set", "fraction", str(spec.fraction)]
     for name, value in dataclasses.asdict(spec).items():
         if value == getattr(preset, name):
             continue

@@ -21,11 +21,12 @@ from toys import reseal
 
 from hmtl import Gender, Puzzling, load
 from hmtl.__main__ import main
+from hmtl.files import write_record
 from hmtl.method.optim import OPTIMIZERS
 from hmtl.runs import fit as R
 from hmtl.runs.fit import fit, predict_test, run_all
 from hmtl.runs.specs import RunSpec, grid
-from hmtl.runs.store import load_run, run_id, runs_table, score_predictions
+from hmtl.runs.store import Run, load_run, run_id, runs_table, score_predictions, start_of
 from hmtl.study.tables import outcomes_by_run
 
 pytestmark = pytest.mark.slow
@@ -471,3 +472,13 @@ def test_runs_table_has_a_row_a_run(run):
     assert table.loc[0, "accuracy"] == run.scores["accuracy"]
     assert table.loc[0, "method"] == "puzzling_2x2 (paired)"
     assert 0 <= table.loc[0, "puzzling_2x2_score"] <= 1
+
+
+def test_a_start_is_found_in_a_store_that_was_moved(tmp_path):
+    first = RunSpec(task="pretraining", pretexts=("puzzling_2x2",), views="shared")
+    (tmp_path / "new" / "first").mkdir(parents=True)
+    record = {"spec": dataclasses.asdict(first), "data": "x"}
+    write_record(tmp_path / "new" / "first" / "spec.json", record)
+    spec = RunSpec(init=str(tmp_path / "old" / "first"))
+    assert start_of(Run(tmp_path / "new" / "second", spec)) == "puzzling_2x2"
+    assert start_of(Run(tmp_path / "alone" / "second", spec)) == "checkpoint"

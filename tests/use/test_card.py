@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,14 @@ from hmtl.files import hash_folder, sealed
 from hmtl.method.tasks.pose import ANGLES
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
-from hmtl.use.card import calibration_error, data_sheet, model_card, score_table, slice_table
+from hmtl.use.card import (
+    _command,
+    calibration_error,
+    data_sheet,
+    model_card,
+    score_table,
+    slice_table,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +130,18 @@ def test_every_number_of_the_card_is_in_the_runs_files(run):
         assert f"| {what} | {value} |" in text
     spec = json.loads(re.search(r"```json\n(.*?)```", text, re.S)[1])
     assert RunSpec.from_dict(spec) == run.spec
+
+
+@pytest.mark.parametrize("fill", [False, True])
+@pytest.mark.parametrize("fraction", [0.1, 1.0])
+@pytest.mark.parametrize("data", ["faces", "mini", "ferplus"])
+def test_the_command_of_a_card_asks_for_the_same_training(data, fraction, fill, monkeypatch):
+    asked = []
+    monkeypatch.setattr("hmtl.runs.fit.fit", lambda spec, **_: asked.append(spec) or 1 / 0)
+    spec = RunSpec(data, task="emotion", fraction=fraction, fill=fill, pretexts=("second_view",))
+    with pytest.raises(ZeroDivisionError):
+        main(shlex.split(_command(spec))[3:])
+    assert asked == [spec]
 
 
 def test_a_start_is_named_without_the_folders_it_lies_in(run, store):
