@@ -266,7 +266,7 @@ torch.set_num_threads(1)
 dls = face_dataloaders(open_pack(Path(sys.argv[1])), bs=256, device="cpu")
 peak = {}
 def look():
-    for line in open("/proc/self/status"):
+    for line in open("/proc/self/status", encoding="utf-8"):
         name, _, value = line.partition(":")
         if name in ("RssAnon", "VmRSS"):
             peak[name] = max(peak.get(name, 0), int(value.split()[0]))
@@ -422,12 +422,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.again:
-        record = json.loads(args.out.read_text())
+        record = json.loads(args.out.read_text(encoding="utf-8"))
         parts = {name: pd.DataFrame(record[name]) for name in TITLES}
         parts["goals"] = goals(parts["epochs"], parts["tasks"], record)
         parts["arithmetic"] = arithmetic(parts["epochs"], record["machine"])
         record |= {name: parts[name].to_dict("records") for name in ("goals", "arithmetic")}
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         write_report(parts, record)
         return
     rates = pd.concat([epochs(*config) for config in CONFIGS], ignore_index=True)
@@ -461,7 +461,7 @@ def main() -> None:
         **{name: part.to_dict("records") for name, part in parts.items()},
     }  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if not args.no_report:
         write_report(parts, record)
 

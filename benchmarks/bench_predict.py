@@ -77,7 +77,7 @@ def install(folder: Path) -> None:
     if not (folder / "node_modules").is_dir():
         if not shutil.which("npm"):
             raise FileNotFoundError("npm is needed for face-api: install Node.js")
-        (folder / "package.json").write_text("{}")
+        (folder / "package.json").write_text("{}", encoding="utf-8")
         npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
         subprocess.run([*npm, *NODE], check=True, cwd=folder)
 

@@ -67,7 +67,7 @@ class Report:
         self.path, self.small = path, small
         self.until = time.monotonic() + 60 * minutes
         machine = here_and_now() | {"device": DEVICE}
-        known = json.loads(path.read_text()) if path.is_file() else {}
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         same = all(known.get("machine", {}).get(k) == machine[k] for k in ("gpu", "commit"))
         self.parts: dict[str, list[dict]] = known.get("parts", {}) if same else {}
         self.machine = machine
@@ -95,7 +95,7 @@ class Report:
         """JSON for machines, Markdown for people."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"machine": self.machine, "parts": self.parts}, indent=1) + "\n"
-        self.path.write_text(text)
+        self.path.write_text(text, encoding="utf-8")
         lines = [f"# {self.machine['gpu'] or 'processor'}, torch {self.machine['torch']}"]
         for name, rows in self.parts.items():
             if not rows:
@@ -109,7 +109,7 @@ class Report:
                 "|---" * len(columns) + "|",
             ]
             lines += ["| " + " | ".join(str(r.get(c, "")) for c in columns) + " |" for r in rows]
-        self.path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+        self.path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 # -- right ---
@@ -301,7 +301,8 @@ def _resumed(report: Report) -> dict:
         files = [sorted(store.glob("*/model.safetensors")) for store in (whole, killed)]
         if not all(files):
             return _same("a killed run goes on to the same bits", False, "a run was not made")
-        taken = json.loads((files[1][0].parent / "machine.json").read_text())["taken_up"]
+        machine = (files[1][0].parent / "machine.json").read_text(encoding="utf-8")
+        taken = json.loads(machine)["taken_up"]
         equal = files[0][0].read_bytes() == files[1][0].read_bytes()
         return _same("a killed run goes on to the same bits", equal, f"taken up {taken} times")
 

@@ -96,7 +96,7 @@ def unpack(kept: Path, path: Path) -> None:
     whole = np.concatenate(strips)
     side = whole.shape[1]
     pictures = whole.reshape(-1, side, side, *whole.shape[2:])
-    labels = (part / "pack.json").read_text()
+    labels = (part / "pack.json").read_text(encoding="utf-8")
     grey = '"channels": 1' in labels
     if grey:  # such a strip comes back with three equal planes
         pictures = pictures[..., :1] if pictures.ndim == 4 else pictures[..., None]
@@ -125,7 +125,7 @@ def fill(out: Path, python: str, limit: float, ferplus: str | None) -> None:
     keep_pack(MINI_PATH, out / "package" / "hmtl" / "data" / "mini.zip")
     if ferplus:
         keep_pack(load_pack("ferplus", ferplus).path, out / "data" / "ferplus.zip")
-    (out / "run.sh").write_text(RUN)
+    (out / "run.sh").write_text(RUN, encoding="utf-8")
     (out / "run.sh").chmod(0o755)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 2**20
     print(f"{out}: {size:.1f} MB of {limit:g}; on the machine: {out.name}/run.sh --minutes 9")

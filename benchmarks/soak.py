@@ -120,7 +120,7 @@ def main() -> int:
     samples.to_csv(folder / "soak.csv", index=False, float_format="%.5g")
     draw(samples, folder / "figures" / "soak.png")
     told = json.dumps(verdict | {"machine": here_and_now()}, indent=1)
-    (folder / "soak.json").write_text(told + "\n")
+    (folder / "soak.json").write_text(told + "\n", encoding="utf-8")
     print(json.dumps(verdict))
     return 0 if verdict["flat"] else 1
 

@@ -143,14 +143,14 @@ def main() -> None:
     path = reference_dir() / "tables" / "timm-backbones.csv"
     rows = {}
     if path.exists():
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = {row[0]: row for row in list(csv.reader(file))[1:]}
     for module in modules or [name for name in timm.list_modules() if name not in rows]:
         name, count = smallest(module)
         rows[module] = [module, name, count, *tried(name)]
         gc.collect()  # Learners are circles, which may hold gigabytes
         print(*rows[module], sep=", ", file=sys.stderr, flush=True)
-        with path.open("w", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             table = [COLUMNS, *(rows[module] for module in sorted(rows))]
             csv.writer(file, lineterminator="\n").writerows(table)
 

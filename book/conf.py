@@ -22,7 +22,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).parents[1]
-_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project, version, release = "hmtl", _PROJECT["version"], _PROJECT["version"]
 copyright = "the hmtl developers, Apache-2.0"
@@ -140,7 +140,8 @@ def _check_links(app, error):
     """Fail a build whose pages ask a server for something, or link to what is not there."""
     if error or app.builder.name != "html":
         return
-    pages = {page.resolve(): _Links(page.read_text()) for page in Path(app.outdir).rglob("*.html")}
+    files = Path(app.outdir).rglob("*.html")
+    pages = {page.resolve(): _Links(page.read_text(encoding="utf-8")) for page in files}
     for page, found in pages.items():
         for address in [*found.asked, *found.links]:
             url = urlsplit(address)

@@ -182,7 +182,7 @@ def draw() -> None:
     parts = {"images": images, "faces": shown, "puzzles": cut, "control": control}
     for name, colours in COLOURS.items():
         file = reference_dir() / "figures" / f"method-{name}.svg"
-        file.write_text(DRAWING.format(**parts, **colours))
+        file.write_text(DRAWING.format(**parts, **colours), encoding="utf-8")
     for name, (left, right, colour) in BADGES.items():
         half, rest = (round(14 + 7.2 * len(words)) for words in (left, right))
         places = {"half": half, "text": half + 7, "whole": half + rest}

@@ -38,7 +38,7 @@ def main() -> int:
     for notebook in sorted(ROOT.glob("notebooks/*.ipynb")):
         shown = subprocess.run(
             ["git", "-C", str(ROOT), "show", f"HEAD:notebooks/{notebook.name}"],
-            capture_output=True, text=True,
+            capture_output=True, encoding="utf-8",
         )  # fmt: skip
         if edited_alone(notebook, shown.stdout if shown.returncode == 0 else None):
             lost.append(notebook.name)

@@ -23,11 +23,11 @@
 # [21_few_labels](21_few_labels.ipynb) has the main result.
 
 # %% tags=["parameters"]
-preset: str = ""  # smoke, quick, study, gpu ...; empty: $HMTL_PRESET, else smoke
-data: str = ""  # mini, faces or ferplus; empty: the preset's own
-root: str = ""  # folder of a real data set, e.g. the one that holds data/FER2013Train
+preset: str = ""  # has no effect here: the page trains on the shipped faces
+data: str = ""  # has no effect here
+root: str = ""  # has no effect here
 outputs: str = ""  # for tables and figures, runs beside it; empty: outputs/<preset>
-seed: int = 0  # the first seed
+seed: int = 0  # of the training
 
 # %%
 from hmtl.study.notebook import open_notebook
@@ -236,4 +236,4 @@ assert right["fear, pitch -25"] != "fear", "the text below says so"
 # %% tags=["nbval-ignore-output"]
 from hmtl.study.notebook import versions
 
-versions(here).T
+versions(here)["device":].T

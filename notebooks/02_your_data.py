@@ -136,7 +136,7 @@ import json
 yours = here.is_read
 mine = here.load() if yours else pack
 print(here.data if yours else "the made-up first release of AffectNet")
-report = json.loads((mine.path / "report.json").read_text())
+report = json.loads((mine.path / "report.json").read_text(encoding="utf-8"))
 
 # %%
 from hmtl.data.readers.report import counts_table

@@ -324,4 +324,4 @@ print("in-painting with its perceptual loss: every weight equal to the bit")
 # %% tags=["nbval-ignore-output"]
 from hmtl.study.notebook import versions
 
-versions(here).T
+versions(here)["device":].T

@@ -61,7 +61,7 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, tuple]]:
     """Vertices (V, 3) in metres, texture points (T, 2), and per group its quads and their uv."""
     groups: dict[str, tuple] = {}
     vertices, texture, name = [], [], ""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "v":
             vertices.append([float(x) for x in rest.split()])
@@ -114,7 +114,7 @@ def _shapes(root: Path, count: int) -> Iterator[tuple[str, np.ndarray]]:
     for name in _EXPRESSIONS:
         yield name, _read_target(root / f"faceunits01/targets/faceunits/{name}.target", count)
     opposite = {}
-    targets = json.loads((root / "mpfb2/targets/target.json").read_text())
+    targets = json.loads((root / "mpfb2/targets/target.json").read_text(encoding="utf-8"))
     for folder, entry in targets.items():
         for category in entry["categories"]:
             ends = category.get("opposites", {})

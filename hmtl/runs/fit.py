@@ -291,7 +291,7 @@ def _fit_in_parts(
 
 
 def _write_json(path: Path, values: dict) -> None:
-    path.write_text(json.dumps(values, indent=1) + "\n")
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_answers(folder: Path, learn, keeper, pack: Pack, spec: RunSpec) -> None:

@@ -239,7 +239,7 @@ def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
 
     Raises ValueError naming the mark that the file lacks.
     """
-    before, start, rest = path.read_text().partition(marks[0])
+    before, start, rest = path.read_text(encoding="utf-8").partition(marks[0])
     _, end, after = rest.partition(marks[1])
     for mark, found in zip(marks, (start, end), strict=True):
         if not found:

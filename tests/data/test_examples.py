@@ -5,7 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_folders import EXAMPLES, write_affectnet_csv, write_affectnet_npy, write_w300lp
+from made_up_folders import (
+    _TIME,
+    COPIES,
+    EXAMPLES,
+    write_affectnet_csv,
+    write_affectnet_npy,
+    write_w300lp,
+)
 
 from hmtl.data.packing import fingerprint, read_set
 from hmtl.data.readers.report import Drops, counts_table, dropped_table, finish_table
@@ -35,6 +42,13 @@ def test_a_folder_is_read_and_is_the_same_data_when_written_again(what, tmp_path
     assert bool(report["bad"]) == broken
     assert bool(report["duplicates"]["across splits"]) == broken
     assert not report["duplicates"]["within a split"]
+
+
+@pytest.mark.parametrize("what", COPIES)
+def test_a_copy_written_again_is_the_same_data(what, tmp_path):
+    """The time of its files is part of what a cached pack is known by."""
+    files = [file for file in COPIES[what][2](tmp_path).rglob("*") if file.is_file()]
+    assert {file.stat().st_mtime for file in files} == {_TIME}
 
 
 def test_the_box_cuts_the_face_out_again(tmp_path):

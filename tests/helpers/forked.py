@@ -67,7 +67,7 @@ class Python:
 
     def communicate(self, timeout=None):
         self.wait(timeout)
-        return tuple(file.read_text() for file in self._files)
+        return tuple(file.read_text(encoding="utf-8") for file in self._files)
 
     def send_signal(self, number):
         if self.poll() is None:

@@ -207,7 +207,7 @@ EXAMPLES = {
 """What a folder imitates -> (name of its data set, function that writes it)."""
 
 
-def _copy_affectnet_plus(root: Path) -> None:
+def _copy_affectnet_plus(root: Path) -> Path:
     for split, name in (("train", "train_set"), ("test", "validation_set")):
         folder = root / "AffectNet+/human_annotated" / name
         for i, (face, row) in enumerate(_faces(split)):
@@ -215,24 +215,27 @@ def _copy_affectnet_plus(root: Path) -> None:
             affect = {"valence": float(row.valence), "arousal": float(row.arousal)}
             said = {"human-label": EMOTIONS.index(row.emotion), "meta-data": affect}
             write_lines(folder / f"annotations/{i}.json", [json.dumps(said)])
+    return _settle(root)
 
 
-def _copy_fer2013(root: Path) -> None:
+def _copy_fer2013(root: Path) -> Path:
     usages = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
     for split, usage in usages.items():
         for i, (face, row) in enumerate(_faces(split)):
             if row.emotion != "contempt":
                 part = "train" if split == "train" else "test"
                 _save(_enlarge(face, 48), root / f"archive/{part}/{row.emotion}/{usage}_{i}.jpg")
+    return _settle(root)
 
 
-def _copy_ckplus(root: Path) -> None:
+def _copy_ckplus(root: Path) -> Path:
     for i, (face, row) in enumerate(_faces("train", 20)):
         name = f"S{10 + row.person:03d}_{1 + i % 8:03d}_{12 + i % 3:08d}.png"
         _save(_enlarge(face, 48), root / "CK+48" / row.emotion / name)
+    return _settle(root)
 
 
-def _copy_celeba(root: Path) -> None:
+def _copy_celeba(root: Path) -> Path:
     genders, splits = ["image_id,Eyeglasses,Male"], ["image_id,partition"]
     for number, split in enumerate(("train", "valid", "test")):
         for face, row in _faces(split, 8):
@@ -242,25 +245,28 @@ def _copy_celeba(root: Path) -> None:
             splits.append(f"{name},{number}")
     write_lines(root / "list_attr_celeba.csv", genders)
     write_lines(root / "list_eval_partition.csv", splits)
+    return _settle(root)
 
 
-def _copy_fairface(root: Path) -> None:
+def _copy_fairface(root: Path) -> Path:
     for split, name in (("train", "train"), ("test", "val")):
         lines = ["file,age,gender,race,service_test"]
         for i, (face, row) in enumerate(_faces(split, 12)):
             _save(_enlarge(face, 224), root / f"fairface-img-margin025-trainval/{name}/{i}.jpg")
             lines.append(f"{name}/{i}.jpg,20-29,{row.gender.capitalize()},White,True")
         write_lines(root / f"fairface_label_{name}.csv", lines)
+    return _settle(root)
 
 
-def _copy_utkface(root: Path) -> None:
+def _copy_utkface(root: Path) -> Path:
     for i, (face, row) in enumerate(_faces("train", 20)):
         sex = GENDERS[::-1].index(row.gender)
         name = f"{20 + i % 50}_{sex}_{i % 5}_20170116174525{i:03d}.jpg.chip.jpg"
         _save(_enlarge(face, 200), root / "crop_part1" / name)
+    return _settle(root)
 
 
-COPIES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
+COPIES: dict[str, tuple[str, str, Callable[[Path], Path]]] = {
     "AffectNet+, as handed out now": ("affectnet", "emotion", _copy_affectnet_plus),
     "FER2013 in folders, from Kaggle": ("fer2013", "emotion", _copy_fer2013),
     "CK+48, from Kaggle": ("ckplus", "emotion", _copy_ckplus),

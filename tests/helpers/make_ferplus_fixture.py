@@ -105,7 +105,7 @@ def main(target: Path) -> None:
             draw_face(emotion, rng).save(folder / image, optimize=True)
             counts = ",".join(str(votes.get(column, 0)) for column in range(10))
             lines.append(f'{image},"(0, 0, 48, 48)",{counts}\n')
-        (folder / "label.csv").write_text("".join(lines), newline="\n")
+        (folder / "label.csv").write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -122,9 +122,9 @@ def mutate_file(rng: np.random.Generator, data: bytes) -> bytes:
 
 def age(file) -> None:
     """Make a record, spec.json or pack.json, one of an older version: without checksums."""
-    record = json.loads(file.read_text())
+    record = json.loads(file.read_text(encoding="utf-8"))
     del record["files"], record["sha256"]
-    file.write_text(json.dumps(record))
+    file.write_text(json.dumps(record), encoding="utf-8")
 
 
 def assert_clear(error: BaseException, *names) -> None:

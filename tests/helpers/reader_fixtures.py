@@ -26,9 +26,9 @@ def touch(root: Path, *names: str) -> None:
 
 def change(file: Path, old: str, new: str) -> None:
     """Replace text in a file that must have it."""
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert old in text
-    file.write_text(text.replace(old, new, 1))
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 # ---------------------------------------------------------------------------------------- AffectNet
@@ -186,10 +186,10 @@ def make_biwi(root, frames=3, sequences=24) -> Path:
     for sequence in range(1, sequences + 1):
         folder = root / "hpdb" / f"{sequence:02d}"
         folder.mkdir(parents=True)
-        (folder / "rgb.cal").write_text(CALIBRATION)
+        (folder / "rgb.cal").write_text(CALIBRATION, encoding="utf-8")
         for i in range(frames):
             stem = f"frame_{3 + 2 * i:05d}"
-            (folder / f"{stem}_pose.txt").write_text(pose_text())
+            (folder / f"{stem}_pose.txt").write_text(pose_text(), encoding="utf-8")
             touch(folder, f"{stem}_rgb.png", f"{stem}_depth.bin")
         touch(root / "hpdb", f"{sequence:02d}.obj")
     return root / "hpdb"

@@ -36,5 +36,5 @@ def make_toy_pack(path, count=160, size=32, channels=3, votes=False):
 def reseal(folder, **changes):
     """Let a run's folder vouch for the files now in it, as a stranger could; change its record."""
     file = Path(folder) / "spec.json"
-    record = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps(sealed(record, hash_folder(folder))))
+    record = {**json.loads(file.read_text(encoding="utf-8")), **changes}
+    file.write_text(json.dumps(sealed(record, hash_folder(folder))), encoding="utf-8")

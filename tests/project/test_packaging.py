@@ -90,6 +90,14 @@ def test_the_changelog_ends_at_this_version():
     assert numbers == sorted(numbers, reverse=True)
 
 
-def test_scipys_bootstrap_takes_the_generator_that_the_cards_give_it():
-    (least,) = (r.specifier for r in map(Requirement, PROJECT["dependencies"]) if r.name == "scipy")
-    assert not least.contains("1.14.1")  # there it is called random_state
+@pytest.mark.parametrize(
+    ("name", "lacks"),
+    [
+        ("scipy", "1.14.1"),  # there the bootstrap's rng is called random_state
+        ("typer", "0.27.1"),  # typer.exceptions
+        ("pillow", "10.0.1"),  # ImageFont.load_default(size)
+    ],
+)
+def test_versions_that_lack_what_is_used_are_refused(name, lacks):
+    (least,) = (r.specifier for r in map(Requirement, PROJECT["dependencies"]) if r.name == name)
+    assert not least.contains(lacks)

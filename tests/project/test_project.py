@@ -409,6 +409,18 @@ def test_notebook_has_the_common_parameters(notebook):
     assert known["preset"]["default"] == '""'  # empty: nbval cannot inject, $HMTL_PRESET can
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_parameter_without_an_effect_says_so(notebook):
+    text = notebook.with_suffix(".py").read_text(encoding="utf-8")
+    code = re.sub(r"^#.*\n", "", text, flags=re.M)
+    asked = set(re.findall(r"\bhere\.(\w+)", code)) - {"save", "save_figure"}
+    used = dict.fromkeys(("preset", "data", "root"), bool(asked))
+    used["seed"] = bool(asked - {"load"}) or len(re.findall(r"\bseed\b", code)) > 2
+    for name, effect in used.items():
+        told = re.search(rf"^{name}: .*# (.*)$", code, re.M)[1]
+        assert effect != ("no effect" in told), name
+
+
 def test_cells_are_short():
     for notebook in NOTEBOOKS:
         for cell in nbformat.read(notebook, 4).cells:

@@ -143,3 +143,27 @@ def test_the_search_finds_a_writer(line):
 )  # fmt: skip
 def test_what_only_reads_is_no_writer(line):
     assert outside({"a.py": IN_PLACE.format(line)}) == []
+
+
+def without_encoding(text):
+    """Lines that read or write text as this machine has it: on Windows that is not UTF-8."""
+    for call in ast.walk(ast.parse(text)):
+        name = name_of(call.func) if isinstance(call, ast.Call) else ""
+        method = name.rpartition(".")[2]
+        if method not in ("read_text", "write_text", "open") or name in ("write_text", *NOT_FILES):
+            continue
+        mode, given = mode_of(call), {k.arg for k in call.keywords}
+        binary = "b" in mode or (name != "open" and mode == "r" and "newline" not in given)
+        said = "encoding" in given or (method == "read_text" and call.args)
+        if not said and not (method == "open" and binary):
+            yield call.lineno
+
+
+def test_text_has_its_encoding():
+    folders = ("hmtl", "book", "benchmarks", "notebooks", "tests/helpers")
+    files = [file for name in folders for file in (PACKAGE.parent / name).rglob("*.py")]
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    assert len(texts) > 150
+    assert {file: lines for file in texts if (lines := [*without_encoding(texts[file])])} == {}
+    for line in ("path.read_text()", "path.write_text(a)", "open(path)", "path.open('w')"):
+        assert [*without_encoding(line)] == [1]

@@ -143,7 +143,7 @@ def _read_recording(folder: Path, drops: Drops, head_mm: float) -> pd.DataFrame:
 def _read_pose(file: Path) -> np.ndarray:
     """Return the rotation, row by row, and the centre in mm, (12,); nan if there are none."""
     try:
-        numbers = np.array(file.read_text().split(), float)
+        numbers = np.array(file.read_text(encoding="utf-8").split(), float)
         rotation = numbers[:9].reshape(3, 3)
         proper = np.abs(rotation @ rotation.T - np.eye(3)).max() < 0.01
         near = len(numbers) == 12 and np.abs(numbers).max() < FAR and numbers[11] > 0
