@@ -23,7 +23,7 @@ import hmtl
 from hmtl.data.photos import cut_square
 from hmtl.data.sets import face_pack, load_pack
 from hmtl.faces.faceset import FaceSet
-from hmtl.labels import emotion_indices
+from hmtl.labels import EMOTIONS, class_indices
 from hmtl.paths import reference_dir, show_progress
 from hmtl.study.verdicts import bootstrap_interval
 from hmtl.use.detect import _detector, find_faces
@@ -82,7 +82,7 @@ def look_for(faces, labels, network: str) -> pd.DataFrame:
         answers = net.answer(net.see(squares)).argmax(1)
         rows.append((len(found) == 2, int((~same).sum()), answers[0], answers[-2], answers[-1]))
     table = pd.DataFrame(rows, columns=["found", "false", "own", "box", "level"])
-    wanted = emotion_indices(labels)
+    wanted = class_indices(labels, EMOTIONS, "emotion")
     return table.assign(**{n: table[n] == wanted for n in ("own", "box", "level")})
 
 

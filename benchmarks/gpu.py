@@ -1,4 +1,4 @@
-"""What a GPU must prove, and how fast it is: `make gpu`, one command for half an hour of one.
+"""What a GPU must prove, and how fast it is: `make gpu`, one command for a few minutes of one.
 
     python benchmarks/gpu.py --minutes 9             on a machine with a GPU
     python benchmarks/gpu.py --device cpu --small    the rehearsal, two minutes on a processor

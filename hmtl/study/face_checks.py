@@ -29,7 +29,7 @@ from hmtl.faces.expressions import ACTION_UNIT_COLUMNS
 from hmtl.faces.faceset import FaceSet
 from hmtl.faces.render import photograph, render_faces, renderer
 from hmtl.faces.table import draw_faces, tested_faces
-from hmtl.labels import EMOTIONS, SPLITS, emotion_indices
+from hmtl.labels import EMOTIONS, SPLITS, class_indices
 from hmtl.paths import cache_dir
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
@@ -159,7 +159,7 @@ def parameter_check(face_set: FaceSet) -> list[dict]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     table = draw_faces(face_set)
-    target = emotion_indices(table["emotion"])
+    target = class_indices(table["emotion"], EMOTIONS, "emotion")
     train, test = ((table["split"] == split).to_numpy() for split in (SPLITS[0], SPLITS[2]))
     others = [c for c in table if c not in _FROM_UNITS | _NAMES]
     rows = []

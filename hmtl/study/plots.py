@@ -207,17 +207,15 @@ def show_faces(
     return figure
 
 
-def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "accuracy") -> Figure:
-    """A test score, a row a method from best to worst: a dot a run, a stroke their mean.
+def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = ()) -> Figure:
+    """Test accuracy, a row a method from best to worst: a dot a run, a stroke their mean.
 
     Args:
         runs: Rows of `runs_table`.
         bases: Methods whose means are drawn through all rows.
-        score: "accuracy", shown in %, or an error in degrees such as "mae".
     """
-    accuracy = score == "accuracy"
-    runs = runs.assign(shown=runs[score] * (100 if accuracy else 1))
-    order = runs.groupby("method")["shown"].mean().sort_values(ascending=not accuracy)
+    runs = runs.assign(shown=100 * runs["accuracy"])
+    order = runs.groupby("method")["shown"].mean().sort_values(ascending=False)
     figure, axis = plt.subplots(figsize=(8, 0.6 + 0.27 * len(order)), layout="constrained")
     options = {"data": runs, "x": "shown", "y": "method", "order": order.index, "ax": axis}
     sns.stripplot(**options, jitter=False, size=4.5, color=_COLORS[0], alpha=0.7)
@@ -226,7 +224,7 @@ def plot_ranking(runs: pd.DataFrame, bases: Sequence[str] = (), score: str = "ac
     )
     for base, style in zip(bases, ("-", "--", ":"), strict=False):
         axis.axvline(order[base], color="0.3", lw=1, ls=style, label=method_label(base))
-    axis.set(xlabel="test accuracy (%)" if accuracy else f"{score}, degrees", ylabel="")
+    axis.set(xlabel="test accuracy (%)", ylabel="")
     axis.set_yticks(range(len(order)), [method_label(name) for name in order.index])
     if bases:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="mean of")

@@ -131,8 +131,8 @@ class Outcomes(dict):
         truth: (fingerprint of the data, task) -> true class, uint8 (faces,).
     """
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
+    def __init__(self) -> None:
+        super().__init__()
         self.predicted: dict[str, np.ndarray] = {}
         self.truth: dict[tuple[str, str], np.ndarray] = {}
 
@@ -141,14 +141,6 @@ class Outcomes(dict):
         self.update(other)
         self.predicted |= other.predicted
         self.truth |= other.truth
-
-    def only(self, runs: Iterable[str]) -> "Outcomes":
-        """Those of some runs; the truth stays."""
-        names = set(runs)
-        some = Outcomes({run: found for run, found in self.items() if run in names})
-        some.predicted = {run: said for run, said in self.predicted.items() if run in names}
-        some.truth = self.truth
-        return some
 
     def answer(self, run: str, pack: str, task: str, predicted: np.ndarray) -> None:
         """Add a run by the classes it named; their truth is there."""
@@ -439,22 +431,21 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
-def reported(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
-    """The numbers a paper reports, from `papers/<paper>/reported.csv`; empty cells are unknown.
+def reported() -> pd.DataFrame:
+    """The numbers the paper reports, from `papers/hmtl/reported.csv`; empty cells are unknown.
 
-    `folder` stands in for `papers`. Raises FileNotFoundError where there is no such file: papers
-    and record belong to a checkout, an installed package has neither.
+    Raises FileNotFoundError where there is no such file: papers and record belong to a checkout, an
+    installed package has neither.
     """
-    file = _of_checkout((folder or PAPERS) / paper / "reported.csv")
-    return pd.read_csv(file, dtype={"value": float})
+    return pd.read_csv(_of_checkout(PAPERS / "hmtl" / "reported.csv"), dtype={"value": float})
 
 
-def claims(paper: str = "hmtl", folder: Path | None = None) -> pd.DataFrame:
-    """The claims of a paper and the notebook that tests each, from `papers/<paper>/claims.csv`.
+def claims() -> pd.DataFrame:
+    """Its claims and the notebook that tests each, from `papers/hmtl/claims.csv`.
 
     Raises as `reported`.
     """
-    return pd.read_csv(_of_checkout((folder or PAPERS) / paper / "claims.csv"))
+    return pd.read_csv(_of_checkout(PAPERS / "hmtl" / "claims.csv"))
 
 
 def _of_checkout(file: Path) -> Path:

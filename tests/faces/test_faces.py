@@ -180,11 +180,6 @@ def test_all_switches_leave_identity_and_emotion():
     assert (neutral[list(ACTION_UNIT_COLUMNS)] == 0).all(axis=None)
 
 
-def test_an_unknown_switch_names_them_all():
-    with pytest.raises(ValueError, match="sunglasses"):
-        FaceSet((1, 1, 1)).without("spectacles")
-
-
 # -- labels ---
 
 

@@ -11,7 +11,7 @@ from hmtl.faces.expressions import ACTION_UNIT_COLUMNS, ACTION_UNITS, blendshape
 from hmtl.faces.faceset import FaceSet
 from hmtl.faces.head import coefficients, head_arrays
 from hmtl.faces.people import LOCAL_SHAPES
-from hmtl.faces.render import head_vertices, render_faces, renderer
+from hmtl.faces.render import render_faces, renderer
 from hmtl.faces.shader import kernels, started_warp
 from hmtl.faces.table import LABEL_COLUMNS, draw_faces, mirror
 
@@ -38,6 +38,11 @@ def table() -> pd.DataFrame:
 def bare() -> pd.DataFrame:
     """Faces with every nuisance off: frontal, evenly lit, nothing worn."""
     return draw_faces(FaceSet((3, 0, 0), seed=5).without("all"))
+
+
+def head_vertices(params: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Head vertices (N, V, 3) in metres, and their numbers (V,) in MakeHuman's base mesh."""
+    return renderer("cpu").vertices(params), head_arrays()["base_index"]
 
 
 def _wall(table: pd.DataFrame, rgb: tuple[float, float, float]) -> pd.DataFrame:

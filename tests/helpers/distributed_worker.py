@@ -1,4 +1,4 @@
-"""One of the processes of tests/test_distributed.py: trains, and writes down what it did.
+"""One of the processes of tests/runs/test_distributed.py: trains, and writes down what it did.
 
 python -m torch.distributed.run --standalone --nproc_per_node 2 THIS_FILE DIR
 """

@@ -10,7 +10,6 @@ from torchvision.transforms import functional as V
 from hmtl.method.augment import (
     LEVELS,
     VALID_CROP,
-    Augment,
     Level,
     _blur,
     _colour,
@@ -182,11 +181,6 @@ def test_validation_images_are_only_cropped_and_resized():
     assert torch.equal(center_crop(x, VALID_CROP, 34), cut)
     small = center_crop(x, VALID_CROP, 17)
     torch.testing.assert_close(small, V.resize(cut, [17, 17], antialias=True), atol=1e-5, rtol=0)
-
-
-def test_unknown_level_lists_the_known_ones():
-    with pytest.raises(ValueError, match="none, weak, strong"):
-        Augment("extreme")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hmtl import Hybrid, Puzzling, face_dataloaders, hmtl_learner
+from hmtl import Puzzling, face_dataloaders, hmtl_learner
 from hmtl.method.balance import BALANCES, GradNorm, make_balance
 from hmtl.method.pretext import TileRotation
 
@@ -129,8 +129,3 @@ def test_a_control_without_loss_is_not_balanced(toy_pack, quiet):
             learn.fit(1, 1e-3)
         states.append(nn.utils.parameters_to_vector(learn.model.parameters()))
     assert torch.equal(*states)
-
-
-def test_an_unknown_balance_names_them_all():
-    with pytest.raises(ValueError, match="gradnorm"):
-        Hybrid([Puzzling(2)], balance="nash")

@@ -10,9 +10,9 @@ from PIL import Image
 from toys import make_toy_pack
 
 from hmtl.data.sets import load_pack
-from hmtl.labels import EMOTIONS, emotion_indices
+from hmtl.labels import EMOTIONS, class_indices
 from hmtl.method.augment import VALID_CROP, center_crop
-from hmtl.method.batches import FaceDataset, face_dataloaders, fraction_lists, nested_fraction
+from hmtl.method.batches import FaceDataset, face_dataloaders, nested_fraction
 from hmtl.method.learner import hmtl_learner
 
 
@@ -29,7 +29,10 @@ def test_batches_hold_the_images_and_labels_of_the_pack(toy_pack):
     torch.testing.assert_close(
         torch.Tensor(x), center_crop(pixels, VALID_CROP, toy_pack.size), atol=1e-6, rtol=0
     )
-    assert y.tolist() == emotion_indices(toy_pack.labels["emotion"].iloc[rows]).tolist()
+    assert (
+        y.tolist()
+        == class_indices(toy_pack.labels["emotion"].iloc[rows], EMOTIONS, "emotion").tolist()
+    )
 
 
 def test_an_epoch_shows_every_training_image_once_in_another_order(toy_pack):
@@ -106,16 +109,6 @@ def test_a_fraction_outside_zero_to_one_is_refused(fraction):
 def test_fraction_reaches_the_training_set_only(toy_pack):
     dls = loaders(toy_pack, fraction=0.5)
     assert [len(d.dataset) for d in dls.loaders] == [40, 40, 40]
-
-
-def test_the_lists_of_label_shares_are_those_that_runs_see():
-    pack = load_pack("mini")
-    lists = fraction_lists(pack, (0.05, 0.2, 1))
-    for name, keys in lists.items():
-        data = loaders(pack, fraction=float(name)).train.dataset
-        assert keys == sorted(pack.labels["key"].iloc[data.rows])
-    assert set(lists["0.05"]) < set(lists["0.2"]) < set(lists["1"])
-    assert fraction_lists(pack, (0.2,), seed=1)["0.2"] != lists["0.2"]
 
 
 def test_balanced_sampling_evens_out_the_classes(tmp_path):

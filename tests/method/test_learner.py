@@ -8,7 +8,6 @@ import pytest
 import timm
 import torch
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
-from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import lr_find  # noqa: F401  patches Learner
 from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
@@ -326,15 +325,6 @@ def test_a_fit_that_fails_before_its_first_epoch_leaves_no_trace(dls, quiet):
         assert len(learn.validate()) == 2
 
 
-@pytest.mark.parametrize("extra", [GradientAccumulation(32), MixedPrecision()])
-@pytest.mark.filterwarnings("ignore:.*(CUDA|autocast|GradScaler)")
-def test_other_callbacks_keep_working(dls, quiet, extra):
-    learn = learner(dls, Hybrid([Puzzling(2)], seed=0), extra)
-    with quiet(learn):
-        learn.fit(1)
-    assert learn.recorder.values
-
-
 def test_show_results_and_export(dls, quiet, tmp_path):
     learn = hmtl_learner(dls, "tiny", pretexts=[Puzzling(2)], seed=0)
     learn.path = tmp_path
@@ -498,14 +488,6 @@ def test_pretexts_see_pictures_whether_the_dataloaders_normalise_or_not(toy_pack
     mean, std = (torch.tensor(s).view(1, 3, 1, 1) for s in stats)
     for before, after in zip(plain[1], normal[1], strict=True):  # the picture, then its puzzle
         torch.testing.assert_close((before - mean) / std, after, atol=1e-5, rtol=0)
-
-
-def test_a_plain_timm_learner_gives_its_map(dls, quiet):
-    learn = learner(dls, model=timm.create_model("test_resnet", num_classes=8))
-    learn.add_cb(Hybrid("inpainting_grid", seed=0))
-    with quiet(learn):
-        learn.fit(1)
-    assert learn.hybrid.heads
 
 
 def test_two_hybrids_on_one_learner_are_refused(dls, quiet):

@@ -64,7 +64,7 @@ def loaders(pack, task, **options):
 
 
 def test_a_turn_is_a_rotation_about_the_cameras_axis():
-    """Reference: scipy's matrices, and the angles read from them by hmtl.faces.table."""
+    """Reference: scipy's matrices, and the angles read from them by hmtl.angles."""
     old, turned = poses(), poses(seed=1)[:, 0] * 2
 
     def by_scipy(angles, degrees):

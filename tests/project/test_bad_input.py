@@ -1,6 +1,7 @@
 """Whatever is given: a correct result, or an error that names file, field and remedy.
 
-Five groups with at least 500 mutations each: specs, notebooks' parameters, data sets, packs, runs.
+Specs, fields of the command line and parameters of notebooks, with at least 500 mutations each;
+data sets, packs and runs have files of their own.
 """
 
 import dataclasses

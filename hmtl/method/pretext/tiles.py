@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from hmtl.method.pretext.base import Pretext, show_rows
 
@@ -66,15 +67,10 @@ class MapPlaceHead(nn.Module):
         super().__init__()
         self.shape = (places, classes)
 
-        def block(inputs, outputs, size):
-            return [
-                nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(inplace=True),
-            ]
-
         self.trunk = nn.Sequential(
-            *block(num_features, 128, 1), *block(128, 256, 3), *block(256, 256, 3)
+            *Conv2dNormActivation(num_features, 128, 1),
+            *Conv2dNormActivation(128, 256, 3),
+            *Conv2dNormActivation(256, 256, 3),
         )
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(256, places * 16)
