@@ -316,12 +316,7 @@ def machine_limits() -> dict[str, float]:
     a, b = torch.rand(2, 1536, 1536, device=DEVICE, dtype=HALF or torch.float32)
     large = torch.rand(1 << 26, device=DEVICE)
     target = torch.empty_like(large)
-    seconds = medians(
-        {
-            "product": timed(lambda: a @ b),
-            "copy": timed(lambda: target.copy_(large)),
-        }
-    )
+    seconds = medians({"product": timed(lambda: a @ b), "copy": timed(lambda: target.copy_(large))})
     return {
         "GFLOP/s": 2 * 1536**3 / seconds["product"] / 1e9,
         "GB/s": 2 * 4 * large.numel() / seconds["copy"] / 1e9,  # read and written

@@ -32,15 +32,9 @@ from hmtl.study.tables import markdown
 
 REPORT = Path(__file__).parents[1] / "papers" / "PERFORMANCE.md"
 MARKS = ("<!-- bench-recipe -->", "<!-- end of bench-recipe -->")
-RECIPES = {
-    "Adam": {"lr": 8e-3},
-    "Muon": {"optimizer": "muon", "bs": 128, "lr": 8e-3},
-}
+RECIPES = {"Adam": {"lr": 8e-3}, "Muon": {"optimizer": "muon", "bs": 128, "lr": 8e-3}}
 # epochs, by data set and recipe, in the order of the trainings
-LENGTHS = {
-    "ferplus": {"Muon": (6, 12), "Adam": (6,)},
-    "faces": {"Adam": (16,), "Muon": (16, 32)},
-}
+LENGTHS = {"ferplus": {"Muon": (6, 12), "Adam": (6,)}, "faces": {"Adam": (16,), "Muon": (16, 32)}}
 LONG = {"ferplus": (12, 24), "faces": (32, 64)}  # of Adam's recipe
 COLUMNS = [
     "data", "recipe", "epochs", "core_seconds", "valid_accuracy", "test_accuracy", "mean_recall",

@@ -116,10 +116,7 @@ if not here.trains:  # the sentences of this page, of the record
     assert (own["effect"], own["verdict"]) == ("-3.0 [-5.7, -0.4]", "undecided")
     plateau = read_table(reference_dir() / "tables" / "plateau.csv")
     real = plateau[(plateau["data"] == "ferplus") & (plateau["fraction"] == 1)]
-    assert (real["gain"].round(1).tolist(), real["reached"].tolist()) == (
-        [4.0, 0.8],
-        [False, True],
-    )
+    assert (real["gain"].round(1).tolist(), real["reached"].tolist()) == ([4.0, 0.8], [False, True])
 
 # %% [markdown]
 # In the record accuracy and mean recall disagree on FER+. Which emotions differ?

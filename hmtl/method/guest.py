@@ -28,12 +28,7 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval
-from fastai.callback.core import (
-    Callback,
-    CancelEpochException,
-    CancelFitException,
-    _inner_loop,
-)
+from fastai.callback.core import Callback, CancelEpochException, CancelFitException, _inner_loop
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.hook import Hook
 from fastai.callback.schedule import LRFinder

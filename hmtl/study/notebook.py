@@ -39,14 +39,7 @@ from hmtl.runs.fit import here_and_now, run_all
 from hmtl.runs.specs import Preset, RunSpec, get_preset
 from hmtl.runs.store import Run, runs_table, why
 from hmtl.study.record import read_table
-from hmtl.study.tables import (
-    CONTROL,
-    LONGER,
-    gains,
-    name_trainings,
-    outcomes_by_run,
-    recorded_runs,
-)
+from hmtl.study.tables import CONTROL, LONGER, gains, name_trainings, outcomes_by_run, recorded_runs
 from hmtl.study.verdicts import verdict_table
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -69,9 +69,7 @@ def _curves_of(runs: list[Run]) -> pd.DataFrame:
 
 
 def write_decided(
-    store: str | Path | None = None,
-    root: str | Path | None = None,
-    target: Path | None = None,
+    store: str | Path | None = None, root: str | Path | None = None, target: Path | None = None
 ) -> Path:
     """Add what a store holds of the plan (`hmtl.study.plan`) to the record.
 

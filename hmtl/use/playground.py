@@ -13,12 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hmtl.faces.expressions import (
-    ACTION_UNIT_COLUMNS,
-    EMOTION_UNITS,
-    unit_weights,
-    valence_arousal,
-)
+from hmtl.faces.expressions import ACTION_UNIT_COLUMNS, EMOTION_UNITS, unit_weights, valence_arousal
 from hmtl.faces.render import render_faces
 from hmtl.labels import EMOTIONS, hint
 

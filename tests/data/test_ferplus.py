@@ -11,12 +11,7 @@ import pytest
 from PIL import Image
 from reader_fixtures import change, fer2013_images, make_ferplus_csv, pixel_rows
 
-from hmtl.data.readers.ferplus import (
-    COLUMNS,
-    FERPLUS_COUNTS,
-    FERPLUS_TRAIN_EMOTIONS,
-    read_ferplus,
-)
+from hmtl.data.readers.ferplus import COLUMNS, FERPLUS_COUNTS, FERPLUS_TRAIN_EMOTIONS, read_ferplus
 from hmtl.data.readers.ferplus.lists import read_ferplus_csv
 from hmtl.labels import EMOTIONS
 
@@ -123,8 +118,7 @@ def test_fixture_is_small_and_of_the_real_format():
 
 def test_fixture_is_what_its_script_draws(tmp_path):
     spec = importlib.util.spec_from_file_location(
-        "make_ferplus_fixture",
-        Path(__file__).parents[1] / "helpers" / "make_ferplus_fixture.py",
+        "make_ferplus_fixture", Path(__file__).parents[1] / "helpers" / "make_ferplus_fixture.py"
     )
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

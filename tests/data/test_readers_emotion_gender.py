@@ -250,10 +250,7 @@ def test_utkface_names_with_two_numbers_leave_gender_and_race_open(tmp_path):
     assert said.race.fillna("-").tolist() == [
         "white", "indian", "asian", "-", "-", "-", "white", "black",
     ]  # fmt: skip
-    assert report(table)["unlabelled"] == {
-        "gender: not in the name": 3,
-        "race: not in the name": 3,
-    }
+    assert report(table)["unlabelled"] == {"gender: not in the name": 3, "race: not in the name": 3}
     assert report(table)["counts"]["all"] == {"found": 48, "published": 23_708}
 
 
@@ -279,10 +276,7 @@ def test_utkface_bad_names(tmp_path):
     assert (str(no_gender.gender), no_gender.race, no_gender.age) == ("nan", "white", 20)
     no_race = table.loc["20_1_7_20170119171116264.jpg.chip.jpg"]
     assert (no_race.gender, str(no_race.race)) == ("female", "nan")
-    assert report(table)["unlabelled"] == {
-        "gender: not in the name": 4,
-        "race: not in the name": 4,
-    }
+    assert report(table)["unlabelled"] == {"gender: not in the name": 4, "race: not in the name": 4}
 
 
 # -- CelebA ---

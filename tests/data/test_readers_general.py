@@ -18,11 +18,7 @@ from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.folders import list_classes, read_folders
 from hmtl.data.readers.listing import find_root, list_files, read_rows, subfolder
 from hmtl.data.readers.report import Drops, differences, finish_table
-from hmtl.data.readers.splits import (
-    draw_uniform,
-    hold_out,
-    seeded_split,
-)
+from hmtl.data.readers.splits import draw_uniform, hold_out, seeded_split
 from hmtl.labels import EMOTIONS, SPLITS
 
 

@@ -3,13 +3,7 @@
 import os
 
 import pytest
-from reader_fixtures import (
-    make_affectnet_npy,
-    make_aflw2000,
-    make_biwi,
-    make_rafdb,
-    make_w300lp,
-)
+from reader_fixtures import make_affectnet_npy, make_aflw2000, make_biwi, make_rafdb, make_w300lp
 
 from hmtl.data.packing import read_set
 from hmtl.data.readers.protocols import PROTOCOLS, SOURCES, read_protocol

@@ -40,11 +40,7 @@ def small(classes=8):
 def learner(dls, *cbs, model=None, seed=0):
     torch.manual_seed(seed)
     return Learner(
-        dls,
-        model or small(),
-        loss_func=CrossEntropyLossFlat(),
-        metrics=accuracy,
-        cbs=list(cbs),
+        dls, model or small(), loss_func=CrossEntropyLossFlat(), metrics=accuracy, cbs=list(cbs)
     )
 
 

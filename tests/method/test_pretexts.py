@@ -379,8 +379,7 @@ def test_every_task_is_learned_on_unseen_people(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name",
-    [*LEARN, "barlow_twins", "probe_jigsaw_2x2", "random_target", "unlabelled_puzzling_2x2"],
+    "name", [*LEARN, "barlow_twins", "probe_jigsaw_2x2", "random_target", "unlabelled_puzzling_2x2"]
 )
 def test_every_task_trains_beside_the_labels_and_shows_itself(name, quiet):
     """By its short name, one epoch: its losses and score are logged and finite."""

@@ -22,15 +22,7 @@ from hmtl.method.augment import LEVELS, Level, Moves, _resample
 from hmtl.method.batches import FaceDataset, face_dataloaders
 from hmtl.method.learner import hmtl_learner
 from hmtl.method.pretext import ImageRotation, OneView, Puzzling, TileRotation, make
-from hmtl.method.tasks import (
-    TASKS,
-    Affect,
-    Emotion,
-    Gender,
-    HeadPose,
-    HeadPoseBins,
-    make_task,
-)
+from hmtl.method.tasks import TASKS, Affect, Emotion, Gender, HeadPose, HeadPoseBins, make_task
 from hmtl.method.tasks.affect import AXES, AffectLoss, affect_scores, concordance
 from hmtl.method.tasks.pose import (
     ANGLES,

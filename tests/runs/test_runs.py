@@ -455,10 +455,7 @@ def test_broken_run_folders_are_named(run, tmp_path):
 
 def test_scores_against_hand_worked_ones():
     table = pd.DataFrame(
-        {
-            "target": ["happy", "happy", "sad", "fear"],
-            "predicted": ["happy", "sad", "sad", "sad"],
-        }
+        {"target": ["happy", "happy", "sad", "fear"], "predicted": ["happy", "sad", "sad", "sad"]}
     )
     scores = score_predictions(table)
     assert scores["accuracy"] == 0.5

@@ -539,7 +539,7 @@ def test_notebooks_are_left_out_whose_labels_the_data_have_not(folders):
     paths, preset = [Path(f"{stem}.ipynb") for stem in stems], get_preset("smoke")
     assert what_lacks(preset, "mini", None, paths) == {}
     assert what_lacks(preset, "ferplus", str(FERPLUS), paths) == {
-        "23_pose": "ferplus has no head pose",
+        "23_pose": "ferplus has no head pose"
     }
     lacks = what_lacks(preset, "300w-lp-aflw2000", str(folders / "pose"), paths)
     assert list(lacks) == ["00_any", "20_emotion"]

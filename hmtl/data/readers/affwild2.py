@@ -17,14 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.listing import (
-    by_stem,
-    find_folder,
-    list_at,
-    list_files,
-    locate,
-    subfolder,
-)
+from hmtl.data.readers.listing import by_stem, find_folder, list_at, list_files, locate, subfolder
 from hmtl.data.readers.names import name_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known

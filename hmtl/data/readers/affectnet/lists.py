@@ -21,11 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import NO_TEST, check_classes, label_rows, published_counts
-from hmtl.data.readers.listing import (
-    find_folder,
-    find_list,
-    find_lists,
-)
+from hmtl.data.readers.listing import find_folder, find_list, find_lists
 from hmtl.data.readers.report import map_numbers
 from hmtl.data.readers.source import Source
 from hmtl.labels import EMOTIONS, check_known
