@@ -104,16 +104,16 @@ def _tell_device() -> None:
 
 def _check_place(option: str, file: str | Path | None, ending: str) -> None:
     """ValueError or OSError, before long work, if a file cannot be written there as it is named."""
-    from hmtl.files import RECORDS, check_place
+    from hmtl.files import check_place, recorded_in
 
     if not file:
         return
     if not str(file).lower().endswith(ending):
         raise ValueError(f"{option} {file}: a {ending} file is written, so its name must end so")
-    if record := next((n for n in RECORDS if Path(file).with_name(n).is_file()), None):
+    if record := recorded_in(file):
         raise ValueError(
-            f"{option} {file}: {record} lies in that folder, so its files are a record that stays "
-            f"as it is; choose another folder by {option}"
+            f"{option} {file}: {record} in that folder vouches for a file of this name, which "
+            f"stays as it is; choose another place by {option}"
         )
     check_place(file)
 

@@ -9,8 +9,8 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 __all__ = [
     "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_place", "check_regular",
     "checked", "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
-    "read_json", "read_record", "read_table", "reading", "sealed", "sync_files", "sync_folder",
-    "tensors_in", "whole_folder", "write_text", "writing",
+    "read_json", "read_record", "read_table", "reading", "recorded_in", "sealed", "sync_files",
+    "sync_folder", "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import errno
@@ -233,6 +233,15 @@ def read_record(
     if not (all(plain) and all(isinstance(value, str) for value in hashes.values())):
         raise ValueError(f"{file}: field {CHECKED!r} must map names of files to SHA-256; {remedy}")
     return record
+
+
+def recorded_in(file: str | Path) -> str | None:
+    """The name of the record beside a file that vouches for it, if there is one."""
+    for beside in map(Path(file).with_name, RECORDS):
+        with suppress(OSError, ValueError, TypeError, KeyError):  # of others, of any form
+            if Path(file).name in read_json(beside, "")[CHECKED]:
+                return beside.name
+    return None
 
 
 def checked(file: str | Path, remedy: str) -> Path:

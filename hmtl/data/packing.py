@@ -195,7 +195,10 @@ def hold_out_valid(table: pd.DataFrame, share: float = VALID_SHARE, seed: int = 
         by = "gender" if "gender" in table else None
     held = hold_out(table, share, seed=seed, by=by, group=group)
     if not (held["split"] == "valid").any():  # too few in every class to round to one
-        by, share = None, max(share, 1 / max(1, train[group].nunique()))
+        groups = (
+            train[group].str.replace(r"#\d+$", "", regex=True) if group == "key" else train[group]
+        )
+        by, share = None, max(share, 1 / max(1, groups.nunique()))
         if share == 1:  # one group, and it must train
             return table
         held = hold_out(table, share, seed=seed, group=group)

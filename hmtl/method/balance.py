@@ -53,7 +53,7 @@ class Balance:
 
         Args:
             losses: Float (k,), the supervised one first, each times its weight.
-            shared: Returns the encoder's trainable parameters.
+            shared: Returns the encoder's trainable parameters that the losses reach.
 
         Returns:
             A scalar that can be differentiated.

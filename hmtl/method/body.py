@@ -218,7 +218,8 @@ class Watch:
         if found.ndim == 2 or pooled:  # what entered the pooling, a part of the body or the body
             alone = found.ndim == 2 or all(p.ndim < 2 for p in module.parameters())
             before = given if before is None and alone else before
-            if before is not None and before.shape[1] < FEWEST and self._is_whole(before):
+            few = 0 if before is None else before.shape[1]
+            if few in (1, 3) or (few < FEWEST and self._is_whole(before)):
                 before = None  # the picture itself
             found = found if before is None or before.ndim < 3 else self._upright(before)
         as_one = _find_map(found, module, given, self.size)
@@ -233,8 +234,8 @@ class Watch:
         first, last = (self._fits(found.shape[i], found.shape[i + 1]) for i in (2, 1))
         return found.permute(0, 3, 1, 2) if last and (self._marked or not first) else found
 
-    def _is_whole(self, found: Tensor) -> bool:
-        return self.size is None or [*found.shape[-2:]] == [*self.size]
+    def _is_whole(self, found: Tensor | None) -> bool:
+        return found is not None and [*found.shape[-2:]] == [*(self.size or ())]
 
     def _fits(self, height: int, width: int) -> bool:
         """Whether a map of this shape can be the pictures': its cells are square, but for one."""

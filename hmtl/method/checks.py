@@ -5,9 +5,11 @@ __all__ = [
     "positive", "pretexts_of", "read", "task_of", "tell_sizes", "trained", "weights_of",
 ]  # fmt: skip
 
+import traceback
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import torch
@@ -178,8 +180,11 @@ def _is_dense(labels: Tensor, picture: Tensor) -> bool:
     """Whether labels are maps, of the picture's size or another: masks, heatmaps, pictures."""
     if labels.ndim < 3 or min(labels.shape[-2:]) == 1:
         return False
-    own = labels.ndim > 3 or labels.shape[-2:] == picture.shape[-2:]
-    return own or not labels.is_floating_point()
+    (high, wide), (own_high, own_wide) = labels.shape[-2:], picture.shape[-2:]
+    if labels.ndim > 3 or (high, wide) == (own_high, own_wide):
+        return True
+    alike = abs(high * own_wide - wide * own_high) <= max(own_high, own_wide)
+    return alike and not labels.is_floating_point()
 
 
 def own_answer(hybrid, seen: set) -> None:
@@ -303,8 +308,13 @@ def tell_sizes(error: BaseException, shown: tuple | None) -> None:
 
     `shown` is by whom, and the shapes of the view and of the loader's picture.
     """
+    passed = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     known = isinstance(error, AssertionError | RuntimeError | ValueError)
-    if shown is None or not known or isinstance(error, torch.OutOfMemoryError):
+    ours = not passed or Path(passed[-1]).parent == Path(__file__).parent
+    in_network = any(file == torch.nn.modules.module.__file__ for file in passed)
+    if shown is None or ours or not (known and in_network):
+        return
+    if isinstance(error, torch.OutOfMemoryError):
         return
     name, *shapes = shown
     size, own = ([*map(int, shape[-2:])] for shape in shapes)

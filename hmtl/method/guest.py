@@ -75,11 +75,14 @@ class Guest(Callback):
         self._forget_heads()
         self._forget_fit()
 
+    heads: dict[str, nn.Module]
+    _widths: dict[str, int]
+    _guests: Guests
+    _beside: tuple[weakref.ref, weakref.ref] | None = None  # a Learner, its network's first weight
+
     def _forget_heads(self) -> None:
-        self.heads: dict[str, nn.Module] = {}
-        self._widths: dict[str, int] = {}
-        self._guests = Guests()
-        self._beside: weakref.ref | None = None  # the first weight of the network they are with
+        # past fastai, which warns of a name that the network has too
+        self.__dict__.update(heads={}, _widths={}, _guests=Guests(), _beside=None)
 
     def _forget_fit(self) -> None:
         self._host: Host | None = None
@@ -226,10 +229,11 @@ class Guest(Callback):
         """Add the metrics, and stand around what the Learner does."""
         if self._attached or self.learn.lock.locked():  # validate(), get_preds(), tta()
             return
-        if self._beside and not any(p is self._beside() for p in self.model.parameters()):
+        weights = [*self.model.parameters()]
+        learn, first = self._beside or (lambda: self.learn, None)
+        if first and learn() is not self.learn and not any(w is first() for w in weights):
             self.forget()
-        first = next(self.model.parameters(), None)
-        self._beside = None if first is None else weakref.ref(first)
+        self._beside = (weakref.ref(self.learn), weakref.ref(weights[0])) if weights else None
         self._path = path_of(self.body, self.model)
         self.begin()
         self.fixed_seed()

@@ -66,9 +66,11 @@ class Session(Guest):
         """The balance is of this process alone again."""
         self.balance.__dict__.pop("average", None)
 
+    _reached: tuple[list[int], list[nn.Parameter]] = [], []
+
     def _forget_fit(self) -> None:
         super()._forget_fit()
-        self._reached: tuple[list, list] = [], []
+        self._reached = [], []
         self._forget_batch()
 
     def _forget_batch(self) -> None:
@@ -170,12 +172,12 @@ class Session(Guest):
         """The encoder's trainable parameters, in order, that the network's loss and a pretext's
         both reach: of a timm model, whose pooling has none, those of all but its head.
         """
-        own = [p for p in self.watched().parameters() if p.requires_grad]
-        asked = own or [p for p in self.model.parameters() if p.requires_grad]
+        asked = [p for p in self.model.parameters() if p.requires_grad]
         if [*map(id, asked)] != self._reached[0]:
             ways = zip(asked, *(slopes(loss, asked) for loss in self._parts.values()), strict=True)
             used = [p for p, g, *more in ways if g is not None and any(h is not None for h in more)]
-            self._reached = [*map(id, asked)], used
+            own = {id(p) for p in self.watched().parameters()}
+            self._reached = [*map(id, asked)], [p for p in used if id(p) in own] or used
         return self._reached[1]
 
     # -- after a training --------------------------------------------------------------------

@@ -59,13 +59,17 @@ def traced_body(model: nn.Module, inputs: Sequence) -> nn.Module:
     maps = [call for call in single if _gives_map(call)]
     if maps and _cells(maps[-1].output) == 1 and _convolves(maps[-1]):
         maps += [call for call in single if _convolves(call)][-1:]  # they end in maps of one cell
+    # a decoder ends in larger maps than it was given: the representation has the fewest cells
+    dense = dense and min(_cells(c.output) for c in maps if _cells(c.output) > 1) < _cells(
+        maps[-1].output
+    )
     if maps:
         after = [c for c in calls if c.weights and c.began > maps[-1].ended and c is not head]
         alone = not dense and all(_gives_vector(call) and not _convolves(call) for call in after)
         if alone and _all_through(maps[-1].node, answer, leaf):
             return maps[-1].part
     told = [call for call in single if call in maps or _convolves(call)]
-    if dense:  # it ends in maps of the picture's size: the representation has the fewest cells
+    if dense:
         told.sort(key=lambda call: -_cells(call.output))
     told += [call for call in before if _convolves(call) and _gives_tokens(call, len(leaf))][-1:]
     parts = {id(call.output): call.part for call in told}  # of one map the outermost

@@ -204,6 +204,8 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     labelled = task.labelled(list(pretexts.values()), spec.label_views)
     if spec.views == "paired" and set(pretexts) - labelled:
         text += "\nstatistics kept"  # not so before 25 November 2026
+    if spec.balance in ("gradnorm", "pcgrad"):
+        text += "\nweights that the losses reach"  # not so before 30 November 2026
     parts = {spec.task: task} | pretexts
     text += "".join(f"\n{name} {p.revision}" for name, p in parts.items() if p.revision > 1)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]

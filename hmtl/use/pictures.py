@@ -10,7 +10,7 @@ __all__ = ["VIDEOS", "Drawer", "Picture", "count_pictures", "draw_answers", "pic
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -238,6 +238,8 @@ class Drawer(ExitStack):
                 self._write(picture, draw_answers(pixels, boxes, texts))
         except Exception as error:  # encoders raise anything; the answers are to be kept
             self.undrawn[picture.name] = describe_problem(error, picture.name)
+            with suppress(Exception):  # half a video is none
+                super().__exit__(type(error), error, None)
 
     def _write(self, picture: Picture, drawn: Image.Image) -> None:
         if self._video and self._video[0] != picture.name:

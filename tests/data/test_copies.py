@@ -1369,8 +1369,8 @@ def test_boxes_of_a_csv_are_sides_in_pixels(tmp_path):
         read("0.2,0.1,0.8,0.9", "0,0,1,1")
     with pytest.raises(ValueError, match="line 2: .* not its width and height"):
         read(*["50,60,20,30"] * 8, "0,0,40,40")
-    table = read("0,0,0,0", *["5,6,40,50"] * 9)  # nothing was found in the first
-    assert report(table)["dropped"] == {"no face box": 1}
+    table = read(*["0,0,0,0", "-1,-1,-1,-1"] * 8, *["5,6,40,50"] * 9)  # nothing was found
+    assert report(table)["dropped"] == {"no face box": 16}
     assert len(table) == 9
 
 
@@ -1506,6 +1506,21 @@ def test_several_faces_of_a_picture_train_or_choose_but_not_both(tmp_path):
         assert set(table["split"]) == {"train", "valid", "test"}
         picture = table.key.str.split("#").str[0]
         assert table.groupby(picture)["split"].nunique().eq(1).all(), name
+
+
+def test_of_few_pictures_of_several_faces_one_is_held_out(tmp_path):
+    keys = [f"{i}.jpg{again}" for i in range(10) for again in ("", "#2")]
+    table = pd.DataFrame({"key": keys, "split": "train", "emotion": EMOTIONS[:2] * 10})
+    table.attrs["report"] = {"notes": []}
+    held = hold_out_valid(table, 0.05)
+    assert held.loc[held["split"] == "valid", "key"].str.split("#").str[0].nunique() == 1
+
+
+def test_a_blank_before_an_ending_is_part_of_the_name(tmp_path):
+    touch(tmp_path, "a .JPG", "b.jpg", "c.jpg")
+    write(tmp_path / "labels.csv", ["file,label", "a .jpg,happy", "b.jpg,sad", "c.jpg,fear"])
+    table = READERS["csv"](tmp_path, columns={"path": "file", "emotion": "label"})
+    assert table.key.tolist() == ["a .JPG", "b.jpg", "c.jpg"]
 
 
 def test_a_person_called_na_is_one(tmp_path):

@@ -36,6 +36,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from hmtl import Hybrid, Inpainting, Puzzling, TileRotation
+from hmtl.method import checks
 from hmtl.method.body import find_body
 from hmtl.method.guest import Guest
 from hmtl.method.pretext import ImageRotation
@@ -1404,3 +1405,64 @@ def test_a_network_of_one_size_by_its_last_layer_is_told_so():
     model = nn.Sequential(body, nn.Sequential(nn.Flatten(), nn.Linear(4 * 26 * 26, 4)))
     with pytest.raises(ValueError, match=r"pictures of \[27, 27\], the loader's are \[28, 28\]"):
         fit(learner(Hybrid([Puzzling(3)], seed=0), model=model, dls=loaders(data)))
+
+
+def test_an_error_of_ours_is_none_of_the_networks_size():
+    data = [(torch.rand(3, 28, 28), y) for _, y in items()]
+    pooled = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1)]
+    unknown = nn.Sequential(*pooled, nn.ReLU(), nn.Flatten(), nn.Linear(8, 4))
+    for views in ("paired", "shared"):
+        with pytest.raises(ValueError, match="cannot tell which part"):
+            fit(learner(Hybrid([Puzzling(3)], views, seed=0), model=unknown, dls=loaders(data)))
+
+
+def test_a_head_of_maps_on_an_encoder_is_no_decoder():
+    parts = [nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.ReLU()]
+    batch = [torch.rand(2, 3, 32, 32)]
+    for head in (nn.Conv2d(16, 4, 1), nn.ConvTranspose2d(16, 4, 4, 4)):
+        model = nn.Sequential(*parts, head)
+        assert find_body(model, batch) is model[3]
+    model = nn.Sequential(
+        *parts, nn.Upsample(scale_factor=4), nn.Conv2d(16, 8, 3), nn.Conv2d(8, 4, 1)
+    )
+    with pytest.raises(ValueError, match=r"such as body=learn\.model\[3\] \(ReLU\)"):
+        find_body(model, batch)
+
+
+def test_a_picture_that_the_network_resizes_is_no_map_of_its():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 8), nn.ReLU())
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(8), flat, nn.Linear(8, 4))
+    with pytest.raises(ValueError, match="needs the encoder's feature map, and none was found"):
+        fit(learner(Hybrid("puzzling_2x2_map", body=flat, seed=0), model=model))
+
+
+def test_a_learner_goes_on_with_a_copy_of_its_network():
+    hybrid = unlabelled()
+    learn = fit(learner(hybrid))
+    head, state = hybrid.heads["puzzling_2x2"], pickle.loads(pickle.dumps(hybrid)).__dict__
+    learn.model = copy.deepcopy(learn.model)
+    fit(learn)
+    assert hybrid.heads["puzzling_2x2"] is head
+    older = Hybrid.__new__(Hybrid)  # as exported before these were known
+    older.__dict__.update({k: v for k, v in state.items() if k not in ("_beside", "_reached")})
+    fit(learner(older))
+
+
+@pytest.mark.filterwarnings("error:You are shadowing")
+def test_a_network_may_have_heads_of_its_own():
+    model = small()
+    model.heads = nn.Identity()
+    hybrid = Hybrid([Puzzling(2)], body=model[0], seed=0)
+    copy.deepcopy(fit(learner(hybrid, model=model)))
+    fit(learner(), cbs=[Hybrid([Puzzling(2)], seed=0)])
+    fit(learner(model=model), cbs=[hybrid])
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole", "dense"),
+    [((2, 16, 16), True, True), ((2, 8, 8), True, True), ((2, 5, 7), True, False),
+     ((2, 8, 8), False, False), ((2, 3, 4, 4), False, True), ((2, 16, 1), True, False)],
+)  # fmt: skip
+def test_which_labels_are_maps(shape, whole, dense):
+    labels = torch.zeros(shape, dtype=torch.int64 if whole else torch.float32)
+    assert checks._is_dense(labels, torch.rand(2, 3, 16, 16)) == dense

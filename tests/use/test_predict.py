@@ -17,7 +17,7 @@ import hmtl
 from hmtl.__main__ import main
 from hmtl.data.packing import GREY_SETS, pack_photos, read_set
 from hmtl.data.sets import load_pack
-from hmtl.files import RECORDS, hash_folder, sealed
+from hmtl.files import RECORDS, hash_folder, recorded_in, sealed
 from hmtl.method.tasks import Emotion
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
@@ -277,11 +277,14 @@ def test_nothing_is_written_where_no_picture_could_be_read(tmp_path, capsys, mon
 @pytest.mark.parametrize("record", RECORDS)
 def test_no_file_of_a_record_is_written_over(record, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / record).touch()
+    (tmp_path / record).write_text('{"files": {"predictions.csv": "1f"}}')
     (tmp_path / "predictions.csv").write_text("kept")
     assert main(["predict", "ferplus", "x.png"]) == 2
-    assert f"{record} lies in that folder" in capsys.readouterr().err
+    assert f"{record} in that folder vouches for a file of this name" in capsys.readouterr().err
     assert (tmp_path / "predictions.csv").read_text() == "kept"
+    for other in ("", "[]", '{"files": 3}', "{}"):  # somebody else's
+        (tmp_path / record).write_text(other)
+        assert recorded_in("predictions.csv") is None
 
 
 @pytest.mark.parametrize("option", ["--out", "--embeddings", "--draw"])

@@ -125,18 +125,18 @@ def _name_columns(table: pd.DataFrame, names: Mapping[str, Mapping]) -> pd.DataF
 
 def _check_boxes(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """Return the rows that have a box; ValueError where boxes must mean something else."""
-    empty = ~are_boxes(table)
-    if empty.sum() > max(5, len(table) // 10):  # no accidents
+    turned = (table["right"] < table["left"]) | (table["bottom"] < table["top"])
+    if turned.sum() > max(5, len(table) // 10):  # no accidents
         raise ValueError(
-            f"{table.index[empty][0]}: right and bottom lie before left and top; they are sides of "
-            "the box, not its width and height"
+            f"{table.index[turned][0]}: right and bottom lie before left and top; they are sides "
+            "of the box, not its width and height"
         )
     if len(table) and (table[BOX].abs() <= 1).all(axis=None):
         raise ValueError(
             f"{table.index[0]}: boxes are in pixels, but all lie within 1, as shares of the "
             "picture's sides do; multiply them by its width and height"
         )
-    return source.filter(table, empty, "no face box", "")
+    return source.filter(table, ~are_boxes(table), "no face box", "")
 
 
 def _relative(path: str, root: Path, given: tuple[Path, Path], place: str) -> str:

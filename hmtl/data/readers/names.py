@@ -73,6 +73,6 @@ def name_labels(
     in_name = option.replace(" ", "=")
     remedy = f"; say which by --option {option}{{}}=..., in a name of data by :{in_name}{{}}=..."
     return map_labels(
-        values.astype(str).map(plain), known, field,
+        values.astype(str).map(plain, na_action="ignore"), known, field,
         dict.fromkeys(words.values()), remedy if option else "",
     )  # fmt: skip

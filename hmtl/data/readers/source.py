@@ -146,7 +146,7 @@ class Source(Drops):
             other[stem] = "" if stem in other else name  # two: nothing says which is meant
 
         def find(key: str) -> str:
-            stem, ending = os.path.splitext(plain(key))
+            stem, ending = map(plain, os.path.splitext(key))
             # with another ending it names something else
             known = ending in ("", *listing.PICTURES)
             return key if key in there else (known and other.get(stem)) or key
