@@ -216,9 +216,9 @@ assert right["fear, pitch -25"] != "fear", "the text below says so"
 #
 # ## What to take away
 #
-# - **A plain network: 88 tensors, named as after plain training. Taking `Hybrid` off changes no bit
-#   of its outputs.** In training a puzzle costs a second pass (`views="paired"`) or a tenth more
-#   (`views="shared"`).
+# - **A plain network: 88 tensors, named as after plain training. Taking `Hybrid` off changes no
+#   bit of its outputs.** In training a puzzle costs a second pass (`views="paired"`), twice the
+#   time, or 5 % more (`views="shared"`; [PERFORMANCE](../papers/PERFORMANCE.md)).
 # - A solved puzzle is no proof of a better emotion classifier.
 #   [20_hmtl_emotion](20_hmtl_emotion.ipynb) compares, over several seeds, with labels alone *and*
 #   with spending the same compute on plain views.

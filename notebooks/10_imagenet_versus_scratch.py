@@ -115,8 +115,8 @@ missing.loc[["imagenet"]]
 # - With what weights it is compared is sure: the ImageNet start equals the published network,
 #   logit for logit (`tests/method/test_encoder.py`).
 #
-# **Where this departs from the paper:** 48 pixels, rendered faces or FER+. No number for this
-# claim is known to us.
+# **Where this departs from the paper:** FER+ in the place of AffectNet, its pictures of 48 pixels
+# enlarged to 112. No number for this claim is known to us.
 #
 # ### Exercises
 #

@@ -150,9 +150,10 @@ if not here.trains:  # the sentences at the top, of the record
     assert share["puzzling_2x2 (shared)"].startswith("33.5")
 
 # %% [markdown]
-# Few labels are 240 of the 2,400 faces, each shown again and again. Three seeds decide nothing,
-# and the other tasks have the 2×2 puzzle's learning rate, not one of their own. In the shared
-# view, where the emotion head sees puzzles alone, the puzzle gives 33.5 %.
+# Few labels are 240 of the 2,400 faces, each shown again and again. Three seeds decide nothing.
+# The other tasks have the 2×2 puzzle's learning rate, 0.016, not one of their own; in-painting by
+# a perceptual loss has its own, 0.032. In the shared view, where the emotion head sees puzzles
+# alone, the puzzle gives 33.5 %.
 #
 # ## How the losses become one
 #

@@ -9,12 +9,13 @@
 # %% [markdown]
 # # Do puzzling and in-painting help to read emotions?
 #
-# **A puzzle does: with all labels of the rendered faces it is +2.6 [+1.0, +4.2] points above labels
-# alone. It is +2.5 [+1.0, +4.1] above a second plain view and +2.4 [+0.8, +4.0] above twice the
-# epochs. Claim C2 is supported there.** In-painting is 0.5 points below labels alone, [-2.1, +1.1]:
-# claim C3 is undecided there. On FER+ the puzzle is 3.0 points of mean recall below labels alone,
-# [-5.7, -0.4]. In-painting is 0.2 points above, [-1.1, +1.5]. C2 and C3 are undecided there: Holm's
-# test of its four claims does not reject. The network that remains has a plain one's layers.
+# **A puzzle does: with all labels of the rendered faces it is +2.6 [+1.0, +4.2] points above
+# labels alone. It is +2.5 [+1.0, +4.1] above a second plain view and +2.4 [+0.8, +4.0] above
+# twice the epochs. Claim C2 is supported there.** In-painting is 0.5 points below labels alone,
+# [-2.1, +1.1]: claim C3 is undecided there. On FER+ the puzzle is 3.0 points of mean recall below
+# labels alone, [-5.7, -0.4]. In-painting is 0.2 points above, [-1.1, +1.5]. C2 and C3 are
+# undecided there: Holm's test of its four claims does not reject. The network that remains has
+# the layers of a plain one.
 #
 # The paper claims that a puzzling head beside supervised training improves emotion recognition
 # (claim C2), and in-painting with a perceptual loss too (C3). This page reads the recorded study,
@@ -42,8 +43,9 @@ here = open_notebook("20_hmtl_emotion", preset, data, root, outputs, seed)
 #   ([05_the_method_in_the_open](05_the_method_in_the_open.ipynb)). In-painting costs more than a
 #   puzzle.
 #
-# Every training has the same recipe, and a learning rate of its own. The rate, the puzzle's weight
-# and the gap between its tiles were chosen on the valid faces, with few labels.
+# All share one recipe. Labels alone, the second view, the puzzle and in-painting have a learning
+# rate each; twice the epochs take that of labels alone. The rates, the puzzle's weight and the
+# gap between its tiles were chosen on the valid faces, with few labels.
 
 
 # %%
@@ -154,9 +156,10 @@ if recall is not None:  # the sentence below
 # The puzzle finds fewer of disgust and contempt, 31 test faces: 13.0 points less in the mean. The
 # other six emotions differ by +0.3 points. Why, these runs do not say.
 #
-# Intervals are at 95 % for other seeds and other people; `n` is seeds × test faces. The verdict is
-# Holm's over the claims of a data set ([protocol](../papers/hmtl/protocol.md)). Twice the epochs
-# add less than a point to labels alone, on both kinds of faces.
+# The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is seeds ×
+# test faces. The verdict is Holm's over the claims of a data set
+# ([protocol](../papers/hmtl/protocol.md)). Twice the epochs add less than a point to labels
+# alone, on both kinds of faces.
 #
 # The rule that judges the claims, and every contrast: [papers/RESULTS.md](../papers/RESULTS.md).
 #

@@ -36,7 +36,8 @@ here = open_notebook("21_few_labels", preset, data, root, outputs, seed)
 # - **Rendered faces**: a tenth, 240 of 2,400 faces, of 8 emotions. **Real faces**: a twentieth of
 #   FER+, 1,253.
 # - Every seed draws its own share. An epoch shows the few faces again and again, until it is as
-#   long as one of all faces. So fewer labels never mean fewer steps.
+#   long as one of all faces. Trainings with few labels have fewer epochs: 32, not 96, of rendered
+#   faces, and 6, not 48, of FER+.
 # - **Labels alone** is what the paper compares with. **A second plain view** and **twice the
 #   epochs** spend the puzzle's compute without a puzzle.
 # - Rates, and the puzzle's weight and gap between tiles, were chosen before, by the accuracy on
@@ -111,10 +112,10 @@ if not here.trains:  # the sentences above, of the record
     assert round(gap[0] - gap[1], 1) == 3.1
 
 # %% [markdown]
-# Intervals are at 95 % for other seeds and other people; `n` is seeds × test faces. The verdict is
-# Holm's over the claims of a data set ([protocol](../papers/hmtl/protocol.md)). All columns:
-# [RESULTS](../papers/RESULTS.md). On FER+ the claim is undecided, so its controls get no
-# verdict: +1.8 [+0.2, +3.4] above a second view.
+# The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is seeds ×
+# test faces. The verdict is Holm's over the claims of a data set
+# ([protocol](../papers/hmtl/protocol.md)). All columns: [RESULTS](../papers/RESULTS.md). On FER+
+# the claim is undecided, so its controls get no verdict: +1.8 [+0.2, +3.4] above a second view.
 #
 # ## Had they converged?
 #

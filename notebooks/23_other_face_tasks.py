@@ -57,8 +57,9 @@ here.save_figure(figure, "poses", "Six rendered faces with their yaw and pitch i
 #
 # Labels alone, twice the epochs, a second view, the puzzle. For head pose also the companion's
 # order: rotation first on all pictures without labels, then the puzzle beside them. In the plan
-# each has 48 epochs, half of emotion's, and twice that where it says so. With a preset, lengths
-# are the preset's own, and Hopenet's bins stand beside the plain regression.
+# each has 48 epochs, half of emotion's; twice the epochs are 96, and rotation takes 48 before the
+# puzzle's 48. With a preset, lengths are the preset's own, and Hopenet's bins stand beside the
+# plain regression.
 
 # %%
 from hmtl.study.tables import name_trainings

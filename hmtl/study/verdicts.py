@@ -46,6 +46,7 @@ MIN_SEEDS = 6
 PRIOR = 8  # degrees of freedom of the variance that is shrunk to
 LEVEL = 0.95
 DECIDED = ("supported", "refuted", "equivalent")
+_ABSENT = {"faces": "not planned", "ferplus": "no such labels"}  # of claims on other faces alone
 ASSERTED = "asserted in its notebook"  # of a claim that asks "identical": no matter of seeds
 EXPLORATORY = "exploratory"
 NOT_TESTED = "not tested"
@@ -574,18 +575,19 @@ def readme_claims(table: pd.DataFrame) -> str:
         and, where it was run, the effect with its interval.
     """
     own = table[table["claim"].str.fullmatch(r"C\d")]
+    only = claims().set_index("id")["faces"].fillna("")
     rows = []
     for _, group in own.groupby("claim", sort=False):
         told = {"claim": f"{group['short'].iloc[0]} ({group['claim'].iloc[0]})"}
         for data, title in (("faces", "rendered faces"), ("ferplus", "FER+")):
             found = group[group["faces"] == data]
             words = found["verdict"].iloc[0] if len(found) else ""
-            lacks = data == "ferplus" and group["contrast"].str.contains("task=").any()
-            told[title] = "no such labels" if lacks else "not tested yet"
+            asked = only.get(group["claim"].iloc[0], "") in ("", data)
+            told[title] = "not tested yet" if asked else _ABSENT[data]
             if len(found):
                 told[title] = f"{words}: {found['effect'].iloc[0]}"
         if (group["verdict"] == ASSERTED).any():
-            told |= dict.fromkeys(("rendered faces", "FER+"), ASSERTED)
+            told |= {"rendered faces": ASSERTED, "FER+": "the same network"}
         rows.append(told)
     return markdown(pd.DataFrame(rows))
 
