@@ -8,9 +8,9 @@ accidents, not attacks: whoever can write a folder can write a record that fits.
 
 __all__ = [
     "CHECKED", "RECORDS", "SEAL", "as_kind", "check_fields", "check_place", "check_regular",
-    "checked", "digest_of", "has_kind", "hash_file", "hash_folder", "load_weights", "new_file",
-    "read_json", "read_record", "read_table", "reading", "recorded_in", "sealed", "sync_files",
-    "sync_folder", "tensors_in", "whole_folder", "write_text", "writing",
+    "checked", "digest_of", "drop_lock", "has_kind", "hash_file", "hash_folder", "load_weights",
+    "new_file", "read_json", "read_record", "read_table", "reading", "recorded_in", "sealed",
+    "sync_files", "sync_folder", "tensors_in", "whole_folder", "write_text", "writing",
 ]  # fmt: skip
 
 import errno
@@ -394,6 +394,15 @@ def new_file(file: str | Path, lasting: bool = True) -> Iterator[Path]:
             os.replace(part, file)
         finally:
             part.unlink(missing_ok=True)
+
+
+def drop_lock(lock) -> None:
+    """Take the file of a lock away while it is still ours, and release it."""
+    if os.name == "nt":  # Windows keeps a file that is held
+        lock.release()
+    with suppress(OSError):
+        Path(lock.lock_file).unlink()
+    lock.release()
 
 
 class _Unwritten(Exception):

@@ -4,6 +4,7 @@ __all__ = ["check_not_a_worker", "cores", "map_in_order", "worker_pool"]
 
 import ast
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +82,11 @@ def check_not_a_worker(what: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent does: one whose parent was killed would wait for ever."""
+    """End this worker when its parent does: one whose parent was killed would wait for ever.
+
+    Ctrl-C ends it too: an exception would let it take the next call.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def wait() -> None:
         if parent := parent_process():

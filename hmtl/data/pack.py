@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from hmtl.files import (
     CHECKED,
+    drop_lock,
     hash_file,
     new_file,
     read_json,
@@ -237,7 +238,7 @@ class GrowingPack:
             if not self.finished:
                 self._open()
         except BaseException:
-            self._release()
+            drop_lock(self._lock)
             raise
         return self
 
@@ -253,11 +254,7 @@ class GrowingPack:
     def __exit__(self, *error) -> None:
         if (self.path / META).is_file() or not self.done.any():
             self._clear()  # nothing in it to take up again
-        self._release()
-
-    def _release(self) -> None:
-        Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is still ours
-        self._lock.release()
+        drop_lock(self._lock)
 
     @property
     def finished(self) -> bool:

@@ -85,7 +85,7 @@ class Session(Guest):
         # first one, number by number.
         entropy = [self.fixed_seed(), 2105, stream]
         mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(mixed[0] >> 1))
+        return torch.Generator().manual_seed(int(mixed[0]) >> 1)
 
     def explain(self, error: BaseException) -> None:
         """ValueError for the error of a network of one size that was shown a view of another."""

@@ -26,8 +26,8 @@ __all__ = [
     "mixed_precision", "plain_statistics",
 ]  # fmt: skip
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -77,6 +77,27 @@ def mixed_precision(name: str, device: torch.device | str) -> list[Callback]:
     if name == "bf16":
         return [MixedBFloat16()]
     return [MixedPrecision()] if torch.device(device).type == "cuda" else []
+
+
+@contextmanager
+def autocast_ended(device: torch.device | str) -> Iterator[None]:
+    """End autocast with the fit, also where an error or an interrupt came within a batch.
+
+    fastai enters it before a batch and leaves it after the loss. Left open, the next fit would go
+    on with the casts of its first weights.
+    """
+    kind = torch.device(device).type
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    depth = torch.autocast_increment_nesting() - 1
+    torch.autocast_decrement_nesting()
+    try:
+        yield
+    finally:
+        for _ in range(torch.autocast_increment_nesting() - depth):
+            torch.autocast_decrement_nesting()
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
+        torch.clear_autocast_cache()
 
 
 def has_bfloat16_units() -> bool:

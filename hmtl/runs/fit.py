@@ -11,6 +11,7 @@ several runs at once never oversubscribe them. Ours.
 __all__ = ["Diverged", "build_learner", "fit", "here_and_now", "predict_test", "replay", "run_all"]
 
 import dataclasses
+import gc
 import json
 import os
 import platform
@@ -239,6 +240,7 @@ def _fit(spec: RunSpec, *options, **named) -> tuple:
             if distributed.world() > 1 or spec.bs // (2 * parts) < 2:
                 raise
             parts *= 2
+        gc.collect()  # a Learner and its callbacks hold each other
         torch.cuda.empty_cache()
         print(
             f"hmtl: the GPU's memory is short: batches of {spec.bs} are made in {parts} parts",
@@ -277,6 +279,7 @@ def _fit_in_parts(
         tracked(trackers, name, dataclasses.asdict(spec)) as watching,
         resumable(learn, unfinished) as checkpoints,
         callbacks.bfloat16_products(spec.precision, learn.dls.device),
+        callbacks.autocast_ended(learn.dls.device),
     ):
         cbs = [*callbacks.mixed_precision(spec.precision, learn.dls.device), *gathered, *keeper]
         cbs += [finite, checkpoints, *watching]
@@ -388,8 +391,9 @@ def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
     if not len(pack.rows("test")):
         raise ValueError("this pack has no test faces, so there is nothing to predict")
     spec = dataclasses.replace(
-        run.spec, init="scratch", features="", fraction=1.0, fill=False, sampling="natural"
-    )
+        run.spec, init="scratch", features="", fraction=1.0, fill=False, sampling="natural",
+        labels="majority",
+    )  # fmt: skip
     with _threads(1):
         learn = build_learner(spec, pack)
         load_weights(lambda: learn.model, weights, REMEDY)

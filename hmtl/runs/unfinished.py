@@ -32,7 +32,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from hmtl.files import new_file, reading, writing
+from hmtl.files import drop_lock, new_file, reading, writing
 from hmtl.method.hybrid import Hybrid
 from hmtl.method.optim import states_by_parameter
 from hmtl.runs import distributed, hybrids
@@ -70,7 +70,7 @@ def claim(path: Path, wait: bool = True) -> Iterator[Path]:
         if path.exists():
             shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():  # nothing to take up
-            Path(lock.lock_file).unlink(missing_ok=True)  # while it is still ours
+            drop_lock(lock)
         lock.release()
 
 

@@ -401,7 +401,7 @@ class _Study:
             return self._known[data, task]
         own = self.runs[self.runs["data"] == data]
         own = own[own["task"] == task] if "task" in own else own
-        by = [name for name in ("method", "fraction", "init", "augment", "arch") if name in own]
+        by = [name for name in ("method", "fraction", "start", "augment", "arch") if name in own]
         cells = [self.cell(group) for _, group in own.groupby(by) if len(group) > 1]
         self._known[data, task] = pooled_variance(cells)
         return self._known[data, task]

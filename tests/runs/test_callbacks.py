@@ -200,3 +200,27 @@ def test_the_best_epochs_weights_are_kept_and_the_last_ones_stay(metric, better)
         assert torch.equal(keeper.state[name], weight), name
     for name, weight in watch.states[-1].items():
         assert torch.equal(learn.model.state_dict()[name], weight), name
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_autocast_ends_with_a_fit_that_fails(error):
+    """Else the next fit would go on with the casts of its first weights."""
+    layer, x = torch.nn.Linear(4, 4), torch.rand(2, 4)
+
+    def fail():
+        with hmtl.runs.callbacks.autocast_ended("cpu"):
+            torch.autocast("cpu", torch.bfloat16).__enter__()
+            layer(x)
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert not torch.is_autocast_enabled("cpu")
+    found = []
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(layer(x).float())
+        layer.weight.data.add_(1.0)
+    torch.testing.assert_close(
+        found[1] - found[0], x.sum(1, True).expand(2, 4), rtol=0.05, atol=0.05
+    )
