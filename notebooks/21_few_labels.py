@@ -11,7 +11,7 @@
 #
 # **With a tenth of the rendered faces' labels the puzzle is +5.1 [+3.8, +6.5] points above labels
 # alone. It is +5.3 [+3.7, +6.8] above a second plain view and +4.4 [+2.9, +5.9] above twice the
-# epochs. Claim C4 is supported there. On FER+ it is undecided: +1.9 [+0.2, +3.5].**
+# epochs. Claim C4 is supported there. On FER+ it is undecided: +1.9 [+0.3, +3.5].**
 #
 # The paper says that hybrid training helps with few labels (claim C4), and more than with all
 # (C4b). Here a share of the labelled pictures is kept; the others are left out, so no pretext sees
@@ -96,9 +96,9 @@ if not here.trains:  # the sentences above, of the record
     assert told.loc["faces", "verdict"] == "supported"
     assert told.loc["faces", "− second view"] == "+5.3 [+3.7, +6.8]"
     assert told.loc["faces", "− twice the epochs"] == "+4.4 [+2.9, +5.9]"
-    assert told.loc["ferplus", "effect"] == "+1.9 [+0.2, +3.5]"
+    assert told.loc["ferplus", "effect"] == "+1.9 [+0.3, +3.5]"
     assert told.loc["ferplus", "verdict"] == "undecided"
-    assert told.loc["ferplus", "− second view"] == "+1.8 [+0.2, +3.4]"
+    assert told.loc["ferplus", "− second view"] == "+1.8 [+0.3, +3.4]"
     more = judged.loc[["C4b"]].set_index("faces").loc["faces"]
     assert (more["effect"], more["verdict"]) == ("+2.5 [+0.5, +4.6]", "supported")
     few = table[table["fraction"] < 1].set_index(["data", "method"])["accuracy %"]
@@ -115,7 +115,7 @@ if not here.trains:  # the sentences above, of the record
 # The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is seeds ×
 # test faces. The verdict is Holm's over the claims of a data set
 # ([protocol](../papers/hmtl/protocol.md)). All columns: [RESULTS](../papers/RESULTS.md). On FER+
-# the claim is undecided, so its controls get no verdict: +1.8 [+0.2, +3.4] above a second view.
+# the claim is undecided, so its controls get no verdict: +1.8 [+0.3, +3.4] above a second view.
 #
 # ## Had they converged?
 #
@@ -172,7 +172,7 @@ if here.data in RENDERED:
 # - The puzzle's pictures without its loss give 32.6 % on rendered faces, no more than labels alone
 #   for twice the epochs: there the task helps. On FER+ they give 46.4 % mean recall, the puzzle
 #   46.0: there the pictures may do it all. Neither has a verdict.
-# - On FER+ the puzzle is +1.9 [+0.2, +3.5] points of mean recall above labels alone, six seeds.
+# - On FER+ the puzzle is +1.9 [+0.3, +3.5] points of mean recall above labels alone, six seeds.
 #   That is undecided: Holm's test of FER+'s four claims does not reject. In accuracy it leads by
 #   3.1 points.
 # - The gain is +2.5 [+0.5, +4.6] points larger with few labels than with all (rendered faces):
