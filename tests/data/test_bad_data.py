@@ -350,10 +350,14 @@ def test_label_files(sets, name, seed):
                 return
         assert set(table["split"]) <= set(SPLITS)
         assert table["key"].is_unique
+        notes = table.attrs["report"]["notes"]
+        moved = any("the validation images are the test" in note for note in notes)
         for row in table.to_dict("records"):
             assert row["path"].startswith(str(root))
             for column, said in say(root, row).items():
                 assert len(said) == 1, (row["key"], said)
+                if moved and column == "split" and said == {"valid"}:
+                    said = {"test"}
                 assert agrees(row[column], said), (row["key"], column, row[column], said)
     finally:
         file.write_bytes(whole)

@@ -42,7 +42,8 @@ def seeded_split(
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"shares={shares!r}: three numbers from 0 up that add up to 1")
     # a row without a group is a group of its own
-    pictures = table["key"].str.replace(r"#\d+$", "", regex=True)  # "a.jpg#2": another face in it
+    # "a.jpg#2" is another face in a.jpg; the keys of an empty table are no text
+    pictures = table["key"].astype(str).str.replace(r"#\d+$", "", regex=True)
     own = pictures if group == "key" else table[group]
     of_row = own.astype(object).where(own.notna(), pictures).astype(str)
     first = ~of_row.duplicated()
