@@ -41,7 +41,7 @@ def read_affectnet_folders(
 ) -> pd.DataFrame:
     """Return a folder copy of AffectNet: `key` ("anger/1.jpg"), `path`, `split`, `emotion`.
 
-    Where `root` holds labels.csv with a column `pth`, some of its labels disagree with the folder:
+    Where `root` holds labels.csv (`pth`, `label`), some of its labels disagree with the folder:
     `disagreeing` drops those images ("drop", counted), or believes the "folder" or the "csv". A
     folder called val is test if there is no other test, since AffectNet reports on its validation
     images. Without folders that say the split, `shares` are split by `seed`, class by class.
@@ -63,7 +63,8 @@ def read_affectnet_folders(
     table = draw_splits(table, source, shares, seed, "emotion", "none")
     on_disk = pd.Series("images on disk", table.index)
     labels = find_list(source.root, "labels.csv")
-    if labels and "pth" in [name.strip().lower() for name in next(read_rows(labels), (1, []))[1]]:
+    names_in = {n.strip().lower() for n in next(read_rows(labels), (1, []))[1]} if labels else set()
+    if labels and names_in & {"pth", "label"}:
         published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
         said = _read_labels(labels, names, source)
         table = _compare_labels(table, said, labels, disagreeing, source)
