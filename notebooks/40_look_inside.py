@@ -9,10 +9,10 @@
 # %% [markdown]
 # # Does a network know when it is wrong?
 #
-# **Only on pictures of its own kind. On rendered faces, the network trained on such faces is
-# right on 75.9 %, its mean probability 67.8 %. The one trained on photographs is right on 23.0 %,
-# its mean probability 74.3 %.** Both ship and answer about the same rendered faces of people they
-# never saw. A guess is right on 12.5 %. A smile is read from the lower half of the face.
+# **Only on its own kind of pictures: trained on rendered faces, it is right on 75.9 % of them, its
+# mean probability 67.8 %. One trained on photographs is right on 23.0 %, its mean probability
+# 74.3 %.** Both ship and answer about the same rendered faces of people they never saw. A guess is
+# right on 12.5 %. A smile is read from the lower half of the face.
 #
 # The page looks inside the two networks of emotions that ship, in under a minute. With `papermill
 # notebooks/40_look_inside.ipynb out.ipynb -p preset study` it trains two instead, one with a
@@ -269,9 +269,9 @@ for name, said in answers.items():
 #
 # ## What to take away
 #
-# - **Only on pictures of its own kind. On rendered faces, the network trained on such faces is
-#   right on 75.9 %, its mean probability 67.8 %. The one trained on photographs is right on 23.0
-#   %, its mean probability 74.3 %.** A probability means something only where it was checked.
+# - **Only on its own kind of pictures: trained on rendered faces, it is right on 75.9 % of them,
+#   its mean probability 67.8 %. One trained on photographs is right on 23.0 %, its mean probability
+#   74.3 %.** A probability means something only where it was checked.
 # - A map of attention says what a decision hung on, not that the reasons were good.
 
 # %%
