@@ -161,6 +161,10 @@ def _parse(texts: list[str], kind: str):
                 raise ValueError(f"{key!r} is not KEY=VALUE")
             outer, colon, inner = key.partition(":")
             within = mapping.setdefault(outer, {}) if colon else mapping
+            if not isinstance(within, dict):
+                raise ValueError(
+                    f"{outer!r} has a value already, and {key!r} asks for others in it"
+                )
             within[inner if colon else key] = value
         return mapping
     if "tuple" in kind:

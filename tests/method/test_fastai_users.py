@@ -514,15 +514,20 @@ def test_arguments_of_a_wrong_kind_are_named(options, named):
         Hybrid(**{"pretexts": [Puzzling(2)], **options})
 
 
-def test_a_hybrid_of_another_networks_width_says_so(dls, quiet):
+def test_a_hybrid_of_another_network_begins_anew(dls, quiet):
     hybrid = Hybrid([Puzzling(2)], seed=0)
     learn = learner(dls, hybrid)
     with quiet(learn):
         learn.fit(1)
     learn.remove_cb(hybrid)
     learn = hmtl_learner(dls, "tiny", cbs=[hybrid])
-    with quiet(learn), pytest.raises(ValueError, match="8 features.*a new Hybrid"):
+    with quiet(learn):
         learn.fit(1)
+    head = hybrid.heads["puzzling_2x2"]
+    learn.model = small()
+    with quiet(learn), pytest.raises(ValueError, match="this network has 8; add a new Hybrid"):
+        learn.fit(1)
+    assert hybrid.heads["puzzling_2x2"] is head
 
 
 @pytest.mark.parametrize(
