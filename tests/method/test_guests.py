@@ -4,6 +4,7 @@ import copy
 import os
 import pickle
 import socket
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from hmtl import Hybrid, Inpainting, Puzzling, TileRotation
-from hmtl.method import checks
+from hmtl.method import checks, guest
 from hmtl.method.body import find_body
 from hmtl.method.guest import Guest
 from hmtl.method.pretext import ImageRotation
@@ -392,18 +393,11 @@ def test_clipping_and_norms_are_of_the_heads_too(clip):
 def test_any_head_can_be_a_guest():
     """A head that knows nothing of pretexts, and another beside it."""
 
-    class Brightness(Guest):
-        def after_pred(self):
-            found = self.representation()["pooled"]
-            answer = self.head("brightness", found, lambda width: nn.Linear(width, 1))(found)
-            self._answer = F.mse_loss(answer[:, 0], self.xb[0].mean((1, 2, 3)))
-
-        def total(self, loss):
-            return loss + self._answer
+    Brightness = documented()
 
     class Contrast(Brightness):
         def total(self, loss):
-            return loss + 2 * self._answer
+            return loss + 2 * self._loss
 
     learn = learner(Brightness(seed=0), Contrast(seed=1), unlabelled())
     learn.create_opt()
@@ -415,7 +409,7 @@ def test_any_head_can_be_a_guest():
 
         def after_loss(self):
             if self.training:
-                parts = [self.brightness._answer, 2 * self.contrast._answer]
+                parts = [self.brightness._loss, 2 * self.contrast._loss]
                 own = self.hybrid.total(self.learn.loss)
                 totals.append((self.loss_grad - own - sum(parts)).abs().item())
 
@@ -1236,16 +1230,11 @@ def test_heads_stay_equal_on_two_processes_of_fastais_own(tmp_path):
 # -- what others switch off, freeze, replace or ask in between ---
 
 
-class Brightness(Guest):
-    """As in the documentation of `hmtl.method.guest`."""
-
-    def after_pred(self):
-        found = self.representation()["pooled"]
-        answer = self.head("brightness", found, lambda width: nn.Linear(width, 1))(found)
-        self._loss = F.mse_loss(answer[:, 0], self.xb[0].mean((1, 2, 3)))
-
-    def total(self, loss):
-        return loss + self._loss
+def documented():
+    """The guest in the documentation of `hmtl.method.guest`."""
+    names = {"Guest": Guest, "nn": nn, "F": F}
+    exec(textwrap.dedent("    class" + guest.__doc__.partition("    class")[2]), names)
+    return names["Brightness"]
 
 
 def test_a_guest_is_not_asked_when_others_validate():
@@ -1257,7 +1246,7 @@ def test_a_guest_is_not_asked_when_others_validate():
             self.learn.get_preds(dl=self.dls.valid)
 
     dls = DataLoaders(*[DataLoader(items(), bs=8) for _ in "ab"], device="cpu")
-    learn = fit(learner(Brightness(seed=0), Between(), dls=dls))
+    learn = fit(learner(documented()(seed=0), Between(), dls=dls))
     alone = learner(model=learn.model, dls=dls)
     with learn.no_bar(), alone.no_bar():
         assert learn.validate() == alone.validate()
