@@ -36,7 +36,7 @@ from hmtl.data.photos import EXIF, FITS, Note, PhotoTask, read_photos
 from hmtl.data.readers import READERS
 from hmtl.data.readers.crops import BOX
 from hmtl.data.readers.protocols import SOURCES
-from hmtl.data.readers.splits import hold_out
+from hmtl.data.readers.splits import hold_out, picture_of
 from hmtl.labels import SPLITS, check_known, hint
 from hmtl.workers import cores, map_in_order
 
@@ -199,9 +199,7 @@ def hold_out_valid(table: pd.DataFrame, share: float = VALID_SHARE, seed: int = 
         by = "gender" if "gender" in table else None
     held = hold_out(table, share, seed=seed, by=by, group=group)
     if not (held["split"] == "valid").any():  # too few in every class to round to one
-        groups = (
-            train[group].str.replace(r"#\d+$", "", regex=True) if group == "key" else train[group]
-        )
+        groups = picture_of(train[group]) if group == "key" else train[group]
         by, share = None, max(share, 1 / max(1, groups.nunique()))
         if share == 1:  # one group, and it must train
             return table

@@ -308,13 +308,13 @@ def tell_sizes(error: BaseException, shown: tuple | None) -> None:
 
     `shown` is by whom, and the shapes of the view and of the loader's picture.
     """
+    if shown is None or isinstance(error, torch.OutOfMemoryError):
+        return
     passed = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     known = isinstance(error, AssertionError | RuntimeError | ValueError)
     ours = not passed or Path(passed[-1]).parent == Path(__file__).parent
     in_network = any(file == torch.nn.modules.module.__file__ for file in passed)
-    if shown is None or ours or not (known and in_network):
-        return
-    if isinstance(error, torch.OutOfMemoryError):
+    if ours or not (known and in_network):
         return
     name, *shapes = shown
     size, own = ([*map(int, shape[-2:])] for shape in shapes)

@@ -60,9 +60,7 @@ def traced_body(model: nn.Module, inputs: Sequence) -> nn.Module:
     if maps and _cells(maps[-1].output) == 1 and _convolves(maps[-1]):
         maps += [call for call in single if _convolves(call)][-1:]  # they end in maps of one cell
     # a decoder ends in larger maps than it was given: the representation has the fewest cells
-    dense = dense and min(_cells(c.output) for c in maps if _cells(c.output) > 1) < _cells(
-        maps[-1].output
-    )
+    dense = dense and any(1 < _cells(call.output) < _cells(maps[-1].output) for call in maps)
     if maps:
         after = [c for c in calls if c.weights and c.began > maps[-1].ended and c is not head]
         alone = not dense and all(_gives_vector(call) and not _convolves(call) for call in after)

@@ -1418,6 +1418,12 @@ def test_a_head_of_maps_on_an_encoder_is_no_decoder():
         find_body(model, batch)
 
 
+def test_a_dense_network_without_a_map_of_many_channels_is_told_so():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    with pytest.raises(ValueError, match="cannot tell which part"):
+        find_body(model, [torch.rand(2, 3, 16, 16)])
+
+
 def test_a_picture_that_the_network_resizes_is_no_map_of_its():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 8), nn.ReLU())
     model = nn.Sequential(nn.AdaptiveAvgPool2d(8), flat, nn.Linear(8, 4))

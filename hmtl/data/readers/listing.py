@@ -44,7 +44,8 @@ Layout = Sequence[str] | Callable[[Path], bool]
 def locate(root: str | Path, fits: Callable[[Path], bool]) -> list[Path]:
     """Return the folders that fit: `root` alone, else those in it, else those further down.
 
-    Folders of systems are passed over. Nothing is returned where no folder fits, or `root` is none.
+    Hidden folders and those that systems add are passed over. Nothing is returned where no folder
+    fits, or `root` is none.
     """
     level = [Path(root)] if Path(root).is_dir() else []
     for _ in range(_DEPTH + 1):

@@ -4,7 +4,7 @@ Every draw hangs on the seed and the *name* of what is drawn (an image's key, a 
 the order of files, so the same folder gives the same split on every machine. Ours.
 """
 
-__all__ = ["draw_uniform", "hold_out", "seeded_split"]
+__all__ = ["draw_uniform", "hold_out", "picture_of", "seeded_split"]
 
 import hashlib
 from collections.abc import Sequence
@@ -22,6 +22,11 @@ def draw_uniform(names: Sequence[str], seed: int, purpose: str = "split") -> np.
         for name in names
     )
     return (np.frombuffer(raw, dtype=">u8") >> 11) * 2.0**-53
+
+
+def picture_of(keys: pd.Series) -> pd.Series:
+    """Return the key of the picture that each key is a face of: "a.jpg" of "a.jpg#2"."""
+    return keys.astype(str).str.replace(r"#\d+$", "", regex=True)  # of an empty table no text
 
 
 def seeded_split(
@@ -42,8 +47,7 @@ def seeded_split(
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"shares={shares!r}: three numbers from 0 up that add up to 1")
     # a row without a group is a group of its own
-    # "a.jpg#2" is another face in a.jpg; the keys of an empty table are no text
-    pictures = table["key"].astype(str).str.replace(r"#\d+$", "", regex=True)
+    pictures = picture_of(table["key"])
     own = pictures if group == "key" else table[group]
     of_row = own.astype(object).where(own.notna(), pictures).astype(str)
     first = ~of_row.duplicated()
