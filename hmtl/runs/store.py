@@ -181,12 +181,12 @@ def score_predictions(predictions: pd.DataFrame, task: str = "emotion") -> dict:
     return make_task(task).scores(predictions)
 
 
-def run_id(spec: RunSpec, data_fingerprint: str) -> str:
+def run_id(spec: RunSpec, data_fingerprint: str, kind: str | None = None) -> str:
     """Readable name plus a hash of the spec, the data and the version of the package.
 
     Hashed too, where there is one: the checkpoints' bytes instead of where they lie, the revision
     of the task or a pretext, that it runs on a GPU and of which kind ("cuda" or "mps"), whose
-    arithmetic gives other numbers, and on how many processes.
+    arithmetic gives other numbers, and on how many processes. `kind` stands for this machine's.
     """
     from hmtl.method.pretext import make
 
@@ -196,7 +196,7 @@ def run_id(spec: RunSpec, data_fingerprint: str) -> str:
     if spec.features and Path(spec.features).is_dir():
         digests["features"] = _digest("features", spec.features)
     text = f"{dataclasses.replace(spec, **digests).to_json()}\n{data_fingerprint}\n{__version__}"
-    if kind := gpu_kind():
+    if kind := gpu_kind() if kind is None else kind:
         text += f"\n{kind}"
     if distributed.world() > 1:
         text += f"\n{distributed.world()} processes"

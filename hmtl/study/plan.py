@@ -36,7 +36,7 @@ from hmtl.method.tasks import make_task
 from hmtl.paths import full_root, reference_dir
 from hmtl.runs.fit import Diverged, fit
 from hmtl.runs.specs import RunSpec
-from hmtl.runs.store import Run, default_store, load_run, run_id, runs_table
+from hmtl.runs.store import Run, default_store, gpu_kind, load_run, run_id, runs_table
 from hmtl.study.tables import PAPERS, PLAN
 from hmtl.workers import worker_pool
 
@@ -484,10 +484,10 @@ def gather(
             if parse_data(spec.data)[0] != "faces" and not root:
                 raise _MissingError
             packs[key] = spec.load(root).fingerprint
-        path = store / run_id(spec, packs[key])
-        if not path.is_dir():
-            raise _MissingError
-        return load_run(path)
+        for kind in dict.fromkeys((gpu_kind(), "", "cuda", "mps")):  # another machine's store too
+            if (path := store / run_id(spec, packs[key], kind)).is_dir():
+                return load_run(path)
+        raise _MissingError
 
     known = _in_record()[0]
 

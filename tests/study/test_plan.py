@@ -110,15 +110,17 @@ def test_a_part_is_made_once_and_found_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_where_a_run_starts_is_the_plans_wherever_the_store_lies_now(tmp_path, monkeypatch):
+def test_a_store_is_read_wherever_it_lies_and_on_whatever_device(tmp_path, monkeypatch):
     own = [replace(CELL, arm="puzzle_then_SL")]
     monkeypatch.setattr(plan, "cells", lambda part="", file=None: own)
     monkeypatch.setattr(plan, "chosen_for", lambda cell, score: {"lr": 0.004})
     monkeypatch.setitem(plan.BASE, "precision", "")
     plan.decide("p", store=tmp_path / "old", root=tmp_path, say=lambda line: None)
     (tmp_path / "old").rename(tmp_path / "new")
-    table, _, _ = plan.gather(tmp_path / "new", tmp_path)
-    assert table["start"].tolist() == ["puzzling_2x2"]
+    for kind in ("", "cuda"):
+        monkeypatch.setattr(plan, "gpu_kind", lambda kind=kind: kind)
+        table, _, _ = plan.gather(tmp_path / "new", tmp_path)
+        assert table["start"].tolist() == ["puzzling_2x2"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
