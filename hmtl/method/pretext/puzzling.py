@@ -89,6 +89,7 @@ class Puzzling(TileTask):
     Example:
         >>> import torch
         >>> from hmtl import Puzzling
+        >>> from hmtl.method.pretext.puzzling import unshuffle_tiles
         >>> task, images = Puzzling(2), torch.rand(8, 3, 48, 48)
         >>> views, order = task.transform(images, task.seeded(0))
         >>> views.shape, order.shape
