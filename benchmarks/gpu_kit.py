@@ -120,9 +120,7 @@ def fill(out: Path, python: str, limit: float, ferplus: str | None) -> None:
     subprocess.run(
         [*pip, "download", "--no-deps", *asked, "-d", str(out / "wheels"), *wheels()], check=True
     )
-    others = shutil.ignore_patterns("__pycache__", "networks", "detector", "mini")
-    shutil.copytree(ROOT / "hmtl", out / "package" / "hmtl", ignore=others)
-    keep_pack(MINI_PATH, out / "package" / "hmtl" / "data" / "mini.zip")
+    keep_package(out / "package")
     if ferplus:
         keep_pack(load_pack("ferplus", ferplus).path, out / "data" / "ferplus.zip")
     (out / "run.sh").write_text(RUN, encoding="utf-8")
@@ -131,6 +129,17 @@ def fill(out: Path, python: str, limit: float, ferplus: str | None) -> None:
     print(f"{out}: {size:.1f} MB of {limit:g}; on the machine: {out.name}/run.sh --minutes 9")
     if size > limit:
         sys.exit(f"gpu-kit: {size:.1f} MB are more than {limit:g}; leave HMTL_FERPLUS empty")
+
+
+def keep_package(place: Path) -> None:
+    """Copy into `place` the package, the study's plan, and what the record has of it."""
+    others = shutil.ignore_patterns("__pycache__", "networks", "detector", "mini")
+    shutil.copytree(ROOT / "hmtl", place / "hmtl", ignore=others)
+    keep_pack(MINI_PATH, place / "hmtl" / "data" / "mini.zip")
+    record = "outputs/reference"
+    for name in ("papers/hmtl/plan.csv", f"{record}/runs.csv", f"{record}/tables/trials.csv"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, place / name)
 
 
 def wheels() -> list[str]:

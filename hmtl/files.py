@@ -17,6 +17,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import reprlib
 import secrets
 import shutil
@@ -30,6 +31,7 @@ from typing import Any
 
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from safetensors import SafetensorError
 
 from hmtl.paths import cache_dir
 
@@ -346,7 +348,8 @@ def writing(place: object, more: str = "") -> Iterator[None]:
         OSError: a full disk, a missing right, a place that cannot be; told once, by the outermost.
     """
     try:
-        yield
+        with _system_errors():
+            yield
     except OSError as error:
         cause = error.__cause__ if hasattr(error, "told") else error
         why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
@@ -360,6 +363,17 @@ def writing(place: object, more: str = "") -> Iterator[None]:
         told = OSError(f"{place} cannot be written ({why}). {remedy}.{more and f' {more}'}")
         told.errno, told.told = error.errno, True  # type: ignore[attr-defined]
         raise told from cause
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Turn the error of safetensors' writer, whose text ends "(os error 28)", into the system's."""
+    try:
+        yield
+    except SafetensorError as error:
+        if not (number := re.search(r"os error (\d+)", str(error))):
+            raise OSError(str(error)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 @contextmanager

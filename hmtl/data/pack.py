@@ -483,10 +483,9 @@ def _read_meta(file: Path) -> dict:
     """What pack.json says, each field of its type."""
     found = read_json(file, _REMEDY).get("format")
     if found != FORMAT:
-        raise ValueError(
-            f"{file}: format {found!r}, this version reads {FORMAT}; delete the folder and pack "
-            "again"
-        )
+        later = isinstance(found, int) and found > FORMAT
+        remedy = "install the hmtl that made it" if later else "delete the folder and pack again"
+        raise ValueError(f"{file}: format {found!r}, this version reads {FORMAT}; {remedy}")
     needed = {"count": int, "size": int, "channels": int, "fingerprint": str}
     optional = {"shows_people": bool, "protocol": dict, "settings": dict, "warnings": list}
     return read_record(file, _REMEDY, needed, optional)

@@ -20,8 +20,9 @@ Ours.
 """
 
 __all__ = [
-    "EXIF", "FITS", "FORMATS", "MISSING", "SECONDS", "Note", "PhotoTask", "cut_square",
-    "describe_problem", "difference_hash", "open_photo", "read_photos", "square_box", "to_mode",
+    "EXIF", "FITS", "FORMATS", "MISSING", "SECONDS", "Note", "PhotoTask", "check_name",
+    "cut_square", "describe_problem", "difference_hash", "open_photo", "read_photos", "square_box",
+    "to_mode",
 ]  # fmt: skip
 
 import hashlib
@@ -145,10 +146,7 @@ def open_photo(path: str, turn: bool = True) -> tuple[Image.Image, int]:
         TimeoutError: its decoder computed for more than `SECONDS`.
         Exception: anything, from a decoder of a broken file (`describe_problem`).
     """
-    try:
-        os.path.basename(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError("its name is no UTF-8; rename the file") from None
+    check_name(path)
     state = os.stat(path)
     if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # may never end
         raise ValueError("no regular file")
@@ -160,6 +158,14 @@ def open_photo(path: str, turn: bool = True) -> tuple[Image.Image, int]:
         if turn and turned > 1:
             return picture.transpose(Image.Transpose[_TURNS[turned]]), 1
     return picture, turned
+
+
+def check_name(path: str) -> None:
+    """Raise ValueError for a file whose name is no UTF-8: at it some decoders end the process."""
+    try:
+        os.path.basename(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("its name is no UTF-8; rename the file") from None
 
 
 @contextmanager

@@ -53,8 +53,8 @@ def world() -> int:
 
 
 def rank() -> int:
-    """Which of them this is, from 0: `$RANK`."""
-    return int(os.environ.get("RANK") or 0)
+    """Which of them this is, from 0: `$RANK`; of one process 0."""
+    return int(os.environ.get("RANK") or 0) if world() > 1 else 0
 
 
 def is_main() -> bool:

@@ -27,6 +27,7 @@ __all__ = ["REMEDY", "Run", "default_store", "device_line", "load_run", "run_id"
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -244,17 +245,24 @@ def load_run(path: str | Path) -> Run:
         ValueError: Its `spec.json` was changed or says what cannot be, naming the field.
     """
     path = Path(path)
-    if not (path / "spec.json").is_file():
+    if path.name in ("", ".."):  # the name is the run's
+        path = path.absolute().resolve()
+    if not os.path.isfile(path / "spec.json"):
         raise FileNotFoundError(_what_instead(path))
     record = _read_record(path)
     try:
         return Run(path, RunSpec.from_dict(record["spec"]))
     except ValueError as error:
-        raise ValueError(f"{path / 'spec.json'}: {error}; {REMEDY}") from error
+        made, remedy = record.get("hmtl", __version__), REMEDY
+        if made != __version__:
+            remedy = f"hmtl {made} made it, this is {__version__}: install that version"
+        raise ValueError(f"{path / 'spec.json'}: {error}; {remedy}") from error
 
 
 def _what_instead(path: Path) -> str:
     """What a folder without spec.json is; a run's alone is ever to be deleted."""
+    if path.is_dir() and not os.access(path, os.X_OK):
+        return f"{path} cannot be looked into; get the right to read it"
     if (path / "config.json").is_file():
         card = next((file for file in ("README.md", "card.md") if (path / file).is_file()), "")
         told = f", and has its card already: {path / card}" if card else ""

@@ -28,7 +28,6 @@ from fastai.callback.core import Callback, CancelEpochException, CancelFitExcept
 from fastai.learner import Learner
 from fastai.torch_core import get_model
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -82,10 +81,7 @@ def store_errors(store: Path) -> Iterator[None]:
         "one goes on from its last epoch."
     )
     with writing(f"the run store {store}", more):
-        try:
-            yield
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        yield
 
 
 # -- what the next epoch hangs on ------------------------------------------------------------------

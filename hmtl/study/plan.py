@@ -25,6 +25,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -194,9 +195,15 @@ def pretraining_of(cell: Cell, spec: RunSpec) -> RunSpec:
 
 
 def _run_of(cell: Cell, spec: RunSpec, get: Callable[[RunSpec], Run]) -> Run:
-    """A cell's run, its pre-training first: `get` trains or finds the run of a spec."""
+    """A cell's run, its pre-training first: `get` trains or finds the run of a spec.
+
+    A pre-training that diverged is returned itself: no run can start from it.
+    """
     if cell.arm in BEFORE:
-        spec = replace(spec, init=str(get(pretraining_of(cell, spec)).path))
+        before = get(pretraining_of(cell, spec))
+        if before.failure:
+            return before
+        spec = replace(spec, init=str(before.path))
     return get(spec)
 
 
@@ -478,22 +485,28 @@ def gather(
     packs: dict = {}
     trials: dict[str, tuple[str, Run]] = {}
 
-    def find(spec: RunSpec) -> Run:
+    def find(spec: RunSpec, kind: str) -> Run:
         key = (spec.data, spec.people, spec.size)
         if key not in packs:
             if parse_data(spec.data)[0] != "faces" and not root:
                 raise _MissingError
             packs[key] = spec.load(root).fingerprint
-        for kind in dict.fromkeys((gpu_kind(), "", "cuda", "mps")):  # another machine's store too
-            if (path := store / run_id(spec, packs[key], kind)).is_dir():
-                return load_run(path)
+        path = store / run_id(spec, packs[key], kind)
+        if not path.is_dir():
+            raise _MissingError
+        return load_run(path)
+
+    def run_of(cell: Cell, spec: RunSpec) -> Run:
+        for kind in dict.fromkeys((gpu_kind(), "", "cuda", "mps")):  # of another machine too
+            with suppress(_MissingError):
+                return _run_of(cell, spec, partial(find, kind=kind))
         raise _MissingError
 
     known = _in_record()[0]
 
     def score(cell: Cell, spec: RunSpec) -> float:
         try:
-            run = _run_of(cell, spec, find)
+            run = run_of(cell, spec)
         except _MissingError:
             if (key := row_key(_tried(cell.arm, spec), _TRIED)) in known:
                 return known[key]
@@ -513,8 +526,10 @@ def gather(
         chosen[cell.data, cell.task, TUNED.get(cell.arm, cell.arm)] = best
         for seed in range(cell.first, cell.first + cell.seeds):
             try:
-                run = _run_of(cell, spec_of(cell, seed, best), find)
+                run = run_of(cell, spec_of(cell, seed, best))
             except _MissingError:
+                continue
+            if run.spec.task != cell.task:  # a pre-training that diverged
                 continue
             found[run.id], names[run.id] = run, spec_of(cell, seed).method
             studies[run.id] = APART.get(cell.part, PLAN)

@@ -48,7 +48,8 @@ ROW = ["study", "data", "task", "fraction", "arch", "augment", "start", "method"
 """Columns of the record's runs that are the same along a row of a table; over seeds it averages."""
 PROTOCOL = [
     "people", "proportions", "label_noise", "size", "labels", "sampling", "weighted", "lr", "wd",
-    "fill", "schedule", "optimizer", "precision", "norm_stats", "pack",
+    "fill", "schedule", "optimizer", "precision", "norm_stats", "pack", "pretexts",
+    "pretext_weight", "features", "gpu",
 ]  # fmt: skip
 """Columns that must be the same along a row, or its mean is of nothing."""
 _REMEDY = "git checkout the committed one"

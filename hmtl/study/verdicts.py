@@ -411,9 +411,9 @@ class _Study:
         tables = [_plateau(self, cell) for _, cell in own.groupby(["data", "fraction"])]
         return bool(tables) and all(1 in rows and rows[1]["gain"] < margin for rows in tables)
 
-    def wanted(self, own: pd.DataFrame, task: str, kind: str) -> int:
+    def wanted(self, own: pd.DataFrame, task: str) -> int:
         """The seeds without which a contrast of a training is not decided: those of its plan."""
-        if self.runs["study"].iloc[0] != PLAN or kind == "longer":
+        if self.runs["study"].iloc[0] != PLAN:
             return MIN_SEEDS
         return max(MIN_SEEDS, seeds_planned(own["data"].iloc[0], task, own["share"].iloc[0]))
 
@@ -450,7 +450,7 @@ class _Study:
                     claim, data, kind, base, cells, (1, -1, -1, 1)[: len(cells)],
                     self.pool(data, task), metric, len(self.outcomes[sides[0]["run"].iloc[0]]),
                     self.ready(beside, _margin(claim)),
-                    [self.wanted(side, task, kind) for side in sides],
+                    [self.wanted(side, task) for side in sides],
                 )
             )  # fmt: skip
         return found

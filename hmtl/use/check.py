@@ -57,7 +57,7 @@ def check_all(path: str | Path) -> Iterator[Checked]:
             missing = f"{Path(folder) / 'spec.json'} is missing; {_REMEDY}"
             yield Checked(Path(folder), "run", missing, False)
     for error in closed:
-        if Path(error.filename) != path:
+        if Path(error.filename) != path or isinstance(error, PermissionError):
             found = True
             problem = (
                 f"{error.filename} cannot be read ({error.strerror}); get the right to read it"

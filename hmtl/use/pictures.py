@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hmtl.data.photos import describe_problem, open_photo, to_mode
+from hmtl.data.photos import check_name, describe_problem, open_photo, to_mode
 from hmtl.data.readers.listing import PICTURES, list_files
 from hmtl.files import check_place, check_regular, new_file
 
-VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+VIDEOS = (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mts", ".webm", ".wmv")
+_WHOLE = 0.95  # of its frames and of its time: a video with less breaks off
 _NEEDS = 'videos are read by OpenCV: pip install "hmtl[use]"'
 
 
@@ -129,6 +130,7 @@ def _opened(file: Path):
         import cv2
     except ImportError as error:
         raise ImportError(_NEEDS) from error
+    check_name(str(file))
     check_regular(file, "give a video")
     with file.open("rb") as handle:  # raises where it is missing
         head = handle.read(12)
@@ -164,18 +166,26 @@ def _frame_rate(file: Path) -> float:
 
 
 def _frames(file: Path, every: int) -> Iterator[Picture]:
-    rate, number = _frame_rate(file), 0
-    with _opened(file) as (video, _):
+    rate, number, seconds = _frame_rate(file), 0, 0.0
+    with _opened(file) as (video, cv2):
+        told = video.get(cv2.CAP_PROP_FRAME_COUNT)  # some files say their length only
         while video.grab():
+            seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / rate
             if number % every == 0:
                 read, pixels = video.retrieve()
                 if not read:
                     break
                 image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))  # OpenCV's BGR
-                yield Picture(_name(file), image, number, number / rate)
+                yield Picture(_name(file), image, number, seconds)
             number += 1
+        lasts = told / (video.get(cv2.CAP_PROP_FPS) or rate)
     if number == 0:
         raise ValueError("a video without a frame that can be read")
+    if number < _WHOLE * told and seconds < _WHOLE * lasts:
+        raise ValueError(
+            f"a video that breaks off after {seconds:.1f} of {lasts:.1f} seconds, frame {number}; "
+            "the answers so far are kept"
+        )
 
 
 # ----------------------------------------------------------------------------------------- drawing
@@ -282,3 +292,8 @@ def _video_writer(file: Path, size: tuple[int, int], rate: float):
             )
         finally:
             video.release()
+        try:
+            with _opened(part):  # its encoder says nothing of a full disk, and leaves no index
+                pass
+        except ValueError:
+            raise OSError("a video that OpenCV could not end; is the disk full?") from None

@@ -27,6 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -313,11 +314,26 @@ def trained_runs(store: Path, needed: bool = False) -> list[Path]:
 
     Raises FileNotFoundError if some are `needed` and none is there.
     """
-    found = list(store.glob("[!.]*/model.safetensors"))
+    names: list[str] = []
+    if store.is_dir():
+        with reading(store, "get the right to read it"):
+            names = os.listdir(store)
+    made = {store / name: _made(store / name) for name in names if name[0] != "."}
+    found = sorted((f for f, age in made.items() if age), key=made.__getitem__, reverse=True)
     if needed and not found:
         remedy = "make one: python -m hmtl run; then latest is the newest"
         raise FileNotFoundError(f"no trained run yet in {store}; {remedy}")
-    return [f.parent for f in sorted(found, key=lambda f: f.stat().st_mtime_ns, reverse=True)]
+    return found
+
+
+def _made(folder: Path) -> float:
+    """When a folder's network was made: 0 of none; infinite of one closed to us, maybe newest."""
+    try:
+        return (folder / "model.safetensors").stat().st_mtime_ns
+    except PermissionError:
+        return math.inf
+    except OSError:
+        return 0
 
 
 def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:

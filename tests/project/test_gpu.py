@@ -11,7 +11,7 @@ import pytest
 import torch
 from fastai.learner import Learner
 from forked import run_python
-from gpu_kit import keep_pack, unpack
+from gpu_kit import keep_pack, keep_package, unpack
 from stacked import stack, train_stacked, unstack
 from torch import nn
 from toys import make_toy_pack
@@ -24,6 +24,7 @@ from hmtl.method.tasks import Emotion
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import device_line
+from hmtl.study.plan import _in_record, cells
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +121,20 @@ def test_a_kept_pack_comes_back_to_the_bit(tmp_path, channels):
     assert again.fingerprint == pack.fingerprint
     assert np.array_equal(again.images, pack.images)
     unpack(tmp_path / "toy.zip", tmp_path / "again")  # what is there stays
+
+
+def test_a_kit_knows_the_plan_and_what_the_record_has_of_it(tmp_path):
+    keep_package(tmp_path)
+    code = (
+        "import hmtl; from hmtl.study import plan; trials, runs = plan._in_record()\n"
+        "print(hmtl.__file__, len(plan.cells()), len(trials), len(runs))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = run_python("-W", "ignore", "-c", code, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    trials, runs = _in_record()
+    told = [str(tmp_path / "hmtl" / "__init__.py"), *map(str, map(len, (cells(), trials, runs)))]
+    assert done.stdout.split() == told
 
 
 @pytest.mark.parametrize("pretexts", [(), ("puzzling_2x2",)])

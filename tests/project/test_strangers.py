@@ -566,6 +566,43 @@ def test_a_folder_that_is_closed_to_us_is_named(theirs, closed):
     assert "delete" not in line
 
 
+def test_what_a_later_version_made_is_not_to_be_deleted(theirs):
+    pack, run, _ = theirs
+    record = json.loads((run / "spec.json").read_text())
+    record |= {"hmtl": "99.0", "spec": record["spec"] | {"unheard_of": 1}}
+    (run / "spec.json").write_text(json.dumps(record))
+    reseal(run)
+    with pytest.raises(ValueError, match=r"hmtl 99\.0 made it, .* install that version$"):
+        load_run(run)
+    (pack / "pack.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match=r"format 99, .* install the hmtl that made it$"):
+        open_pack(pack)
+
+
+@pytest.mark.parametrize("name", [".", "../{}"])
+def test_a_run_has_its_name_however_it_is_addressed(theirs, monkeypatch, name):
+    _, run, _ = theirs
+    monkeypatch.chdir(run)
+    assert load_run(name.format(run.name)).id == run.name
+    monkeypatch.chdir(run.parent)
+    assert load_run(f"{run.name}/../{run.name}/.").id == run.name
+
+
+def test_a_closed_run_of_a_store_may_be_the_newest(theirs):
+    _, run, _ = theirs
+    closed = shutil.copytree(run, run.with_name("closed"))
+    closed.chmod(0)
+    try:
+        listed, latest = (
+            of_a_user(*command, "--store", run.parent) for command in (["runs"], ["card", "latest"])
+        )
+    finally:
+        closed.chmod(0o755)
+    said = f"hmtl: {closed} cannot be looked into; get the right to read it"
+    assert listed == (1, [said])
+    assert latest == (2, [said])
+
+
 @pytest.mark.parametrize("home", [None, "/proc/nonexistent"])
 def test_no_home_is_one_line_with_a_remedy(tmp_path, monkeypatch, capsys, home):
     monkeypatch.delenv("HMTL_CACHE", raising=False)
@@ -806,7 +843,7 @@ def test_a_mutated_option_of_a_reader_is_understood_or_named(tmp_path_factory, o
 # -- disks and signals under a network in use ---
 
 
-@pytest.mark.parametrize("formats", [["onnx"], ["torch"], ["onnx", "torch"]])
+@pytest.mark.parametrize("formats", [["onnx"], ["torch"], ["onnx", "torch"], ["timm"], ["hub"]])
 def test_an_export_onto_a_full_disk_is_one_line(theirs, tmp_path, capsys, formats):
     pytest.importorskip("onnxruntime")
     _, run, _ = theirs

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -107,6 +108,18 @@ def test_a_part_is_made_once_and_found_again(tmp_path, monkeypatch):
     assert table["start"].tolist() == ["scratch", "puzzling_2x2"]
     assert set(table["study"]) == {"decide"}
     assert [run.spec.seed for run in runs] == [10, 10]
+
+
+def test_nothing_starts_from_a_pretraining_that_diverged():
+    asked = []
+
+    def get(spec):
+        asked.append(spec.task)
+        return SimpleNamespace(failure={"epoch": 1}, spec=spec)
+
+    cell = replace(CELL, arm="puzzle_then_SL")
+    assert plan._run_of(cell, plan.spec_of(cell, 10), get).spec.task == "pretraining"
+    assert asked == ["pretraining"]
 
 
 @pytest.mark.slow

@@ -1,7 +1,12 @@
 """Pictures, arrays, videos in; drawn copies, embeddings and tables out."""
 
 import dataclasses
+import os
+import re
+import resource
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -13,8 +18,9 @@ from hmtl.__main__ import main
 from hmtl.data.sets import load_pack
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
+from hmtl.use import pictures
 from hmtl.use.detect import find_faces
-from hmtl.use.pictures import draw_answers, pictures_in
+from hmtl.use.pictures import Drawer, draw_answers, pictures_in
 
 cv2 = pytest.importorskip("cv2")
 SPEC = RunSpec(data="mini", epochs=1, bs=64)
@@ -112,6 +118,50 @@ def test_what_is_no_video_costs_itself_only(network, frames, what, tmp_path):
     assert "\n" not in table.attrs["unreadable"][str(bad)]
 
 
+@pytest.mark.parametrize(
+    ("ending", "code"), [(".avi", "MJPG"), (".mkv", "MJPG"), (".webm", "VP80")]
+)
+def test_a_video_that_breaks_off_says_where_after_its_frames(tmp_path, ending, code):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), dtype=np.uint8)
+    whole = write_video(tmp_path / f"whole{ending}", noise, code=code)
+    assert len(list(pictures_in(whole))) == 60
+    torn = tmp_path / f"torn{ending}"
+    torn.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    *found, (name, error) = pictures_in(torn)
+    assert 5 < len(found) < 40
+    assert name == str(torn)
+    assert re.search(rf"breaks off after .* of 6.0 seconds, frame {len(found)};", str(error))
+
+
+def test_times_are_the_frames_own_and_estimated_lengths_no_fault(monkeypatch):
+    """A phone's video: frames as they came, and a header that counts at a constant rate."""
+    times, told = [0, 40, 1000, 5000, 9000], {cv2.CAP_PROP_FPS: 25, cv2.CAP_PROP_FRAME_COUNT: 226}
+
+    class Played:
+        at = -1
+
+        def grab(self):
+            self.at += 1
+            return self.at < len(times)
+
+        def get(self, what):
+            return told.get(what, times[min(self.at, 4)])
+
+        def retrieve(self):
+            return True, np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(pictures, "_opened", lambda file: nullcontext((Played(), cv2)))
+    assert [p.seconds for p in pictures_in("clip.mp4", every=2)] == [0, 1, 9]
+
+
+def test_a_videos_name_that_is_no_utf8_costs_itself_only(frames, tmp_path):
+    write_video(tmp_path / "a.mp4", frames[:2])
+    shutil.copy(tmp_path / "a.mp4", os.fsencode(tmp_path) + b"/\xff.mp4")
+    *found, (_, error) = pictures_in(tmp_path)
+    assert len(found) == 2
+    assert "no UTF-8; rename the file" in str(error)
+
+
 def test_a_folder_is_read_as_data_sets_are(network, frames, tmp_path):
     (tmp_path / "set" / "__MACOSX").mkdir(parents=True)
     (tmp_path / "set" / "x.png").mkdir()
@@ -128,6 +178,28 @@ def test_a_folder_is_read_as_data_sets_are(network, frames, tmp_path):
 
 
 # -- drawings ---
+
+
+def test_a_drawn_video_is_there_whole_or_not_at_all(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    (tmp_path / "drawn").mkdir()
+    before = tmp_path / "drawn" / "whole-faces.mp4"
+    before.write_bytes(b"an older copy")
+    file = write_video(tmp_path / "whole.mp4", noise)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Drawer(tmp_path / "drawn") as drawer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))  # a full disk
+        try:
+            for picture in pictures_in(file):
+                drawer.write(picture, picture.open(), [], [])
+            drawer.close()
+        except OSError as error:
+            drawer.undrawn[str(file)] = str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "is the disk full?" in drawer.undrawn[str(file)]
+    assert [f.name for f in before.parent.iterdir()] == [before.name]
+    assert before.read_bytes() == b"an older copy"
 
 
 def test_drawn_copies_are_beside_nothing_and_over_nothing(network, frames, tmp_path):

@@ -23,7 +23,7 @@ from hmtl.files import check_regular
 
 PICTURES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm",
-    ".ppm", ".jp2", ".heic", ".heif", ".avif",
+    ".ppm", ".pbm", ".pnm", ".jp2", ".j2k", ".heic", ".heif", ".avif",
 )  # fmt: skip
 """Endings of image files, lower case; a file's own may be of any case. The last three are listed so
 that nothing is lost in silence: each is counted as unreadable."""
