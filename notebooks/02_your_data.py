@@ -9,7 +9,7 @@
 # %% [markdown]
 # # What did the reader find in your copy of a data set?
 #
-# **In the made-up copy of this page, all 5 faults: two pictures that cannot be read, one missing,
+# **In the made-up copy of this page, all 5 faulty pictures: two that cannot be read, one missing,
 # one tiny, one in two splits.** Nothing was guessed.
 #
 # None of the public data sets can be shipped, so each is read from your own copy. The examples here
@@ -113,9 +113,9 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# AffectNet and 300W-LP have no validation images, so 5 % of training is held out by a seed. Of
-# 300W-LP it is whole photographs (`source`), or one face would be on both sides. AFLW2000-3D is for
-# tests only.
+# AffectNet's lists and 300W-LP have no validation images, so a seed holds out 5 % of training. Of
+# 300W-LP it is whole photographs (`source`), or one face would be on both sides: here 16 of 192
+# faces. AFLW2000-3D is for tests only.
 
 # %%
 pose = tables["300W-LP"]
@@ -456,7 +456,7 @@ print(sys.modules[READERS["affectnet-csv"].__module__].__doc__)
 # %% [markdown]
 # ## What to take away
 #
-# - **In the made-up copy of this page, all 5 faults: two pictures that cannot be read, one missing,
+# - **In the made-up copy of this page, all 5 faulty pictures: two that cannot be read, one missing,
 #   one tiny, one in two splits.** None was guessed away.
 # - A copy is described before anything is trained on it: what is there, what was published, what
 #   was left out and why. Broken pictures are named, and those in two splits.

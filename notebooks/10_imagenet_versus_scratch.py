@@ -120,7 +120,7 @@ missing.loc[["imagenet"]]
 #
 # ### Exercises
 #
-# 1. Give the start from nothing ten times the epochs: change `[preset.quick.imagenet]` in
+# 1. Give both starts ten times the epochs: change `[preset.quick.imagenet]` in
 #    `hmtl/runs/presets.toml`, then `papermill notebooks/10_imagenet_versus_scratch.ipynb out.ipynb
 #    -p preset quick`. Does the gap close?
 # 2. Which augmentation helps which start, and why might they differ?

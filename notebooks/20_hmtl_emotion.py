@@ -156,8 +156,8 @@ if recall is not None:  # the sentence below
 # The puzzle finds fewer of disgust and contempt, 31 test faces: 13.0 points less in the mean. The
 # other six emotions differ by +0.3 points. Why, these runs do not say.
 #
-# The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is seeds ×
-# test faces. The verdict is Holm's over the claims of a data set
+# The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is the
+# fewest seeds of a training × test faces. The verdict is Holm's over the claims of a data set
 # ([protocol](../papers/hmtl/protocol.md)). Twice the epochs add less than a point to labels
 # alone, on both kinds of faces.
 #

@@ -112,8 +112,8 @@ if not here.trains:  # the sentences above, of the record
     assert round(gap[0] - gap[1], 1) == 3.1
 
 # %% [markdown]
-# The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is seeds ×
-# test faces. The verdict is Holm's over the claims of a data set
+# The 95 % intervals cover seeds and test faces, rendered ones by whole people; `n` is the
+# fewest seeds of a training × test faces. The verdict is Holm's over the claims of a data set
 # ([protocol](../papers/hmtl/protocol.md)). All columns: [RESULTS](../papers/RESULTS.md). On FER+
 # the claim is undecided, so its controls get no verdict: +1.8 [+0.3, +3.4] above a second view.
 #

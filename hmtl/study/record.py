@@ -214,7 +214,7 @@ def _check_rows(runs: pd.DataFrame) -> None:
                 f"{', '.join(twice)}; {_ONE_PROTOCOL}"
             )
         for name in protocol:
-            found = group[name].mask(group[name].eq(""))  # as a csv reads an empty cell
+            found = group[name].mask(group[name].isin(["", None]))  # as a csv reads an empty cell
             if found.nunique(dropna=False) > 1:
                 values = " and ".join(map(str, found.unique()))
                 raise ValueError(

@@ -130,7 +130,8 @@ def test_a_kit_knows_the_plan_and_what_the_record_has_of_it(tmp_path):
         "print(hmtl.__file__, len(plan.cells()), len(trials), len(runs))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = run_python("-W", "ignore", "-c", code, cwd=tmp_path, env=environment)
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     trials, runs = _in_record()
     told = [str(tmp_path / "hmtl" / "__init__.py"), *map(str, map(len, (cells(), trials, runs)))]
