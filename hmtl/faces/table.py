@@ -12,8 +12,7 @@ blendshape name is always the person's left.
 """
 
 __all__ = [
-    "DRAW_VERSION", "LABEL_COLUMNS", "confusion", "draw_faces", "fingerprint", "mirror",
-    "tested_faces",
+    "DRAW_VERSION", "LABEL_COLUMNS", "confusion", "draw_faces", "fingerprint", "tested_faces",
 ]  # fmt: skip
 
 import functools
@@ -47,34 +46,6 @@ _SIDE_OF = np.array([column.partition("_")[2] for column in _COLUMNS])
 # units that would shout an emotion of their own, or open a mouth wide, stay slight by themselves
 _QUIET = np.array([0.4 if u in ("AU18", "AU27", "AU34", "AU45") else 1.0 for u in _UNITS])
 _IS_GAZE = np.array([u in GAZE for u in _UNITS])
-
-
-_MIRRORED = ("yaw", "roll", "light_azimuth", "fill_azimuth", "crop_x", "motion_angle", "hand_x",
-             "hand_side", "hand_tilt")  # fmt: skip
-
-
-def mirror(params: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the mirrored pictures: yaw and roll change sign, pitch does not, sides swap.
-
-    What a horizontal flip does to labels, and to every parameter that has a side. Skin mottling and
-    sensor noise have none.
-    """
-    swapped = {"left": "right", "right": "left"}
-    names = {}
-    for column in params:
-        unit, _, side = column.partition("_")
-        if unit in ACTION_UNITS and side:
-            names[column] = f"{unit}_{swapped[side]}"
-        elif column[:8] in ("shape_l-", "shape_r-"):
-            names[column] = f"shape_{'r' if column[6] == 'l' else 'l'}{column[7:]}"
-    names |= {"AU61": "AU62", "AU62": "AU61"}
-    out = params.rename(columns=names)[list(params)].copy()
-    for column in _MIRRORED:
-        if column in out:
-            out[column] = -out[column]
-    if "background_angle" in out:
-        out["background_angle"] = 180 - out["background_angle"]
-    return out
 
 
 # ---------------------------------------------------------------------------------- the expressions

@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from posing import mirror
 
 from hmtl.angles import pose_angles, pose_matrix
 from hmtl.faces import expressions
 from hmtl.faces.expressions import ACTION_UNIT_COLUMNS, EMOTION_UNITS
 from hmtl.faces.faceset import BACKGROUNDS, NUISANCES, FaceSet
-from hmtl.faces.table import LABEL_COLUMNS, confusion, draw_faces, fingerprint, mirror
+from hmtl.faces.table import LABEL_COLUMNS, confusion, draw_faces, fingerprint
 from hmtl.labels import EMOTIONS, GENDERS, PROPORTIONS, SPLITS
 
 

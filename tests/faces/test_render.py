@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from posing import mirror
 
 from hmtl.data.pack import open_pack
 from hmtl.data.sets import MINI, MINI_PATH
@@ -13,7 +14,7 @@ from hmtl.faces.head import coefficients, head_arrays
 from hmtl.faces.people import LOCAL_SHAPES
 from hmtl.faces.render import render_faces, renderer
 from hmtl.faces.shader import kernels, started_warp
-from hmtl.faces.table import LABEL_COLUMNS, draw_faces, mirror
+from hmtl.faces.table import LABEL_COLUMNS, draw_faces
 
 # Places of some vertices of `_golden_face`, numbered as in the base mesh, metres
 GOLDEN_INDEX = [0, 648, 3695, 5589, 7222, 7927, 12084, 14737]

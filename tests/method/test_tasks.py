@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.progress import ProgressCallback
+from posing import mirror
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import f1_score, recall_score
 
@@ -17,7 +18,7 @@ from hmtl.data.sets import load_pack
 from hmtl.faces.expressions import ACTION_UNIT_COLUMNS
 from hmtl.faces.faceset import FaceSet
 from hmtl.faces.render import render_faces
-from hmtl.faces.table import draw_faces, mirror
+from hmtl.faces.table import draw_faces
 from hmtl.method.augment import LEVELS, Level, Moves, _resample
 from hmtl.method.batches import FaceDataset, face_dataloaders
 from hmtl.method.learner import hmtl_learner

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from posing import mirror
 
 from hmtl import Puzzling
 from hmtl.faces.expressions import ACTION_UNIT_COLUMNS, CIRCUMPLEX, EMOTION_UNITS, valence_arousal
 from hmtl.faces.faceset import FaceSet
 from hmtl.faces.render import render_faces
-from hmtl.faces.table import LABEL_COLUMNS, draw_faces, mirror
+from hmtl.faces.table import LABEL_COLUMNS, draw_faces
 from hmtl.labels import EMOTIONS
 from hmtl.use import playground
 from hmtl.use.playground import RANGES, FaceSliders, posed
