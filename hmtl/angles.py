@@ -1,6 +1,6 @@
-"""Head pose as angles and as a rotation matrix, in the convention of 300W-LP and AFLW2000-3D."""
+"""Head pose as a rotation matrix, in the convention of 300W-LP and AFLW2000-3D."""
 
-__all__ = ["pose_angles", "pose_matrix"]
+__all__ = ["pose_matrix"]
 
 import numpy as np
 
@@ -23,12 +23,3 @@ def pose_matrix(yaw, pitch, roll) -> np.ndarray:
     about_y = matrix((cy, zero, -sy), (zero, one, zero), (sy, zero, cy))
     about_z = matrix((cr, sr, zero), (-sr, cr, zero), (zero, zero, one))
     return np.einsum("...ij,...jk,...kl->...il", about_x, about_y, about_z)
-
-
-def pose_angles(rotation: np.ndarray) -> np.ndarray:
-    """(yaw, pitch, roll) in degrees, (..., 3), of `pose_matrix`; yaw in -90..90."""
-    r = np.asarray(rotation, float)
-    yaw = np.arcsin(np.clip(-r[..., 0, 2], -1, 1))
-    pitch = np.arctan2(r[..., 1, 2], r[..., 2, 2])
-    roll = np.arctan2(r[..., 0, 1], r[..., 0, 0])
-    return np.degrees(np.stack([yaw, pitch, roll], -1))

@@ -1,6 +1,8 @@
-"""What a mirror does to a row of the face table."""
+"""What a mirror does to a row of the face table, and the angles of a rotation by scipy."""
 
+import numpy as np
 import pandas as pd
+from scipy.spatial.transform import Rotation
 
 from hmtl.faces.expressions import ACTION_UNITS
 
@@ -30,3 +32,8 @@ def mirror(params: pd.DataFrame) -> pd.DataFrame:
     if "background_angle" in out:
         out["background_angle"] = 180 - out["background_angle"]
     return out
+
+
+def pose_angles(rotation: np.ndarray) -> np.ndarray:
+    """(yaw, pitch, roll) in degrees of `hmtl.angles.pose_matrix`, as scipy reads them."""
+    return -Rotation.from_matrix(rotation).as_euler("XYZ", degrees=True)[..., [1, 0, 2]]

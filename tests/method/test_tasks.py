@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.progress import ProgressCallback
-from posing import mirror
+from posing import mirror, pose_angles
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import f1_score, recall_score
 
-from hmtl.angles import pose_angles, pose_matrix
+from hmtl.angles import pose_matrix
 from hmtl.data.pack import write_pack
 from hmtl.data.sets import load_pack
 from hmtl.faces.expressions import ACTION_UNIT_COLUMNS
@@ -57,7 +57,7 @@ def loaders(pack, task, **options):
 
 
 def test_a_turn_is_a_rotation_about_the_cameras_axis():
-    """Reference: scipy's matrices, and the angles read from them by hmtl.angles."""
+    """Reference: scipy's matrices, and the angles it reads from them."""
     old, turned = poses(), poses(seed=1)[:, 0] * 2
 
     def by_scipy(angles, degrees):
