@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -575,6 +574,8 @@ def _execute(
     Its kernel has the environment `variables` too. What was at `target` stays until the new one is
     whole. Raises OSError naming `target` if it cannot be written, as on a full disk.
     """
+    import nbformat
+
     with writing(target, "Finished trainings are kept; the same command goes on from them."):
         with new_file(target) as part:
             error = _run_cells(source, part, values, variables)
@@ -584,7 +585,7 @@ def _execute(
             part.write_text(_without_paths(text, values), encoding="utf-8")
             if error and not _failure_in(part):
                 _add_failure(part, error)
-        _write_page(target)
+        _write_html(target.with_suffix(".html"), nbformat.read(target, 4), target.stem)
     return error
 
 
@@ -660,13 +661,8 @@ def _without_paths(text: str, values: Mapping[str, Any]) -> str:
                     json.dumps(part, ensure_ascii=escaped)[1:-1] for part in (place, names[place])
                 )
                 pattern = re.compile(rf"({_PICTURE})|{re.escape(long)}(?!\w)")
-                text = pattern.sub(partial(_shortened, short), text)
+                text = pattern.sub(lambda found: found[1] or short, text)  # noqa: B023
     return text
-
-
-def _shortened(short: str, found: re.Match) -> str:
-    """The picture that was found as it is, or in the place of a folder its short name."""
-    return found[1] or short
 
 
 def _quiet_ipython(folder: str) -> str:
@@ -681,12 +677,6 @@ def _quiet_ipython(folder: str) -> str:
         'c.InteractiveShell.colors = "nocolor"\nc.InteractiveShell.xmode = "Plain"\n',
     )
     return folder
-
-
-def _write_page(notebook: Path) -> None:
-    import nbformat
-
-    _write_html(notebook.with_suffix(".html"), nbformat.read(notebook, 4), notebook.stem)
 
 
 def write_index(folder: Path, title: str, entries: Iterable[tuple[Path, str, str | None]]) -> Path:
