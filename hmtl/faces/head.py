@@ -140,11 +140,6 @@ def _vertex_mask(root: Path, name: str, uv: np.ndarray) -> np.ndarray:
     return mask[row, column]
 
 
-def _triangles(quads: np.ndarray) -> np.ndarray:
-    """Both halves (2 Q, 3) of quads (Q, 4)."""
-    return np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
-
-
 def _smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -180,7 +175,8 @@ def _extract(root: Path) -> dict[str, np.ndarray]:
     used = np.unique(np.concatenate([quads.ravel() for quads, _, _ in parts]))
     place = np.full(len(vertices), -1)
     place[used] = np.arange(len(used))
-    faces = np.concatenate([_triangles(place[quads]) for quads, _, _ in parts])
+    halves = [0, 1, 2, 0, 2, 3]  # of a quad
+    faces = np.concatenate([place[quads][:, halves].reshape(-1, 3) for quads, _, _ in parts])
     material = np.concatenate([np.full(2 * len(quads), kind) for quads, _, kind in parts])
     uv = np.zeros((len(used), 2))
     for quads, quads_uv, _ in parts:

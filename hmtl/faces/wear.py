@@ -126,11 +126,6 @@ def _long_hair(skin: np.ndarray) -> _Piece:
                   {name: s.reshape(-1, 3) for name, s in shapes.items()})  # fmt: skip
 
 
-def _lens_plane(x: np.ndarray) -> np.ndarray:
-    """Depth of a pair of glasses at x: bent a little round the face."""
-    return 0.163 - 3.6 * x**2
-
-
 def _glasses() -> list[_Piece]:
     """Two rims, a bridge and the temples; and two lenses, for sunglasses."""
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -140,7 +135,8 @@ def _glasses() -> list[_Piece]:
     for side in (1, -1):
         round_ = np.stack([0.026 * cos, 0.021 * sin], 1)
         x = side * 0.0325 + round_[:, 0]
-        path = np.stack([x, 0.7265 + round_[:, 1], _lens_plane(x)], 1)
+        depth = 0.163 - 3.6 * x**2  # bent a little round the face
+        path = np.stack([x, 0.7265 + round_[:, 1], depth], 1)
         own = {"lens-square": round_ * square[:, None],
                "lens-wide": np.stack([0.004 * cos, 0 * sin], 1),
                "lens-tall": np.stack([0 * cos, 0.005 * sin], 1)}  # fmt: skip

@@ -89,7 +89,8 @@ def summary(runs: pd.DataFrame, by: Sequence[str], extra: Sequence[str] = ()) ->
             title, factor = SCORES[name]
             whole = group.loc[~failed[group.index], name].notna().all()
             row[title] = _scaled(group[name], factor) if whole else ""
-        row |= {name: _round(group[name].mean()) for name in extra if name in group}
+        told = {name: f"{group[name].mean():.2f}" for name in extra if name in group}
+        row |= {name: value.replace("nan", "") for name, value in told.items()}
         row |= {"seeds": group["seed"].nunique(), "CPU s/run": round(group["cpu_seconds"].mean())}
         if failed.any():
             row["failed"] = int(failed[group.index].sum())
@@ -102,10 +103,6 @@ def _failed(runs: pd.DataFrame) -> pd.Series:
     if "failure" not in runs:
         return pd.Series(False, index=runs.index)
     return runs["failure"].notna() & (runs["failure"] != "")
-
-
-def _round(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
 
 
 def outcome_by_face(predictions: pd.DataFrame) -> np.ndarray:

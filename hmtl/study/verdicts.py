@@ -34,7 +34,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.stats import t as student
 
 from hmtl.data.sets import RENDERED, recorded_set
 from hmtl.study.plan import APART, seeds_planned, share
@@ -115,7 +114,7 @@ class Estimate(NamedTuple):
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Student's, two-sided."""
-        half = student.ppf(0.5 + level / 2, self.df) * self.error
+        half = stats.t.ppf(0.5 + level / 2, self.df) * self.error
         return self.mean - half, self.mean + half
 
     @property
@@ -123,14 +122,14 @@ class Estimate(NamedTuple):
         """Of zero, two-sided."""
         if self.error == 0:
             return float(self.mean == 0)
-        return float(2 * student.sf(abs(self.mean) / self.error, self.df))
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.df))
 
     def between(self, low: float, high: float) -> float:
         """Probability that the effect lies there, under a flat prior."""
         if self.error == 0:
             return float(low < self.mean < high)
         ends = (np.array([low, high]) - self.mean) / self.error
-        return float(np.diff(student.cdf(ends, self.df))[0])
+        return float(np.diff(stats.t.cdf(ends, self.df))[0])
 
 
 def unit_scores(
@@ -522,7 +521,8 @@ def verdict_table(
         held = f"{(base == 'supported').sum()} of {len(base)}"
         for data, group in own.groupby("faces", sort=False):
             row = {"claim": claim.id, "short": claim.short, "faces": data}
-            row |= {"contrast": _words(claim), "n": _n(group)}
+            row["contrast"] = _words(claim)
+            row["n"] = f"{group['seeds'].min()} × {group['test_faces'].min():,}"  # the fewest
             row["holds"] = "" if (base == EXPLORATORY).any() or base.empty else held
             for effect in group.itertuples():
                 title, verdict = CONTRASTS[effect.kind]
@@ -590,11 +590,6 @@ def readme_claims(table: pd.DataFrame) -> str:
             told |= {"rendered faces": ASSERTED, "FER+": "the same network"}
         rows.append(told)
     return markdown(pd.DataFrame(rows))
-
-
-def _n(effects: pd.DataFrame) -> str:
-    """ "5 × 2,000": the seeds and test faces of a claim, the fewest of its contrasts."""
-    return f"{effects['seeds'].min()} × {effects['test_faces'].min():,}"
 
 
 def _words(claim) -> str:
