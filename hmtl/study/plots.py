@@ -172,7 +172,6 @@ def show_faces(
     *,
     rows: Sequence[str] = (),
     side: float = 1.2,
-    shows_people: bool = False,
 ) -> Figure:
     """A sheet of pictures.
 
@@ -182,13 +181,7 @@ def show_faces(
         columns: Pictures a row.
         rows: Beside the rows.
         side: Of a picture, inches.
-        shows_people: Whether the pictures are photographs of people.
-
-    Raises:
-        ValueError: They are: figures of this project show rendered faces only.
     """
-    if shows_people:
-        raise ValueError("photographs of people are measured on, not shown: pass rendered faces")
     count = -(-len(images) // columns)
     height = side * 1.2 if len(titles) > columns else side
     margin = 1.1 if len(rows) else 0.0
