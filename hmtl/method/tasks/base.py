@@ -342,15 +342,9 @@ class NumbersTask(Task):
 
 
 class TaskLoss(nn.Module):
-    """A loss that fastai reads answers from: base of the tasks' losses.
+    """A loss that fastai reads answers from: base of the tasks' losses."""
 
-    Args:
-        reduction: Of the faces' losses: "mean", "sum", or "none" to keep each.
-    """
-
-    def __init__(self, reduction: str = "mean"):
-        super().__init__()
-        self.reduction = reduction
+    reduction = "mean"  # of the faces' losses; or "sum", or "none" to keep each: fastai sets it
 
     def each(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Loss of each face, (B,)."""

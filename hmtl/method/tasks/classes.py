@@ -41,8 +41,8 @@ class EmotionLoss(TaskLoss):
 
     weight: Tensor | None
 
-    def __init__(self, weight: Tensor | None = None, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, weight: Tensor | None = None):
+        super().__init__()
         self.register_buffer("weight", weight)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

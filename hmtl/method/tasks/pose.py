@@ -147,8 +147,8 @@ class BinLoss(PoseLoss):
     weights of pretexts are made for losses of this size.
     """
 
-    def __init__(self, alpha: float, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, alpha: float):
+        super().__init__()
         self.alpha = alpha
 
     def each(self, outputs: Tensor, target: Tensor) -> Tensor:
