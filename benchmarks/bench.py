@@ -47,7 +47,6 @@ from hmtl.workers import cores
 CONFIGS = [("tiny", 64, 1024, 64), ("tf_efficientnet_lite0", 112, 128, 32)]
 HALF = torch.float16 if DEVICE == "cuda" else None  # as runs train
 REPORT = Path(__file__).parents[1] / "papers" / "PERFORMANCE.md"
-MARKS = ("<!-- bench -->", "<!-- end of bench -->")
 
 
 # -- whole epochs ---
@@ -477,7 +476,7 @@ def write_report(parts: dict[str, pd.DataFrame], record: dict) -> None:
     rows = [(int(n), round(own), round(all_)) for n, (own, all_) in record["memory"].items()]
     table = pd.DataFrame(rows, columns=["pictures", "own MB", "resident MB"])
     lines += ["", "### Peak memory of an epoch", "", markdown(table)]
-    between_marks(REPORT, MARKS, "\n".join(lines))
+    between_marks(REPORT, "bench", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ from hmtl.use.networks import network_table, read_config, shipped
 
 HERE = Path(__file__).parent
 FILE = reference_dir() / "tables" / "peers.csv"
-NETWORK_MARKS = ("<!-- networks -->", "<!-- end of networks -->")
 FIRST, ROUNDS, BATCH = 200, 5, 64
 NAMES = {
     "angry": "anger", "disgusted": "disgust", "fearful": "fear", "sadness": "sad",
@@ -198,7 +197,7 @@ def main() -> None:
         rows.append(row)
     table = pd.DataFrame(rows)
     table.to_csv(FILE, index=False)
-    between_marks(HERE.parent / "README.md", NETWORK_MARKS, readme_networks())
+    between_marks(HERE.parent / "README.md", "networks", readme_networks())
     print(table.to_string(index=False))
     print(FILE)
 

@@ -31,7 +31,6 @@ from hmtl.study.record import between_marks
 from hmtl.study.tables import markdown
 
 REPORT = Path(__file__).parents[1] / "papers" / "PERFORMANCE.md"
-MARKS = ("<!-- bench-recipe -->", "<!-- end of bench-recipe -->")
 RECIPES = {"Adam": {"lr": 8e-3}, "Muon": {"optimizer": "muon", "bs": 128, "lr": 8e-3}}
 # epochs, by data set and recipe, in the order of the trainings
 LENGTHS = {"ferplus": {"Muon": (6, 12), "Adam": (6,)}, "faces": {"Adam": (16,), "Muon": (16, 32)}}
@@ -154,7 +153,7 @@ def write_report(rows: pd.DataFrame) -> None:
             "", markdown(trials),
         ]
     )  # fmt: skip
-    between_marks(REPORT, MARKS, text)
+    between_marks(REPORT, "bench-recipe", text)
 
 
 def main() -> None:

@@ -28,7 +28,6 @@ from hmtl.study.record import between_marks
 from hmtl.study.tables import PLAN, Outcomes, claims, markdown, recorded_runs
 from hmtl.study.verdicts import estimate, holm, people_tested, pooled_variance, unit_scores
 
-MARKS = ("<!-- rule -->", "<!-- end of rule -->")
 SEEDS = (5, 10, 20)
 EFFECTS = (0.75, 1.4, 2.9)
 TESTS = {"faces": ("rendered faces", 2500), "ferplus": ("FER+", 3137)}
@@ -145,7 +144,7 @@ def main() -> None:
     table = rule_table(options.parse_args().studies)
     table.to_csv(reference_dir() / "tables" / "rule.csv", index=False, float_format="%.4g")
     page = Path(__file__).parents[1] / "papers" / "hmtl" / "protocol.md"
-    between_marks(page, MARKS, markdown(table))
+    between_marks(page, "rule", markdown(table))
     print(table.to_string(index=False))
 
 

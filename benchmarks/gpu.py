@@ -579,7 +579,6 @@ def _in_time(report: Report, *command: str) -> tuple[int, str]:
 CARDS = {"H100": (989e12, 3.35e12), "RTX 4090": (165e12, 1.01e12)}
 """Products a second in half precision, and bytes a second, as their maker says."""
 REACHED = 0.35, 0.6  # shares of both that a training is taken to reach
-COST_MARKS = ("<!-- cost -->", "<!-- end of cost -->")
 
 
 def step_cost(arch: str, pixels: int) -> tuple[float, float]:
@@ -646,7 +645,7 @@ def main() -> None:
         from hmtl.study.record import between_marks
 
         page = Path(__file__).with_name("GPU.md")
-        between_marks(page, COST_MARKS, cost())
+        between_marks(page, "cost", cost())
         return
     if args.device == "cuda" and DEVICE != "cuda":
         sys.exit("gpu: torch sees no GPU here; --device cpu rehearses without one")

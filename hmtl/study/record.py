@@ -37,11 +37,6 @@ from hmtl.study.verdicts import (
 )
 
 _CHECKOUT = Path(__file__).parents[2]
-VERDICT_MARKS = ("<!-- verdicts -->", "<!-- end of verdicts -->")
-CLAIM_MARKS = ("<!-- claims -->", "<!-- end of claims -->")
-DECIDED_MARKS = ("<!-- decided -->", "<!-- end of decided -->")
-TASK_MARKS = ("<!-- tasks -->", "<!-- end of tasks -->")
-MISSING_MARKS = ("<!-- missing -->", "<!-- end of missing -->")
 _TRIAL = ["study", "data", "task", "arm", "lr", "pretext_weight", "gap", "seed"]
 """What tells trials apart."""
 ROW = ["study", "data", "task", "fraction", "arch", "augment", "start", "method", "epochs", "bs"]
@@ -154,12 +149,11 @@ def _tell(target: Path, verdicts: pd.DataFrame) -> Path:
     if target == reference_dir():
         results = _CHECKOUT / "papers" / "RESULTS.md"
         linked = readme_verdicts(verdicts).replace("](notebooks/", "](../notebooks/")
-        between_marks(results, VERDICT_MARKS, linked)
-        shown = {"decided": DECIDED_MARKS, "tasks": TASK_MARKS, "missing": MISSING_MARKS}
-        for name, marks in shown.items():
-            between_marks(results, marks, markdown(read_table(target / f"tables/{name}.csv")))
+        between_marks(results, "verdicts", linked)
+        for name in ("decided", "tasks", "missing"):
+            between_marks(results, name, markdown(read_table(target / f"tables/{name}.csv")))
         for page in ("README.md", "papers/hmtl/reproduction.md"):
-            between_marks(_CHECKOUT / page, CLAIM_MARKS, readme_claims(verdicts))
+            between_marks(_CHECKOUT / page, "claims", readme_claims(verdicts))
     return target
 
 
@@ -233,11 +227,12 @@ def _with_old(new: pd.DataFrame, old: pd.DataFrame, by: list[str]) -> pd.DataFra
     return table[[*old, *new.columns.difference(old.columns, sort=False)]]
 
 
-def between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
-    """Put `text` between two marks of a file, so that no number there is typed.
+def between_marks(path: Path, name: str, text: str) -> None:
+    """Put `text` between `<!-- name -->` and `<!-- end of name -->`: no number there is typed.
 
     Raises ValueError naming the mark that the file lacks.
     """
+    marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, start, rest = path.read_text(encoding="utf-8").partition(marks[0])
     _, end, after = rest.partition(marks[1])
     for mark, found in zip(marks, (start, end), strict=True):

@@ -14,7 +14,7 @@ import jupytext
 import nbformat
 import pytest
 import yaml
-from bench_predict import NETWORK_MARKS, readme_networks
+from bench_predict import readme_networks
 from forked import run_python
 from jupytext.config import load_jupytext_config
 from packaging.requirements import Requirement
@@ -24,14 +24,7 @@ from PIL import Image
 import hmtl
 from hmtl.files import hash_file
 from hmtl.paths import reference_dir
-from hmtl.study.record import (
-    CLAIM_MARKS,
-    DECIDED_MARKS,
-    MISSING_MARKS,
-    TASK_MARKS,
-    VERDICT_MARKS,
-    read_table,
-)
+from hmtl.study.record import read_table
 from hmtl.study.tables import markdown, recorded_runs
 from hmtl.study.verdicts import readme_claims, readme_verdicts, verdict_table
 
@@ -207,17 +200,17 @@ def test_readme_tables_are_the_record():
         markdown(read_table(reference_dir() / "tables" / f"{name}.csv"))
         for name in ("decided", "tasks", "missing")
     )
-    for page, marks, table in (
-        ("papers/RESULTS.md", VERDICT_MARKS, linked),
-        ("papers/RESULTS.md", TASK_MARKS, tasks),
-        ("papers/RESULTS.md", MISSING_MARKS, missing),
-        ("papers/RESULTS.md", DECIDED_MARKS, decided),
-        ("README.md", CLAIM_MARKS, readme_claims(verdicts)),
-        ("papers/hmtl/reproduction.md", CLAIM_MARKS, readme_claims(verdicts)),
-        ("README.md", NETWORK_MARKS, readme_networks()),
+    for page, name, table in (
+        ("papers/RESULTS.md", "verdicts", linked),
+        ("papers/RESULTS.md", "tasks", tasks),
+        ("papers/RESULTS.md", "missing", missing),
+        ("papers/RESULTS.md", "decided", decided),
+        ("README.md", "claims", readme_claims(verdicts)),
+        ("papers/hmtl/reproduction.md", "claims", readme_claims(verdicts)),
+        ("README.md", "networks", readme_networks()),
     ):
-        text = (ROOT / page).read_text()
-        assert text.split(marks[0])[1].split(marks[1])[0].strip() == table
+        text = (ROOT / page).read_text().split(f"<!-- {name} -->")[1]
+        assert text.split(f"<!-- end of {name} -->")[0].strip() == table
 
 
 @pytest.mark.parametrize(
