@@ -16,7 +16,6 @@ __all__ = [
 ]
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -128,27 +127,23 @@ def _chance_row(check: str, right: int, faces: int) -> dict:
     }
 
 
-def picture_check(
-    spec: RunSpec, store: str | Path | None = None, progress: bool | None = None
-) -> list[dict]:
+def picture_check(spec: RunSpec) -> list[dict]:
     """A network trained and tested on pictures without the face, and the same with it.
 
     Args:
         spec: A supervised run on "faces".
-        store: Where runs lie; None: `outputs/runs`.
-        progress: Whether to show a bar while faces are rendered; None: where somebody watches.
 
     Returns:
         Two rows of `shortcut_table`.
     """
     face_set = FaceSet(spec.people, size=spec.size)
-    pack = spec.load(progress=progress)
+    pack = spec.load()
     rows = []
     for check, own in (
         ("picture without the face", _hidden_pack(face_set, pack)),
         ("control: the whole picture", pack),
     ):
-        predictions = fit(spec, pack=own, store=store).predictions
+        predictions = fit(spec, pack=own).predictions
         right = int((predictions["predicted"] == predictions["target"]).sum())
         rows.append(_chance_row(check, right, len(predictions)))
     return rows
@@ -177,18 +172,17 @@ def parameter_check(face_set: FaceSet) -> list[dict]:
     return rows
 
 
-def shortcut_table(spec: RunSpec, store: str | Path | None = None) -> pd.DataFrame:
+def shortcut_table(spec: RunSpec) -> pd.DataFrame:
     """All checks for shortcuts on the faces of a run, and the controls that show they could fail.
 
     Args:
         spec: A supervised run on "faces".
-        store: Where runs lie; None: `outputs/runs`.
 
     Returns:
         Columns: check, test faces, accuracy %, the interval that chance keeps to, and the two-sided
         binomial p.
     """
-    rows = picture_check(spec, store)
+    rows = picture_check(spec)
     # parameters cost no rendering, so this check is asked of many more faces
     rows += parameter_check(FaceSet((spec.people[0], 0, _PARAMETER_TEST_PEOPLE), size=spec.size))
     return pd.DataFrame(rows)
