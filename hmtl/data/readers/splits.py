@@ -73,13 +73,9 @@ def hold_out(
 ) -> pd.DataFrame:
     """Return `table` with `share` of its training groups made valid: to choose a model cleanly.
 
-    Test rows stay as they are. `seed`, `by` and `group` are those of `seeded_split`. Raises
-    ValueError if the table has valid rows already, or unless 0 < share < 1.
+    The table has none, and 0 < share < 1. Test rows stay as they are. `seed`, `by` and `group` are
+    those of `seeded_split`.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share={share!r}: a number between 0 and 1")
-    if (table["split"] == "valid").any():
-        raise ValueError("the table has valid rows already; use those")
     table = table.copy()
     train = table["split"] == "train"
     table.loc[train, "split"] = seeded_split(

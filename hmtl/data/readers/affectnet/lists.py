@@ -46,7 +46,7 @@ def read_affectnet_csv(
     """Return AffectNet's first release: training.csv as train, validation.csv as test.
 
     The validation images are what everybody reports on (there is no public test set), so they are
-    `test` here; see `hmtl.data.readers.splits.hold_out` for valid rows out of training.
+    `test` here; see `hmtl.data.packing.hold_out_valid` for valid rows out of training.
 
     Columns: `key` ("Manually_Annotated_Images/689/737d...jpg"; "...#2" for a second face in one
     picture), `path`, `split`, `emotion`, `valence` and `arousal` (-1..1; missing where the file has
