@@ -32,7 +32,7 @@ from hmtl.labels import EMOTIONS, SPLITS, class_indices
 from hmtl.paths import cache_dir
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
-from hmtl.study.tables import recorded_runs, supervised_runs
+from hmtl.study.tables import supervised_runs
 
 _FROM_UNITS = {*ACTION_UNIT_COLUMNS, "emotion", "shown", "second", "share", "intensity", "valence",
                "arousal"}  # fmt: skip
@@ -191,13 +191,11 @@ def shortcut_table(spec: RunSpec) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------ trends
 
 
-def slice_tables(
-    runs: pd.DataFrame | None = None, outcomes: dict[str, np.ndarray] | None = None
-) -> dict[str, pd.DataFrame]:
+def slice_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
     """Accuracy of supervised runs of emotion on "faces" by slices of the test faces.
 
     Args:
-        runs, outcomes: As `recorded_runs` gives them; None: those.
+        runs, outcomes: As `hmtl.study.tables.recorded_runs` gives them.
 
     Returns:
         `faces-by-intensity` and `faces-by-yaw`: a row a network, at the most labels it was trained
@@ -208,8 +206,6 @@ def slice_tables(
     Raises:
         ValueError: Runs of one network were tested on different faces.
     """
-    if runs is None or outcomes is None:
-        runs, outcomes = recorded_runs()
     own = supervised_runs(runs)
     own = own[(own["data"] == "faces") & (own["augment"] == "weak")]
     most = own.groupby(["arch", "init"])["train_faces"].transform("max")
