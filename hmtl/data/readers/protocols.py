@@ -19,6 +19,7 @@ __all__ = ["PROTOCOLS", "SOURCES", "Protocol", "read_protocol"]
 import inspect
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,15 +129,11 @@ def _join(reports: dict[str, dict], whole: dict) -> dict:
 
 def _as_reader(name: str) -> Callable[..., pd.DataFrame]:
     """Return a protocol as a reader: root, `chosen_on`, `seed`, and what its sets' readers take."""
-
-    def read(root, **given) -> pd.DataFrame:
-        signature.bind(root, **given)  # TypeError, as any function's
-        return read_protocol(name, root, **given)
-
     own = inspect.signature(read_protocol).parameters
     taken = {"chosen_on": own["chosen_on"], "seed": own["seed"]}
     for _, reader, fixed in PROTOCOLS[name].sets:
         taken = _options(READERS[reader], fixed) | taken
+    read = partial(read_protocol, name)
     signature = inspect.Signature([own["root"], *taken.values()])
     read.__signature__ = signature  # type: ignore[attr-defined]
     return read
