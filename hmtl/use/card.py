@@ -7,8 +7,7 @@ the same kind would give, not other seeds, and count faces of one person as inde
 are `card.md.jinja` and `sheet.md.jinja`, beside this file. Ours.
 """
 
-__all__ = ["calibration_error", "data_sheet", "model_card", "score_table", "slice_table",
-           "write_card"]  # fmt: skip
+__all__ = ["data_sheet", "model_card", "score_table", "slice_table", "write_card"]
 
 import dataclasses
 import html
@@ -16,7 +15,6 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +39,6 @@ RESAMPLES = 1000
 NAME = "card.md"
 _REMEDY = "pack the set again"
 _SHARES = ("accuracy", "macro_f1", "mean_recall")
-calibration_error = partial(explain.calibration_error, bins=15)
 
 
 # ------------------------------------------------------------------------------------------ models
@@ -93,7 +90,7 @@ def model_card(run: Run, resamples: int = RESAMPLES) -> str:
         by_class = {
             "common": next(iter(target.value_counts(normalize=True).items())),
             "classes": _by_slice(run, {"class": pd.Series(pd.Categorical(target, task.names))}),
-            "gap": calibration_error(run.predictions),
+            "gap": explain.calibration_error(run.predictions, bins=15),
             "sure": _by_slice(run, {"probability": bins}),
         }
     whole = json.dumps(spec.to_dict(), indent=1)

@@ -17,14 +17,8 @@ from hmtl.files import hash_folder, sealed
 from hmtl.method.tasks.pose import ANGLES
 from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
-from hmtl.use.card import (
-    _command,
-    calibration_error,
-    data_sheet,
-    model_card,
-    score_table,
-    slice_table,
-)
+from hmtl.use.card import _command, data_sheet, model_card, score_table, slice_table
+from hmtl.use.explain import calibration_error
 
 pytestmark = pytest.mark.slow
 
@@ -258,8 +252,8 @@ def test_calibration_error_is_guos():
         inside = (sure >= i / 15) & (sure < (i + 1) / 15)
         if inside.any():
             by_hand += inside.mean() * abs(sure[inside].mean() - right[inside].mean())
-    assert calibration_error(table) == pytest.approx(by_hand)
+    assert calibration_error(table, 15) == pytest.approx(by_hand)
     half = table.assign(p_happy=0.5, p_sad=0.5, p_fear=0.0, predicted="happy")
     half["target"] = np.where(np.arange(500) % 2, "happy", "sad")
-    assert calibration_error(half) == pytest.approx(0)
-    assert calibration_error(half.assign(target="sad")) == pytest.approx(0.5)
+    assert calibration_error(half, 15) == pytest.approx(0)
+    assert calibration_error(half.assign(target="sad"), 15) == pytest.approx(0.5)
