@@ -363,8 +363,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         spec = run.spec.to_dict() | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
-        kept = ("train_faces", "seconds", "cpu_seconds", "cores", "gpu", "commit")
-        cost = {k: run.machine[k] for k in kept}
+        cost = {k: run.machine[k] for k in _MACHINE}
         rows.append(
             {
                 "run": run.id, "method": run.spec.method, **spec, "start": start_of(run),
