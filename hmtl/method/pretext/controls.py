@@ -86,9 +86,7 @@ class RandomTarget(OneChoice, _Augmented):
     """
 
     name = "random_target"
-
-    def __init__(self, classes: int = 8, dropout: float = 0.2, seed: int = 0):
-        self.classes, self.dropout, self.seed = classes, dropout, seed
+    classes, dropout, seed = 8, 0.2, 0
 
     def transform(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Target int64 (B,): the class of each picture's row in the pack."""
