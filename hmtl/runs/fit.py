@@ -8,7 +8,7 @@ On a CPU a run trains on one thread: its numbers then do not depend on how many 
 several runs at once never oversubscribe them. Ours.
 """
 
-__all__ = ["Diverged", "build_learner", "fit", "here_and_now", "predict_test", "replay", "run_all"]
+__all__ = ["Diverged", "build_learner", "fit", "here_and_now", "replay", "run_all"]
 
 import dataclasses
 import gc
@@ -35,12 +35,12 @@ from hmtl import __version__
 from hmtl.data.pack import Pack
 from hmtl.data.pack_report import no_run
 from hmtl.data.sets import parse_data
-from hmtl.files import load_weights, write_record
+from hmtl.files import write_record
 from hmtl.labels import SPLITS
 from hmtl.paths import full_root, show_progress
 from hmtl.runs import cluster, distributed
 from hmtl.runs.specs import RunSpec
-from hmtl.runs.store import REMEDY, Run, default_store, gpu_kind, load_run, run_id, why
+from hmtl.runs.store import Run, default_store, gpu_kind, load_run, run_id, why
 from hmtl.runs.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
 
@@ -372,32 +372,6 @@ def replay(run: Run, *, root: str | Path | None = None, pack: Pack | None = None
     if failure is None:
         raise ValueError(f"{run.id} trained to its end this time; it failed on another machine?")
     return failure
-
-
-def predict_test(run: Run, pack: Pack) -> pd.DataFrame:
-    """The predictions of a finished run's network for the test faces of another pack.
-
-    Args:
-        run: A finished run with a network.
-        pack: It may have no other faces than test faces.
-
-    Returns:
-        One row a test face, as `Run.predictions` has them.
-
-    Raises:
-        ValueError: The run failed, or the pack has no test faces or not the labels of the task.
-    """
-    weights = run.weights
-    if not len(pack.rows("test")):
-        raise ValueError("this pack has no test faces, so there is nothing to predict")
-    spec = dataclasses.replace(
-        run.spec, init="scratch", features="", fraction=1.0, fill=False, sampling="natural",
-        labels="majority",
-    )  # fmt: skip
-    with _threads(1):
-        learn = build_learner(spec, pack)
-        load_weights(lambda: learn.model, weights, REMEDY)
-        return _test(learn, pack)
 
 
 def _test(learn, pack: Pack) -> pd.DataFrame:

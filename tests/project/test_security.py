@@ -13,6 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 import reader_fixtures as fixtures
+from tested_again import predict_test
 from toys import make_toy_pack, reseal
 
 from hmtl.data.pack import open_pack
@@ -20,7 +21,7 @@ from hmtl.data.photos import PhotoTask, read_photos
 from hmtl.data.readers import READERS
 from hmtl.data.sets import MINI_PATH
 from hmtl.files import sealed
-from hmtl.runs.fit import fit, predict_test
+from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run
 from hmtl.study import notebook as study

@@ -11,13 +11,14 @@ import pytest
 import torch
 from mutations import age, assert_clear, drawn, mutate_file
 from safetensors.torch import load_file, save_file
+from tested_again import predict_test
 from toys import make_toy_pack, reseal
 
 from hmtl.__main__ import main
 from hmtl.labels import EMOTIONS
 from hmtl.method.encoder import Encoder
 from hmtl.method.pretext.perceptual import FrozenFeatures
-from hmtl.runs.fit import fit, predict_test
+from hmtl.runs.fit import fit
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run, run_id, runs_table, why
 from hmtl.use.check import check_all

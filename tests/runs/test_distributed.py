@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from distributed_worker import BATCH, SEED, plain_learner, train, watch
 from fastai.callback.core import Callback, CancelTrainException
 from safetensors.torch import load_model
+from tested_again import predict_test
 from timm.layers import convert_sync_batchnorm
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,7 +23,7 @@ from hmtl.method.balance import geometric_mean
 from hmtl.method.batches import face_dataloaders
 from hmtl.method.pretext import Puzzling
 from hmtl.runs import distributed
-from hmtl.runs.fit import build_learner, fit, predict_test, run_all
+from hmtl.runs.fit import build_learner, fit, run_all
 from hmtl.runs.specs import RunSpec
 from hmtl.runs.store import load_run, run_id
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 from forked import processes, run_python
 from safetensors.torch import load_file
+from tested_again import predict_test
 from toys import reseal
 
 from hmtl import Gender, Puzzling, load
@@ -24,7 +25,7 @@ from hmtl.__main__ import main
 from hmtl.files import write_record
 from hmtl.method.optim import OPTIMIZERS
 from hmtl.runs import fit as R
-from hmtl.runs.fit import fit, predict_test, run_all
+from hmtl.runs.fit import fit, run_all
 from hmtl.runs.specs import RunSpec, grid
 from hmtl.runs.store import Run, load_run, run_id, runs_table, score_predictions, start_of
 from hmtl.study.tables import outcomes_by_run
