@@ -253,6 +253,7 @@ def test_affectnet_in_yolos_form(tmp_path):
         READERS["affectnet"](tmp_path)
 
 
+
 # -- FER+ and FER2013 ---
 
 
@@ -474,6 +475,27 @@ def test_folders_around_the_classes_that_do_not_lie_side_by_side(tmp_path):
         make_class_folders(tmp_path / "b" / name, SEVEN, 2)
     with pytest.raises(ValueError, match="Test_Aligned, Train_Aligned all hold class folders"):
         READERS["folders"](tmp_path / "b", person="none")
+
+
+@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+@pytest.mark.parametrize("name", ["{a}_{g}_0_20170116174{i:06d}.jpg.chip.jpg", "{a}_1_{d}.jpg"])
+def test_the_age_in_utkfaces_names_is_no_person(tmp_path, parts, name):
+    rows = []
+    for i in range(120):
+        gender = ("male", "female")[i % 2]
+        said = {"a": 18 + i % 20, "g": i % 2, "i": i, "d": f"20170116174{i:06d}"}
+        key = f"{parts[i % len(parts)]}/{gender}/{name.format(**said)}".lstrip("/")
+        touch(tmp_path, key)
+        rows.append(f"{key},{gender}")
+    write(tmp_path / "labels.csv", ["file,gender", *rows])
+    columns = {"path": "file", "gender": "gender"}
+    for table in (
+        READERS["folders"](tmp_path, label="gender"),
+        READERS["csv"](tmp_path, columns=columns),
+    ):
+        assert "person" not in table
+        assert not warnings_of(table)
+
 
 
 def test_a_split_folder_that_says_no_split_is_not_lost(tmp_path):

@@ -12,6 +12,7 @@ Names show people in many sets:
     CFD-BF-001-014-A.jpg            Chicago Face Database: group and person, picture, expression
     subject01.happy                 Yale: person, expression
     012_happy_3.png                 a number before the first underscore
+    26_0_1_20170116174525125.jpg    UTKFace: an age, and nobody
 
 Folders show them too, as in happy/S001/1.jpg; as they may be anything, they are only warned of.
 """
@@ -42,6 +43,7 @@ _SETS = (
     r"(subject\d\d)\.",
 )
 _NUMBER = r"([A-Za-z]{0,8}\d+)_"
+_UTKFACE = r"\d{1,3}(_\d){1,2}_\d{14}"
 _FOLDERS = (r"([^/]+)/[^/]*/[^/]*$", r"([^/]+)/[^/]*$")  # the last but one of a path, and the last
 _FEWEST = 10  # groups: fewer numbers are more often classes or parts than people
 
@@ -81,7 +83,7 @@ def name_people(
     warned: list[str] = []
     if who.isna().all():
         warned = _warn_of_folders(keys, labels)
-        who = names.str.extract(rf"^{_NUMBER}")[0]
+        who = names.str.extract(rf"^{_NUMBER}")[0].mask(names.str.match(_UTKFACE))
         groups = who.nunique()
         if who.isna().any() or groups < 2 or 2 * groups > len(who):
             return None, warned
