@@ -471,10 +471,48 @@ def test_folders_around_the_classes_that_do_not_lie_side_by_side(tmp_path):
         make_class_folders(tmp_path / ("men", "women")[i % 2] / f"S{i}", SEVEN, 2)
     with pytest.raises(ValueError, match="pass one of them$"):
         READERS["folders"](tmp_path)
-    for name in ("Train_Aligned", "Test_Aligned"):  # a split, not people
+    for name in ("aligned", "original"):  # neither a split nor people
         make_class_folders(tmp_path / "b" / name, SEVEN, 2)
-    with pytest.raises(ValueError, match="Test_Aligned, Train_Aligned all hold class folders"):
+    with pytest.raises(ValueError, match="aligned, original all hold class folders"):
         READERS["folders"](tmp_path / "b", person="none")
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("FER2013Train", "FER2013Valid", "FER2013Test"), ("train", "valid", "test")),
+        (("train_afew", "val_afew", "test_afew"), ("train", "valid", "test")),
+        (("AFEWTrain", "AFEWVal"), ("train", "test")),
+        (("Fer_Training", "Fer_PublicTest", "Fer_PrivateTest"), ("train", "valid", "test")),
+        (("train", "my_dev", "faces-test"), ("train", "valid", "test")),
+    ],
+)
+@pytest.mark.parametrize("data", ["folders", "affectnet", "fer2013"])
+def test_words_in_names_of_folders_say_the_split(tmp_path, data, names, splits):
+    make_class_folders(tmp_path / "around", SEVEN, 2, names)
+    table = READERS[data](tmp_path)
+    of_folder = dict(zip(names, splits, strict=True))
+    assert (table.split == table.key.str.split("/").str[0].map(of_folder)).all()
+    assert len(table) == 14 * len(names)
+    assert any(
+        n.startswith("splits by words in names of folders: ") for n in report(table)["notes"]
+    )
+    make_class_folders(tmp_path / "around", SEVEN, 2, ("more",))
+    with pytest.raises(
+        ValueError, match="more: it holds class folders and lies beside .* no split"
+    ):
+        READERS[data](tmp_path)
+
+
+@pytest.mark.parametrize("names", [("latest", "contest"), ("trainval_a", "evaluation_a"),
+                                   ("train_a", "train_b"), ("train_val", "test_b")])  # fmt: skip
+def test_words_that_say_no_split_or_one_alone_are_not_guessed(tmp_path, names):
+    make_class_folders(tmp_path, SEVEN, 2, names)
+    with pytest.raises(ValueError, match="all hold class folders; pass one of them"):
+        READERS["folders"](tmp_path)
+    make_class_folders(tmp_path / "b", [*SEVEN, "train_faces", "test_faces"], 2)  # classes beside
+    table = READERS["folders"](tmp_path / "b", names={"train_faces": "", "test_faces": ""})
+    assert sum(sizes(table).values()) == 14
 
 
 @pytest.mark.parametrize("parts", [("",), ("train", "test")])

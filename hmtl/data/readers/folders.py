@@ -2,6 +2,7 @@
 
     happy/1.jpg   sad/2.png   ...                     no split: a seeded one is made
     train/happy/1.jpg   val/sad/2.png   test/...      folders that say the split
+    FER2013Train/happy/1.jpg   FER2013Test/...        such words in longer names
     happy/train/1.jpg   happy/test/2.jpg   ...        or each class does
     S001/happy/1.jpg    S002/sad/1.jpg   ...          people, where `person` says so
     archive/images/train/happy/1.jpg                  up to two folders around them
@@ -13,9 +14,14 @@ AffectNet and neutral in AffectNet's own order. Where names show people (`hmtl.d
 whole people are split. Ours.
 """
 
-__all__ = ["SPLIT_FOLDERS", "find_classes", "holds_classes", "list_classes", "read_folders"]
+__all__ = [
+    "SPLIT_FOLDERS", "find_classes", "holds_classes", "list_classes", "read_folders",
+    "split_folders",
+]  # fmt: skip
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +40,7 @@ _SPLIT_NAMES = {
 }
 SPLIT_FOLDERS = {name: split for split, names in _SPLIT_NAMES.items() for name in names.split()}
 _WORDS = {"emotion": EMOTION_WORDS, "gender": GENDER_WORDS}
+_IN_NAME = re.compile(r"(?i:p(?:ublic|rivate)_?test)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def read_folders(
@@ -79,6 +86,22 @@ def read_folders(
     return source.finish(draw_splits(table, source, shares, seed, label, person))
 
 
+def split_folders(names: Iterable[str]) -> dict[str, str]:
+    """Return the split of each folder that says one, by its name or by one word in it.
+
+    Words ("FER2013Train", "val_afew") count where several splits are said.
+    """
+    names = list(names)
+    exact = {n: SPLIT_FOLDERS[n.lower()] for n in names if n.lower() in SPLIT_FOLDERS}
+    said = dict(exact)
+    for name in sorted(set(names) - set(exact)):
+        words = [word.lower().replace("_", "") for word in _IN_NAME.findall(name)]
+        splits = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
+        if len(splits) == 1:
+            said[name] = splits.pop()
+    return said if len({*exact.values()}) < 2 <= len({*said.values()}) else exact
+
+
 def holds_classes(folder: Path, label: str = "emotion", names: Mapping | None = None) -> bool:
     """Whether a folder holds split or class folders; numbers of one digit may be classes."""
     known = {*SPLIT_FOLDERS, *_known(label, names)}
@@ -92,15 +115,17 @@ def find_classes(
 ) -> Path:
     """Return the folder, `root` or further down, that holds split or class folders.
 
-    It is absolute; `root` itself if there is none. Of several, side by side, whose names the
-    pattern `person` finds ("S001/"), it is the one around them. Raises ValueError if there are
-    several otherwise.
+    It is absolute; `root` itself if there is none. Of several that lie in folders of several
+    splits, or side by side in people's, whose names the pattern `person` finds ("S001/"), it is the
+    one around them. Raises ValueError if there are several otherwise.
     """
     found = locate(root, lambda folder: holds_classes(folder, label, names)) or [Path(root)]
     if len(found) > 1:
+        above = Path(os.path.commonpath(found))
         beside = len({folder.parent for folder in found}) == 1
-        if beside and person and all(find_person(person)(f"{f.name}/") for f in found):
-            return found[0].parent.resolve()
+        people = beside and person and all(find_person(person)(f"{f.name}/") for f in found)
+        if people or split_folders({f.relative_to(above).parts[0] for f in found}):
+            return above.resolve()
         inside = ", ".join(folder.relative_to(root).as_posix() for folder in found[:10])
         raise ValueError(
             f"{root}: {inside} all hold class folders; pass one of them"
@@ -133,7 +158,13 @@ def list_classes(
     root = find_classes(root, label, names, person)
     known = _known(label, names)
     inside = folders_in(root) if root.is_dir() else []
-    parts = {n: SPLIT_FOLDERS[n.lower()] for n in inside if n.lower() in SPLIT_FOLDERS}
+    parts = split_folders(inside)
+    worded = {name: split for name, split in parts.items() if name.lower() not in SPLIT_FOLDERS}
+    if worded and {*map(plain, inside)} & known:
+        parts = {name: parts[name] for name in parts if name not in worded}
+    elif worded:
+        said = ", ".join(f"{name} is {split}" for name, split in worded.items())
+        drops.notes.append(f"splits by words in names of folders: {said}")
     for name in sorted(set(inside) - set(parts)) if parts else ():
         if {plain(below) for below in folders_in(root / name)} & known:
             raise ValueError(

@@ -39,12 +39,13 @@ _PLACES = ("key", "path", "offset")
 
 
 class Drops:
-    """The rows a reader leaves out: how many for which reason, and where the first five are."""
+    """The rows a reader leaves out: how many for which reason, where the first five are; notes."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
         self.missing: list[str] = []
+        self.notes: list[str] = []
 
     def add(self, reason: str, places: Iterable[str]) -> None:
         """Count every place (a key, or a file and line) for `reason`; none leaves no trace."""

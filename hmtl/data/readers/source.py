@@ -31,7 +31,7 @@ class Source(Drops):
     def __init__(self, root: str | Path, *layouts: listing.Layout, expected: str = ""):
         super().__init__()
         found = listing.find_root(root, *layouts, expected=expected) if layouts else Path(root)
-        self.root, self.notes = found.resolve(), list[str]()
+        self.root = found.resolve()
 
     def lacks(self, expected: str) -> FileNotFoundError:
         """The error that says what should be there, and what is."""
