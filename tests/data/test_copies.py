@@ -535,6 +535,39 @@ def test_the_age_in_utkfaces_names_is_no_person(tmp_path, parts, name):
         assert not warnings_of(table)
 
 
+@pytest.mark.parametrize("data", ["rafdb", "fer2013"])
+def test_numbers_of_a_copy_that_counts_otherwise_are_not_mixed_with_the_sets_own(tmp_path, data):
+    order = ["surprise", "fear", "disgust", "happy", "sad", "anger", "neutral"]
+    if data == "rafdb":  # its own are 1 to 7
+        make_class_folders(tmp_path, [*"0123456"], 2, ("train", "test"))
+        numbers = dict(zip("0123456", order, strict=True))
+    else:  # 0 to 6
+        file = fixtures.make_fer2013(tmp_path) / "fer2013.csv"
+        lines = file.read_text().splitlines()
+        write(file, [lines[0], *(f"{int(line[0]) + 1}{line[1:]}" for line in lines[1:])])
+        numbers = dict(zip("1234567", order, strict=True))
+    for given in ({}, dict([*numbers.items()][:1]), dict([*numbers.items()][-1:])):
+        with pytest.raises(ValueError, match=r"'\d' is not known; one of .*--option names \d="):
+            READERS[data](tmp_path, names=given)
+    table = READERS[data](tmp_path, names=numbers)
+    if data == "rafdb":
+        assert (table.emotion == table.key.str.split("/").str[1].map(numbers)).all()
+    else:
+        assert table.emotion.tolist() == (order * 2)[:12]
+
+
+def test_rafdbs_list_that_counts_from_0(tmp_path):
+    root = fixtures.make_rafdb(tmp_path)
+    right = READERS["rafdb"](root).emotion
+    file = root / "EmoLabel/list_patition_label.txt"
+    lines = [line.split() for line in file.read_text().splitlines()]
+    write(file, [f"{name} {int(label) - 1}" for name, label in lines])
+    with pytest.raises(ValueError, match=r"'\d' is not known.*name all its numbers: --option"):
+        READERS["rafdb"](root, names={"0": "surprise"})
+    names = dict(enumerate(["surprise", "fear", "disgust", "happy", "sad", "anger", "neutral"]))
+    assert READERS["rafdb"](root, names=names).emotion.equals(right)
+
+
 
 def test_a_split_folder_that_says_no_split_is_not_lost(tmp_path):
     make_class_folders(tmp_path / "a", SEVEN, 2, ("training_set", "Test_Set", "dev"))

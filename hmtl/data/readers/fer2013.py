@@ -23,6 +23,7 @@ import pandas as pd
 
 from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
 from hmtl.data.readers.listing import base_names, folders_in
+from hmtl.data.readers.names import ALL_NUMBERS, own_numbers
 from hmtl.data.readers.report import Drops, class_counts, map_labels
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
@@ -65,8 +66,8 @@ def read_fer2013(root: str | Path, *, names: Mapping | None = None) -> pd.DataFr
         parts = [(file, split) for split, n in own.items() for file in _csvs(source, *n)]
     if not parts:
         return _read_class_folders(source, names)
-    known = _NUMBERS | {str(k): str(v) for k, v in (names or {}).items()}
-    table = pd.concat([list_rows(file, split, source, known) for file, split in parts])
+    known = own_numbers(_NUMBERS, names)
+    table = pd.concat([list_rows(f, split, source, known, ALL_NUMBERS) for f, split in parts])
     complete = {*table["split"]} == {*COUNTS}
     published = _published(*(COUNTS if complete or parts[0][1] is None else ["train"]))
     return source.finish(table, _COLUMNS, published=published)
@@ -112,13 +113,14 @@ def _read_class_folders(source: Source, known: Mapping | None) -> pd.DataFrame:
 
 
 def list_rows(
-    file: Path, split: str | None, drops: Drops, names: Mapping[str, str] = _NUMBERS
-) -> pd.DataFrame:
+    file: Path, split: str | None, drops: Drops, names: Mapping[str, str] = _NUMBERS,
+    remedy: str = "",
+) -> pd.DataFrame:  # fmt: skip
     """Return the labelled rows of a csv; pixels are counted, never kept.
 
     Columns: `key`, `row` (from 0, blank lines are none), `offset`, `emotion` (of a number by
-    `names`), `split` (that of Usage, or `split`), `path`; the index says file and line. Drops and
-    errors are those of `read_fer2013`.
+    `names`; `remedy` ends the error on another), `split` (as given, unless Usage says several),
+    `path`; the index says file and line. Drops and errors are those of `read_fer2013`.
     """
     rows: list[tuple] = []
     malformed: list[str] = []
@@ -142,7 +144,7 @@ def list_rows(
     if "emotion" not in header:
         table = drops.filter(table, np.ones(len(table), bool), "without a label")
     table.index = [f"{file} line {line}" for line in table["line"]]
-    table["emotion"] = map_labels(table["emotion"], names, "emotion")
+    table["emotion"] = map_labels(table["emotion"], names, "emotion", remedy=remedy)
     table["split"] = split or map_labels(table["usage"], USAGES, "Usage")
     return table.drop(columns=["line", "usage"]).assign(path=str(file))
 

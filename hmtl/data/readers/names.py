@@ -1,6 +1,6 @@
 """Words for emotions and genders in other data sets -> this project's names. Ours."""
 
-__all__ = ["EMOTION_WORDS", "GENDER_WORDS", "name_labels", "plain"]
+__all__ = ["ALL_NUMBERS", "EMOTION_WORDS", "GENDER_WORDS", "name_labels", "own_numbers", "plain"]
 
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -40,6 +40,9 @@ GENDER_WORDS = {
     **dict.fromkeys(("male", "m", "males", "man", "men"), "male"),
 }
 
+ALL_NUMBERS = "; if the copy counts otherwise, name all its numbers: --option names {}=..."
+"""Ends an error on a number that a set does not have."""
+
 
 def plain(text: str) -> str:
     """Return a text as it is compared: lower case, without blanks around it, in one normal form.
@@ -76,3 +79,14 @@ def name_labels(
         values.astype(str).map(plain, na_action="ignore"), known, field,
         dict.fromkeys(words.values()), remedy if option else "",
     )  # fmt: skip
+
+
+def own_numbers(numbers: Mapping[str, str], names: Mapping | None) -> dict[str, str]:
+    """Return label -> emotion by a set's own `numbers` and the user's `names`.
+
+    Who names a number that the set does not have says that the copy counts otherwise (from 0, say):
+    the set's own are void then, so that none is shifted in silence.
+    """
+    given = {plain(str(k)): str(v) for k, v in (names or {}).items()}
+    other = any(k.isdecimal() and k not in numbers and v for k, v in given.items())
+    return given if other else {**numbers, **given}

@@ -27,6 +27,7 @@ from hmtl.data.readers.listing import (
     locate,
     read_lines,
 )
+from hmtl.data.readers.names import ALL_NUMBERS, own_numbers
 from hmtl.data.readers.report import class_counts, map_labels
 from hmtl.data.readers.source import Source
 from hmtl.labels import check_known
@@ -47,8 +48,9 @@ def read_rafdb(
 
     ... `emotion` (seven, no contempt) and, where `Annotation/manual` is there, `gender` (missing
     for "unsure"; counted). Train and test are the authors'; nothing is valid. `images` is "aligned"
-    or "original". A copy in folders 1 to 7 is read too, without gender; `names` gives the emotion
-    of numbers that a copy has changed.
+    or "original". A copy in folders 1 to 7 is read too, without gender, its validation part as test
+    if there is no other. `names` gives the emotion of numbers that a copy has changed; of one that
+    counts from 0, all of them.
 
     Dropped and counted: lines that are not a name and a number, images not on disk, those outside
     of the folders 1 to 7. Raises FileNotFoundError for a wrong root; ValueError, naming file and
@@ -56,7 +58,7 @@ def read_rafdb(
     not 0, 1 or 2.
     """
     check_known(f"images={images!r}:", images, ("aligned", "original"))
-    known = _NUMBERS | {str(k): str(v) for k, v in (names or {}).items()}
+    known = own_numbers(_NUMBERS, names)
     if copies := locate(root, _is_copy):
         if len(copies) > 1:
             several = ", ".join(str(copy.relative_to(root)) for copy in copies)
@@ -93,7 +95,7 @@ def _is_copy(folder: Path) -> bool:
 def _read_list(file: Path, known: Mapping, source: Source) -> pd.DataFrame:
     """Return `stem`, `split` and `emotion` of each line."""
     table = source.read_list(file, {"name": "name", "emotion": "label"}, ["name", "label"])
-    table["emotion"] = map_labels(table["emotion"], known, "label")
+    table["emotion"] = map_labels(table["emotion"], known, "label", remedy=ALL_NUMBERS)
     table["split"] = table["name"].str.split("_").str[0]
     for place, name in table["name"][~table["split"].isin(["train", "test"])].items():
         raise ValueError(f"{place}: {name!r} begins with neither train_ nor test_")
