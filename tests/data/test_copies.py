@@ -568,6 +568,18 @@ def test_rafdbs_list_that_counts_from_0(tmp_path):
     assert READERS["rafdb"](root, names=names).emotion.equals(right)
 
 
+@pytest.mark.parametrize("form", ["folders", "archives"])
+def test_ckplus_whose_names_show_nobody_is_warned_of(tmp_path, form):
+    if form == "folders":
+        make_class_folders(tmp_path / "CK+48", ["anger", "happy"], 30)
+    else:
+        fixtures.make_ckplus_archives(tmp_path)
+        for file in sorted(tmp_path.rglob("*.png")):
+            file.rename(file.with_name(file.name.split("_")[-1]))
+    said = [note for note in warnings_of(READERS["ckplus"](tmp_path)) if "sequence" in note]
+    assert re.search("do not say who is in a picture.*--option person=PATTERN", said[0])
+
+
 
 def test_a_split_folder_that_says_no_split_is_not_lost(tmp_path):
     make_class_folders(tmp_path / "a", SEVEN, 2, ("training_set", "Test_Set", "dev"))

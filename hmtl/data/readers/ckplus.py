@@ -41,8 +41,9 @@ def read_ckplus(
 ) -> pd.DataFrame:
     """Return CK+: `key`, `path`, `split`, `emotion`, `person` ("S010"); from the csv `offset`.
 
-    There is no official split: whole people are split. The csv has a split of its own, which may
-    hold one person twice; the report warns. Of the authors' archives the last three frames of a
+    There is no official split: whole people are split, unless folders say one. The csv has a split
+    of its own, which may hold one person twice; the report warns, as it does where names of
+    pictures do not say who is in them. Of the authors' archives the last three frames of a
     labelled sequence are read, as CK+48 has them.
 
     Dropped and counted: pictures outside of the class folders, malformed rows of the csv; of the
@@ -85,6 +86,10 @@ def read_ckplus(
     else:
         table = list_classes(source.root, source, names=names)
     table = draw_splits(table, source, shares, seed, "emotion")
+    if "person" not in table:
+        such = f"{WARNING}names such as {table['key'].iloc[0]} do not say who is in a picture; "
+        remedy = "the reader folders has --option person=PATTERN"
+        source.notes.append(f"{such}frames of one sequence may be in two splits; {remedy}")
     return source.finish(table, published={"all": 981}, faces=_COUNTS)
 
 
