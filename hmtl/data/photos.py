@@ -8,8 +8,8 @@ in this order:
    the picture as stored, and turning would move the face out of it. `exif="always"` and `"never"`
    are for sets that are known to be otherwise. (TIFF files are turned by Pillow itself.)
 2. **Colour.** Grey (one plane, the luma of ITU-R 601) or colour (sRGB taken for granted; colour
-   profiles are not applied). Of 16 bits the upper eight are kept; palettes are looked up; CMYK is
-   converted plainly; what is transparent is laid on black.
+   profiles are not applied). Of 16 bits the upper eight are kept, the lower where no upper is set;
+   palettes are looked up; CMYK is converted plainly; what is transparent is laid on black.
 3. **Square.** Of the box, or of the whole picture, by `fit`: "cover" is the central square (nothing
    is squeezed, the longer sides lose their ends; as Hopenet's Resize and CenterCrop), "widen" the
    square around the box (nothing is lost, more is seen), "squash" the box itself, squeezed.
@@ -127,6 +127,7 @@ def _read_photo(task: PhotoTask, i: int) -> tuple[np.ndarray, int, int]:
     path, box = task.paths[i], task.boxes[i] if task.boxes else None
     turn = task.exif == "always" or (task.exif == "auto" and box is None)
     picture, turned = open_photo(path, turn)
+    _check_inside(box, picture.size)
     return *cut_square(picture, box, task.size, task.grey, task.fit), turned
 
 
@@ -214,7 +215,7 @@ def cut_square(
     Raises ValueError for a box without pixels and for colours that are not known.
     """
     box = (0, 0, *picture.size) if box is None else _check_box(box, picture.size)
-    square = square_box(box, fit)
+    square, picture = square_box(box, fit), _eight_bits(picture)
     side = min(square[2] - square[0], square[3] - square[1])
     # converted after the cut: most of a photograph is not the face
     cut = to_mode(_crop(picture, square), "L" if grey else "RGB")
@@ -233,6 +234,20 @@ def _check_box(box: tuple, size: tuple[int, int]) -> Box:
     if right <= 0 or bottom <= 0 or left >= size[0] or top >= size[1]:
         raise ValueError("a face box outside of the picture")
     return left, top, right, bottom
+
+
+def _check_inside(box: tuple | None, size: tuple[int, int]) -> None:
+    """ValueError if less than a quarter of a box lies in its picture: that was cut already, say.
+
+    Loose boxes of published sets (AFLW2000-3D's) reach outside with half of their area.
+    """
+    left, top, right, bottom = box or (0, 0, *size)
+    x, y = min(right, size[0]) - max(left, 0), min(bottom, size[1]) - max(top, 0)
+    if x > 0 and y > 0 and 4 * x * y < (right - left) * (bottom - top):
+        raise ValueError(
+            f"most of a face box of {right - left:.0f} by {bottom - top:.0f} pixels is outside of "
+            f"its picture ({size[0]} by {size[1]}): of another copy? the reader csv needs no boxes"
+        )
 
 
 def square_box(box: Box, fit: str) -> Box:
@@ -260,17 +275,13 @@ def _crop(picture: Image.Image, box: Box) -> Image.Image:
     if (right - left) * (bottom - top) > _MOST_PIXELS:
         raise ValueError(f"a face box of {right - left} by {bottom - top} pixels")
     # Pillow pads with 0, which is not black in every mode (CMYK, palettes)
-    part = to_mode(part, "L" if part.mode in ("1", "L") or part.mode[0] == "I" else "RGB")
+    part = to_mode(part, "L" if part.mode in ("1", "L") else "RGB")
     return part.crop((left - x, top - y, right - x, bottom - y))
 
 
 def to_mode(picture: Image.Image, mode: str) -> Image.Image:
     """Return a picture of any mode as "L" or "RGB"; ValueError for greys of no known range."""
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError("grey levels of more than 16 bits")
-        picture = Image.fromarray((values >> 8).astype(np.uint8))
+    picture = _eight_bits(picture)
     if picture.mode == "F":
         raise ValueError("grey levels that are fractions, of an unknown range")
     if picture.mode in _ALPHA or "transparency" in picture.info:
@@ -278,6 +289,16 @@ def to_mode(picture: Image.Image, mode: str) -> Image.Image:
         ground = Image.new("RGBA", picture.size, (*[_BACKGROUND] * 3, 255))
         picture = Image.alpha_composite(ground, picture).convert("RGB")
     return picture.convert(mode)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a whole picture, greys of 16 bits by the upper eight, or the lower if none is set."""
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("grey levels of more than 16 bits")
+    return Image.fromarray((values >> 8 if values.max() > 0xFF else values).astype(np.uint8))
 
 
 def difference_hash(pixels: np.ndarray) -> int:

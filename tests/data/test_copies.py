@@ -1338,7 +1338,7 @@ def test_a_copy_trains_by_the_command_line(tmp_path, monkeypatch, capsys, copy):
     pictures = [f for f in sorted(root.rglob("*.*")) if f.suffix.lower() in PICTURES]
     for i, file in enumerate(pictures):
         kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".tiff": "TIFF"}.get(file.suffix.lower(), "PNG")
-        fixtures.draw_photo(i).resize((64, 64)).save(file, kind)
+        fixtures.draw_photo(i).resize((200, 200)).save(file, kind)  # boxes lie within
     options = ["--set", "epochs", "1", "--set", "size", "32", "--store", str(tmp_path / "runs")]
     run = ["run", "--preset", "smoke", "--data", data, "--root", str(root.parent), *options]
     assert main(run) == 0, capsys.readouterr().err

@@ -29,7 +29,7 @@ def save(file, picture, **options):
         ("cover", (10.2, -5.0, 50.4, 44.6), (10, -0, 50, 40)),
         ("widen", (10, -5, 50, 45), (5, -5, 55, 45)),
         ("squash", (-7, 20, 30, 70), (-7, 20, 30, 70)),
-        ("cover", (40, 30, 90, 80), (40, 30, 90, 80)),
+        ("cover", (40, 30, 70, 60), (40, 30, 70, 60)),
         ("cover", (10, 10, 26, 26), (10, 10, 26, 26)),
     ],
 )
@@ -99,6 +99,23 @@ def test_every_mode_becomes_colour_or_grey(tmp_path, mode, box):
         np.testing.assert_array_equal(squares[0, 8, 12], expected)
         if box:
             np.testing.assert_array_equal(squares[0, 8, 0], 0)  # outside of the picture: black
+
+
+@pytest.mark.parametrize("box", [None, (0, 0, 8, 8), (-2, 0, 6, 8)])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_eight_bits_in_sixteen_are_not_black(tmp_path, kind, box):
+    values = np.arange(256).reshape(16, 16)
+    ending = "png" if kind == np.uint16 else "tif"
+    low, deep = (
+        save(tmp_path / f"{name}.{ending}", Image.fromarray(v.astype(kind)))
+        for name, v in (("low", values), ("deep", values * 256))
+    )
+    plain = save(tmp_path / "plain.png", Image.fromarray(values.astype(np.uint8)))
+    squares, notes = read(low, deep, plain, boxes=box and [box] * 3, size=8, grey=True)
+    assert [note.problem for note in notes] == [""] * 3
+    assert squares[2].max() > 100
+    np.testing.assert_array_equal(squares[0], squares[2])
+    np.testing.assert_array_equal(squares[1], squares[2])  # by the picture, not by what is cut out
 
 
 def test_what_is_transparent_is_black_not_the_colour_that_is_hidden_there(tmp_path):
@@ -185,6 +202,18 @@ def test_a_box_that_holds_no_face_is_a_problem(tmp_path, box, why):
     file = save(tmp_path / "a.png", draw_photo(3, (64, 64)))
     _, (note,) = read(file, boxes=[box])
     assert why in note.problem
+
+
+@pytest.mark.parametrize(("left", "problem"), [(20, False), (47, False), (49, True), (-49, True)])
+def test_a_box_that_lies_mostly_outside_is_a_problem(tmp_path, left, problem):
+    """As of the whole photograph beside pictures that are cut already; loose boxes are none."""
+    file = save(tmp_path / "a.png", draw_photo(3, (64, 64)))
+    _, (note,) = read(file, boxes=[(left, 0, left + 64, 64)])
+    assert ("most of a face box of 64 by 64 pixels is outside" in note.problem) == problem
+    _, (note,) = read(file, boxes=[(134, 134, 899, 899)])
+    assert "outside of the picture" in note.problem
+    _, (note,) = read(file, boxes=[(9, 9, 899, 899)])
+    assert "its picture (64 by 64): of another copy?" in note.problem
 
 
 def test_names_of_any_script(tmp_path):
