@@ -289,7 +289,11 @@ def test_fer2013_folders_whose_names_hold_the_official_split(tmp_path):
     assert table.key[table.split == "valid"].str.contains("/PublicTest_").all()
     assert report(table)["counts"]["test"]["published"] == 3_589
     touch(tmp_path / "archive/fer2013/test/happy", "photo.jpg")  # not all names say it any more
-    assert sizes(READERS["fer2013"](tmp_path)) == {"train": 42, "test": 43}
+    touch(tmp_path / "archive/fer2013/train/sad", "contact sheet.jpg")
+    table = READERS["fer2013"](tmp_path)
+    assert sizes(table) == {"train": 43, "valid": 21, "test": 22}
+    (note,) = report(table)["notes"]
+    assert note.startswith("2 names such as test/happy/photo.jpg do not say the official split")
 
 
 @pytest.mark.parametrize("data", ["folders", "fer2013"])
@@ -579,6 +583,21 @@ def test_ckplus_whose_names_show_nobody_is_warned_of(tmp_path, form):
     said = [note for note in warnings_of(READERS["ckplus"](tmp_path)) if "sequence" in note]
     assert re.search("do not say who is in a picture.*--option person=PATTERN", said[0])
 
+
+@pytest.mark.parametrize("usages", [("Training", "PublicTest", "PrivateTest"),
+                                    ("Training", "PrivateTest"), ("Training",)])  # fmt: skip
+def test_a_usage_of_several_splits_goes_before_the_name_of_the_file(tmp_path, usages):
+    lines = (fixtures.make_fer2013(tmp_path / "a") / "fer2013.csv").read_text().splitlines()
+    kept = [lines[0], *(line for line in lines[1:] if line.endswith(usages))]
+    for name in ("train.csv", "val.csv"):  # val.csv is of one split, whatever Usage says
+        rows = kept if name == "train.csv" else [*lines[:1], *lines[1:3]]
+        write(tmp_path / "b" / name, rows)
+    table = READERS["fer2013"](tmp_path / "b")
+    of_train = table.key.str.startswith("train/")
+    wanted = [{"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}[
+        line.rsplit(",", 1)[1]] for line in kept[1:]]  # fmt: skip
+    assert table.split[of_train].tolist() == wanted
+    assert table.split[~of_train].eq("valid").all()
 
 
 def test_a_split_folder_that_says_no_split_is_not_lost(tmp_path):

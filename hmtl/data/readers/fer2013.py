@@ -7,7 +7,7 @@ On disk, one of
     train.csv, test.csv  emotion,pixels and pixels     the contest's form: test has no labels;
                                                        val.csv may lie beside them
     train/angry/Training_3908.jpg                      class folders; such names give the split,
-    test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     others leave valid and test one test
+    test/angry/PublicTest_1.jpg, PrivateTest_2.jpg     others have their folder's
 
 There is no image file for a row of a csv. Its `path` is the csv, and `offset` says at which byte
 the row begins; `read_pixels` turns it into pixels, without reading the rest of the file.
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hmtl.data.readers.folders import SPLIT_FOLDERS, list_classes
+from hmtl.data.readers.folders import list_classes, split_folders
 from hmtl.data.readers.listing import base_names, folders_in
 from hmtl.data.readers.names import ALL_NUMBERS, own_numbers
 from hmtl.data.readers.report import Drops, class_counts, map_labels
@@ -48,9 +48,11 @@ def read_fer2013(root: str | Path, *, names: Mapping | None = None) -> pd.DataFr
 
     ... `offset`. PublicTest is valid, PrivateTest test. From a csv, `path` is that file and
     `offset` the byte at which the row begins (see `read_pixels`); from class folders `path` is
-    an image, without offset. There, names such as PublicTest_12.jpg give the official split; else
-    the folders do, a merged test is test, and so is validation where there is no test. There is no
-    contempt. `names` gives the emotion of folders or numbers that a copy has changed.
+    an image, without offset. There, names such as PublicTest_12.jpg give the official split; of
+    others (a note counts them) the folders do, a merged test is test, and so is validation where
+    there is no test. There is no contempt. `names` gives the emotion of folders or numbers that a
+    copy has changed; of one that counts from 1, all of them. A Usage of several splits goes before
+    the name of a csv.
 
     Dropped and counted: rows with a wrong number of fields or of pixels, rows without a label (the
     contest's test.csv), pictures outside of the class folders. Raises FileNotFoundError for a
@@ -91,7 +93,7 @@ def _published(*splits: str, merged: bool = False) -> dict[str, int]:
 
 def _is_folders(root: Path) -> bool:
     """Whether `root` holds class folders of a split."""
-    return any(name.lower() in SPLIT_FOLDERS for name in folders_in(root))
+    return bool(split_folders(folders_in(root)))
 
 
 def _read_class_folders(source: Source, known: Mapping | None) -> pd.DataFrame:
@@ -99,14 +101,16 @@ def _read_class_folders(source: Source, known: Mapping | None) -> pd.DataFrame:
     table = list_classes(source.root, source, names=known)
     names = base_names(table["key"]).str.lower()
     said = names.str.split("_").str[0].map({usage.lower(): s for usage, s in USAGES.items()})
-    if named := said.notna().all():
-        table["split"] = said
+    table["split"] = said.fillna(table["split"])
+    if said.notna().any() and (other := table["key"][said.isna()].tolist()):
+        such = f"{len(other):,} names such as {other[0]} do not say the official split"
+        source.notes.append(f"{such}: they have their folder's")
     published = _published("train")
-    if named or {"valid", "test"} <= set(table["split"]):
+    if said.notna().all() or {"valid", "test"} <= set(table["split"]):
         published = _published(*COUNTS)
     elif "test" in set(table["split"]):
         published = _published("train", "test", merged=True)
-        source.notes = ["copies in folders merge PublicTest and PrivateTest into one test"]
+        source.notes.append("copies in folders merge PublicTest and PrivateTest into one test")
     else:
         table = source.test_on_valid(table)
     return source.finish(table, published=published)
@@ -145,7 +149,9 @@ def list_rows(
         table = drops.filter(table, np.ones(len(table), bool), "without a label")
     table.index = [f"{file} line {line}" for line in table["line"]]
     table["emotion"] = map_labels(table["emotion"], names, "emotion", remedy=remedy)
-    table["split"] = split or map_labels(table["usage"], USAGES, "Usage")
+    if split is None or (len(said := set(table["usage"])) > 1 and said <= set(USAGES)):
+        split = map_labels(table["usage"], USAGES, "Usage")
+    table["split"] = split
     return table.drop(columns=["line", "usage"]).assign(path=str(file))
 
 
