@@ -572,6 +572,33 @@ def test_rafdbs_list_that_counts_from_0(tmp_path):
     assert READERS["rafdb"](root, names=names).emotion.equals(right)
 
 
+@pytest.mark.parametrize(
+    ("parts", "between"), [(("train_set", "val_set"), ""), (("train", "test"), "raf_basic"),
+                           (("RAFTrain", "RAFVal"), ""),
+                           (("raf_train", "raf_test"), "aligned")],
+)  # fmt: skip
+def test_rafdb_copies_by_other_names_of_splits(tmp_path, parts, between):
+    for part in parts:
+        make_class_folders(tmp_path / "DATASET" / part / between, [*"1234567"], 2)
+    table = READERS["rafdb"](tmp_path)
+    assert sizes(table) == {"train": 14, "test": 14}
+    assert table.emotion[table.key.str.contains("/7/")].eq("neutral").all()
+    assert all(os.path.isfile(path) for path in table.path)
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("ck_train", "ck_val")])
+def test_ckplus_whose_folders_say_the_split(tmp_path, parts):
+    for i, part in enumerate(parts):
+        for emotion in ("anger", "happy"):
+            touch(tmp_path / "CK+48" / part / emotion, f"S0{10 + i}_004_00000010.png")
+    table = READERS["ckplus"](tmp_path)
+    assert sizes(table) == {"train": 2, "test": 2}
+    assert not warnings_of(table)
+    touch(tmp_path / "CK+48" / parts[1] / "anger", "S010_004_00000011.png")
+    (warned,) = warnings_of(READERS["ckplus"](tmp_path))
+    assert "1 of the people in test are in train" in warned
+
+
 @pytest.mark.parametrize("form", ["folders", "archives"])
 def test_ckplus_whose_names_show_nobody_is_warned_of(tmp_path, form):
     if form == "folders":

@@ -19,8 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 from hmtl.data.readers.fer2013 import LABELS, list_rows
-from hmtl.data.readers.folders import holds_classes, list_classes
-from hmtl.data.readers.listing import find_folder, list_files, with_paths
+from hmtl.data.readers.folders import holds_classes, list_classes, split_folders
+from hmtl.data.readers.listing import find_folder, folders_in, list_files, with_paths
 from hmtl.data.readers.people import draw_splits
 from hmtl.data.readers.report import WARNING, map_labels
 from hmtl.data.readers.source import Source
@@ -69,7 +69,8 @@ def read_ckplus(
         return len(found) == 2 and Path(os.path.commonpath(found)) == folder
 
     def classes(folder: Path) -> bool:
-        return holds_classes(folder, names=names) and any(folder.glob("*/*.*"))
+        alone = holds_classes(folder, names=names) and any(folder.glob("*/*.*"))
+        return alone or bool(split_folders(folders_in(folder)))
 
     expected = f"class folders such as CK+48/anger/, {_CSV} or {' and '.join(archives)}"
     source = Source(root, [_CSV], unpacked, classes, expected=expected)

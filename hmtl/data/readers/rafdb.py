@@ -7,7 +7,8 @@ On disk, as its authors send it:
     Image/original/train_00001.jpg
     Annotation/manual/train_00001_manu_attri.txt    five landmarks, then gender, race, age group
 
-and as a copy passes it on: `DATASET/train/1/...`, `DATASET/test/7/...`, with the same numbers.
+and as copies pass it on: `DATASET/train/1/...`, `DATASET/test/7/...`, with the same numbers; other
+names of splits (`val_set/1/`) and a folder between (`train/raf_basic/1/`) do not matter.
 """
 
 __all__ = ["read_rafdb"]
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from hmtl.data.readers.folders import list_classes
+from hmtl.data.readers.folders import list_classes, split_folders
 from hmtl.data.readers.listing import (
     by_stem,
     find_folder,
     find_list,
+    folders_in,
     list_files,
     locate,
     read_lines,
@@ -65,6 +67,8 @@ def read_rafdb(
             raise ValueError(f"{root}: {several} all hold train/ and test/; pass one of them")
         source = Source(root)
         table = list_classes(copies[0], source, names=known)
+        if "test" not in set(table["split"]):
+            table = source.test_on_valid(table)
         return source.finish(table, published=_PUBLISHED)
     folder = f"Image/{images}"
     expected = f"{LIST} and {folder}/, or train/ and test/ with folders 1 to 7"
@@ -82,14 +86,18 @@ def read_rafdb(
     if (attributes := source.at("Annotation/manual")).is_dir():
         table, unlabelled = _add_gender(table, attributes)
     else:
-        source.notes = ["no Annotation/manual, so no gender"]
+        source.notes.append("no Annotation/manual, so no gender")
     columns = ["key", *table.columns.drop(["key", "stem"])]
     return source.finish(table, columns, published=_PUBLISHED, unlabelled=unlabelled)
 
 
 def _is_copy(folder: Path) -> bool:
-    """Whether a folder holds train/ and test/ with a folder 1."""
-    return all(find_list(folder, f"{part}/1") for part in ("train", "test"))
+    """Whether a folder holds several splits, each with a folder 1 or a folder around it."""
+    parts = split_folders(folders_in(folder))
+    inner = [[part, *(f"{part}/{n}" for n in folders_in(folder / part))] for part in parts]
+    return len({*parts.values()}) > 1 and all(
+        any((folder / name / "1").is_dir() for name in names) for names in inner
+    )
 
 
 def _read_list(file: Path, known: Mapping, source: Source) -> pd.DataFrame:
