@@ -611,6 +611,35 @@ def test_ckplus_whose_names_show_nobody_is_warned_of(tmp_path, form):
     assert re.search("do not say who is in a picture.*--option person=PATTERN", said[0])
 
 
+def test_biwi_without_its_calibration_says_so_and_boxes_need_none(tmp_path):
+    root = fixtures.make_biwi(tmp_path, frames=1)
+    for file in root.rglob("rgb.cal"):
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"01.rgb.cal is missing; .*--option boxes"):
+        READERS["biwi"](tmp_path)
+    keys = [f"{i:02d}/frame_00003_rgb.png" for i in range(1, 25)]
+    boxes = write(tmp_path / "boxes.csv", [f"{key},100,100,200,200" for key in keys])
+    assert READERS["biwi"](tmp_path, boxes=boxes).key.tolist() == keys
+
+
+@pytest.mark.parametrize("name", ["affectnet-csv", "fairface"])
+def test_paths_of_windows_in_a_list(tmp_path, name):
+    WRAPPED.get(name, lambda root: None)(tmp_path)
+    before = READERS[name](tmp_path)
+    for file in tmp_path.rglob("*.csv"):
+        file.write_text(file.read_text().replace("/", "\\"))
+    assert READERS[name](tmp_path).equals(before)
+
+
+@pytest.mark.parametrize("name", ["fer2013", "ckplus"])
+def test_a_table_of_pixels_in_utf_16_is_told_to_be_saved_as_utf_8(tmp_path, name):
+    make = fixtures.make_fer2013 if name == "fer2013" else fixtures.make_ckplus_csv
+    (file,) = make(tmp_path).glob("*.csv")
+    file.write_text(file.read_text(), encoding="utf-16")
+    with pytest.raises(ValueError, match=f"{file.name}: .*save it as UTF-8 text"):
+        READERS[name](tmp_path)
+
+
 @pytest.mark.parametrize("usages", [("Training", "PublicTest", "PrivateTest"),
                                     ("Training", "PrivateTest"), ("Training",)])  # fmt: skip
 def test_a_usage_of_several_splits_goes_before_the_name_of_the_file(tmp_path, usages):

@@ -353,7 +353,12 @@ def test_celeba_attributes_that_are_neither(tmp_path):
     with pytest.raises(
         ValueError, match=r"celeba.txt line 4, field Male: 0 is not known; one of 1"
     ):
-        read_celeba(make_celeba(tmp_path / "a", males=(1, 0), splits=(0, 1)))
+        read_celeba(make_celeba(tmp_path / "a", males=(1, 0, -1), splits=(0, 1, 2)))
+    table = read_celeba(make_celeba(tmp_path / "b", males=(1, 0, 0), splits=(0, 1, 2)))
+    assert table["gender"].tolist() == ["male", "female", "female"]
+    assert report(table)["notes"] == ["Male is 0 or 1 in place of -1 or 1: 0 is read as female"]
+    with pytest.raises(ValueError, match="field Male: 0 is not known"):  # of one value none can say
+        read_celeba(make_celeba(tmp_path / "c", males=(0, 0), splits=(0, 1)))
 
 
 # -- FEI ---

@@ -62,15 +62,16 @@ def read_biwi(
 
     `root` is hpdb or its parent. Dropped and counted: a pose without image, an image without pose,
     a malformed pose file (not twelve numbers, or no rotation). Raises FileNotFoundError for a wrong
-    root or a recording without rgb.cal, ValueError for a recording that is not 1 to 24 and, naming
-    file and line, for boxes that are no numbers or none.
+    root or, without `boxes`, a recording without rgb.cal; ValueError for a recording that is not 1
+    to 24 and, naming file and line, for boxes that are no numbers or none.
     """
     if protocol not in (1, 2):
         raise ValueError(f"protocol={protocol!r}: 1 (all test) or 2 (people split)")
     expected = "01/ .. 24/ with frame_00003_rgb.png and frame_00003_pose.txt"
-    source = Source(root, ["01/rgb.cal"], ["02/rgb.cal"], expected=expected)
+    source = Source(root, ["01/rgb.cal"], ["02/rgb.cal"], _has_poses, expected=expected)
     folders = [source.root / name for name in folders_in(source.root) if name.isdecimal()]
-    table = pd.concat([_read_recording(p, source, head_mm) for p in folders], ignore_index=True)
+    side = head_mm if boxes is None else None
+    table = pd.concat([_read_recording(p, source, side) for p in folders], ignore_index=True)
     table["split"] = "test"
     notes = [f"the crop is a square of {head_mm:g} mm around the head's centre"]
     if boxes is not None:
@@ -85,6 +86,12 @@ def read_biwi(
         published={"all": 15_678},  # 15,667 in Hopenet's code are those with a face box
         notes=notes,
     )
+
+
+def _has_poses(root: Path) -> bool:
+    """Whether the first or second recording is there."""
+    folders = [root / name for name in ("01", "02") if (root / name).is_dir()]
+    return any(by_stem(list_files(f, (".txt",), deep=False), "_pose.txt") for f in folders)
 
 
 def _crop_boxes(table: pd.DataFrame, file: Path, source: Source) -> pd.DataFrame:
@@ -116,8 +123,8 @@ def biwi_angles(rotation: np.ndarray) -> np.ndarray:
     return np.degrees(np.stack([yaw, pitch, roll], axis=-1))
 
 
-def _read_recording(folder: Path, drops: Drops, head_mm: float) -> pd.DataFrame:
-    """Return the rows of one recording, by frame number."""
+def _read_recording(folder: Path, drops: Drops, head_mm: float | None) -> pd.DataFrame:
+    """Return the rows of one recording, by frame number; without `head_mm` its boxes are empty."""
     if int(folder.name) not in PEOPLE:
         raise ValueError(f"{folder}: recordings are 01 to 24, this one shows nobody known")
     person = PEOPLE[int(folder.name)]
@@ -135,7 +142,8 @@ def _read_recording(folder: Path, drops: Drops, head_mm: float) -> pd.DataFrame:
     table = pd.DataFrame({"key": [images[s] for s in stems]}, dtype=str)
     table = table.assign(gender=_GENDERS[person[0]], person=person)
     table[_ANGLES] = biwi_angles(numbers[:, :9].reshape(-1, 3, 3))
-    table[BOX] = _project(numbers[:, 9:], list_at(folder, "rgb.cal"), head_mm)
+    cal = list_at(folder, "rgb.cal")
+    table[BOX] = 0.0 if head_mm is None else _project(numbers[:, 9:], cal, head_mm)
     table = drops.filter(table, np.isnan(numbers[:, 0]), "malformed pose file")
     return table.astype(dict.fromkeys(BOX, "int64"))
 
@@ -162,7 +170,8 @@ def _project(centres: np.ndarray, file: Path, head_mm: float) -> np.ndarray:
     (data/biwi_preprocess.py).
     """
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; it comes with each recording of BIWI")
+        remedy = "it comes with each recording of BIWI; --option boxes needs none"
+        raise FileNotFoundError(f"{file} is missing; {remedy}")
     lines = [line for _, line in read_lines(file)]
     try:
         inner, turn = (np.array([s.split() for s in lines[a : a + 3]], float) for a in (0, 6))

@@ -31,9 +31,9 @@ _GENDERS = {1: "male", -1: "female"}
 def read_celeba(root: str | Path) -> pd.DataFrame:
     """Return CelebA: `key` ("img_align_celeba/000001.jpg"), `path`, `split`, `gender`, `person`.
 
-    `gender` is the attribute called Male, found by its name: 1 male, -1 female. `person` is there
-    if identity_CelebA.txt is. Boxes and landmarks of CelebA belong to the pictures before they were
-    aligned and cropped, so none are read.
+    `gender` is the attribute called Male, found by its name: 1 male, -1 female; or 1 and 0, with a
+    note, where no other value is there. `person` is there if identity_CelebA.txt is. Boxes and
+    landmarks belong to the pictures before they were aligned and cropped, so none are read.
 
     Dropped and counted: images without a split, images not on disk, repeated rows, all rows of an
     image that contradict each other. Raises FileNotFoundError for a wrong root; ValueError, naming
@@ -50,7 +50,11 @@ def read_celeba(root: str | Path) -> pd.DataFrame:
     if not attributes or not partition:
         raise source.lacks(names[1] if attributes else names[0])
     male, split = _read_numbers(attributes, source, "Male"), _read_numbers(partition, source)
-    male["gender"] = map_labels(male["number"], _GENDERS, "Male")
+    genders = _GENDERS
+    if {*male["number"]} == {0, 1}:
+        genders = {1: "male", 0: "female"}
+        source.notes.append("Male is 0 or 1 in place of -1 or 1: 0 is read as female")
+    male["gender"] = map_labels(male["number"], genders, "Male")
     split["split"] = map_labels(split["number"], dict(enumerate(SPLITS)), "split")
     table = male.merge(split, "left", "name")
     table["key"] = source.key(folder) + table["name"]

@@ -162,7 +162,10 @@ def _text(raw: bytes) -> str:
 
 def _read_header(file: Path, line: bytes, split: str | None) -> list[str]:
     """Return the names of the columns, lower case and without the blanks around them."""
-    header = [name.strip(' "\r\n').lower() for name in _text(line).split(",")]
+    try:
+        header = [name.strip(' "\r\n').lower() for name in line.decode("utf-8-sig").split(",")]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: {error}; save it as UTF-8 text") from None
     needed = {"pixels"} if split == "test" else {"pixels", "emotion"}
     if split is None:
         needed |= {"usage"}

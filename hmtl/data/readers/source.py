@@ -137,7 +137,7 @@ class Source(Drops):
         """The rows whose `key` is a file in one of the folders, or of `more`; others are left out.
 
         A picture that lies there under another ending (1.png for 1.jpg, or for 1), another case or
-        normal form, is the one that is meant, if it is the only one.
+        normal form, or with "/" for "\\", is the one that is meant, if it is the only one.
         """
         files = [file for folder in folders for file in self.files(folder, deep=deep)]
         there, other = {*files, *more}, dict[str, str]()
@@ -146,6 +146,7 @@ class Source(Drops):
             other[stem] = "" if stem in other else name  # two: nothing says which is meant
 
         def find(key: str) -> str:
+            key = key if key in there else key.replace("\\", "/")  # as Windows writes paths
             stem, ending = map(plain, os.path.splitext(key))
             # with another ending it names something else
             known = ending in ("", *listing.PICTURES)
