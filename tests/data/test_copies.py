@@ -611,6 +611,16 @@ def test_ckplus_whose_names_show_nobody_is_warned_of(tmp_path, form):
     assert re.search("do not say who is in a picture.*--option person=PATTERN", said[0])
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize("data", ["folders", "affectnet", "fer2013", "rafdb", "celeba", "ckplus"])
+def test_tables_with_pictures_inside_are_told_what_to_do(tmp_path, data, ending):
+    touch(tmp_path, "README.md", f"data/train-00000-of-00001.{ending}")
+    with pytest.raises(
+        FileNotFoundError, match=r"it holds README.md, data; \*.parquet and .*DATA.md"
+    ):
+        READERS[data](tmp_path)
+
+
 def test_biwi_without_its_calibration_says_so_and_boxes_need_none(tmp_path):
     root = fixtures.make_biwi(tmp_path, frames=1)
     for file in root.rglob("rgb.cal"):

@@ -36,6 +36,11 @@ _SYSTEM = re.compile(
     re.IGNORECASE,
 )
 """How names begin that systems and network disks add to a folder, thumbnails among them."""
+_TABLES = (".parquet", ".arrow")
+_UNPACK = (
+    "; *.parquet and *.arrow are tables with pictures inside: save these in class folders first, "
+    "as papers/DATA.md shows, and read them by the reader folders"
+)
 _ALONE = re.compile(r"\d+|[^\s;]*\w\.\w+")
 _DEPTH = 3  # two folders that archives put around a data set, and its own
 Layout = Sequence[str] | Callable[[Path], bool]
@@ -151,7 +156,9 @@ def describe(root: Path) -> str:
     if not root.is_dir():
         return "it is no folder"
     names = sorted(os.listdir(root))
-    return f"it holds {', '.join(names[:10]) or 'nothing'}{', ...' * (len(names) > 10)}"
+    tables = locate(root, lambda folder: any(n.endswith(_TABLES) for n in os.listdir(folder)))
+    held = f"it holds {', '.join(names[:10]) or 'nothing'}{', ...' * (len(names) > 10)}"
+    return held + _UNPACK * bool(tables)
 
 
 def subfolder(root: Path, name: str) -> Path | None:
