@@ -253,6 +253,47 @@ def test_affectnet_in_yolos_form(tmp_path):
         READERS["affectnet"](tmp_path)
 
 
+@pytest.mark.parametrize("place", ["archive", "archive/Dataset", ""])
+def test_affectnets_labels_csv_is_found_above_the_class_folders(tmp_path, place):
+    make_class_folders(tmp_path / "archive/Dataset", EIGHT, 3)
+    rows = [f"{i},{e}/image{j:07d}.jpg,{e},1" for i, e in enumerate(EIGHT) for j in range(2)]
+    rows[0] = rows[0].replace(",anger,", ",sad,")
+    rows.append("9,anger/gone.jpg,anger,1")
+    write(tmp_path / place / "labels.csv", [",pth,label,relFCs", *rows])
+    table = READERS["affectnet"](tmp_path)
+    assert report(table)["dropped"] == {
+        "row of labels.csv without its picture": 1,
+        "folder and labels.csv disagree": 1,
+    }
+    assert "8 pictures are not in labels.csv: their folders label them" in report(table)["notes"]
+    deep = READERS["affectnet"](tmp_path / "archive/Dataset")  # what lies above is not the user's
+    assert len(deep) == (23 if place.endswith("Dataset") else 24)
+
+
+@pytest.mark.parametrize("form", ["npy", "plus"])
+def test_a_set_of_affectnet_that_is_not_read_is_said(tmp_path, form):
+    if form == "npy":
+        root = fixtures.make_affectnet_npy(tmp_path)
+    else:
+        root = fixtures.make_affectnet_plus(tmp_path) / "human_annotated"
+    before = READERS["affectnet"](tmp_path)
+    assert len(report(before)["notes"]) == 1
+    shutil.copytree(root / "train_set", root / "Test_Set")
+    table = READERS["affectnet"](tmp_path)
+    assert table.equals(before)
+    assert any(
+        note.startswith("Test_Set/ is not read; train_set and") for note in report(table)["notes"]
+    )
+
+
+def test_yolos_labels_without_an_image_are_counted(tmp_path):
+    root = fixtures.make_affectnet_yolo(tmp_path)
+    (root / "train/images/3.png").unlink()
+    write(root / "train/labels/classes.txt", EIGHT)  # as tools for labelling add it
+    assert report(READERS["affectnet"](tmp_path))["examples"] == {
+        "labels without an image": ["train/labels/3"]
+    }
+
 
 # -- FER+ and FER2013 ---
 

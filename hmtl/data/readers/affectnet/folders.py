@@ -41,13 +41,15 @@ def read_affectnet_folders(
 ) -> pd.DataFrame:
     """Return a folder copy of AffectNet: `key` ("anger/1.jpg"), `path`, `split`, `emotion`.
 
-    Where `root` holds labels.csv (`pth`, `label`), some of its labels disagree with the folder:
+    Where labels.csv (`pth`, `label`) lies beside the class folders, in `root` or between, some of
+    its labels disagree with the folder:
     `disagreeing` drops those images ("drop", counted), or believes the "folder" or the "csv". A
     folder called val is test if there is no other test, since AffectNet reports on its validation
     images. Without folders that say the split, `shares` are split by `seed`, class by class.
     `names` gives the emotion of folders or csv labels that are no words, such as
     `dict(enumerate(EMOTIONS))` for AffectNet's own numbers; `classes=7` leaves contempt out.
-    Pictures outside of the class folders are dropped and counted.
+    Pictures outside of the class folders are dropped and counted, as are rows of labels.csv without
+    their picture; a note counts pictures that it does not name.
 
     Raises FileNotFoundError for a wrong root; ValueError naming folder, or file and line, for the
     folders of the first release, a label that is not known, a line of labels.csv without path and
@@ -62,7 +64,9 @@ def read_affectnet_folders(
     parted = set(table["split"]) != {"train"}
     table = draw_splits(table, source, shares, seed, "emotion", "none")
     on_disk = pd.Series("images on disk", table.index)
-    labels = find_list(source.root, "labels.csv")
+    top = Path(root).resolve()
+    places = [source.root, *(p for p in source.root.parents if p.is_relative_to(top))]
+    labels = next((file for p in places if (file := find_list(p, "labels.csv"))), None)
     names_in = {n.strip().lower() for n in next(read_rows(labels), (1, []))[1]} if labels else set()
     if labels and names_in & {"pth", "label"}:
         published = {} if parted else {"images on disk": _KAGGLE_IMAGES}
@@ -106,6 +110,10 @@ def _compare_labels(
             f"{file}: names none of the images, such as {table['key'].iloc[0]!r}; its first is "
             f"{said.index[0] if len(said) else None!r}"
         )
+    lonely = said.index[~said.index.isin(keys) & ~said.index.isin(last)]
+    drops.add(f"row of {file.name} without its picture", lonely)
+    if unnamed := int(by_csv.isna().sum()):
+        drops.notes.append(f"{unnamed:,} pictures are not in {file.name}: their folders label them")
     if disagreeing == "folder":
         return table
     if disagreeing == "csv":

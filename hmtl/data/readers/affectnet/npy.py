@@ -24,7 +24,9 @@ import numpy as np
 import pandas as pd
 
 from hmtl.data.readers.affectnet.labels import NO_TEST, check_classes, label_rows, published_counts
-from hmtl.data.readers.listing import by_stem, list_at
+from hmtl.data.readers.folders import split_folders
+from hmtl.data.readers.listing import by_stem, folders_in, list_at
+from hmtl.data.readers.names import plain
 from hmtl.data.readers.source import Source
 from hmtl.files import check_regular
 from hmtl.labels import EMOTIONS
@@ -78,6 +80,9 @@ def read_sets(
         on_disk: Count each set's pictures before labels are left out.
         more: What else `finish_table` is told.
     """
+    for name in split_folders(folders_in(source.root)):
+        if plain(name) not in sets.values():
+            source.notes.append(f"{name}/ is not read; {' and '.join(sets.values())} are")
     table = pd.concat(
         _read_set(source, split, folder, dict.fromkeys(endings.values()), read)
         for split, folder in sets.items()

@@ -52,8 +52,8 @@ def read_affectnet_yolo(
     """Return AffectNet in YOLO's form: `key` ("train/images/0.jpg"), `path`, `split`, `emotion`,
     and the box `left, top, right, bottom` in pixels.
 
-    The copy's valid/ is test if there is no test/. Dropped and counted: images without labels,
-    malformed lines, pictures that cannot be opened, faces with two labels.
+    The copy's valid/ is test if there is no test/. Dropped and counted: images without labels and
+    labels without an image, malformed lines, pictures that cannot be opened, faces with two labels.
 
     Args:
         root: The folder of data.yaml, or one around it.
@@ -92,7 +92,10 @@ def _read_part(split: str, images: Path, labels: Path, source: Source) -> list[t
     """Return key, split, place, number and box of each face of one split."""
     there = {os.path.splitext(name)[0]: labels / name for name in list_files(labels, (".txt",))}
     rows: list[tuple] = []
-    for name in list_files(images):
+    names = list_files(images)
+    lonely = set(there) - {os.path.splitext(name)[0] for name in names} - {"classes"}
+    source.add("labels without an image", sorted(source.key(labels) + s for s in lonely))
+    for name in names:
         key, file = source.key(images) + name, there.get(os.path.splitext(name)[0])
         if file is None or not (lines := list(read_rows(file))):
             source.add("image without labels", [key])
