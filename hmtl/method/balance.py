@@ -22,10 +22,18 @@ from torch import Tensor, nn
 from hmtl.labels import check_known
 
 
-def geometric_mean(losses: Sequence[Tensor]) -> Tensor:
-    """Geometric mean of scalar losses; one loss is returned as it is."""
+def geometric_mean(losses: Sequence[Tensor], remedy: str = "pass another balance") -> Tensor:
+    """Geometric mean of scalar losses; one loss is returned as it is.
+
+    Raises ValueError, which ends in `remedy`, for a loss below 0.
+    """
     if len(losses) == 1:
         return losses[0]
+    for loss in losses:
+        if loss < 0:
+            raise ValueError(
+                f"a loss is {loss.item():.3g}; a geometric mean needs losses above 0: {remedy}"
+            )
     return torch.stack([loss.clamp_min(1e-8).log() for loss in losses]).mean().exp()
 
 
@@ -94,6 +102,7 @@ class Focused(Balance):
 
     def combine(self, losses: Tensor, shared: Callable) -> Tensor:
         """(L_0 ... L_k)^(1 / (k + 1)) L_0."""
+        geometric_mean(list(losses))  # refuses what has none
         logs = losses.clamp_min(1e-8).log()
         return (logs.mean() + logs[0]).exp()
 
@@ -175,8 +184,8 @@ class GradNorm(Balance):
     def combine(self, losses: Tensor, shared: Callable) -> Tensor:
         """The weighted sum; the weights move on by one step."""
         total = (self.weights.clone() * losses).sum()
-        if self._last is None:
-            self._last = next(reversed(shared()), None)
+        if self._last is None and (parameters := shared()):
+            self._last = _last_of_all(losses, parameters)
         if self._last is None:  # a frozen encoder: no loss has a gradient to be made alike
             return total
         gradients = [_gradients(loss, [self._last])[0] for loss in losses]
@@ -199,15 +208,26 @@ class GradNorm(Balance):
         """One step of the weights: losses (k,) and the norms (k,) of their own gradients."""
         if self._first is None:
             self._first = losses.clamp_min(1e-8)
+        reach = norms > 0  # a probe's does not, and has no size to be made alike
+        if not reach.any():
+            return
         rate = losses / self._first
-        rate = rate / rate.mean()
+        rate = rate / rate[reach].mean()
         sizes = self.weights * norms
-        wanted = sizes.mean() * rate**self.alpha
+        wanted = sizes[reach].mean() * rate**self.alpha
         # d/dw of sum |w g - wanted|, the wanted sizes held fixed
         self.weights.grad = torch.sign(sizes - wanted) * norms
         self._adam.step()
         self.weights.clamp_(min=1e-3)
         self.weights.mul_(len(losses) / self.weights.sum())
+
+
+def _last_of_all(losses: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
+    """The last parameter that is reached by every loss that reaches any; None if there is none."""
+    reached = [[bool(g.any()) for g in _gradients(loss, parameters)] for loss in losses]
+    rows = [row for row in reached if any(row)]
+    common = [p for i, p in enumerate(parameters) if rows and all(row[i] for row in rows)]
+    return common[-1] if common else None
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:

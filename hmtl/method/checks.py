@@ -1,8 +1,9 @@
 """What can be wrong with a Hybrid, its Learner or its network, and what is then said."""
 
 __all__ = [
-    "VIEWS", "balance_of", "first_batch", "labelled_views", "one_hybrid", "options", "own_answer",
-    "positive", "pretexts_of", "read", "task_of", "tell_sizes", "trained", "weights_of",
+    "VIEWS", "added", "balance_of", "first_batch", "in_unit_range", "labelled_views", "one_hybrid",
+    "options", "own_answer", "own_picture", "pretexts_of", "read", "task_of", "tell_sizes",
+    "trained", "weights_of",
 ]  # fmt: skip
 
 import traceback
@@ -25,9 +26,10 @@ from hmtl.labels import check_known, hint
 from hmtl.method.balance import Balance, make_balance
 from hmtl.method.body import same_tensor
 from hmtl.method.pretext import Pretext, make
-from hmtl.method.pretext.base import batch_steps
+from hmtl.method.pretext.base import batch_steps, batch_types
 from hmtl.method.pretext.composite import check_shared
 from hmtl.method.tasks import Task
+from hmtl.method.views import Pictures
 
 T = TypeVar("T")
 VIEWS = ("shared", "paired")
@@ -85,12 +87,16 @@ def balance_of(given: str | Balance) -> Balance:
     return as_kind(make_balance(given) if isinstance(given, str) else given, Balance, "balance")
 
 
-def options(**given: Any) -> list:
+def options(views: str, **given: Any) -> list:
     """The other arguments of a Hybrid by name; ValueError if one is of a wrong kind."""
     stats = given["normalize"]
     with suppress(TypeError, ValueError, RuntimeError):  # of any shape
         given["normalize"] = [torch.as_tensor(part).flatten() for part in stats]
     found = [as_kind(value, _KINDS[name], name) for name, value in given.items()]
+    if views == "shared" and given["label_views"] is False:
+        raise ValueError(
+            "label_views=False needs views='paired': a shared view takes the picture's place"
+        )
     if stats is not None and len({len(part) for part in found[-1]} - {1}) > 1:
         raise ValueError(f"normalize must be as many means as deviations, got {stats!r}")
     return found
@@ -112,8 +118,7 @@ def labelled_views(hybrid, learn) -> set[str]:
     """Names of the pretexts whose views are labelled; ValueError if one breaks the labels."""
     task = hybrid.task or task_of(learn.dls) or Task()
     labelled = task.labelled(hybrid.pretexts, hybrid.label_views)
-    if places := [t for t in _types(learn.dls.train) if issubclass(t, _PLACES)]:
-        _stay(places[0].__name__, hybrid, labelled)
+    _typed_places_stay(hybrid, labelled)
     mixed = [cb for cb in learn.cbs if isinstance(cb, MixHandler)]
     if mixed and (plain := [p.name for p in hybrid.pretexts if p.plain_view]):
         raise ValueError(
@@ -122,6 +127,12 @@ def labelled_views(hybrid, learn) -> set[str]:
         )
     task.check_pretexts(hybrid.pretexts, hybrid.views, labelled)
     return labelled
+
+
+def _typed_places_stay(hybrid, labelled: set[str]) -> None:
+    """ValueError if fastai's type of the labels says that they are places; known after a batch."""
+    if places := [t for t in batch_types(hybrid.dls.train) if issubclass(t, _PLACES)]:
+        _stay(places[0].__name__, hybrid, labelled)
 
 
 def _stay(kind: str, hybrid, labelled: set[str]) -> None:
@@ -141,18 +152,6 @@ def task_of(dls) -> Task | None:
     return found if isinstance(found, Task) else None  # others may call anything so
 
 
-def _types(loader) -> list[type]:
-    """The types of a batch of fastai's, pictures and labels; none if the loader does not know."""
-
-    def flat(found) -> list[type]:
-        if isinstance(found, type):
-            return [found]
-        parts = found.values() if isinstance(found, dict) else found
-        return [kind for part in parts for kind in flat(part)]
-
-    return flat(getattr(loader, "_types", ()))
-
-
 # -- a batch ---------------------------------------------------------------------------------------
 
 
@@ -168,10 +167,13 @@ def first_batch(hybrid, seen: set) -> None:
     _are_pictures(hybrid.xb[0], hybrid.training)
     steps = batch_steps(hybrid.dls.train) if hybrid.training else ()
     erased = any(isinstance(step, RandomErasing) for step in steps)
-    _in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), hybrid.training, erased)
+    hybrid._pictures = Pictures(hybrid.dls, hybrid.normalize)  # a loader knows its types by now
+    which = "training" if hybrid.training else "validation"
+    in_unit_range(hybrid._pictures.plain(hybrid.xb[0]), which, erased)
     if hybrid.training:
+        _typed_places_stay(hybrid, hybrid._labelled)
         for y in hybrid.yb:
-            if isinstance(y, Tensor) and _is_dense(y, hybrid.xb[0]):
+            if isinstance(y, Tensor) and (_is_dense(y, hybrid.xb[0]) or _are_points(y)):
                 _stay(f"{tuple(y.shape)}", hybrid, hybrid._labelled)
         _no_turned_numbers(hybrid)
 
@@ -185,6 +187,11 @@ def _is_dense(labels: Tensor, picture: Tensor) -> bool:
         return True
     alike = abs(high * own_wide - wide * own_high) <= max(own_high, own_wide)
     return alike and not labels.is_floating_point()
+
+
+def _are_points(labels: Tensor) -> bool:
+    """Whether labels are coordinates of several points, (B, N, 2) or (B, N, 3)."""
+    return labels.ndim == 3 and labels.is_floating_point() and labels.shape[-1] in (2, 3)
 
 
 def own_answer(hybrid, seen: set) -> None:
@@ -220,6 +227,16 @@ def own_answer(hybrid, seen: set) -> None:
         )
 
 
+def own_picture(hybrid) -> None:
+    """ValueError if the network changed the batch's pictures in place, which views begin with."""
+    paired = hybrid.training and hybrid.views == "paired"
+    if paired and hybrid.xb[0]._version != hybrid._changed:
+        raise ValueError(
+            "the network changes its input in place, so that views would be of other pictures; "
+            "let it work on a copy (Normalize(..., inplace=False), x - mean for x.sub_(mean))"
+        )
+
+
 def _are_pictures(given: Any, training: bool) -> None:
     known = isinstance(given, Tensor)
     if known and given.ndim == 4 and given.is_floating_point():
@@ -234,8 +251,8 @@ def _are_pictures(given: Any, training: bool) -> None:
     )
 
 
-def _in_unit_range(pictures: Tensor, training: bool, erased: bool) -> None:
-    which = "training" if training else "validation"
+def in_unit_range(pictures: Tensor, which: str, erased: bool = False) -> None:
+    """ValueError if `which` pictures are not in [0, 1], but for some noise."""
     low, high = pictures.min().item(), pictures.max().item()
     outside = ((pictures < -_MARGIN) | (pictures > 1 + _MARGIN)).float().mean().item()
     if outside > _NOISE + _ERASED * erased or (max(-low, high - 1) > _FAR and not erased):
@@ -294,15 +311,6 @@ def read(pretext: Pretext, features: Mapping[str, Tensor]) -> Tensor:
     return found.detach() if pretext.cut_off else found
 
 
-def positive(loss: Tensor, others: Sequence[Tensor]) -> None:
-    """ValueError if a loss has no geometric mean with others."""
-    if others and loss < 0:
-        raise ValueError(
-            f"the supervised loss is {loss.item():.3g}; labelled views combine losses by the "
-            "geometric mean, which needs them above 0: pass label_views=False"
-        )
-
-
 def tell_sizes(error: BaseException, shown: tuple | None) -> None:
     """ValueError for the error of a network of one size that was shown a view of another.
 
@@ -327,6 +335,12 @@ def tell_sizes(error: BaseException, shown: tuple | None) -> None:
 
 
 # -- after a training ------------------------------------------------------------------------------
+
+
+def added(hybrid) -> None:
+    """ValueError without a Learner, whose network and pictures are asked."""
+    if hybrid.learn is None:
+        raise ValueError("this Hybrid is in no Learner: add it by learn.add_cb, and keep it there")
 
 
 def trained(name: str, among: Mapping[str, T], heads: Mapping) -> T:

@@ -104,6 +104,7 @@ class Guest(Callback):
     # -- what a subclass says ----------------------------------------------------------------
 
     _path: str | None = None  # of the body in the network
+    _changed = 0  # of the batch's pictures, which grows with changes in place
 
     #: One module more that is learned beside the heads, if there is one.
     extra: nn.Module | None = None
@@ -248,6 +249,11 @@ class Guest(Callback):
 
     def before_train(self):
         """Every process has the heads of the first one."""
+        if not self._attached:
+            raise ValueError(
+                f"this {type(self).__name__} came into a fit that had begun: add it before, and "
+                "switch it on and off by its `run` within an epoch"
+            )
         if self._attached and isinstance(self.model, DistributedDataParallel) and not self._several:
             self._several = True
             for module in self.trained():
@@ -483,6 +489,7 @@ class Host(Callback):
             guest._find(self.learn.xb)
         for guest in self.guests:
             guest._open(self.learn.xb[0])
+            guest._changed = self.learn.xb[0]._version if self.learn.training else 0
         step()
 
     def after_pred(self):
@@ -502,12 +509,13 @@ class Host(Callback):
         if not (self.training and len(self.yb)):
             return
         loss = self.learn.loss
-        own = total = loss.mean() if loss.ndim else loss  # others may yet weigh a loss per picture
+        # others may yet weigh a loss per picture, and change ours and the total in place
+        own = total = loss.mean() if loss.ndim else loss.clone()
         for guest in self.guests:
             if guest.run and guest.run_train:  # a callback may have switched it off
                 total = guest.total(total)
         if total is not own and total.requires_grad:
-            total = loss + (total - own) if loss.ndim else total
+            total = loss + (total - own) if loss.ndim else total.clone()
             # kept by their places in the graph: others may change the numbers in place
             of_own = self.learn.loss_grad
             self._edges = [get_gradient_edge(x) for x in (total, of_own) if x.requires_grad]

@@ -73,7 +73,7 @@ class Hybrid(Session):
         self.balance = checks.balance_of(balance)
         self.views = views
         self.scales, self.label_views, self.task, self.normalize = checks.options(
-            scales=scales, label_views=label_views, task=task, normalize=normalize
+            views, scales=scales, label_views=label_views, task=task, normalize=normalize
         )
 
     def before_batch(self):
@@ -98,6 +98,7 @@ class Hybrid(Session):
         """Paired views take their second pass here, as all do when validating."""
         self._sizes = None
         checks.own_answer(self, self._seen)
+        checks.own_picture(self)
         if self.training and self.views == "shared":
             for pretext in self.pretexts:
                 self._ask(pretext, self._target[pretext.name], self.representation())
@@ -139,8 +140,8 @@ class Hybrid(Session):
 
     def total(self, loss: Tensor) -> Tensor:
         """The sum that is differentiated in the place of the supervised loss."""
-        checks.positive(loss, self._view_losses)
-        own = geometric_mean([self.average(part) for part in (loss, *self._view_losses)])
+        views = [self.average(part) for part in (loss, *self._view_losses)]
+        own = geometric_mean(views, "pass label_views=False")
         self._parts = {"supervised": own}
         for name, (first, *others) in self._predictions.items():
             if weight := self.weights[name]:

@@ -53,7 +53,6 @@ class Session(Guest):
             pretext.attach(self.dls)
         if self.generator is None:
             self.generator = self._generator(0)
-        self._pictures = Pictures(self.dls, self.normalize)
         self._seen: set[bool] = set()
         self._balanced_count = 0
 
@@ -198,8 +197,11 @@ class Session(Guest):
             The views, the target and the head's answer, as the pretext has them.
 
         Raises:
-            ValueError: if the pretext is unknown, was not trained yet or has no head.
+            ValueError: if the pretext is unknown, was not trained yet or has no head; without a
+                Learner; for pictures outside [0, 1].
         """
+        checks.added(self)
+        checks.in_unit_range(images, "asked")
         known = {p.name: p for p in self.pretexts}
         pretext = checks.trained(self.pretexts[0].name if name is None else name, known, self.heads)
         head, training = self.heads[pretext.name], self.model.training
@@ -217,6 +219,7 @@ class Session(Guest):
 
     def show(self, count: int = 4) -> list[Figure]:
         """Draw what each pretext asks of the first `count` validation pictures; a figure each."""
+        checks.added(self)
         valid = self.dls.valid  # fastai's, or torch's own
         batch = valid.one_batch() if hasattr(valid, "one_batch") else next(iter(valid))
         images = Pictures(self.dls, self.normalize).plain(batch[0])[:count].cpu()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from fastai.data.transforms import Normalize
+from fastai.torch_core import TensorImage
 from torch import Tensor
 
-from hmtl.method.pretext.base import batch_steps
+from hmtl.method.pretext.base import batch_steps, batch_types
 
 
 class Pictures:
@@ -22,6 +23,9 @@ class Pictures:
 
     def __init__(self, dls, given: Sequence | None = None):
         steps = [step for step in batch_steps(dls.train) if isinstance(step, Normalize)]
+        kinds = batch_types(dls.train)
+        if kinds and not issubclass(kinds[0], TensorImage):
+            steps = []  # it leaves plain tensors as they are
         self._normalize: Sequence | None = (steps[0].mean, steps[0].std) if steps else None
         if given is not None:
             self._normalize = [torch.as_tensor(part).view(1, -1, 1, 1) for part in given]

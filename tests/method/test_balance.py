@@ -129,3 +129,17 @@ def test_a_control_without_loss_is_not_balanced(toy_pack, quiet):
             learn.fit(1, 1e-3)
         states.append(nn.utils.parameters_to_vector(learn.model.parameters()))
     assert torch.equal(*states)
+
+
+def test_gradnorm_looks_where_every_loss_reaches():
+    """The last weight of all is the norm's, which one loss does not see, and a probe sees none."""
+    body, norm, probe = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+    losses = torch.stack([(body * norm).sum(), 3 * body.sum(), probe.sum()])
+    balance = GradNorm()
+    balance.start(3, losses.device)
+    for _ in range(50):
+        balance.combine(losses, lambda: [body, norm])
+    assert balance._last is body
+    assert balance.weights[2] > 0.5, "a loss without a gradient there takes nothing from others"
+    sizes = balance.weights[:2] * torch.tensor([1.0, 3.0])
+    assert sizes.max() / sizes.min() < 1.1, "alike in size"

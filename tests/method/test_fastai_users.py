@@ -8,14 +8,16 @@ from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import lr_find  # noqa: F401  patches Learner
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
+from fastai.callback.training import GradientAccumulation
 from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.optimizer import OptimWrapper, ranger
+from fastai.torch_core import TensorImage
 from fastai.vision.augment import Resize
-from fastai.vision.core import PILImage, PILImageBW
+from fastai.vision.core import PILImage, PILImageBW, TensorBBox
 from fastai.vision.data import ImageBlock, PointBlock
 from fastai.vision.models.xresnet import xresnet18
 from torch import nn
@@ -469,7 +471,7 @@ def test_places_do_not_follow_a_puzzle(quiet):
         return (out.reshape(-1, 2, 2) - y.reshape(-1, 2, 2)).abs().mean()
 
     dls = pictures(PointBlock, get_y=lambda i: [[i, 3.0], [5.0, 6.0]])
-    shared = Hybrid([Puzzling(2)], views="shared", label_views=False)
+    shared = Hybrid([Puzzling(2)], views="shared")
     learn = learner(dls, shared, model=small(3, 4), loss_func=apart)
     with quiet(learn), pytest.raises(ValueError, match=r"TensorPoint.*views='paired', label_views"):
         learn.fit(1)
@@ -492,6 +494,127 @@ def test_a_negative_loss_has_no_geometric_mean(dls, quiet):
     learn = learner(dls, Hybrid([Puzzling(2)], label_views=False), loss_func=negative)
     with quiet(learn):
         learn.fit(1)
+    for balance in ("geometric", "focused"):
+        unlabelled = Hybrid([Puzzling(2)], label_views=False, balance=balance)
+        learn = learner(dls, unlabelled, loss_func=negative)
+        with quiet(learn), pytest.raises(ValueError, match="losses above 0: pass another balance"):
+            learn.fit(1)
+
+
+class Penalty(Callback):
+    """Adds to the losses in place, as fastai's own callbacks multiply."""
+
+    def after_loss(self):
+        part = 0.1 * sum(p.pow(2).sum() for p in self.learn.model[1].parameters())
+        self.learn.loss_grad += part
+        self.learn.loss += part.detach()
+
+
+@pytest.mark.parametrize("balance", ["sum", "geometric", "focused"])
+@pytest.mark.parametrize("pretext", ["puzzling_2x2", "only_puzzling_2x2"])
+def test_losses_may_be_changed_in_place(toy_pack, quiet, balance, pretext):
+    """A whole batch accumulated is a batch; a penalty is the one that is added apart."""
+    found = []
+    for extra in ([], [GradientAccumulation(16)], [Penalty()]):
+        dls = face_dataloaders(toy_pack, bs=16, device="cpu", seed=0)
+        learn = learner(dls, Hybrid(pretext, balance=balance, seed=0), *extra, lr=0.01)
+        with quiet(learn):
+            learn.fit(1)
+        found.append(learn.model[1][2].weight.detach().clone())
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (5, 3)])
+def test_points_are_places_whatever_their_type(quiet, shape):
+    data = [(torch.rand(3, 32, 32), torch.rand(shape)) for _ in range(16)]
+    dls = DataLoaders.from_dsets(data, data, bs=8, device="cpu")
+    outputs = shape[0] * shape[1]
+    for hybrid in (Hybrid([Puzzling(2)]), Hybrid([Puzzling(2)], label_views=False)):
+        model = nn.Sequential(small(3, outputs), nn.Unflatten(1, shape))
+        learn = learner(dls, hybrid, model=model, loss_func=nn.MSELoss())
+        hybrid.body = model[0][0]
+        with quiet(learn):
+            if hybrid.label_views is None:
+                with pytest.raises(ValueError, match="places in the picture"):
+                    learn.fit(1)
+            else:
+                learn.fit(1)
+
+
+def test_places_are_known_in_the_very_first_fit(quiet):
+    data = [(TensorImage(torch.rand(3, 32, 32)), TensorBBox(torch.rand(4))) for _ in range(16)]
+    dls = DataLoaders.from_dsets(data, data, bs=8, device="cpu")
+    learn = learner(dls, Hybrid([Puzzling(2)]), model=small(3, 4), loss_func=nn.MSELoss())
+    with quiet(learn), pytest.raises(ValueError, match="TensorBBox labels are places"):
+        learn.fit(1)
+
+
+def test_a_shared_view_is_always_labelled():
+    with pytest.raises(ValueError, match="label_views=False needs views='paired'"):
+        Hybrid(["image_rotation"], "shared", label_views=False)
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_a_network_that_changes_its_input_is_told_to_copy_it(dls, quiet, inplace):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = small()
+
+        def forward(self, x):
+            return self.inner(x.sub_(0.5) if inplace else x - 0.5)
+
+    model = Own()
+    learn = learner(dls, Hybrid([Puzzling(2)], body=model.inner[0]), model=model)
+    with quiet(learn):
+        if inplace:
+            with pytest.raises(ValueError, match="changes its input in place"):
+                learn.fit(1)
+        else:
+            learn.fit(1)
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, TensorImage])
+def test_a_normalisation_that_leaves_plain_tensors_alone_is_not_undone(quiet, kind):
+    class Saw(Callback):
+        order = Hybrid.order + 1
+
+        def after_pred(self):
+            self.learn.saw = self.learn.hybrid._pictures.plain(self.xb[0])
+
+    data = [(kind(torch.full((3, 16, 16), 0.25 + i % 2 / 2)), i % 4) for i in range(8)]
+    steps = [Normalize.from_stats([0.5] * 3, [0.25] * 3)]
+    dls = DataLoaders.from_dsets(data, data, bs=4, device="cpu", after_batch=steps)
+    learn = learner(dls, Hybrid([Puzzling(2)], seed=0), Saw(), model=small(3, 4))
+    with quiet(learn):
+        learn.fit(1)
+    assert sorted(learn.saw.unique().tolist()) == [0.25, 0.75]
+
+
+def test_what_is_asked_needs_a_learner_and_pictures(dls, quiet):
+    hybrid = Hybrid([Puzzling(2)], seed=0)
+    learn = learner(dls)
+    with quiet(learn):
+        learn.fit(1, cbs=hybrid)  # fastai takes it away again
+    for ask in (hybrid.show, lambda: hybrid.ask(torch.rand(2, 3, 32, 32))):
+        with pytest.raises(ValueError, match=r"in no Learner: add it by learn\.add_cb"):
+            ask()
+    learn.add_cb(hybrid)
+    hybrid.ask(torch.rand(2, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"the asked pictures go from .* need them in \[0, 1\]"):
+        hybrid.ask(torch.randn(2, 3, 32, 32))
+
+
+def test_a_hybrid_that_comes_into_a_fit_says_so(dls, quiet):
+    class Late(Callback):
+        def before_epoch(self):
+            if self.epoch == 1:
+                self.learn.add_cb(Hybrid([Puzzling(2)]))
+
+    learn = learner(dls, Late())
+    with quiet(learn), pytest.raises(ValueError, match="came into a fit that had begun"):
+        learn.fit(2)
 
 
 def test_a_siamese_task_can_be_probed(dls, quiet):

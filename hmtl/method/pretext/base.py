@@ -2,7 +2,7 @@
 means.
 """
 
-__all__ = ["OneChoice", "Pretext", "batch_steps", "show_rows"]
+__all__ = ["OneChoice", "Pretext", "batch_steps", "batch_types", "show_rows"]
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,18 @@ from torch import Tensor, nn
 def batch_steps(loader) -> list:
     """What a DataLoader does to whole batches; nothing if it is none of fastai's pipelines."""
     return list(getattr(getattr(loader, "after_batch", None), "fs", ()))
+
+
+def batch_types(loader) -> list[type]:
+    """The types of a batch of fastai's, pictures and labels; none if the loader does not know."""
+
+    def flat(found) -> list[type]:
+        if isinstance(found, type):
+            return [found]
+        parts = found.values() if isinstance(found, dict) else found
+        return [kind for part in parts for kind in flat(part)]
+
+    return flat(getattr(loader, "_types", ()))
 
 
 def show_rows(
