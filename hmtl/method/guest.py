@@ -267,6 +267,8 @@ class Guest(Callback):
         if not (self._handed_over and self._guests.are_with(self.learn.opt)):
             self._guests.enter(self.learn.opt, self.trained())
             self._handed_over = True
+            if self._host is not None:
+                self._host.cover(self.learn.opt)
 
     def detach(self) -> None:
         """Leave the Learner as it was, if we are in it."""
@@ -277,6 +279,7 @@ class Guest(Callback):
         host.left_by(self)
         self.learn.metrics = L(m for m in self.learn.metrics if m not in self._shown)
         if self._handed_over:
+            host.uncover(self.learn.opt)
             self._guests.leave(self.learn.opt, self.trained())
         if self._found is not None:
             self.heads, extra, states = self._found
@@ -393,6 +396,7 @@ class Host(Callback):
 
     order = -math.inf
     _METHODS = ("_with_events", "save", "load", "export", "parameters", "__deepcopy__")
+    _STATES = ("state_dict", "load_state_dict")  # of the optimizer
 
     def __init__(self, learn: Learner):
         self.learn = learn
@@ -549,6 +553,20 @@ class Host(Callback):
         with self._away():
             return getattr(self.learn, name)(*args, **kwargs)
 
+    def _of_optimizer(self, name: str, *args, **kwargs) -> Any:
+        """`opt.state_dict` or `load_state_dict` within a fit: without the heads."""
+        with self._away():
+            return getattr(self.learn.opt, name)(*args, **kwargs)
+
+    def cover(self, opt) -> None:
+        """Let an optimizer tell and take states without the heads."""
+        vars(opt).update({name: partial(self._of_optimizer, name) for name in self._STATES})
+
+    def uncover(self, opt) -> None:
+        """Give it back its own methods."""
+        for name in self._STATES:
+            vars(opt).pop(name, None)
+
     def _copied(self, memo: dict) -> Learner:
         """`copy.deepcopy(learn)` within a fit: the Learner as it is after it."""
         with self._away():
@@ -560,6 +578,7 @@ class Host(Callback):
         guests = [guest for guest in self.guests if guest._handed_over]
         grads = [(p, p.grad) for g in guests for m in g.trained() for p in m.parameters()]
         for guest in guests:
+            self.uncover(self.learn.opt)
             guest._guests.leave(self.learn.opt, guest.trained())
         shown = self.learn.metrics
         self._depart()
@@ -572,6 +591,7 @@ class Host(Callback):
             for guest in guests:
                 guest._guests.follow(self.learn.opt)  # an export makes another optimizer
                 guest._guests.enter(self.learn.opt, guest.trained())
+                self.cover(self.learn.opt)
             for parameter, grad in grads:
                 parameter.grad = grad
 

@@ -1,5 +1,7 @@
 """What users do with any fastai Learner: with Hybrid added it does as without."""
 
+import copy
+
 import numpy as np
 import pytest
 import timm
@@ -14,6 +16,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
+from fastai.optimizer import Adam as fastai_adam
 from fastai.optimizer import OptimWrapper, ranger
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import Resize
@@ -499,6 +502,35 @@ def test_a_negative_loss_has_no_geometric_mean(dls, quiet):
         learn = learner(dls, unlabelled, loss_func=negative)
         with quiet(learn), pytest.raises(ValueError, match="losses above 0: pass another balance"):
             learn.fit(1)
+
+
+class Keep(Callback):
+    """Keeps, or goes back to, what a user's own checkpoint holds."""
+
+    def before_fit(self):
+        self.first = copy.deepcopy(self.opt.state_dict())
+
+    def after_epoch(self):
+        if self.epoch == 1:
+            self.opt.load_state_dict(self.first)  # a rollback
+        self.learn.kept = copy.deepcopy(self.opt.state_dict())
+
+
+@pytest.mark.parametrize("opt_func", [fastai_adam, ranger])
+def test_a_users_own_state_of_the_optimizer_is_the_plain_one(dls, quiet, opt_func):
+    shapes = []
+    for cbs in ([], [Hybrid([Puzzling(2)], balance="uncertainty", seed=0)]):
+        learn = learner(dls, Keep(), *cbs, opt_func=opt_func)
+        with quiet(learn):
+            learn.fit(3)
+        shapes.append([sorted(state) for state in learn.kept["state"]])
+        again = learner(dls, opt_func=opt_func)
+        again.create_opt()
+        again.opt.load_state_dict(learn.kept)
+        with quiet(again):
+            again.fit(1)
+    assert shapes[0] == shapes[1]
+    assert not {"state_dict", "load_state_dict"} & set(vars(learn.opt))
 
 
 class Penalty(Callback):
