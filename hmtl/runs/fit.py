@@ -40,7 +40,7 @@ from hmtl.labels import SPLITS
 from hmtl.paths import full_root, show_progress
 from hmtl.runs import cluster, distributed
 from hmtl.runs.specs import RunSpec
-from hmtl.runs.store import Run, default_store, gpu_kind, load_run, run_id, why
+from hmtl.runs.store import REMEDY, Run, default_store, gpu_kind, load_run, run_id, why
 from hmtl.runs.tracking import check_trackers, tracked
 from hmtl.workers import cores, worker_pool
 
@@ -109,15 +109,20 @@ def fit(
     pack = spec.load(root, progress) if pack is None else pack
     _check_splits(spec, pack)
     path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
-    if not distributed.agreed(path.exists()):
+    if not distributed.agreed(_is_made(path)):
         with distributed.by_main(claim(path, wait)) as unfinished, _threads(threads):
             # made by the process that was waited for
-            if not distributed.agreed(path.exists()):
+            if not distributed.agreed(_is_made(path)):
                 _train(spec, pack, path, unfinished, progress, trackers)
     run = _finished(path)
     if run.failure:
         raise Diverged(why(run), path)
     return run
+
+
+def _is_made(path: Path) -> bool:
+    """Whether something stands where a run will; an empty folder, as of a cut copy, is nothing."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
 def _finished(path: Path) -> Run:
@@ -128,7 +133,10 @@ def _finished(path: Path) -> Run:
     if distributed.is_main() and (left.exists() or left.with_name(f"{left.name}.lock").exists()):
         with suppress(Claimed, OSError), claim(path, wait=False):
             pass  # what is left of a finished run goes with the claim
-    return load_run(path)
+    run = load_run(path)
+    if not (run.failure or run.weights.is_file()):
+        raise FileNotFoundError(f"{run.weights} is missing; {REMEDY}")
+    return run
 
 
 def _check_splits(spec: RunSpec, pack: Pack) -> None:
@@ -458,7 +466,7 @@ def run_all(
             continue
         try:
             path = Path(store or default_store()) / run_id(spec, pack.fingerprint)
-            if path.exists():
+            if _is_made(path):
                 found[spec] = _finished(path)
             else:
                 todo[spec] = path

@@ -130,6 +130,16 @@ def test_weights_and_checkpoints(folders, version, seed):
         file.write_bytes(whole)
 
 
+def test_a_cut_copy_of_a_run_is_made_anew_or_told(run, pack, tmp_path):
+    """An empty folder is nothing; half a run is no finished one, and what to do is said."""
+    folder = tmp_path / run.id
+    folder.mkdir()
+    assert fit(run.spec, store=tmp_path, pack=pack).scores == run.scores
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{WEIGHTS} is missing; delete its folder"):
+        fit(run.spec, store=tmp_path, pack=pack)
+
+
 def test_a_failure_that_says_too_little_is_named(run, tmp_path):
     folder = shutil.copytree(run.path, tmp_path / "failed")
     whole = {
