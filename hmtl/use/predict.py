@@ -318,22 +318,23 @@ def trained_runs(store: Path, needed: bool = False) -> list[Path]:
     if store.is_dir():
         with reading(store, "get the right to read it"):
             names = os.listdir(store)
-    made = {store / name: _made(store / name) for name in names if name[0] != "."}
-    found = sorted((f for f, age in made.items() if age), key=made.__getitem__, reverse=True)
+    folders = [(_made(store / name), store / name) for name in names if name[0] != "."]
+    dated = [(age, folder) for age, folder in folders if age is not None]
+    found = [folder for _, folder in sorted(dated, reverse=True)]
     if needed and not found:
         remedy = "make one: python -m hmtl run; then latest is the newest"
         raise FileNotFoundError(f"no trained run yet in {store}; {remedy}")
     return found
 
 
-def _made(folder: Path) -> float:
-    """When a folder's network was made: 0 of none; infinite of one closed to us, maybe newest."""
+def _made(folder: Path) -> float | None:
+    """When a folder's network was made, None of none; infinite if closed to us: maybe newest."""
     try:
         return (folder / "model.safetensors").stat().st_mtime_ns
     except PermissionError:
         return math.inf
     except OSError:
-        return 0
+        return None
 
 
 def load(run: str | Path, *, store: str | Path | None = None, device: str | None = None) -> Network:
