@@ -185,13 +185,21 @@ class GradNorm(Balance):
         """The weighted sum; the weights move on by one step."""
         total = (self.weights.clone() * losses).sum()
         if self._last is None and (parameters := shared()):
-            self._last = _last_of_all(losses, parameters)
+            self._last = self._last_of_all(losses, parameters)
         if self._last is None:  # a frozen encoder: no loss has a gradient to be made alike
             return total
         gradients = [_gradients(loss, [self._last])[0] for loss in losses]
         norms = torch.stack([self.average(gradient).norm() for gradient in gradients])
         self._step(losses.detach(), norms.detach())
         return total
+
+    def _last_of_all(self, losses: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
+        """The last parameter that every loss reaches, but for losses that reach none."""
+        rows = [[g.abs().max() for g in _gradients(loss, parameters)] for loss in losses]
+        # of all processes together, which have to choose the same one
+        reached = self.average(torch.stack([torch.stack(row) for row in rows]).float()) > 0
+        common = reached[reached.any(1)].all(0) & reached.any(0)
+        return parameters[int(common.nonzero()[-1])] if common.any() else None
 
     def state_dict(self) -> dict:
         """The weights, their Adam, and the first batch's losses."""
@@ -220,14 +228,6 @@ class GradNorm(Balance):
         self._adam.step()
         self.weights.clamp_(min=1e-3)
         self.weights.mul_(len(losses) / self.weights.sum())
-
-
-def _last_of_all(losses: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
-    """The last parameter that is reached by every loss that reaches any; None if there is none."""
-    reached = [[bool(g.any()) for g in _gradients(loss, parameters)] for loss in losses]
-    rows = [row for row in reached if any(row)]
-    common = [p for i, p in enumerate(parameters) if rows and all(row[i] for row in rows)]
-    return common[-1] if common else None
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:

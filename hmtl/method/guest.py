@@ -279,7 +279,8 @@ class Guest(Callback):
         host.left_by(self)
         self.learn.metrics = L(m for m in self.learn.metrics if m not in self._shown)
         if self._handed_over:
-            host.uncover(self.learn.opt)
+            if not host.guests:
+                host.uncover(self.learn.opt)
             self._guests.leave(self.learn.opt, self.trained())
         if self._found is not None:
             self.heads, extra, states = self._found
@@ -396,7 +397,7 @@ class Host(Callback):
 
     order = -math.inf
     _METHODS = ("_with_events", "save", "load", "export", "parameters", "__deepcopy__")
-    _STATES = ("state_dict", "load_state_dict")  # of the optimizer
+    _STATES = ("state_dict", "load_state_dict", "__deepcopy__")  # of the optimizer
 
     def __init__(self, learn: Learner):
         self.learn = learn
@@ -554,8 +555,10 @@ class Host(Callback):
             return getattr(self.learn, name)(*args, **kwargs)
 
     def _of_optimizer(self, name: str, *args, **kwargs) -> Any:
-        """`opt.state_dict` or `load_state_dict` within a fit: without the heads."""
+        """`opt.state_dict`, `load_state_dict` or a copy within a fit: without the heads."""
         with self._away():
+            if name == "__deepcopy__":
+                return copy.deepcopy(self.learn.opt, *args)
             return getattr(self.learn.opt, name)(*args, **kwargs)
 
     def cover(self, opt) -> None:

@@ -1,4 +1,4 @@
-"""Hybrid multi-task learning on one screen: pretext tasks beside a network's supervised task.
+"""Hybrid multi-task learning in one file: pretext tasks beside a network's supervised task.
 
     L = (L_1 * ... * L_V)^(1/V)  +  sum over the pretexts of  w * L_pretext
 

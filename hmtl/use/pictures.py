@@ -23,6 +23,7 @@ from hmtl.files import check_place, check_regular, new_file
 
 VIDEOS = (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mts", ".webm", ".wmv")
 _WHOLE = 0.95  # of its frames and of its time: a video with less breaks off
+_ESTIMATED = (".mkv", ".webm")  # say how long they are, sound included, not how many frames
 _NEEDS = 'videos are read by OpenCV: pip install "hmtl[use]"'
 
 
@@ -181,7 +182,8 @@ def _frames(file: Path, every: int) -> Iterator[Picture]:
         lasts = told / (video.get(cv2.CAP_PROP_FPS) or rate)
     if number == 0:
         raise ValueError("a video without a frame that can be read")
-    if number < _WHOLE * told and seconds < _WHOLE * lasts:
+    whole = 0.5 if file.suffix.lower() in _ESTIMATED else _WHOLE
+    if number < whole * told and seconds < whole * lasts:
         raise ValueError(
             f"a video that breaks off after {seconds:.1f} of {lasts:.1f} seconds, frame {number}; "
             "the answers so far are kept"

@@ -310,15 +310,16 @@ def find_run(run: str | Path, store: str | Path | None = None, *, handed: bool =
 
 
 def trained_runs(store: Path, needed: bool = False) -> list[Path]:
-    """The folders of the runs in a store that have a trained network, the newest first.
+    """The folders of the runs in a store that have a trained network, the newest first; closed ones
+    before them.
 
     Raises FileNotFoundError if some are `needed` and none is there.
     """
     names: list[str] = []
     if store.is_dir():
         with reading(store, "get the right to read it"):
-            names = os.listdir(store)
-    folders = [(_made(store / name), store / name) for name in names if name[0] != "."]
+            names = [n for n in os.listdir(store) if n[0] != "." and n != "lost+found"]
+    folders = [(_made(store / name), store / name) for name in names]
     dated = [(age, folder) for age, folder in folders if age is not None]
     found = [folder for _, folder in sorted(dated, reverse=True)]
     if needed and not found:

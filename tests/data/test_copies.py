@@ -549,8 +549,16 @@ def test_words_in_names_of_folders_say_the_split(tmp_path, data, names, splits):
         READERS[data](tmp_path)
 
 
-@pytest.mark.parametrize("names", [("latest", "contest"), ("trainval_a", "evaluation_a"),
-                                   ("train_a", "train_b"), ("train_val", "test_b")])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("latest", "contest"),
+        ("trainval_a", "evaluation_a"),
+        ("train_a", "train_b"),
+        ("train_val", "test_b"),
+        ("fold1_train", "fold1_test", "fold2_train", "fold2_test"),
+    ],
+)
 def test_words_that_say_no_split_or_one_alone_are_not_guessed(tmp_path, names):
     make_class_folders(tmp_path, SEVEN, 2, names)
     with pytest.raises(ValueError, match="all hold class folders; pass one of them"):
@@ -625,6 +633,20 @@ def test_rafdb_copies_by_other_names_of_splits(tmp_path, parts, between):
     assert sizes(table) == {"train": 14, "test": 14}
     assert table.emotion[table.key.str.contains("/7/")].eq("neutral").all()
     assert all(os.path.isfile(path) for path in table.path)
+
+
+def test_a_split_that_a_copy_of_rafdb_leaves_empty_hides_nothing(tmp_path):
+    for part in ("train", "test"):
+        make_class_folders(tmp_path / "DATASET" / part, [*"1234567"], 2)
+    (tmp_path / "DATASET" / "val").mkdir()
+    assert sizes(READERS["rafdb"](tmp_path)) == {"train": 14, "test": 14}
+
+
+def test_words_in_a_list_of_numbers_are_named_as_they_stand(tmp_path):
+    file = fixtures.make_fer2013(tmp_path) / "fer2013.csv"
+    head, first, *rest = file.read_text().splitlines()
+    write(file, [head, f"Happy,{first.partition(',')[2]}", *rest])
+    assert READERS["fer2013"](tmp_path, names={"Happy": "happy"}).emotion[0] == "happy"
 
 
 @pytest.mark.parametrize("parts", [("train", "test"), ("ck_train", "ck_val")])

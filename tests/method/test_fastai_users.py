@@ -514,6 +514,7 @@ class Keep(Callback):
         if self.epoch == 1:
             self.opt.load_state_dict(self.first)  # a rollback
         self.learn.kept = copy.deepcopy(self.opt.state_dict())
+        self.learn.copied = copy.deepcopy(self.opt)
 
 
 @pytest.mark.parametrize("opt_func", [fastai_adam, ranger])
@@ -524,6 +525,8 @@ def test_a_users_own_state_of_the_optimizer_is_the_plain_one(dls, quiet, opt_fun
         with quiet(learn):
             learn.fit(3)
         shapes.append([sorted(state) for state in learn.kept["state"]])
+        assert len(learn.copied.all_params()) == len([*learn.model.parameters()])
+        assert not {"state_dict", "__deepcopy__"} & set(vars(learn.copied))
         again = learner(dls, opt_func=opt_func)
         again.create_opt()
         again.opt.load_state_dict(learn.kept)

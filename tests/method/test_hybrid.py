@@ -1,4 +1,4 @@
-"""The method on one screen: a callback of 45 lines trains to the bits of `hmtl.Hybrid`."""
+"""The method in one file: a callback of 45 lines trains to the bits of `hmtl.Hybrid`."""
 
 import random
 

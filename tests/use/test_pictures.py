@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shutil
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -131,6 +132,16 @@ def test_a_video_that_breaks_off_says_where_after_its_frames(tmp_path, ending, c
     assert 5 < len(found) < 40
     assert name == str(torn)
     assert re.search(rf"breaks off after .* of 6.0 seconds, frame {len(found)};", str(error))
+
+
+def test_a_video_whose_sound_is_longer_is_whole(frames, tmp_path):
+    file = write_video(tmp_path / "sound.mkv", frames, code="MJPG")
+    data = bytearray(file.read_bytes())
+    place = data.index(b"\x44\x89\x88") + 3  # its length, which is all that says how many frames
+    (length,) = struct.unpack(">d", data[place : place + 8])
+    data[place : place + 8] = struct.pack(">d", 1.3 * length)
+    file.write_bytes(data)
+    assert [p.frame for p in pictures_in(file)] == list(range(7))
 
 
 def test_times_are_the_frames_own_and_estimated_lengths_no_fault(monkeypatch):

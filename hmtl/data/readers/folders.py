@@ -54,7 +54,8 @@ def read_folders(
 ) -> pd.DataFrame:
     """Return the images under class folders: `key` ("train/happy/1.jpg"), `path`, `split`, `label`.
 
-    Folders called train, val or valid, and test give the split; where there is no test, the
+    Folders called train, val or valid, and test, or by one of these words in their name, give the
+    split; where there is no test, the
     validation images are it. Without such folders, or with train alone, `shares` are split.
 
     Dropped and counted: pictures outside of the class folders (those of a class folder beside
@@ -89,7 +90,8 @@ def read_folders(
 def split_folders(names: Iterable[str]) -> dict[str, str]:
     """Return the split of each folder that says one, by its name or by one word in it.
 
-    Words ("FER2013Train", "val_afew") count where several splits are said.
+    Words ("FER2013Train", "val_afew") count where several splits are said, each by one folder: of
+    "fold1_train", "fold2_train" and the like none does.
     """
     names = list(names)
     exact = {n: SPLIT_FOLDERS[n.lower()] for n in names if n.lower() in SPLIT_FOLDERS}
@@ -99,7 +101,8 @@ def split_folders(names: Iterable[str]) -> dict[str, str]:
         splits = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
         if len(splits) == 1:
             said[name] = splits.pop()
-    return said if len({*exact.values()}) < 2 <= len({*said.values()}) else exact
+    each = len({*said.values()}) == len(said)
+    return said if each and len({*exact.values()}) < 2 <= len(said) else exact
 
 
 def holds_classes(folder: Path, label: str = "emotion", names: Mapping | None = None) -> bool:
@@ -153,7 +156,7 @@ def list_classes(
 ) -> pd.DataFrame:  # fmt: skip
     """Return `key`, `path`, `split` and `label` of every image in a class folder under `root`.
 
-    Without folders of `SPLIT_FOLDERS` all is "train". Drops and errors are those of `read_folders`.
+    Without `split_folders` all is "train". Drops and errors are those of `read_folders`.
     """
     root = find_classes(root, label, names, person)
     known = _known(label, names)

@@ -87,6 +87,6 @@ def own_numbers(numbers: Mapping[str, str], names: Mapping | None) -> dict[str, 
     Who names a number that the set does not have says that the copy counts otherwise (from 0, say):
     the set's own are void then, so that none is shifted in silence.
     """
-    given = {plain(str(k)): str(v) for k, v in (names or {}).items()}
+    given = {str(k): str(v) for k, v in (names or {}).items()}
     other = any(k.isdecimal() and k not in numbers and v for k, v in given.items())
     return given if other else {**numbers, **given}

@@ -92,12 +92,13 @@ def read_rafdb(
 
 
 def _is_copy(folder: Path) -> bool:
-    """Whether a folder holds several splits, each with a folder 1 or a folder around it."""
-    parts = split_folders(folders_in(folder))
-    inner = [[part, *(f"{part}/{n}" for n in folders_in(folder / part))] for part in parts]
-    return len({*parts.values()}) > 1 and all(
-        any((folder / name / "1").is_dir() for name in names) for names in inner
-    )
+    """Whether a folder holds several splits with a folder 1, or with a folder around it."""
+    held = set()
+    for part, split in split_folders(folders_in(folder)).items():
+        names = [part, *(f"{part}/{name}" for name in folders_in(folder / part))]
+        if any((folder / name / "1").is_dir() for name in names):
+            held.add(split)
+    return len(held) > 1
 
 
 def _read_list(file: Path, known: Mapping, source: Source) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def _compare_labels(
             f"{file}: names none of the images, such as {table['key'].iloc[0]!r}; its first is "
             f"{said.index[0] if len(said) else None!r}"
         )
-    lonely = said.index[~said.index.isin(keys) & ~said.index.isin(last)]
+    lonely = said.index[(said != "") & ~said.index.isin(keys) & ~said.index.isin(last)]
     drops.add(f"row of {file.name} without its picture", lonely)
     if unnamed := int(by_csv.isna().sum()):
         drops.notes.append(f"{unnamed:,} pictures are not in {file.name}: their folders label them")
