@@ -21,20 +21,26 @@ from torch import Tensor, nn
 
 from hmtl.labels import check_known
 
+_REMEDY = "pass another balance"
 
-def geometric_mean(losses: Sequence[Tensor], remedy: str = "pass another balance") -> Tensor:
+
+def geometric_mean(losses: Sequence[Tensor], remedy: str = _REMEDY) -> Tensor:
     """Geometric mean of scalar losses; one loss is returned as it is.
 
     Raises ValueError, which ends in `remedy`, for a loss below 0.
     """
     if len(losses) == 1:
         return losses[0]
-    for loss in losses:
-        if loss < 0:
-            raise ValueError(
-                f"a loss is {loss.item():.3g}; a geometric mean needs losses above 0: {remedy}"
-            )
+    _above_zero(torch.stack(list(losses)), remedy)
     return torch.stack([loss.clamp_min(1e-8).log() for loss in losses]).mean().exp()
+
+
+def _above_zero(losses: Tensor, remedy: str) -> None:
+    """ValueError for a loss below 0, whose logarithm is taken next; asked of the device once."""
+    if (lowest := losses.detach().min()) < 0:
+        raise ValueError(
+            f"a loss is {lowest.item():.3g}; a geometric mean needs losses above 0: {remedy}"
+        )
 
 
 class Balance:
@@ -102,7 +108,7 @@ class Focused(Balance):
 
     def combine(self, losses: Tensor, shared: Callable) -> Tensor:
         """(L_0 ... L_k)^(1 / (k + 1)) L_0."""
-        geometric_mean(list(losses))  # refuses what has none
+        _above_zero(losses, _REMEDY)
         logs = losses.clamp_min(1e-8).log()
         return (logs.mean() + logs[0]).exp()
 

@@ -310,8 +310,9 @@ def find_run(run: str | Path, store: str | Path | None = None, *, handed: bool =
 
 
 def trained_runs(store: Path, needed: bool = False) -> list[Path]:
-    """The folders of the runs in a store that have a trained network, the newest first; closed ones
-    before them.
+    """The folders of a store's runs that have a trained network, the newest first.
+
+    Those that are closed to us come before all: any may be the newest.
 
     Raises FileNotFoundError if some are `needed` and none is there.
     """

@@ -537,20 +537,27 @@ def test_a_users_own_state_of_the_optimizer_is_the_plain_one(dls, quiet, opt_fun
 
 
 class Penalty(Callback):
-    """Adds to the losses in place, as fastai's own callbacks multiply."""
+    """Adds to the losses, in place as fastai's own callbacks multiply, or by new tensors."""
+
+    def __init__(self, in_place):
+        self.in_place = in_place
 
     def after_loss(self):
         part = 0.1 * sum(p.pow(2).sum() for p in self.learn.model[1].parameters())
-        self.learn.loss_grad += part
-        self.learn.loss += part.detach()
+        if self.in_place:
+            self.learn.loss_grad += part
+            self.learn.loss += part.detach()
+        else:
+            self.learn.loss_grad = self.learn.loss_grad + part
+            self.learn.loss = self.learn.loss + part.detach()
 
 
 @pytest.mark.parametrize("balance", ["sum", "geometric", "focused"])
 @pytest.mark.parametrize("pretext", ["puzzling_2x2", "only_puzzling_2x2"])
 def test_losses_may_be_changed_in_place(toy_pack, quiet, balance, pretext):
-    """A whole batch accumulated is a batch; a penalty is the one that is added apart."""
+    """A whole batch accumulated is a batch; a penalty counts as one of new tensors does."""
     found = []
-    for extra in ([], [GradientAccumulation(16)], [Penalty()]):
+    for extra in ([], [GradientAccumulation(16)], [Penalty(True)], [Penalty(False)]):
         dls = face_dataloaders(toy_pack, bs=16, device="cpu", seed=0)
         learn = learner(dls, Hybrid(pretext, balance=balance, seed=0), *extra, lr=0.01)
         with quiet(learn):
@@ -558,6 +565,7 @@ def test_losses_may_be_changed_in_place(toy_pack, quiet, balance, pretext):
         found.append(learn.model[1][2].weight.detach().clone())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
+    assert torch.equal(found[2], found[3])
 
 
 @pytest.mark.parametrize("shape", [(5, 2), (5, 3)])

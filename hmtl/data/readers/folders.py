@@ -54,9 +54,9 @@ def read_folders(
 ) -> pd.DataFrame:
     """Return the images under class folders: `key` ("train/happy/1.jpg"), `path`, `split`, `label`.
 
-    Folders called train, val or valid, and test, or by one of these words in their name, give the
-    split; where there is no test, the
-    validation images are it. Without such folders, or with train alone, `shares` are split.
+    Folders called train, val or valid, and test, or with one of these words in their name, give
+    the split; where there is no test, the validation images are it. Without such folders, or with
+    train alone, `shares` are split.
 
     Dropped and counted: pictures outside of the class folders (those of a class folder beside
     train/ and test/ too) or beside the split folders in these, of a test folder without classes,

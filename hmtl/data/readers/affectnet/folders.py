@@ -42,10 +42,10 @@ def read_affectnet_folders(
     """Return a folder copy of AffectNet: `key` ("anger/1.jpg"), `path`, `split`, `emotion`.
 
     Where labels.csv (`pth`, `label`) lies beside the class folders, in `root` or between, some of
-    its labels disagree with the folder:
-    `disagreeing` drops those images ("drop", counted), or believes the "folder" or the "csv". A
-    folder called val is test if there is no other test, since AffectNet reports on its validation
-    images. Without folders that say the split, `shares` are split by `seed`, class by class.
+    its labels disagree with the folder: `disagreeing` drops those images ("drop", counted), or
+    believes the "folder" or the "csv". A folder called val is test if there is no other test, since
+    AffectNet reports on its validation images. Without folders that say the split, `shares` are
+    split by `seed`, class by class.
     `names` gives the emotion of folders or csv labels that are no words, such as
     `dict(enumerate(EMOTIONS))` for AffectNet's own numbers; `classes=7` leaves contempt out.
     Pictures outside of the class folders are dropped and counted, as are rows of labels.csv without
