@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -109,8 +110,7 @@ def dask(tmp_path_factory):
         return process
 
     try:
-        until(file.is_file)
-        address = json.loads(file.read_text())["address"]
+        address = until(lambda: address_in(file))
         yield SimpleNamespace(address=address, worker=worker, place=place)
     finally:
         for process in processes:
@@ -118,12 +118,19 @@ def dask(tmp_path_factory):
             process.wait()
 
 
+def address_in(file):
+    """What the scheduler says of itself, once all of it is written."""
+    with suppress(OSError, json.JSONDecodeError):
+        return json.loads(file.read_text())["address"]
+
+
 def until(true, seconds=600):
-    """Wait for a condition."""
+    """Wait for a condition, and give what it answers."""
     end = time.monotonic() + seconds
-    while not true():
+    while not (answer := true()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
+    return answer
 
 
 @pytest.mark.slow
