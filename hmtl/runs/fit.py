@@ -400,10 +400,20 @@ def here_and_now() -> dict:
     kind = gpu_kind()
     gpu = torch.cuda.get_device_name() if kind == "cuda" else kind or None
     return {
-        "commit": _commit(), "machine": platform.machine(), "system": platform.system(),
-        "cores": os.cpu_count(), "gpu": gpu, "python": platform.python_version(),
-        "torch": torch.__version__, "fastai": fastai.__version__, "timm": timm.__version__,
+        "commit": _commit(), "machine": platform.machine(), "processor": _processor(),
+        "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu,
+        "python": platform.python_version(), "torch": torch.__version__,
+        "fastai": fastai.__version__, "timm": timm.__version__,
     }  # fmt: skip
+
+
+def _processor() -> str | None:
+    """The processor's name, as the system tells it; None where it tells none."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for name, _, value in (line.partition(":") for line in lines):
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or None
 
 
 def _commit() -> str | None:

@@ -149,9 +149,8 @@ class Run:
     @cached_property
     def machine(self) -> dict:
         """Where it ran: machine, versions, commit, seconds."""
-        return read_json(
-            checked(self.path / "machine.json", REMEDY), REMEDY, _MACHINE, {"warnings": list}
-        )
+        file = checked(self.path / "machine.json", REMEDY)
+        return read_json(file, REMEDY, _MACHINE, {"warnings": list, "processor": str | None})
 
     @cached_property
     def pack(self) -> str:
@@ -363,7 +362,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         spec = run.spec.to_dict() | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
-        cost = {k: run.machine[k] for k in _MACHINE}
+        cost = {k: run.machine.get(k) for k in (*_MACHINE, "processor")}
         rows.append(
             {
                 "run": run.id, "method": run.spec.method, **spec, "start": start_of(run),

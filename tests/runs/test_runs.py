@@ -422,6 +422,20 @@ def test_runs_that_have_not_begun_do_not_begin_after_an_interrupt():
     assert [future.cancelled() for future in idle.given] == [False, True, True]
 
 
+def test_a_run_names_its_processor_and_one_of_before_is_read(run, tmp_path):
+    (here,) = runs_table([run])["processor"]
+    assert here == R.here_and_now()["processor"]
+    file = Path("/proc/cpuinfo")
+    if file.is_file() and "model name" in (told := file.read_text()):
+        assert f": {here}\n" in told
+    file = shutil.copytree(run.path, tmp_path / run.id) / "machine.json"
+    told = json.loads(file.read_text())
+    del told["processor"]
+    file.write_text(json.dumps(told))
+    reseal(file.parent)
+    assert runs_table([load_run(file.parent)])["processor"].isna().all()
+
+
 def test_the_commit_is_the_checkouts_own_and_git_need_not_be_there(tmp_path, monkeypatch):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
