@@ -116,6 +116,9 @@ if not here.trains:  # the sentences of this page, of the record
     assert (own["effect"], own["verdict"]) == ("+0.2 [-1.1, +1.5]", "undecided")
     own = told.loc[("C2", "ferplus")]
     assert (own["effect"], own["verdict"]) == ("-3.0 [-5.7, -0.4]", "undecided")
+    own = 100 * named[named["data"] == "ferplus"].groupby("method")["accuracy"].mean()
+    scores = [round(x, 1) for x in (own[PUZZLE], own["SL"], own[PUZZLE] - own["SL"])]
+    assert scores == [84.3, 83.6, 0.7]
     plateau = read_table(reference_dir() / "tables" / "plateau.csv")
     real = plateau[(plateau["data"] == "ferplus") & (plateau["fraction"] == 1)]
     assert (real["gain"].round(1).tolist(), real["reached"].tolist()) == ([4.0, 0.8], [False, True])

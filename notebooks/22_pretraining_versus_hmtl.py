@@ -107,6 +107,10 @@ if not here.trains:  # the sentences above, of the record
     assert (told["verdict"] == "undecided").all()
     told = judged.loc[["C5b"]].set_index("faces")["effect"].to_dict()
     assert told == {"faces": "-3.1 [-4.6, -1.6]", "ferplus": "+0.8 [-0.7, +2.3]"}
+    scores = few.set_index(["data", "method"])["accuracy %"].str.split().str[0].astype(float)
+    both, before = "puzzling_2x2 (paired)", "puzzling_2x2 → SL"
+    assert (scores["ferplus", both], scores["ferplus", before]) == (72.5, 70.4)
+    assert min(scores["faces", both], scores["faces", before]) > scores["faces", "SL"]
 
 # %% [markdown]
 # ## What to take away

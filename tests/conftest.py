@@ -1,6 +1,7 @@
 """Small things every test file shares."""
 
 import os
+from contextlib import suppress
 
 # before torch is imported: one thread a process, so that parallel runs never oversubscribe
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +12,19 @@ import pytest
 from toys import make_toy_pack
 
 matplotlib.use("agg")
+
+with suppress(ImportError):  # processes that test at once would now and then choose one port twice
+    from jupyter_client.connect import LocalPortCache
+    from ports import free_port
+
+    def own_port(self, ip):
+        """A port of this process alone, below those that the system hands out."""
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+        port = free_port(20_000 + 900 * number, 900, self.currently_used_ports, ip)
+        self.currently_used_ports.add(port)
+        return port
+
+    LocalPortCache.find_available_port = own_port
 
 LONGEST = (
     "test_gpu.py",

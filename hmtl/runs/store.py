@@ -362,7 +362,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         spec = run.spec.to_dict() | {"label_views": run.spec.views_are_labelled}
         spec["pretexts"] = "+".join(run.spec.pretexts)
         spec["people"] = "/".join(map(str, run.spec.people))
-        cost = {k: run.machine.get(k) for k in (*_MACHINE, "processor")}
+        cost: dict[str, Any] = {k: run.machine.get(k) for k in (*_MACHINE, "processor")}
         rows.append(
             {
                 "run": run.id, "method": run.spec.method, **spec, "start": start_of(run),

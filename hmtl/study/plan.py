@@ -14,8 +14,8 @@ trials with few labels, half the epochs and seeds that no cell has. Ours.
 """
 
 __all__ = [
-    "ARMS", "BASE", "FEW", "RATES", "TUNED", "Cell", "cells", "choose", "decide", "gather",
-    "missing_runs", "row_key", "seeds_planned", "spec_of", "trials_table",
+    "ARMS", "BASE", "FEW", "RATES", "TUNED", "Cell", "cells", "choose", "cost_table", "decide",
+    "gather", "missing_runs", "row_key", "seeds_planned", "spec_of", "trials_table",
 ]  # fmt: skip
 
 import csv
@@ -23,7 +23,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -440,29 +440,68 @@ def missing_runs(runs: pd.DataFrame) -> pd.DataFrame:
         takes in the record. Of a network that has no run there: from the pictures a second in
         `bench-cpu.json`. Empty where neither is known.
     """
-    told, trained = _TRAINED[:-1], {row_key(row, _TRAINED[:-1]) for row in runs.to_dict("records")}
+    trained = set(_keys(runs))
     own = runs[runs["fraction"].eq(1) | runs["fill"].eq(True)]
     kinds = [own["data"], own["arch"], own["pretexts"].notna() & own["pretexts"].ne("")]
     rate = (own["cpu_seconds"] / own["epochs"]).groupby(kinds).median()
     faces = own["train_faces"].where(own["fraction"].eq(1)).groupby(own["data"]).median()
     speed = _benched()
     rows = []
-    for cell in cells():
-        for seed in range(cell.first, cell.first + cell.seeds):
-            if row_key(_trained(cell, seed, {}), told) not in trained:
-                spec = spec_of(cell, seed)
-                first = (
-                    rate.get((cell.data, spec.arch, True), math.nan) if cell.arm in BEFORE else 0
-                )
-                network = (f"{spec.arch}, {spec.size} px", f"ours, {spec.augment}")
-                timed = faces.get(cell.data, math.nan) / speed.get(network, math.nan)
-                seconds = rate.get((cell.data, spec.arch, bool(spec.pretexts)), timed) + first
-                rows.append((cell.part, cell.data, seconds * cell.epochs / 3600))
+    for cell, seed, key in _planned():
+        if key not in trained:
+            spec = spec_of(cell, seed)
+            first = rate.get((cell.data, spec.arch, True), math.nan) if cell.arm in BEFORE else 0
+            network = (f"{spec.arch}, {spec.size} px", f"ours, {spec.augment}")
+            timed = faces.get(cell.data, math.nan) / speed.get(network, math.nan)
+            seconds = rate.get((cell.data, spec.arch, bool(spec.pretexts)), timed) + first
+            rows.append((cell.part, cell.data, seconds * cell.epochs / 3600))
     table = pd.DataFrame(rows, columns=["part", "data", "core-hours"])
     parts = table.groupby(["part", "data"], sort=False)["core-hours"]
     return parts.agg(
         **{"runs": "size", "core-hours": lambda hours: hours.sum(skipna=False)}
     ).round(1).reset_index()  # fmt: skip
+
+
+def cost_table(runs: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """What each part of the plan cost, and the trials before it.
+
+    A training of several parts counts in the first. Pre-trainings are not in the record, and not
+    counted.
+
+    Args:
+        runs: Of the record.
+        trials: `trials_table`'s.
+
+    Returns:
+        Columns: data, part, number, core-seconds (one thread each) and processor, which is empty
+        where a record of before 2026-11-30 does not tell it. Trials are a part a task, "trials of
+        emotion".
+    """
+    first: dict[tuple, str] = {}
+    for cell, _, key in _planned():
+        first.setdefault(key, cell.part)
+    tried = [f"trials of {row['task'].replace('_', ' ')}" for row in trials.to_dict("records")]
+    made = [first.get(key, "no longer planned") for key in _keys(runs)]
+    table = pd.concat([runs.assign(part=made), trials.assign(part=tried)])
+    table = table.reindex(columns=["data", "part", "cpu_seconds", "processor"])
+    own = table.groupby(["data", "part"], sort=False)
+    return own.agg(**{
+        "number": ("cpu_seconds", "size"),
+        "core-seconds": ("cpu_seconds", lambda seconds: round(seconds.sum())),
+        "processor": ("processor", lambda names: ", ".join(sorted({*names.dropna()} - {""}))),
+    }).reset_index()  # fmt: skip
+
+
+def _planned() -> Iterator[tuple[Cell, int, tuple]]:
+    """Every training of the plan: its cell, its seed, and its key among `_keys`."""
+    for cell in cells():
+        for seed in range(cell.first, cell.first + cell.seeds):
+            yield cell, seed, row_key(_trained(cell, seed, {}), _TRAINED[:-1])
+
+
+def _keys(runs: pd.DataFrame) -> list[tuple]:
+    """What each run of the record is, whatever rate was chosen for it."""
+    return [row_key(row, _TRAINED[:-1]) for row in runs.to_dict("records")]
 
 
 def _benched() -> pd.Series:
@@ -551,6 +590,8 @@ def trials_table(trials: Iterable[tuple[str, Run]], chosen: dict) -> pd.DataFram
         told = {"pretext_weight": None, "gap": 0, **best}
         same = all(tried[name] == told[name] for name in ("lr", "pretext_weight", "gap") if best)
         own = {"valid": abs(_value(run)), "chosen": bool(best) and same, "run": run.id}
-        own["cpu_seconds"] = run.machine["cpu_seconds"]
+        own |= {name: run.machine.get(name) for name in ("cpu_seconds", "processor")}
         rows.append({"study": PLAN, **tried, **own})
-    return pd.DataFrame(rows, columns=["study", *_TRIED, "valid", "chosen", "run", "cpu_seconds"])
+    return pd.DataFrame(
+        rows, columns=["study", *_TRIED, "valid", "chosen", "run", "cpu_seconds", "processor"]
+    )

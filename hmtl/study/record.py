@@ -17,9 +17,8 @@ from hmtl.data.sets import RENDERED
 from hmtl.paths import reference_dir
 from hmtl.runs.store import Run
 from hmtl.study.face_checks import slice_tables
-from hmtl.study.plan import gather, missing_runs, row_key
+from hmtl.study.plan import cost_table, gather, missing_runs, row_key
 from hmtl.study.tables import (
-    cost_table,
     markdown,
     name_trainings,
     outcomes_by_run,
@@ -150,7 +149,7 @@ def _tell(target: Path, verdicts: pd.DataFrame) -> Path:
         results = _CHECKOUT / "papers" / "RESULTS.md"
         linked = readme_verdicts(verdicts).replace("](notebooks/", "](../notebooks/")
         between_marks(results, "verdicts", linked)
-        for name in ("decided", "tasks", "missing"):
+        for name in ("decided", "tasks", "missing", "cost"):
             between_marks(results, name, markdown(read_table(target / f"tables/{name}.csv")))
         for page in ("README.md", "papers/hmtl/reproduction.md"):
             between_marks(_CHECKOUT / page, "claims", readme_claims(verdicts))

@@ -6,7 +6,7 @@ Intervals are Student's t over the seeds' means. What is decided, for other face
 
 __all__ = [
     "CONTROL", "LONGER", "PLAN", "PUZZLE", "SCORES", "Outcomes", "claims",
-    "cost_table", "gain_by_face", "gains", "interval", "markdown", "name_trainings",
+    "gain_by_face", "gains", "interval", "markdown", "name_trainings",
     "near_chance", "outcome_by_face", "outcomes_by_run", "planned", "recorded_runs", "reported",
     "reported_effect", "small_variations", "study_tables", "summary", "supervised_runs",
     "write_outcomes",
@@ -367,28 +367,6 @@ def study_tables(runs: pd.DataFrame, outcomes: dict[str, np.ndarray]) -> dict[st
         "decided": summary(planned, by, ["epochs"]),
         "tasks": gains(small_variations(runs), outcomes, ("SL", CONTROL, PUZZLE)),
     }
-
-
-def cost_table(runs: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """What the plan's trainings and the trials before them cost, a row a data set and task.
-
-    Pre-trainings are not in the record, and not counted.
-
-    Args:
-        runs: Of the record.
-        trials: `hmtl.study.plan.trials_table`'s; without runs of a data set they count alone.
-
-    Returns:
-        Columns: data, task, what ("runs" or "trials"), number, core-hours (one thread each).
-    """
-    rows = []
-    for what, table in (("trials", trials), ("runs", runs)):
-        if "cpu_seconds" not in table:
-            continue
-        for (data, task), cell in table.groupby(["data", "task"], sort=False):
-            told = {"data": data, "task": task, "what": what, "number": len(cell)}
-            rows.append(told | {"core-hours": round(cell["cpu_seconds"].sum() / 3600, 2)})
-    return pd.DataFrame(rows, columns=["data", "task", "what", "number", "core-hours"])
 
 
 _REPORTED = {"SL": "SL", "puzzling": "SL + puzzling", "inpainting": "SL + in-painting-pl"}

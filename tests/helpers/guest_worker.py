@@ -3,6 +3,7 @@
 RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=PORT python THIS_FILE DIR; and RANK=1 ...
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def trained(rank, norm, views, balance):
 
 
 if __name__ == "__main__":
-    dist.init_process_group("gloo")
+    meeting = f"file://{Path(sys.argv[1]).resolve() / 'meeting'}"  # no port, which others may take
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group("gloo", meeting, rank=rank, world_size=world)
     torch.Tensor.cuda = lambda self, *args, **options: self  # fastai's loaders ask for a GPU
     number = dist.get_rank()
     report = {

@@ -181,6 +181,7 @@ def test_a_batch_of_two_is_not_divided(toy_pack, tmp_path, monkeypatch):
 
 
 def test_a_gpu_is_named_in_the_first_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_line() == ""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")

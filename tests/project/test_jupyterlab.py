@@ -4,7 +4,6 @@ import io
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+from ports import free_port
 
 from hmtl.data.sets import MINI
 from hmtl.faces.render import render_faces
@@ -53,9 +53,7 @@ def browser() -> str:
 def jupyterlab(folder: Path):
     """The address of a JupyterLab whose files are those of a folder; it ends with the block."""
     token = secrets.token_hex(16)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port(28_000)
     own = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "RUNTIME")}
     own |= {f"JUPYTERLAB_{kind}_DIR": str(folder / kind) for kind in ("SETTINGS", "WORKSPACES")}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -82,9 +80,10 @@ def jupyterlab(folder: Path):
 def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: int = 120) -> None:
     """Return as soon as the server answers."""
     end = time.monotonic() + seconds
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < end and server.poll() is None:
         try:
-            urllib.request.urlopen(address, timeout=5).close()
+            direct.open(address, timeout=5).close()
             return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.5)
@@ -177,7 +176,7 @@ def test_a_twin_runs_in_jupyterlab_and_its_sliders_move_the_face(tmp_path):
         shutil.copy(ROOT / "notebooks" / (NAME + suffix), tmp_path / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)  # how twins are paired
     with jupyterlab(tmp_path) as address, sync_api.sync_playwright() as playwright:
-        options = {"executable_path": executable, "args": ["--no-sandbox"]}
+        options = {"executable_path": executable, "args": ["--no-sandbox"], "timeout": 2 * MINUTE}
         with playwright.chromium.launch(**options) as chromium:
             page = chromium.new_page(viewport={"width": 1400, "height": 1000})
             page.set_default_timeout(2 * MINUTE)

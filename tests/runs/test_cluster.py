@@ -155,8 +155,7 @@ def test_a_worker_is_killed_halfway_and_no_run_is_lost(dask, local, tmp_path, mo
         thread.start()
         # runs are made, others are being made: by the victim too
         until(lambda: _finished(store) >= 2)
-        until(lambda: client.processing()[names["victim"]])
-        held = [str(key) for key in client.processing()[names["victim"]]]
+        held = [str(key) for key in until(lambda: client.processing()[names["victim"]])]
         victim.kill()
         assert _finished(store) < len(specs)
         thread.join()

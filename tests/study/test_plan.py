@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from hmtl.paths import reference_dir
 from hmtl.runs.specs import RunSpec
 from hmtl.study import plan
 from hmtl.study.plan import ARMS, BEFORE, TRIAL_SEEDS, Cell, cells, choose, pretraining_of, spec_of
+from hmtl.study.record import read_table
 
 CELL = Cell("p", 1, "emotion", "mini", "few", "SL", 2, 10, 1)
 
@@ -142,9 +144,9 @@ def test_after_an_error_no_other_run_is_begun(monkeypatch, error):
 
     def run(i):
         begun.append(i)
-        time.sleep(0.05)
         if i == 1:
             raise error
+        time.sleep(1)
         return i
 
     monkeypatch.setattr(plan, "worker_pool", ThreadPoolExecutor)
@@ -191,6 +193,21 @@ def test_what_the_record_holds_is_not_made_again(tmp_path, monkeypatch):
     assert plan.decide("p", store=tmp_path / "second", root=tmp_path, say=lines.append) == 1
     assert "seed 11" in lines[0]
     assert [run.spec.seed for run in plan.gather(tmp_path / "second", tmp_path)[1]] == [11]
+
+
+def test_what_was_spent_is_told_by_part_and_each_second_counts_once():
+    runs = read_table(reference_dir() / "runs.csv")
+    trials = read_table(reference_dir() / "tables" / "trials.csv")
+    table = plan.cost_table(runs, trials)
+    tried = table["part"].str.startswith("trials of ")
+    assert set(table["part"][~tried]) <= {cell.part for cell in cells()}
+    for own, rows in ((table[~tried], runs), (table[tried], trials)):
+        spent = rows.groupby("data")["cpu_seconds"].sum()
+        assert (own.groupby("data")["core-seconds"].sum() - spent).abs().max() <= len(own)
+    assert table["number"].sum() == len(runs) + len(trials)
+    row = runs.iloc[:3].assign(processor=["A", None, "B"], epochs=77)
+    (told,) = plan.cost_table(row, trials.iloc[:0]).to_dict("records")
+    assert (told["part"], told["number"], told["processor"]) == ("no longer planned", 3, "A, B")
 
 
 def test_a_trial_that_diverged_is_never_the_best_of_the_record(tmp_path):
