@@ -18,8 +18,8 @@ with suppress(ImportError):  # processes that test at once would now and then ch
     from ports import free_port
 
     def own_port(self, ip):
-        """A port of this process alone, below those that the system hands out."""
-        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+        """A port of this process alone, or of few, below those that the system hands out."""
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
         port = free_port(20_000 + 900 * number, 900, self.currently_used_ports, ip)
         self.currently_used_ports.add(port)
         return port

@@ -412,7 +412,7 @@ def _processor() -> str | None:
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         for name, _, value in (line.partition(":") for line in lines):
             if name.strip() == "model name":
-                return value.strip()
+                return value.strip() or None
     return platform.processor() or None
 
 

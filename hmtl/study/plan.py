@@ -488,8 +488,15 @@ def cost_table(runs: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     return own.agg(**{
         "number": ("cpu_seconds", "size"),
         "core-seconds": ("cpu_seconds", lambda seconds: round(seconds.sum())),
-        "processor": ("processor", lambda names: ", ".join(sorted({*names.dropna()} - {""}))),
+        "processor": ("processor", _names),
     }).reset_index()  # fmt: skip
+
+
+def _names(told: pd.Series) -> str:
+    """The processors that runs name, and whether some runs name none."""
+    names = sorted({*told.dropna()} - {""})
+    rest = bool(names) and told.fillna("").eq("").any()
+    return ", ".join([*names, *(["others not told"] if rest else [])])
 
 
 def _planned() -> Iterator[tuple[Cell, int, tuple]]:

@@ -571,7 +571,7 @@ def readme_claims(table: pd.DataFrame) -> str:
         table: `verdict_table`'s.
 
     Returns:
-        Columns claim, rendered faces and FER+; a cell has the verdict against supervised training
+        Columns claim, rendered faces and FER+; a cell has the verdict on the claim's own contrast
         and, where it was run, the effect with its interval.
     """
     listed = claims().set_index("id").fillna("")

@@ -1,6 +1,6 @@
 """One of two processes of tests/method/test_guests.py: a Learner of one's own under distrib_ctx.
 
-RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=PORT python THIS_FILE DIR; and RANK=1 ...
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=1 python THIS_FILE NEW_DIR; and RANK=1 ...
 """
 
 import os

@@ -174,7 +174,7 @@ def test_readmes_counts_are_those_of_what_is_here():
     assert "two dozen formats are read" in told
     soak = json.loads((reference_dir() / "soak.json").read_text())
     grown = soak["growth_mb_an_hour"][0]
-    said = f"grew at {grown:.0f} MB an hour in `make soak` (2026-11-25; limit {GROWTH:.0f}:"
+    said = f"grew at {grown:.0f} MB an hour in `make soak` (2026-11-26; limit {GROWTH:.0f}:"
     assert said in told
 
 
@@ -188,10 +188,18 @@ def test_the_report_tells_the_records_numbers():
     held = [f"{view[c, 'faces']}{{}}{longer[c, 'faces']}" for c in ("C2", "C4")]
     assert held[0].format(", and twice the epochs, ") in told
     assert held[1].format(" and ") in told
+    few = read_table(tables / "decided.csv").query("data == 'faces' and fraction < 1")
+    few = few.set_index("method")["accuracy %"].str.split().str[0]
+    alone, puzzle = few["only_puzzling_2x2 (paired)"], few["puzzling_2x2 (paired)"]
+    assert f"on rendered faces they have {alone} %, the puzzle {puzzle}." in told
+    painted = (
+        read_table(tables / "tasks.csv").set_index("method").loc["inpainting_grid_pl (paired)"]
+    )
+    assert f"In-painting has {painted['− SL']} points there, in three seeds." in told
+    assert painted["seeds"] == 3
     few, many = real_gains().to_numpy()
-    assert f"few labels accuracy gains {few[0]:.1f} points, mean recall {few[1]:.1f}." in told
-    said = f"accuracy gains {many[0]:.1f} points, mean recall loses {-many[1]:.1f}."
-    assert f"With all labels {said}" in told
+    told_gain = f"accuracy gains {few[0]:.1f} points with few labels and {many[0]:.1f} with all"
+    assert f"{told_gain}; mean recall gains {few[1]:.1f} and loses {-many[1]:.1f}." in told
 
 
 def test_the_rules_power_in_prose_is_the_simulated_one():

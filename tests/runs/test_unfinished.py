@@ -115,7 +115,7 @@ def test_twenty_kills_at_random_moments_leave_no_trace_in_the_run(tmp_path):
             assert answers(resumed) == answers(whole), (changes, kill)
             met.append(load_run(resumed).machine["taken_up"])
     assert len(met) == 20
-    assert any(met), met  # the kills met trainings, not imports only
+    assert sum(met) >= 2, met  # the kills met trainings, not imports only
 
 
 # -- in one process: every pretext, balance and optimizer ------------------------------------------
