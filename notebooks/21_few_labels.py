@@ -131,7 +131,7 @@ plateau.drop(columns="study").round(dict.fromkeys(("gain", "low", "high"), 1))
 # %% [markdown]
 # ## Which faces gain?
 #
-# Rendered faces know every parameter that shaped them. The puzzle's gain on labels alone, by
+# Every parameter that shaped a rendered face is known. The puzzle's gain on labels alone, by
 # slices of the test faces; intervals hold for all slices together.
 
 # %%

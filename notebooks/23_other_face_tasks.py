@@ -10,7 +10,7 @@
 # # Does it help for head pose and gender?
 #
 # **For gender it does: a puzzle is +2.2 [+1.8, +2.6] points above labels alone. Head pose is not
-# tested yet: its 30 trainings take 1.6 core-hours, trials not counted.**
+# tested yet: its 30 trainings take 1.6 core-hours or more, trials not counted.**
 #
 # The paper says that hybrid training also improves head pose (claim C6) and gender (C7). Its
 # companion (arXiv 2108.04893) says that pre-training by rotation and the puzzle are best together
@@ -136,10 +136,10 @@ missing
 # ## What to take away
 #
 # - **For gender it does: a puzzle is +2.2 [+1.8, +2.6] points above labels alone. Head pose is not
-#   tested yet: its 30 trainings take 1.6 core-hours, trials not counted.**
+#   tested yet: its 30 trainings take 1.6 core-hours or more, trials not counted.**
 # - Against a second plain view it is +1.8 [+1.4, +2.2], against twice the epochs +1.4 [+1.0, +1.8].
 #   Claim C7 is supported.
-# - `python -m hmtl decide --part head-pose --data faces` makes the others.
+# - `python -m hmtl decide --part head-pose --data faces` trains head pose.
 #
 # **Where this departs from the papers:** with ResNet50 the companion reports errors down by up to
 # 23.1 % on AFLW2000 and 14.2 % on BIWI. Here faces are rendered, the network is tiny, and the loss

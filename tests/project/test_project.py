@@ -188,11 +188,11 @@ def test_the_report_tells_the_records_numbers():
     few = read_table(tables / "decided.csv").query("data == 'faces' and fraction < 1")
     few = few.set_index("method")["accuracy %"].str.split().str[0]
     alone, puzzle = few["only_puzzling_2x2 (paired)"], few["puzzling_2x2 (paired)"]
-    assert f"on rendered faces they have {alone} %, the puzzle {puzzle}." in told
+    assert f"faces they have {alone} %, the puzzle {puzzle}, and in-painting" in told
     painted = (
         read_table(tables / "tasks.csv").set_index("method").loc["inpainting_grid_pl (paired)"]
     )
-    assert f"In-painting has {painted['− SL']} points there, in three seeds." in told
+    assert f"in-painting is at {painted['− SL']} (three seeds)." in told
     assert painted["seeds"] == 3
     few, many = real_gains().to_numpy()
     told_gain = f"accuracy gains {few[0]:.1f} points with few labels and {many[0]:.1f} with all"
@@ -226,6 +226,9 @@ def test_the_plateaus_in_prose_are_the_records():
     trials = read_table(tables / "cost.csv")["part"].str.startswith("trials").to_numpy()
     own, real = 100 * cost[trials].groupby("data").sum() / cost[~trials].groupby("data").sum()
     assert f"so far {own:.0f} % of that on rendered faces, {real:.0f} % on FER+" in pages[0]
+    spent = read_table(tables / "cost.csv").set_index("part")["core-seconds"]
+    own = 100 * spent["trials of gender"] / spent["gender"]
+    assert f", {own:.0f} % for gender." in pages[0]
 
 
 def test_backbones_are_counted_as_the_page_says():
