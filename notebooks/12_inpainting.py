@@ -148,7 +148,8 @@ here.save_figure(plot_ranking(ranked, ["SL", CONTROL, PUZZLE]), "ranking", capti
 # %%
 table = here.table("inpainting" if here.trains else "decided", shown, outcomes)
 if not here.trains:
-    table = table[(table["fraction"] == 1) & (table["data"] == "faces")]
+    own = (table["data"] == "faces") & (table["task"] == "emotion")
+    table = table[own & (table["fraction"] == 1)]
 readable(table)
 
 # %%
