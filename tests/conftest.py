@@ -9,13 +9,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+from ports import free_port
 from toys import make_toy_pack
 
 matplotlib.use("agg")
 
 with suppress(ImportError):  # processes that test at once would now and then choose one port twice
     from jupyter_client.connect import LocalPortCache
-    from ports import free_port
 
     def own_port(self, ip):
         """A port of this process alone, or of few, below those that the system hands out."""

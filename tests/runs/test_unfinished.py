@@ -96,8 +96,9 @@ def test_twenty_kills_at_random_moments_leave_no_trace_in_the_run(tmp_path):
     rng, met = random.Random(0), []
     for number, changes in enumerate(SPECS):
         values = [{**BASE, **changes}]
-        began = time.perf_counter()
-        start(tmp_path / f"whole-{number}", values, pack).join()
+        process = start(tmp_path / f"whole-{number}", values, pack)
+        began = time.perf_counter()  # as kills count, without the first process's imports
+        process.join()
         takes = time.perf_counter() - began
         whole = only_run(tmp_path / f"whole-{number}")
         assert len(answers(whole)) == len(ANSWERS)
@@ -115,7 +116,7 @@ def test_twenty_kills_at_random_moments_leave_no_trace_in_the_run(tmp_path):
             assert answers(resumed) == answers(whole), (changes, kill)
             met.append(load_run(resumed).machine["taken_up"])
     assert len(met) == 20
-    assert sum(met) >= 2, met  # the kills met trainings, not imports only
+    assert sum(met) >= 5, met  # the kills met trainings, not imports only
 
 
 # -- in one process: every pretext, balance and optimizer ------------------------------------------
